@@ -1,0 +1,141 @@
+"""The command line: files in, files and text out. Exit status 0, 1 for bad input, 2 for wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__, elf, report
+from .errors import LayoutError, RbootError
+from .files import write_atomic
+from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, Slot, flash_map, flash_size
+from .pack import IROM_SECTION, RAM_SECTIONS, pack, usage, warnings
+from .rom import Rom
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except RbootError as error:
+        return _fail(f"{options.file}: {error}")
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python would complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename or options.file}: {error.strerror}")
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"rbootimg: {message}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rbootimg", description="Pack and check rBoot ROMs for the ESP8266.")
+    parser.add_argument("--version", action="version", version=f"rbootimg {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    packing = commands.add_parser(
+        "pack",
+        help="pack a linked application into a ROM",
+        description="Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's.",
+    )
+    packing.add_argument("file", type=Path, metavar="APP.ELF", help="the linked application")
+    packing.add_argument("-o", "--output", type=Path, required=True, metavar="ROM.BIN", help="where the ROM goes")
+    packing.add_argument(
+        "--section",
+        action="append",
+        metavar="NAME",
+        help="a section to load to RAM; repeat it, the order is the ROM's "
+        f"(default: those of {' '.join(RAM_SECTIONS)} that have data)",
+    )
+    packing.add_argument("--flash-size", type=_flash_size, metavar="SIZE", help=f"{', '.join(FLASH_SIZES)} (default: 512KB)")
+    packing.add_argument(
+        "--flash-mode", type=str.lower, choices=tuple(FLASH_MODES), default="qio", help="default: %(default)s"
+    )
+    packing.add_argument(
+        "--flash-freq", type=str.lower, choices=tuple(FLASH_FREQS), default="40m", help="default: %(default)s"
+    )
+    packing.add_argument("--irom-checksum", action="store_true", help="for rBoot built with BOOT_IROM_CHKSUM")
+    packing.add_argument(
+        "--slot", metavar="ADDRESS[:SIZE]", help="the slot's flash address: checks that the application is linked for it and fits"
+    )
+    packing.set_defaults(run=_pack)
+
+    verifying = commands.add_parser(
+        "verify",
+        help="check a ROM as rBoot does",
+        description="Check the headers, sections and checksum of a ROM; either kind of checksum will do.",
+    )
+    verifying.add_argument("file", type=Path, metavar="ROM.BIN", help="the ROM")
+    verifying.add_argument("--json", action="store_true", help="print what is in it as JSON")
+    verifying.set_defaults(run=_verify)
+    return parser
+
+
+def _flash_size(text: str) -> str:
+    try:
+        return flash_size(text).name
+    except LayoutError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _pack(options: argparse.Namespace) -> None:
+    app = elf.parse(options.file.read_bytes())
+    slot = _slot(options.slot, options.flash_size)
+    params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
+    rom = pack(app, options.section, params, options.irom_checksum, slot)
+    data = rom.to_bytes()
+    for warning in warnings(app, rom):
+        print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
+    _write(options.output, data)
+    irom = app.find(IROM_SECTION)
+    assert irom is not None, "pack() refuses an application without it"
+    print(report.rom_table(str(options.output), slot, irom.address, usage(app, len(data), slot)))
+
+
+def _slot(text: str | None, size: str | None) -> Slot | None:
+    if text is None:
+        return None
+    # Without a flash size only the slot itself is checked: in the largest flash every slot fits.
+    slot = flash_map(size or "16MB", [text], big_flash=True).slots[0]
+    return Slot(slot.address, slot.size)
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)  # a device or a pipe cannot be replaced
+    else:
+        write_atomic(path.resolve(), data)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    data = options.file.read_bytes()
+    rom = Rom.from_bytes(data)
+    if options.json:
+        print(json.dumps(_as_json(str(options.file), len(data), rom), indent=2))
+    else:
+        print(report.verified(str(options.file), len(data), rom))
+
+
+def _as_json(name: str, size: int, rom: Rom) -> dict[str, object]:
+    return {
+        "file": name,
+        "size": size,
+        "entry": rom.entry,
+        "irom": {"size": len(rom.irom)},
+        "sections": [{"address": section.address, "size": len(section.data)} for section in rom.sections],
+        "flash": {"mode": rom.params.mode, "size": rom.params.size, "freq": rom.params.freq},
+        "checksum": {"value": rom.checksum, "irom": rom.irom_checksum},
+        "esptool_crc": rom.esptool_crc,
+    }

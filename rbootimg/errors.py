@@ -1,0 +1,32 @@
+"""The errors that bad input raises. Each message says what is wrong, where, and what to do.
+
+The command line and the SCons tool print them as one line; anything else that escapes is a bug.
+"""
+
+
+class RbootError(Exception):
+    """Whatever is wrong with the input; catch this one to catch them all."""
+
+
+class LayoutError(RbootError):
+    """A flash layout that cannot be: slots, sizes, modes, speeds."""
+
+
+class ElfError(RbootError):
+    """Bytes that are not an ESP8266 application ELF, or one without what a ROM needs."""
+
+
+class RomError(RbootError):
+    """Bytes that are not an rBoot ROM, or values that none can hold."""
+
+
+class FitError(RbootError):
+    """A sound application that does not fit where it is to go: wrong slot, too large."""
+
+
+class ScriptError(RbootError):
+    """A linker script that cannot be turned into one per slot."""
+
+
+class PublishError(RbootError):
+    """A web root that cannot be written, or ROMs that do not belong in it."""

@@ -1,0 +1,307 @@
+"""Where things lie in the flash: slots, windows, and the flash bytes of an image's header.
+
+Addresses and sizes are in bytes. A *flash address* counts from the start of the flash chip, a
+*link address* is where the CPU sees it. Facts: rBoot 1.4.2 (rboot.c, readme.md) and the ESP8266's
+memory map.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from .errors import LayoutError
+
+SECTOR_SIZE = 0x1000
+"""The flash is erased in pieces of this size."""
+
+WINDOW_START = 0x40200000
+WINDOW_SIZE = 0x100000
+"""The CPU sees one aligned megabyte of the flash at a time, at WINDOW_START."""
+
+IROM_OFFSET = 0x10
+"""A ROM's code starts this far into its slot: two headers of 8 bytes stand before it."""
+
+CONFIG_ADDRESS = 0x1000
+FIRST_SLOT_ADDRESS = 0x2000
+"""The loader stands at 0, rBoot's config sector at 0x1000; slots come after it."""
+
+SDK_TAIL_SIZE = 0x5000
+"""The SDK keeps RF calibration, PHY init data and its parameters in the last 5 sectors."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A piece of the ESP8266's RAM that the boot loader fills; `size` bytes from `start`."""
+
+    name: str
+    start: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+DRAM = Region("DRAM", 0x3FFE8000, 0x14000)
+IRAM = Region("IRAM", 0x40100000, 0x8000)
+
+
+@dataclass(frozen=True)
+class FlashSize:
+    """A flash size by esptool's name, with its code in an image header and its bytes."""
+
+    name: str
+    code: int
+    bytes: int
+
+
+# Size codes: esptool 5.6 (targets/esp8266.py); 5 is also the SDK's 2048b, 1024 + 1024 KB.
+FLASH_SIZES = MappingProxyType(
+    {
+        size.name: size
+        for size in (
+            FlashSize("256KB", 1, 0x40000),
+            FlashSize("512KB", 0, 0x80000),
+            FlashSize("1MB", 2, 0x100000),
+            FlashSize("2MB", 3, 0x200000),
+            FlashSize("4MB", 4, 0x400000),
+            FlashSize("2MB-c1", 5, 0x200000),
+            FlashSize("4MB-c1", 6, 0x400000),
+            FlashSize("8MB", 8, 0x800000),
+            FlashSize("16MB", 9, 0x1000000),
+        )
+    }
+)
+FLASH_MODES = MappingProxyType({"qio": 0, "qout": 1, "dio": 2, "dout": 3})
+FLASH_FREQS = MappingProxyType({"40m": 0, "26m": 1, "20m": 2, "80m": 15})
+
+
+def flash_size(name: str) -> FlashSize:
+    """The flash size that esptool calls `name`; `1M` stands for `1MB`, and case is ignored.
+
+    Raises LayoutError for a name that is none, with the names that are.
+    """
+    by_name = {known.lower(): size for known, size in FLASH_SIZES.items()}
+    by_name |= {known.replace("b", "", 1): size for known, size in by_name.items()}
+    try:
+        return by_name[str(name).strip().lower()]
+    except KeyError:
+        raise LayoutError(_unknown("flash size", name, FLASH_SIZES)) from None
+
+
+@dataclass(frozen=True)
+class FlashParams:
+    """Bytes 2 and 3 of every image header: how the flash is wired and how large it is.
+
+    The values are the header's codes: `mode` 0 to 255, `size` and `freq` 0 to 15. The mask ROM and
+    rBoot read them from flash 0, that is from the loader; in a ROM they are there for the record.
+    """
+
+    mode: int = FLASH_MODES["qio"]
+    size: int = FLASH_SIZES["512KB"].code
+    freq: int = FLASH_FREQS["40m"]
+
+    @classmethod
+    def from_names(cls, mode: str, size: str, freq: str) -> FlashParams:
+        """The codes for esptool's names: `qio`, `1MB`, `40m`. Raises LayoutError."""
+        return cls(
+            mode=_code("flash mode", mode, FLASH_MODES),
+            size=flash_size(size).code,
+            freq=_code("flash frequency", freq, FLASH_FREQS),
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> FlashParams:
+        """The values of the two header bytes `data`."""
+        mode, size_and_freq = data
+        return cls(mode, size_and_freq >> 4, size_and_freq & 0x0F)
+
+    def to_bytes(self) -> bytes:
+        """The two header bytes."""
+        return bytes((self.mode, self.size << 4 | self.freq))
+
+    def describe(self) -> str:
+        """The values by esptool's names, unknown codes as numbers: `qio, 512KB, 40m`."""
+        sizes = {size.code: name for name, size in FLASH_SIZES.items()}
+        modes = {code: name for name, code in FLASH_MODES.items()}
+        freqs = {code: name for name, code in FLASH_FREQS.items()}
+        return ", ".join(
+            (
+                modes.get(self.mode, f"mode {self.mode}"),
+                sizes.get(self.size, f"size {self.size}"),
+                freqs.get(self.freq, f"frequency {self.freq}"),
+            )
+        )
+
+
+def _code(what: str, name: str, codes: MappingProxyType[str, int]) -> int:
+    try:
+        return codes[str(name).strip().lower()]
+    except KeyError:
+        raise LayoutError(_unknown(what, name, codes)) from None
+
+
+def _unknown(what: str, name: object, known: Iterable[str]) -> str:
+    return f"unknown {what} {str(name)!r}; choose one of {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for a ROM: `size` bytes at flash `address`; `number` is rBoot's, if known."""
+
+    address: int
+    size: int
+    number: int | None = None
+
+    @property
+    def end(self) -> int:
+        """The flash address of the first byte after the slot."""
+        return self.address + self.size
+
+    @property
+    def link_address(self) -> int:
+        """Where `.irom0.text` of a ROM for this slot must be linked."""
+        return WINDOW_START + self.address % WINDOW_SIZE + IROM_OFFSET
+
+    @property
+    def irom_size(self) -> int:
+        """How many bytes `.irom0.text` could have if nothing else were in the ROM."""
+        return self.size - IROM_OFFSET
+
+    @property
+    def label(self) -> str:
+        """The slot's name in messages: `slot 1 at 0x82000`."""
+        return f"{'the slot' if self.number is None else f'slot {self.number}'} at {self.address:#x}"
+
+
+@dataclass(frozen=True)
+class FlashMap:
+    """A flash and the slots in it. `big_flash`: the loader maps more than the first megabyte.
+
+    Raises LayoutError if a slot is not on a sector, overlaps another slot, the loader or its config
+    sector, straddles a megabyte, or lies outside what the loader can use.
+    """
+
+    size: FlashSize
+    slots: tuple[Slot, ...]
+    big_flash: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.slots:
+            raise LayoutError("a flash layout needs at least one slot")
+        for slot in self.slots:
+            self._check(slot)
+        in_order = sorted(self.slots, key=lambda slot: slot.address)
+        for slot, following in zip(in_order, in_order[1:]):
+            if slot.end > following.address:
+                raise LayoutError(
+                    f"{slot.label} ends at {slot.end:#x} and overlaps {following.label}; "
+                    f"move one or make the first at most {following.address - slot.address:#x} bytes"
+                )
+
+    def _check(self, slot: Slot) -> None:
+        if slot.address % SECTOR_SIZE:
+            raise LayoutError(
+                f"{slot.label} does not start on a flash sector; "
+                f"use a multiple of {SECTOR_SIZE:#x} such as {_sector_up(slot.address):#x}"
+            )
+        if slot.size <= IROM_OFFSET:
+            raise LayoutError(f"{slot.label} has {slot.size} bytes, too few for any ROM")
+        if slot.address < FIRST_SLOT_ADDRESS:
+            what = "config sector" if slot.end > CONFIG_ADDRESS else "loader"
+            raise LayoutError(
+                f"{slot.label} overlaps rBoot's {what}; the first free address is {FIRST_SLOT_ADDRESS:#x}"
+            )
+        if slot.end > self.size.bytes:
+            raise LayoutError(
+                f"{slot.label} ends at {slot.end:#x}, outside the {self.size.name} flash "
+                f"({self.size.bytes:#x} bytes); choose a lower address, a smaller slot or a larger flash"
+            )
+        if slot.end > WINDOW_SIZE and not self.big_flash:
+            raise LayoutError(
+                f"{slot.label} ends at {slot.end:#x}, above the first megabyte, which needs an rBoot "
+                f"built with BOOT_BIG_FLASH; set big flash, or keep slots below {WINDOW_SIZE:#x}"
+            )
+        if slot.address // WINDOW_SIZE != (slot.end - 1) // WINDOW_SIZE:
+            raise LayoutError(
+                f"{slot.label} ends at {slot.end:#x} and straddles a 1 MB boundary, which the flash "
+                f"window cannot; end it at {_window_end(slot.address):#x} or move it there"
+            )
+
+
+def flash_map(
+    size: str, slots: str | Iterable[object] | None = None, big_flash: bool = False
+) -> FlashMap:
+    """The layout for a flash of esptool's size name `size`.
+
+    `slots` is a list whose items are an address, an (address, size) pair, or a text `ADDRESS[:SIZE]`,
+    or such texts in one text separated by blanks or commas; numbers as Python writes them, with an
+    optional `KB` or `MB`. Without `slots`: rBoot's default pair, at 0x2000 and 0x2000 above the
+    middle of the flash, or of its first megabyte without `big_flash` (rBoot 1.4.2, rboot.c).
+
+    A slot without a size reaches to the next slot, to the end of its megabyte, or to the SDK's own
+    sectors at the end of the flash, whichever comes first. Raises LayoutError.
+    """
+    chip = flash_size(size)
+    if slots is None or slots == "":
+        usable = chip.bytes if big_flash else min(chip.bytes, WINDOW_SIZE)
+        slots = (FIRST_SLOT_ADDRESS, usable // 2 + FIRST_SLOT_ADDRESS)
+    elif isinstance(slots, str):
+        slots = slots.replace(",", " ").split()
+    elif not isinstance(slots, Iterable):
+        slots = (slots,)
+    wanted = [_parse_slot(number, item) for number, item in enumerate(slots)]
+    return FlashMap(chip, tuple(_with_size(slot, wanted, chip) for slot in wanted), big_flash)
+
+
+def _with_size(slot: Slot, slots: Sequence[Slot], chip: FlashSize) -> Slot:
+    if slot.size:
+        return slot
+    ends = [other.address for other in slots if other.address > slot.address]
+    ends.append(_window_end(slot.address))
+    # A slot inside the SDK's sectors is the user's explicit wish; the flash's end still holds.
+    tail = chip.bytes - SDK_TAIL_SIZE
+    ends.append(tail if slot.address < tail else max(chip.bytes, slot.address + SECTOR_SIZE))
+    return replace(slot, size=min(ends) - slot.address)
+
+
+def _parse_slot(number: int, item: object) -> Slot:
+    """The slot that the user wrote as `item`; size 0 where none was given."""
+    if isinstance(item, Slot):
+        return replace(item, number=number)
+    if isinstance(item, str):
+        parts: Sequence[object] = item.split(":")
+    elif isinstance(item, Sequence):
+        parts = item
+    else:
+        parts = (item,)
+    if not 1 <= len(parts) <= 2:
+        raise LayoutError(f"slot {number} is {item!r}; write an address, or an address and a size")
+    address, size = parse_number(parts[0]), parse_number(parts[1]) if len(parts) == 2 else 0
+    if len(parts) == 2 and size == 0:
+        raise LayoutError(f"slot {number} at {address:#x} has 0 bytes, too few for any ROM")
+    return Slot(address, size, number)
+
+
+def parse_number(text: object) -> int:
+    """The number of bytes or the address that `text` means: 8192, `0x2000`, `8K`, `1MB`.
+
+    Raises LayoutError for anything else.
+    """
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    match = re.fullmatch(r"(0x[0-9a-f]+|[0-9]+?)(?:([km])b?)?", str(text).strip().lower())
+    if not match:
+        raise LayoutError(f"{str(text)!r} is no address or size; write 0x2000, 8192 or 8KB")
+    return int(match[1], 0 if match[1].startswith("0x") else 10) * {None: 1, "k": 1024, "m": 1024 * 1024}[match[2]]
+
+
+def _sector_up(address: int) -> int:
+    return -(-address // SECTOR_SIZE) * SECTOR_SIZE
+
+
+def _window_end(address: int) -> int:
+    return (address // WINDOW_SIZE + 1) * WINDOW_SIZE

@@ -1,0 +1,60 @@
+"""A base linker script -> one per slot, and the scripts that it includes.
+
+Scripts are bytes in and bytes out: an SDK's file keeps its line ends and whatever encoding its
+comments have. Everything but the place of the flash code stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import ScriptError
+from .flash import Slot
+
+IROM_REGION = "irom0_0_seg"
+"""The memory region for flash code in the SDK's scripts (eagle.app.v6.ld) and in ours."""
+
+# An expression of GNU ld, as far as a MEMORY line goes: numbers with K or M, symbols, ORIGIN(x),
+# parentheses, and operators between them. Needed to see where the value of `len` ends.
+_OPERAND = rb"[-~!]?\s*(?:\w+(?:\s*\([^()]*\))?|\([^()]*\))"
+_EXPRESSION = _OPERAND + rb"(?:\s*(?:<<|>>|[-+*/%&|])\s*" + _OPERAND + rb")*"
+_REGION = re.compile(
+    rb"\b" + IROM_REGION.encode() + rb"\s*(?:\([^)]*\)\s*)?:"
+    rb"\s*(?:ORIGIN|org|o)\s*=\s*(?P<org>" + _EXPRESSION + rb")\s*,?"
+    rb"\s*(?:LENGTH|len|l)\s*=\s*(?P<len>" + _EXPRESSION + rb")"
+)
+_INCLUDE = re.compile(rb'\bINCLUDE\s+(?:"(?P<quoted>[^"\n]+)"|(?P<bare>[^\s;"]+))')
+_COMMENT_OR_STRING = re.compile(rb'"[^"\n]*"|/\*.*?(?:\*/|\Z)', re.DOTALL)
+
+
+def for_slot(script: bytes, slot: Slot) -> bytes:
+    """The base `script` with its flash code linked for `slot`.
+
+    Only the values of `org` and `len` of the region irom0_0_seg change: to the slot's link address
+    and to the bytes behind its two headers. Raises ScriptError unless there is exactly one such region.
+    """
+    regions = list(_REGION.finditer(_without_comments(script)))
+    if len(regions) != 1:
+        raise ScriptError(
+            f"{len(regions) or 'no'} memory region{'s' * (len(regions) > 1)} {IROM_REGION} with org and len; "
+            f"a base script has exactly one, like the SDK's eagle.app.v6.ld"
+        )
+    for group, value in (("len", slot.irom_size), ("org", slot.link_address)):
+        start, end = regions[0].span(group)
+        script = script[:start] + f"{value:#x}".encode() + script[end:]
+    return script
+
+
+def includes(script: bytes) -> tuple[str, ...]:
+    """The names in the script's INCLUDE commands, in order."""
+    found = _INCLUDE.finditer(_without_comments(script))
+    return tuple((match["quoted"] or match["bare"]).decode(errors="surrogateescape") for match in found)
+
+
+def _without_comments(script: bytes) -> bytes:
+    """The script with comments blanked; every other byte stays at its place."""
+
+    def blank(match: re.Match[bytes]) -> bytes:
+        return match[0] if match[0].startswith(b'"') else b" " * len(match[0])
+
+    return _COMMENT_OR_STRING.sub(blank, script)

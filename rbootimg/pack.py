@@ -1,0 +1,132 @@
+"""An application ELF -> the ROM for a slot, and what of the chip's memory it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .elf import Elf, Section
+from .errors import ElfError, FitError
+from .flash import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START, FlashParams, Region, Slot
+from .rom import RamSection, Rom
+
+IROM_SECTION = ".irom0.text"
+"""The section that stays in flash; its name is fixed in the SDK, in rBoot and in esptool2."""
+
+RAM_SECTIONS = (".text", ".data", ".rodata")
+"""The sections that the boot loader copies to RAM unless others are asked for, in this order."""
+
+
+def pack(
+    elf: Elf,
+    sections: Sequence[str] | None = None,
+    params: FlashParams = FlashParams(),
+    irom_checksum: bool = False,
+    slot: Slot | None = None,
+) -> Rom:
+    """The ROM of the application `elf`.
+
+    `sections` names the RAM sections in the order they get in the ROM, and each must be there;
+    without it they are those of RAM_SECTIONS that exist and are not empty. Given a `slot`, the
+    application must be linked for it and the ROM fit into it.
+
+    Raises ElfError if a section is missing, FitError if the application is linked for another slot,
+    reaches beyond the RAM, or the ROM is larger than the slot.
+    """
+    irom = _section(elf, IROM_SECTION)
+    if sections is None:
+        ram = [section for name in RAM_SECTIONS if (section := elf.find(name))]
+        if not ram:
+            raise ElfError(f"none of the sections {', '.join(RAM_SECTIONS)} has data; name those to load")
+    else:
+        ram = [_section(elf, name) for name in sections]
+        if not ram:
+            raise ElfError("no section to load is named; name at least one")
+    _check_memory(elf)
+    if slot is not None:
+        check_link(irom, slot)
+    rom = Rom(
+        entry=elf.entry,
+        irom=irom.data,
+        sections=tuple(RamSection(section.address, section.data) for section in ram),
+        params=params,
+        irom_checksum=irom_checksum,
+    )
+    if slot is not None and rom.size > slot.size:
+        raise FitError(
+            f"the packed ROM has {rom.size:,} bytes, {rom.size - slot.size:,} more than {slot.label} holds "
+            f"({slot.size:,}); make the application smaller or the slot larger"
+        )
+    return rom
+
+
+def check_link(irom: Section, slot: Slot) -> None:
+    """Raise FitError if the flash code `irom` is not linked for `slot`."""
+    if irom.address != slot.link_address:
+        raise FitError(
+            f"{irom.name} is linked at {irom.address:#x}{_slot_of(irom.address)}, but {slot.label} runs at "
+            f"{slot.link_address:#x}; link it with the linker script of that slot"
+        )
+
+
+def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
+    """What is no error, but seldom meant: loadable sections left out, an entry that is not in the ROM."""
+    packed = {section.address for section in rom.sections}
+    left_out = tuple(
+        f"section {section.name} ({section.size:,} bytes at {section.address:#x}) is not in the ROM; "
+        "if the application needs it, name it among the sections"
+        for section in elf.sections
+        if section.data and section.name != IROM_SECTION and section.address not in packed
+    )
+    if any(section.address <= elf.entry < section.address + len(section.data) for section in rom.sections):
+        return left_out
+    return (*left_out, f"the entry {elf.entry:#x} is in no section that is loaded to RAM; check ENTRY()")
+
+
+def _section(elf: Elf, name: str) -> Section:
+    section = elf.find(name)
+    if section is None:
+        there = ", ".join(section.name for section in elf.sections if section.data) or "none"
+        raise ElfError(f"no section {name} with data in the ELF; it has {there}")
+    return section
+
+
+def _check_memory(elf: Elf) -> None:
+    for region in (IRAM, DRAM):
+        for section in _in_region(elf, region):
+            if section.end > region.end:
+                raise FitError(
+                    f"{section.name} ends at {section.end:#x}, {section.end - region.end:,} bytes behind the "
+                    f"{region.name} ({region.size:,} bytes from {region.start:#x})"
+                )
+
+
+def _in_region(elf: Elf, region: Region) -> list[Section]:
+    return [section for section in elf.sections if region.start <= section.address < region.end]
+
+
+def _slot_of(link_address: int) -> str:
+    offset = link_address - WINDOW_START - IROM_OFFSET
+    return f" (for a slot at {offset:#x})" if 0 <= offset < WINDOW_SIZE and offset % SECTOR_SIZE == 0 else ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """`used` of the `available` bytes of a kind of memory; None where that is not known."""
+
+    name: str
+    used: int
+    available: int | None
+
+
+def usage(elf: Elf, rom_size: int, slot: Slot | None = None) -> tuple[Usage, ...]:
+    """How many bytes the application takes in IRAM and DRAM, and its ROM in the flash slot.
+
+    RAM counts from the region's start to the end of its last section, .bss and gaps included.
+    """
+    ram = tuple(Usage(region.name, _extent(elf, region), region.size) for region in (IRAM, DRAM))
+    return (*ram, Usage("flash", rom_size, slot.size if slot else None))
+
+
+def _extent(elf: Elf, region: Region) -> int:
+    return max((section.end for section in _in_region(elf, region)), default=region.start) - region.start

@@ -1,0 +1,84 @@
+"""ROMs into a web root, each file whole or not at all."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import PublishError, RomError
+from .files import write_atomic
+from .rom import Rom
+
+_FILE_MODE = 0o644
+_FOLDER_MODE = 0o755
+"""The web server is another user than the builder."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of the web root; `changed` if it was written, not if it stood there already."""
+
+    path: Path
+    size: int
+    changed: bool
+
+
+def web_tree(apps: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
+    """The web root's files for `apps`, from the name of each to its ROMs in slot order.
+
+    A single app has `rom0.bin`, `rom1.bin` at the root, where rBoot's OTA samples look for them;
+    of several, each has a folder of its name. Raises PublishError for a ROM that is not sound.
+    """
+    files = {}
+    for app, roms in apps.items():
+        for number, data in enumerate(roms):
+            name = f"rom{number}.bin" if len(apps) == 1 else f"{app}/rom{number}.bin"
+            try:
+                Rom.from_bytes(data)
+            except RomError as error:
+                raise PublishError(f"{name} of {app} is not published: {error}") from None
+            files[name] = data
+    return files
+
+
+def publish(files: Mapping[str, bytes], web_root: Path) -> tuple[Published, ...]:
+    """Put `files` into `web_root`, made if need be, and return what became of each.
+
+    A file that stands there with the same bytes is left alone; another is replaced in one step, so
+    a device that is just fetching it gets the old one to the end. Nothing is ever deleted. Raises
+    PublishError if the web root cannot be written.
+    """
+    published = []
+    for name, data in files.items():
+        path = web_root / name
+        try:
+            changed = not _stands(path, data)
+            if changed:
+                _make_folders(path.parent)
+                write_atomic(path, data, durable=True, mode=_FILE_MODE)
+        except OSError as error:
+            raise PublishError(f"cannot write {error.filename or path} in the web root: {error.strerror}") from None
+        published.append(Published(path, len(data), changed))
+    return tuple(published)
+
+
+def _stands(path: Path, data: bytes) -> bool:
+    try:
+        info = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return (
+        stat.S_ISREG(info.st_mode)
+        and stat.S_IMODE(info.st_mode) & _FILE_MODE == _FILE_MODE
+        and info.st_size == len(data)
+        and path.read_bytes() == data
+    )
+
+
+def _make_folders(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(_FOLDER_MODE)
