@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a section to load to RAM; repeat it, the order is the ROM's "
         f"(default: those of {' '.join(RAM_SECTIONS)} that have data)",
     )
-    packing.add_argument("--flash-size", type=_flash_size, metavar="SIZE", help=f"{', '.join(FLASH_SIZES)} (default: 512KB)")
+    packing.add_argument(
+        "--flash-size", type=_flash_size, metavar="SIZE", help=f"{', '.join(FLASH_SIZES)} (default: 512KB)"
+    )
     packing.add_argument(
         "--flash-mode", type=str.lower, choices=tuple(FLASH_MODES), default="qio", help="default: %(default)s"
     )
@@ -68,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     packing.add_argument("--irom-checksum", action="store_true", help="for rBoot built with BOOT_IROM_CHKSUM")
     packing.add_argument(
-        "--slot", metavar="ADDRESS[:SIZE]", help="the slot's flash address: checks that the application is linked for it and fits"
+        "--slot",
+        metavar="ADDRESS[:SIZE]",
+        help="the slot's flash address: checks that the application is linked for it and fits",
     )
     packing.set_defaults(run=_pack)
 

@@ -89,7 +89,9 @@ def _section(name: str, header: dict[str, int], data: bytes) -> Section:
     if header["sh_type"] == "SHT_NOBITS":
         return Section(name, header["sh_addr"], size, b"")
     if start + size > len(data):
-        raise ElfError(f"section {name} ends {start + size - len(data):,} bytes behind the end of the file; {_TRUNCATED}")
+        raise ElfError(
+            f"section {name} ends {start + size - len(data):,} bytes behind the end of the file; {_TRUNCATED}"
+        )
     return Section(name, header["sh_addr"], size, data[start : start + size])
 
 

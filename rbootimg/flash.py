@@ -232,9 +232,7 @@ class FlashMap:
             )
 
 
-def flash_map(
-    size: str, slots: str | Iterable[object] | None = None, big_flash: bool = False
-) -> FlashMap:
+def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash: bool = False) -> FlashMap:
     """The layout for a flash of esptool's size name `size`.
 
     `slots` is a list whose items are an address, an (address, size) pair, or a text `ADDRESS[:SIZE]`,

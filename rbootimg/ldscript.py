@@ -6,6 +6,7 @@ comments have. Everything but the place of the flash code stays as it is.
 
 from __future__ import annotations
 
+import functools
 import re
 
 from .errors import ScriptError
@@ -45,6 +46,7 @@ def for_slot(script: bytes, slot: Slot) -> bytes:
     return script
 
 
+@functools.lru_cache(maxsize=64)  # a build asks once for each program, of the same few scripts
 def includes(script: bytes) -> tuple[str, ...]:
     """The names in the script's INCLUDE commands, in order."""
     found = _INCLUDE.finditer(_without_comments(script))

@@ -62,9 +62,7 @@ class Rom:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "irom", _padded(self.irom, _ALIGNMENT))
-        padded = tuple(
-            RamSection(section.address, _padded(section.data, _RAM_ALIGNMENT)) for section in self.sections
-        )
+        padded = tuple(RamSection(section.address, _padded(section.data, _RAM_ALIGNMENT)) for section in self.sections)
         object.__setattr__(self, "sections", padded)
         if not self.irom:
             raise RomError("a ROM needs flash code (.irom0.text); there is none")

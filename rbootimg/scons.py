@@ -74,10 +74,8 @@ _COMMANDS = {
     "LINK": "$CC",
     # Libraries and objects in one group, libraries first: the order of the SDK's and rBoot's Makefiles,
     # on which the order of the code in the ROM depends.
-    "RBOOTLINKCOM": "$LINK -o $TARGET -T ${TARGET.attributes.rboot_ldscript} $RBOOT_LINKFLAGS $LINKFLAGS "
-    "$_LIBDIRFLAGS $_RBOOT_LDSCRIPT_FOLDER -Wl,--start-group $_LIBFLAGS $SOURCES -Wl,--end-group",
-    "_RBOOT_LDSCRIPT_FOLDER": "${_concat(LIBDIRPREFIX, [TARGET.attributes.rboot_ldfolder], LIBDIRSUFFIX, "
-    "__env__, RDirs, TARGET, SOURCE)}",
+    "RBOOTLINKCOM": "$LINK -o $TARGET $_RBOOT_LDSCRIPT $RBOOT_LINKFLAGS $LINKFLAGS $_LIBDIRFLAGS "
+    "-Wl,--start-group $_LIBFLAGS $SOURCES -Wl,--end-group",
 }
 _MESSAGES = {
     "RBOOTLDSCRIPTCOMSTR": "Writing linker script $TARGET",
@@ -105,6 +103,7 @@ def generate(env: Any, **keywords: object) -> None:
     _set_compiler(env)
     env["BUILDERS"].update(_builders())
     env.AddMethod(_app, "RbootApp")
+    env.AddMethod(_program, "RbootProgram")
     env.AddMethod(_publish, "RbootPublish")
 
 
@@ -125,7 +124,12 @@ def _set_compiler(env: Any) -> None:
     # After the compilers, whose emitters it wraps; only once, or each command would be in it twice.
     if "CompilationDatabase" not in env["BUILDERS"]:
         env.Tool("compilation_db")
-    env.Replace(**_COMMANDS)
+    env.Replace(
+        **_COMMANDS,
+        _RBOOT_LDSCRIPT=_script_options,
+        _RBOOT_IMAGE_OPTIONS=_IMAGE_OPTIONS,
+        _RBOOT_SCRIPT_OPTIONS=_SCRIPT_OPTIONS,
+    )
     if "xtensa" in str(env.get("CC", "")):
         return  # the user's own choice
     compiler = _find_compiler(env)
@@ -171,40 +175,49 @@ def _no_compiler(target: Any, source: Any, env: Any, for_signature: bool) -> str
 def _builders() -> dict[str, Any]:
     return {
         "RbootLinkerScript": SCons.Builder.Builder(
-            action=_action(_write_script, "$RBOOTLDSCRIPTCOMSTR", "RBOOT_SLOT"),
+            action=_action(_write_script, "$RBOOTLDSCRIPTCOMSTR", "_RBOOT_SCRIPT_OPTIONS"),
             suffix=".ld",
             single_source=True,
         ),
-        "RbootProgram": SCons.Builder.Builder(
+        "_RbootLink": SCons.Builder.Builder(
             action=_Link("$RBOOTLINKCOM", cmdstr="$RBOOTLINKCOMSTR"),
             emitter=_with_script,
             target_scanner=SCons.Scanner.ScannerBase(
                 _scan_program,
                 "RbootProgram",
                 path_function=SCons.Scanner.FindPathDirs("LIBPATH"),
-                recursive=lambda nodes: [node for node in nodes if str(node).endswith(".ld")],
             ),
             suffix=".elf",
-            src_suffix="$OBJSUFFIX",
-            src_builder="Object",
         ),
         "RbootImage": SCons.Builder.Builder(
-            action=_action(
-                _pack,
-                "$RBOOTIMAGECOMSTR",
-                "RBOOT_SLOT",
-                "RBOOT_SECTIONS",
-                "RBOOT_FLASH_MODE",
-                "RBOOT_FLASH_SIZE",
-                "RBOOT_FLASH_FREQ",
-                "RBOOT_HEADER_FLASH_SIZE",
-                "RBOOT_IROM_CHECKSUM",
-            ),
+            action=_action(_pack, "$RBOOTIMAGECOMSTR", "_RBOOT_IMAGE_OPTIONS"),
+            emitter=_with_elf,
             suffix=".bin",
             src_suffix=".elf",
-            single_source=True,
         ),
     }
+
+
+def _options(*names: str) -> Callable[..., str]:
+    """A variable whose value is those of `names`, for signatures: one expansion where each would take its own."""
+
+    def value(target: Any, source: Any, env: Any, for_signature: bool) -> str:
+        return " ".join(f"{name}={env.subst(str(env.get(name, '')))}" for name in names)
+
+    return value
+
+
+_IMAGE_OPTIONS = _options(
+    "RBOOT_SLOT",
+    "RBOOT_SECTIONS",
+    "RBOOT_FLASH_MODE",
+    "RBOOT_FLASH_SIZE",
+    "RBOOT_FLASH_FREQ",
+    "RBOOT_HEADER_FLASH_SIZE",
+    "RBOOT_IROM_CHECKSUM",
+    "RBOOT_BIG_FLASH",
+)
+_SCRIPT_OPTIONS = _options("RBOOT_SLOT", "RBOOT_FLASH_SIZE", "RBOOT_BIG_FLASH")
 
 
 def _action(function: Callable[[Any, Any, Any], None], message: str, *variables: str) -> Any:
@@ -231,35 +244,72 @@ def _write_script(target: Any, source: Any, env: Any) -> None:
 
 
 def _pack(target: Any, source: Any, env: Any) -> None:
-    path = Path(target[0].get_abspath())
-    app = elf.parse(Path(source[0].get_abspath()).read_bytes())
-    slot = _slot(env) if env.get("RBOOT_SLOT") else None
+    """Pack each target from its ELF: all of them, or none is written."""
     sections = SCons.Util.CLVar(env.subst("$RBOOT_SECTIONS")) or None
+    irom_checksum = _is_on(env, "RBOOT_IROM_CHECKSUM")
     params = FlashParams.from_names(
         env.subst("$RBOOT_FLASH_MODE"),
         env.subst("$RBOOT_HEADER_FLASH_SIZE") or env.subst("$RBOOT_FLASH_SIZE"),
         env.subst("$RBOOT_FLASH_FREQ"),
     )
-    rom = pack(app, sections, params, _is_on(env, "RBOOT_IROM_CHECKSUM"), slot)
-    data = rom.to_bytes()
-    write_atomic(path, data)
-    for warning in warnings(app, rom):
-        print(f"rboot: {source[0]}: warning: {warning}", file=sys.stderr)
-    if not env.GetOption("silent"):
-        irom = app.find(IROM_SECTION)
-        assert irom is not None, "pack() refuses an application without it"
-        print(report.rom_table(str(target[0]), slot, irom.address, usage(app, len(data), slot)))
+    packed = []
+    for node, slot in zip(target, _image_slots(target, env)):
+        file = node.attributes.rboot_elf
+        try:
+            app = elf.parse(Path(file.get_abspath()).read_bytes())
+            packed.append((node, app, slot, pack(app, sections, params, irom_checksum, slot)))
+        except RbootError as error:
+            raise SCons.Errors.BuildError(node, str(error), filename=str(file)) from None
+    for node, app, slot, rom in packed:
+        write_atomic(Path(node.get_abspath()), rom.to_bytes())
+        for warning in warnings(app, rom):
+            print(f"rboot: {node.attributes.rboot_elf}: warning: {warning}", file=sys.stderr)
+        if not env.GetOption("silent"):
+            print(report.rom_table(str(node), slot, _irom_address(app), usage(app, rom.size, slot)))
+
+
+def _irom_address(app: elf.Elf) -> int:
+    irom = app.find(IROM_SECTION)
+    assert irom is not None, "pack() refuses an application without it"
+    return irom.address
+
+
+def _image_slots(target: Any, env: Any) -> list[Slot | None]:
+    slots = env.get("RBOOT_SLOT")
+    if isinstance(slots, (list, tuple)) and all(isinstance(slot, Slot) for slot in slots):
+        return list(slots)
+    return [_slot(env) if slots else None] * len(target)
+
+
+def _with_elf(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
+    """The emitter of RbootImage: remembers which ELF each ROM is packed from."""
+    elfs = source if len(source) == len(target) else source * len(target)
+    if len(elfs) != len(target):
+        raise SCons.Errors.UserError(
+            f"rboot: RbootImage has {len(source)} ELFs for {len(target)} ROMs; give one for each"
+        )
+    for node, file in zip(target, elfs):
+        node.attributes.rboot_elf = file
+    return target, source
 
 
 def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
-    """The emitter of RbootProgram: remembers the linker script, which is no source of the command.
+    """The emitter of RbootProgram: remembers each program's linker script, which is no source of the command.
 
     Its INCLUDEs are looked for beside it, or beside the base script that it was made from.
     """
-    script = _base_script(env)
-    target[0].attributes.rboot_ldscript = script
-    target[0].attributes.rboot_ldfolder = (script.sources[0] if script.has_builder() else script).dir
+    scripts = env.get("RBOOT_LDSCRIPT")
+    scripts = scripts if isinstance(scripts, list) else [_base_script(env)] * len(target)
+    for node, script in zip(target, scripts):
+        node.attributes.rboot_ldscript = script
+        node.attributes.rboot_ldfolder = (script.sources[0] if script.has_builder() else script).dir
     return target, source
+
+
+def _script_options(target: Any, source: Any, env: Any, for_signature: bool) -> list[str]:
+    """The value of $_RBOOT_LDSCRIPT: a function, as an expression in the command would be compiled each time."""
+    node = target[0].attributes
+    return ["-T", str(node.rboot_ldscript), *(f"-L{folder}" for folder in node.rboot_ldfolder.get_all_rdirs())]
 
 
 def _base_script(env: Any) -> Any:
@@ -268,21 +318,36 @@ def _base_script(env: Any) -> Any:
 
 
 def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
-    """What a program depends on beside its objects: the script, those it includes, and libraries.
+    """What a program depends on beside its objects: its script, those that this includes, and libraries.
 
-    SCons calls it for the program, and then for each linker script found.
+    A script that is still to be generated is scanned again when it is there: SCons sees to that.
     """
-    script = getattr(node.attributes, "rboot_ldscript", None)
-    if script:
-        return [script, *SCons.Scanner.Prog.scan(node, env, path)]
+    scripts = [node.attributes.rboot_ldscript]
     # ld looks in its working folder, then in the -L folders.
-    folders = (env.Dir("#"), *path, (node.sources[0] if node.has_builder() else node).dir)
-    names = ldscript.includes(node.get_contents()) if node.exists() else ()
-    return [found for name in names if (found := SCons.Node.FS.find_file(name, folders))]
+    folders = (env.fs.Top, *path, node.attributes.rboot_ldfolder)
+    for script in scripts:
+        names = ldscript.includes(script.get_contents()) if script.exists() else ()
+        found = (SCons.Node.FS.find_file(name, folders) for name in names)
+        scripts += [included for included in found if included and included not in scripts]
+    return scripts + SCons.Scanner.Prog.scan(node, env, path)
 
 
 class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
-    """The link command; where ld says that a memory region overflowed, so does the error, in our words."""
+    """The link command, run once for each target: the same objects, another linker script.
+
+    One action for all slots, as SCons's time for a build with nothing to do goes with the number of
+    actions. Where ld says that a memory region overflowed, so does the error, in our words.
+    """
+
+    def __call__(
+        self, target: Any, source: Any, env: Any, *arguments: Any, executor: Any = None, **options: Any
+    ) -> Any:
+        if executor:
+            target, source = executor.get_all_targets(), executor.get_all_sources()
+        for node in target:
+            if error := super().__call__([node], source, env, *arguments, **options):
+                return error
+        return 0
 
     def execute(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
         with tempfile.TemporaryFile() as messages:
@@ -294,16 +359,35 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
             messages.seek(0)
             text = messages.read().decode(errors="replace")
         sys.stderr.write(text)
-        overflows = re.findall(r"region [`']?(\w+)'? overflowed by (\d+) bytes", text)
-        if result and overflows:
-            result.errstr = "; ".join(_overflow(env, region, int(excess)) for region, excess in overflows)
+        if result:
+            result.node = target
+            overflows = re.findall(r"region [`']?(\w+)'? overflowed by (\d+) bytes", text)
+            slot = getattr(target[0].attributes, "rboot_slot", None)
+            result.errstr = (
+                "; ".join(_overflow(slot, region, int(excess)) for region, excess in overflows) or result.errstr
+            )
         return result
 
+    def get_presig(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        if executor:
+            target, source = executor.get_all_targets(), executor.get_all_sources()
+        scripts = " ".join(str(node.attributes.rboot_ldscript) for node in target)
+        return super().get_presig(target[:1], source, env) + scripts
 
-def _overflow(env: Any, region: str, excess: int) -> str:
+    def get_implicit_deps(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        # What the base class does, without expanding the rest of the command for it.
+        linker = _where(env.subst("$LINK", SCons.Subst.SUBST_SIG).split()[0], str(env["ENV"].get("PATH", "")))
+        return [env.fs.File(linker)] if linker else []
+
+
+@functools.lru_cache
+def _where(program: str, path: str) -> str | None:
+    return SCons.Util.WhereIs(program, path)
+
+
+def _overflow(slot: Slot | None, region: str, excess: int) -> str:
     if region == ldscript.IROM_REGION:
-        slot = env.get("RBOOT_SLOT")
-        where = slot.label if isinstance(slot, Slot) else f"region {region}"
+        where = slot.label if slot else f"region {region}"
         return f"the flash code is {excess:,} bytes too large for {where}; make it smaller or the slot larger"
     ram = {"iram1_0_seg": IRAM, "dram0_0_seg": DRAM}.get(region)
     if ram is None:
@@ -350,8 +434,9 @@ def _slot(env: Any) -> Slot:
 def _app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     """Compile `source` once, link and pack it for each slot; the ROMs' nodes, in slot order.
 
-    `name` may have a folder before it, as for any SCons target. In the folder `name` stand, for each
-    slot, rom0.ld, rom0.elf and rom0.bin. `overrides` are construction variables for this application.
+    `name` may have a folder before it, as for any SCons target. In the folder `name` stand rom0.elf and
+    rom0.bin, and so on for each slot; the linker scripts, which depend only on base script and slot, are
+    shared. `overrides` are construction variables for this application.
     """
     _check_variables(overrides)
     env = env.Override(overrides) if overrides else env
@@ -362,28 +447,55 @@ def _app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         _is_on(env, "RBOOT_IROM_CHECKSUM")
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
-    objects = _objects(env, source)
     base = _base_script(env)
-    programs: dict[int, Any] = {}
-    roms = []
-    for number, slot in enumerate(slots):
-        if slot.link_address not in programs:
-            # Slots in different megabytes can have one link address; what fits the smallest fits all.
-            same = (other for other in slots if other.link_address == slot.link_address)
-            linked = min(same, key=lambda other: (other.size, other.number))
-            script = env.RbootLinkerScript(f"{name}/rom{number}.ld", base, RBOOT_SLOT=linked)[0]
-            programs[slot.link_address] = env.RbootProgram(
-                f"{name}/rom{number}.elf", objects, RBOOT_LDSCRIPT=script, RBOOT_SLOT=linked
-            )
-        roms += env.RbootImage(f"{name}/rom{number}.bin", programs[slot.link_address], RBOOT_SLOT=slot)
+    # Slots in different megabytes can have one link address; what fits the smallest of them fits all.
+    links: dict[int, Slot] = {}
+    for slot in sorted(slots, key=lambda slot: (slot.size, slot.number)):
+        links.setdefault(slot.link_address, slot)
+    linked = sorted(links.values(), key=lambda slot: slot.number or 0)
+    programs = _program(
+        env,
+        [f"{name}/rom{slot.number}.elf" for slot in linked],
+        source,
+        RBOOT_LDSCRIPT=[_script_for(env, base, slot) for slot in linked],
+    )
+    for program, slot in zip(programs, linked):
+        program.attributes.rboot_slot = slot
+    program_of = {slot.link_address: program for slot, program in zip(linked, programs)}
+    roms = env.RbootImage(
+        [f"{name}/rom{slot.number}.bin" for slot in slots],
+        [program_of[slot.link_address] for slot in slots],
+        RBOOT_SLOT=slots,
+    )
     _publish(env, os.path.basename(name), roms)
-    return SCons.Node.NodeList(roms)
+    return roms
+
+
+def _program(env: Any, target: Any, source: Any, **overrides: object) -> Any:
+    """Compile `source` and link it with $RBOOT_LDSCRIPT as it is; several targets have a list of scripts."""
+    # A method and not a builder with a src_builder, which SCons looks through anew for each program. The
+    # objects do not depend on our variables: without those, programs can share them.
+    compiling = {name: value for name, value in overrides.items() if not name.startswith("RBOOT_")}
+    objects = _objects(env.Override(compiling) if compiling else env, source)
+    return env._RbootLink(target, objects, **overrides)
+
+
+def _script_for(env: Any, base: Any, slot: Slot) -> Any:
+    """The linker script's node: one for all applications of this SConscript with this base and slot."""
+    stem = os.path.splitext(base.name)[0]
+    script = env.File(f"{stem}-{slot.address:06x}-{slot.end:06x}.ld")
+    if script.has_builder() and script.sources[0] is not base:  # another base script of the same name
+        script = env.File(f"{stem}-{slot.address:06x}-{slot.end:06x}-{base.get_csig()[:8]}.ld")
+    if not script.has_builder():
+        env.RbootLinkerScript(script, base, RBOOT_SLOT=Slot(slot.address, slot.size))
+    return script
 
 
 def _objects(env: Any, source: Any) -> list[Any]:
     ready = (env.subst("$OBJSUFFIX"), env.subst("$LIBSUFFIX"))
     nodes = env.arg2nodes(env.Flatten([source]), env.File)
-    return [node if str(node).endswith(ready) else env.Object(node)[0] for node in nodes]
+    objects = (node if str(node).endswith(ready) else env.Object(node)[0] for node in nodes)
+    return list(objects)
 
 
 def _publish(env: Any, name: str, roms: Any) -> Any:
@@ -400,10 +512,12 @@ def _publish(env: Any, name: str, roms: Any) -> Any:
         env.Ignore(env.Dir("#"), env.CompilationDatabase("#compile_commands.json"))
         SCons.Script.HelpFunction(_help(), append=True, local_only=True)
     else:
-        env.Alias("publish", roms)
+        env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
     apps = alias.attributes.rboot_apps.setdefault(env.Dir(env.subst("$RBOOT_WEBROOT")), {})
     if apps.setdefault(name, roms) is not roms:
-        raise SCons.Errors.UserError(f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT")
+        raise SCons.Errors.UserError(
+            f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
+        )
     return alias
 
 
