@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .errors import ElfError
 
@@ -84,7 +86,7 @@ def parse(data: bytes) -> Elf:
 _SHF_ALLOC = 0x2
 
 
-def _section(name: str, header: dict[str, int], data: bytes) -> Section:
+def _section(name: str, header: Mapping[str, Any], data: bytes) -> Section:
     start, size = header["sh_offset"], header["sh_size"]
     if header["sh_type"] == "SHT_NOBITS":
         return Section(name, header["sh_addr"], size, b"")

@@ -7,6 +7,7 @@ memory map.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -137,6 +138,10 @@ class FlashParams:
         )
 
 
+DEFAULT_PARAMS = FlashParams()
+"""What esptool2 writes unless told otherwise: QIO, 512 KB, 40 MHz."""
+
+
 def _code(what: str, name: str, codes: MappingProxyType[str, int]) -> int:
     try:
         return codes[str(name).strip().lower()]
@@ -195,7 +200,7 @@ class FlashMap:
         for slot in self.slots:
             self._check(slot)
         in_order = sorted(self.slots, key=lambda slot: slot.address)
-        for slot, following in zip(in_order, in_order[1:]):
+        for slot, following in itertools.pairwise(in_order):
             if slot.end > following.address:
                 raise LayoutError(
                     f"{slot.label} ends at {slot.end:#x} and overlaps {following.label}; "

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from .elf import Elf, Section
 from .errors import ElfError, FitError
-from .flash import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START, FlashParams, Region, Slot
+from .flash import (
+    DEFAULT_PARAMS,
+    DRAM,
+    IRAM,
+    IROM_OFFSET,
+    SECTOR_SIZE,
+    WINDOW_SIZE,
+    WINDOW_START,
+    FlashParams,
+    Region,
+    Slot,
+)
 from .rom import RamSection, Rom
 
 IROM_SECTION = ".irom0.text"
@@ -20,7 +31,7 @@ RAM_SECTIONS = (".text", ".data", ".rodata")
 def pack(
     elf: Elf,
     sections: Sequence[str] | None = None,
-    params: FlashParams = FlashParams(),
+    params: FlashParams = DEFAULT_PARAMS,
     irom_checksum: bool = False,
     slot: Slot | None = None,
 ) -> Rom:

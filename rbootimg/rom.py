@@ -12,9 +12,10 @@ import operator
 import struct
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from .errors import RomError
-from .flash import FlashParams
+from .flash import DEFAULT_PARAMS, FlashParams
 
 # magic, count, mode, size and frequency, entry: starts both the irom and the RAM part.
 _HEADER = struct.Struct("<BB2sI")
@@ -56,7 +57,7 @@ class Rom:
     entry: int
     irom: bytes = field(repr=False)
     sections: tuple[RamSection, ...]
-    params: FlashParams = FlashParams()
+    params: FlashParams = DEFAULT_PARAMS
     irom_checksum: bool = False
     esptool_crc: bool = False
 
@@ -176,13 +177,14 @@ def _read_header(data: bytes, offset: int, magic: int, what: str) -> tuple[Flash
     return FlashParams.from_bytes(params), entry, offset + _HEADER.size, count
 
 
-def _read(layout: struct.Struct, data: bytes, offset: int, what: str) -> tuple[int, ...]:
+def _read(layout: struct.Struct, data: bytes, offset: int, what: str) -> tuple[Any, ...]:
     return layout.unpack(_slice(data, offset, layout.size, what))
 
 
 def _slice(data: bytes, offset: int, length: int, what: str) -> bytes:
     if offset + length > len(data):
         raise RomError(
-            f"{what} would end at offset {offset + length:#x}, but there are only {len(data):#x} bytes; the ROM is cut off"
+            f"{what} would end at offset {offset + length:#x}, but there are only {len(data):#x} bytes; "
+            "the ROM is cut off"
         )
     return data[offset : offset + length]

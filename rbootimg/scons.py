@@ -34,7 +34,7 @@ import SCons.Script
 import SCons.Util
 
 from . import __version__, elf, ldscript, publish, report
-from .errors import FitError, LayoutError, PublishError, RbootError
+from .errors import LayoutError, PublishError, RbootError
 from .files import write_atomic
 from .flash import DRAM, IRAM, FlashMap, FlashParams, Slot, flash_map
 from .pack import IROM_SECTION, pack, usage, warnings
@@ -329,7 +329,7 @@ def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
         names = ldscript.includes(script.get_contents()) if script.exists() else ()
         found = (SCons.Node.FS.find_file(name, folders) for name in names)
         scripts += [included for included in found if included and included not in scripts]
-    return scripts + SCons.Scanner.Prog.scan(node, env, path)
+    return [*scripts, *SCons.Scanner.Prog.scan(node, env, path)]
 
 
 class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
@@ -382,7 +382,7 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
 
 @functools.lru_cache
 def _where(program: str, path: str) -> str | None:
-    return SCons.Util.WhereIs(program, path)
+    return shutil.which(program, path=path)
 
 
 def _overflow(slot: Slot | None, region: str, excess: int) -> str:
