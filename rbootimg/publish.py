@@ -58,8 +58,10 @@ def publish(files: Mapping[str, bytes], web_root: Path) -> tuple[Published, ...]
             if changed:
                 _make_folders(path.parent)
                 write_atomic(path, data, durable=True, mode=_FILE_MODE)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise PublishError(f"the web root cannot be written: {error.filename or path} is not a folder") from None
         except OSError as error:
-            raise PublishError(f"cannot write {error.filename or path} in the web root: {error.strerror}") from None
+            raise PublishError(f"the web root cannot be written: {error.filename or path}: {error.strerror}") from None
         published.append(Published(path, len(data), changed))
     return tuple(published)
 

@@ -28,9 +28,12 @@ from typing import Any
 import SCons.Action
 import SCons.Builder
 import SCons.Errors
+import SCons.Node
+import SCons.Node.FS
 import SCons.Scanner
 import SCons.Scanner.Prog
 import SCons.Script
+import SCons.Subst
 import SCons.Util
 
 from . import __version__, elf, ldscript, publish, report
@@ -96,6 +99,7 @@ def generate(env: Any, **keywords: object) -> None:
     (`scons RBOOT_FLASH_SIZE=4MB`), else it is the default. Raises UserError for an unknown one.
     """
     _check_variables(keywords)
+    _check_variables(SCons.Script.ARGUMENTS)
     _check_variables(name for name in env.Dictionary() if name.startswith("RBOOT_"))
     env.SetDefault(**keywords)
     env.SetDefault(**{name: SCons.Script.ARGUMENTS.get(name, default) for name, default, _ in _VARIABLES})
@@ -105,6 +109,7 @@ def generate(env: Any, **keywords: object) -> None:
     env.AddMethod(_app, "RbootApp")
     env.AddMethod(_program, "RbootProgram")
     env.AddMethod(_publish, "RbootPublish")
+    _add_extras(env)
 
 
 def _check_variables(names: Iterable[str]) -> None:
@@ -247,11 +252,7 @@ def _pack(target: Any, source: Any, env: Any) -> None:
     """Pack each target from its ELF: all of them, or none is written."""
     sections = SCons.Util.CLVar(env.subst("$RBOOT_SECTIONS")) or None
     irom_checksum = _is_on(env, "RBOOT_IROM_CHECKSUM")
-    params = FlashParams.from_names(
-        env.subst("$RBOOT_FLASH_MODE"),
-        env.subst("$RBOOT_HEADER_FLASH_SIZE") or env.subst("$RBOOT_FLASH_SIZE"),
-        env.subst("$RBOOT_FLASH_FREQ"),
-    )
+    params = _params(env)
     packed = []
     for node, slot in zip(target, _image_slots(target, env)):
         file = node.attributes.rboot_elf
@@ -298,8 +299,11 @@ def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
 
     Its INCLUDEs are looked for beside it, or beside the base script that it was made from.
     """
-    scripts = env.get("RBOOT_LDSCRIPT")
-    scripts = scripts if isinstance(scripts, list) else [_base_script(env)] * len(target)
+    scripts = _scripts(env)
+    if len(scripts) != len(target):
+        raise SCons.Errors.UserError(
+            f"rboot: {len(scripts)} linker scripts for {len(target)} programs; give one for each"
+        )
     for node, script in zip(target, scripts):
         node.attributes.rboot_ldscript = script
         node.attributes.rboot_ldfolder = (script.sources[0] if script.has_builder() else script).dir
@@ -312,9 +316,10 @@ def _script_options(target: Any, source: Any, env: Any, for_signature: bool) -> 
     return ["-T", str(node.rboot_ldscript), *(f"-L{folder}" for folder in node.rboot_ldfolder.get_all_rdirs())]
 
 
-def _base_script(env: Any) -> Any:
-    script = env.get("RBOOT_LDSCRIPT") or str(BASE_SCRIPT)
-    return env.File(env.subst(script) if isinstance(script, str) else script)
+def _scripts(env: Any) -> list[Any]:
+    """The nodes of $RBOOT_LDSCRIPT, however the user names them."""
+    scripts = env.Flatten([env.get("RBOOT_LDSCRIPT") or str(BASE_SCRIPT)])
+    return [env.File(env.subst(script) if isinstance(script, str) else script) for script in scripts]
 
 
 def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
@@ -360,7 +365,7 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
             text = messages.read().decode(errors="replace")
         sys.stderr.write(text)
         if result:
-            result.node = target
+            result.filename = str(target[0])  # SCons names the first of the targets, whichever failed
             overflows = re.findall(r"region [`']?(\w+)'? overflowed by (\d+) bytes", text)
             slot = getattr(target[0].attributes, "rboot_slot", None)
             result.errstr = (
@@ -408,6 +413,11 @@ def _is_on(env: Any, name: str) -> bool:
     raise LayoutError(f"{name} is {value!r}; write yes or no")
 
 
+def _params(env: Any) -> FlashParams:
+    size = env.subst("$RBOOT_HEADER_FLASH_SIZE") or env.subst("$RBOOT_FLASH_SIZE")
+    return FlashParams.from_names(env.subst("$RBOOT_FLASH_MODE"), size, env.subst("$RBOOT_FLASH_FREQ"))
+
+
 def _map(env: Any) -> FlashMap:
     slots = env.get("RBOOT_SLOTS")
     if isinstance(slots, str):
@@ -442,12 +452,11 @@ def _app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     env = env.Override(overrides) if overrides else env
     try:
         slots = _map(env).slots
-        params = [env.subst(f"$RBOOT_FLASH_{what}") for what in ("MODE", "SIZE", "FREQ")]
-        FlashParams.from_names(*params)
+        _params(env)
         _is_on(env, "RBOOT_IROM_CHECKSUM")
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
-    base = _base_script(env)
+    base = _scripts(env)[0]
     # Slots in different megabytes can have one link address; what fits the smallest of them fits all.
     links: dict[int, Slot] = {}
     for slot in sorted(slots, key=lambda slot: (slot.size, slot.number)):
@@ -506,14 +515,12 @@ def _publish(env: Any, name: str, roms: Any) -> Any:
     after all ROMs are built, and knows all applications.
     """
     alias = env.Alias("publish")[0]
-    if not alias.has_builder():
+    if not hasattr(alias.attributes, "rboot_apps"):
         alias = env.AlwaysBuild(env.Alias("publish", roms, _action(_write_web_root, "$RBOOTPUBLISHCOMSTR")))[0]
         alias.attributes.rboot_apps = {}
-        env.Ignore(env.Dir("#"), env.CompilationDatabase("#compile_commands.json"))
-        SCons.Script.HelpFunction(_help(), append=True, local_only=True)
     else:
         env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
-    apps = alias.attributes.rboot_apps.setdefault(env.Dir(env.subst("$RBOOT_WEBROOT")), {})
+    apps = alias.attributes.rboot_apps.setdefault(_web_root(env), {})
     if apps.setdefault(name, roms) is not roms:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
@@ -521,12 +528,30 @@ def _publish(env: Any, name: str, roms: Any) -> Any:
     return alias
 
 
+def _web_root(env: Any) -> Path:
+    """$RBOOT_WEBROOT, as SCons reads a folder; not as its node, which fails with a traceback for a file."""
+    name = env.subst("$RBOOT_WEBROOT")
+    base = env.Dir("#" if name.startswith("#") else ".")
+    return Path(base.get_abspath(), name.removeprefix("#").removeprefix("/") if name.startswith("#") else name)
+
+
 def _write_web_root(target: Any, source: Any, env: Any) -> None:
     for web_root, apps in target[0].attributes.rboot_apps.items():
         tree = publish.web_tree({name: [rom.get_contents() for rom in roms] for name, roms in apps.items()})
-        for file in publish.publish(tree, Path(web_root.get_abspath())):
-            path = os.path.join(str(web_root), file.path.relative_to(web_root.get_abspath()))
+        for file in publish.publish(tree, web_root):
+            path = os.path.relpath(file.path, env.Dir("#").get_abspath())
             print(f"  {path}  {file.size:,} bytes{'' if file.changed else ', unchanged'}")
+
+
+def _add_extras(env: Any) -> None:
+    """What a project has once, however often the tool is loaded: the compile commands and the help."""
+    commands = env.File("#compile_commands.json")
+    if not commands.has_builder():
+        # Only when asked for, as SCons writes it anew each time.
+        env.Ignore(env.Dir("#"), env.CompilationDatabase(commands))
+    text = _help()
+    if text not in (SCons.Script.help_text or ""):
+        SCons.Script.HelpFunction(text, append=True, local_only=True)
 
 
 def _help() -> str:

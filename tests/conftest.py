@@ -1,0 +1,100 @@
+"""What tests of whole builds share: a project in a folder of its own, built by the real SCons."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+VECTORS = ROOT / "tests" / "vectors"
+
+APP = """
+extern int ets_printf(const char *, ...);
+static const char text[] = "an application";
+int counter = 3;
+__attribute__((section(".irom0.text"), noinline)) void in_flash(void) { ets_printf(text, counter++); }
+void call_user_start(void) { in_flash(); }
+"""
+
+TOOL = f"tools=['default', 'rboot'], toolpath=[{str(ROOT / 'site_scons' / 'site_tools')!r}], CCFLAGS='-Os'"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of a program came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's folder."""
+
+    folder: Path
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    def read(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
+
+    def digest(self, name: str) -> str:
+        return hashlib.sha256(self.read(name)).hexdigest()
+
+    def exists(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    def run(self, *arguments: str, environment: dict[str, str] | None = None, **options: object) -> Run:
+        """Run scons with `arguments`, with `environment` over that of the tests."""
+        command = [sys.executable, "-m", "SCons", "-Q", *arguments]
+        surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**surroundings, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            **options,
+        )
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    def build(self, *arguments: str, **options: object) -> str:
+        """Run scons, which must succeed; what it printed."""
+        run = self.run(*arguments, **options)
+        assert run.status == 0, run.text
+        return run.out
+
+    def fail(self, *arguments: str, **options: object) -> str:
+        """Run scons, which must fail without a traceback; the line that says why."""
+        run = self.run(*arguments, **options)
+        assert run.status == 2, run.text
+        assert "Traceback" not in run.text
+        lines = [line for line in run.err.splitlines() if line.startswith("scons: ***")]
+        assert len(lines) == 1, run.text
+        return lines[0]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project with one application, `app`, in the two slots of a 1 MB flash."""
+    project = Project(tmp_path / "project")
+    project.write("main.c", APP)
+    project.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('app', 'main.c')\n")
+    return project

@@ -1,0 +1,810 @@
+"""Whole builds through the real SCons and the real compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import APP, ROOT, TOOL, VECTORS, Project
+
+from rbootimg import elf
+from rbootimg.rom import Rom
+
+COMPILER = shutil.which("xtensa-lx106-elf-gcc")
+
+
+def sconstruct(project: Project, *lines: str, settings: str = "") -> None:
+    """An SConstruct with an environment of `settings`, then `lines`."""
+    project.write("SConstruct", f"env = Environment({TOOL}, {settings})\n" + "\n".join(lines) + "\n")
+
+
+def app(project: Project, settings: str = "") -> None:
+    sconstruct(project, "env.RbootApp('app', 'main.c')", settings=settings)
+
+
+def link_address(path: Path) -> int:
+    section = elf.parse(path.read_bytes()).find(".irom0.text")
+    assert section is not None
+    return section.address
+
+
+# Applications
+
+
+def test_each_source_is_compiled_once_and_linked_and_packed_for_each_slot(project: Project) -> None:
+    output = project.build()
+    assert output.count(" -c ") == 1
+    assert output.count(" -T ") == 2
+    assert link_address(project.folder / "app/rom0.elf") == 0x40202010
+    assert link_address(project.folder / "app/rom1.elf") == 0x40282010
+    for name in ("app/rom0.bin", "app/rom1.bin"):
+        rom = Rom.from_bytes(project.read(name))
+        assert rom.params.describe() == "qio, 1MB, 40m"
+        assert not rom.irom_checksum
+    assert "up to date" in project.build()
+
+
+def test_the_roms_nodes_are_returned_in_slot_order(project: Project) -> None:
+    sconstruct(project, "print([str(node) for node in env.RbootApp('out/app', 'main.c')])")
+    assert "['out/app/rom0.bin', 'out/app/rom1.bin']" in project.build()
+
+
+def test_a_table_says_what_each_rom_takes(project: Project) -> None:
+    assert (
+        "app/rom1.bin: slot 1 at 0x82000, linked at 0x40282010\n"
+        "  IRAM         24 of    32,768 bytes    0.1 %\n"
+        "  DRAM         20 of    81,920 bytes    0.0 %\n"
+        "  flash       144 of   495,616 bytes    0.0 %\n"
+    ) in project.build()
+
+
+def test_silent_builds_print_nothing(project: Project) -> None:
+    assert project.build("-s") == ""
+
+
+def test_c_plus_plus_and_assembly_sources(project: Project) -> None:
+    project.write("more.cpp", 'extern "C" __attribute__((section(".irom0.text"))) int more() { return 1; }\n')
+    project.write("entry.S", "#define RESULT a2\n.text\n.global entry\nentry: movi RESULT, 5\n ret\n")
+    project.write("plain.s", ".text\n.global plain\nplain: call0 entry\n ret\n")
+    sconstruct(project, "env.RbootApp('app', ['main.c', 'more.cpp', 'entry.S', 'plain.s'])")
+    project.build()
+    assert project.exists("app/rom1.bin")
+
+
+def test_objects_and_libraries_can_be_sources(project: Project) -> None:
+    project.write("library.c", "int in_library(void) { return 5; }\n")
+    project.write("user.c", APP.replace("in_flash();", "in_flash(); extern int in_library(void); in_library();"))
+    sconstruct(
+        project,
+        "library = env.StaticLibrary('own', 'library.c')",
+        "env.RbootApp('app', [env.Object('user.c'), library])",
+        "env.RbootApp('other', 'user.c', LIBS=['own'], LIBPATH=['.'])",
+    )
+    output = project.build("-j2")
+    assert output.count("user.c") == 1
+    assert "xtensa-lx106-elf-ar" in output
+    assert project.read("app/rom0.bin") == project.read("other/rom0.bin")
+
+
+def test_the_users_flags_stay_and_come_after_ours(project: Project) -> None:
+    app(project, "CFLAGS='-DMINE', LINKFLAGS='-Wl,-Map=app.map', CPPDEFINES=['TOO']")
+    output = project.build()
+    compiling, linking = (next(line for line in output.splitlines() if flag in line) for flag in (" -c ", " -T "))
+    assert "-mlongcalls -mtext-section-literals -DMINE -Os -DTOO" in compiling
+    assert "-nostdlib -static -Wl,-Map=app.map" in linking
+    assert project.exists("app.map")
+
+
+def test_the_users_compiler_stays(project: Project) -> None:
+    wrapper = project.write("wrap-xtensa-gcc", f'#!/bin/sh\nexec {COMPILER} "$@"\n')
+    wrapper.chmod(0o755)
+    app(project, f"CC={str(wrapper)!r}")
+    assert f"{wrapper} -o main.o" in project.build()
+
+
+def test_overrides_are_for_one_application(project: Project) -> None:
+    project.write("other.c", APP)
+    sconstruct(
+        project,
+        "env.RbootApp('one', 'main.c')",
+        "env.RbootApp('two', 'other.c', CCFLAGS='-O2', RBOOT_FLASH_MODE='dio')",
+    )
+    output = project.build()
+    assert "-Os main.c" in output
+    assert "-O2 other.c" in output
+    assert project.read("one/rom0.bin")[2] == 0
+    assert project.read("two/rom0.bin")[2] == 2
+
+
+def test_the_tools_keywords_and_the_command_line_set_what_the_sconstruct_leaves_open(project: Project) -> None:
+    tool = TOOL.replace("'rboot']", "('rboot', {'RBOOT_FLASH_MODE': 'dout'})]")
+    project.write("SConstruct", f"env = Environment({tool}, RBOOT_FLASH_FREQ='80m')\nenv.RbootApp('app', 'main.c')\n")
+    project.build("RBOOT_FLASH_SIZE=512KB", "RBOOT_FLASH_FREQ=20m", "RBOOT_FLASH_MODE=qio")
+    assert Rom.from_bytes(project.read("app/rom0.bin")).params.describe() == "dout, 512KB, 80m"
+
+
+def test_help_names_targets_and_variables(project: Project) -> None:
+    project.write("SConstruct", project.read("SConstruct").decode() + "env.Clone(tools=['rboot'])\n")
+    text = project.build("-h")
+    assert text.count("rBoot targets:") == 1
+    for word in ("publish", "compile_commands.json", "RBOOT_SLOTS", "RBOOT_WEBROOT", "[1MB]"):
+        assert word in text
+
+
+def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
+    project.build()
+    assert not project.exists("compile_commands.json")
+    project.build("compile_commands.json")
+    (command,) = json.loads(project.read("compile_commands.json"))
+    assert command["file"] == "main.c"
+    assert command["command"].startswith("xtensa-lx106-elf-gcc -o main.o -c -mlongcalls")
+
+
+# Loading the tool
+
+
+def copy_of_the_tool(folder: Path) -> None:
+    for part in ("rbootimg", "site_scons"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+SHOW = "import rbootimg.scons\nprint(rbootimg.scons.__file__)\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "tools"),
+    [
+        (".", "tools=['default', 'rboot']"),
+        (".", "tools=['rboot']"),
+        (".", "tools=['default', ('rboot', {'RBOOT_FLASH_SIZE': '1MB'})]"),
+        ("vendor/rbootimg", "tools=['default', 'rboot'], toolpath=['vendor/rbootimg/site_scons/site_tools']"),
+    ],
+)
+def test_the_tool_loads_from_the_tree_and_from_a_submodule(project: Project, where: str, tools: str) -> None:
+    copy_of_the_tool(project.folder / where)
+    project.write("SConstruct", f"env = Environment({tools}, CCFLAGS='-Os')\nenv.RbootApp('app', 'main.c')\n" + SHOW)
+    output = project.build()
+    assert str(project.folder / where / "rbootimg" / "scons.py") in output
+    assert project.exists("app/rom1.bin")
+
+
+def clean_copy(folder: Path) -> Path:
+    """The project without what builds and tests left in it: what git knows, or all of an sdist."""
+    known = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
+    names = known.split("\0") if known else [str(path.relative_to(ROOT)) for path in ROOT.rglob("*")]
+    for name in filter(lambda name: (ROOT / name).is_file(), names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project: Project, tmp_path: Path) -> None:
+    source = clean_copy(tmp_path / "source")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", source]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
+    listing = subprocess.run(["tar", "tf", sdist], capture_output=True, text=True, check=True).stdout
+    for name in (
+        "SConstruct",
+        "sconsw",
+        "examples/hello/main.c",
+        "tests/vectors/expected.tsv",
+        "rbootimg/ld/maskrom.ld",
+    ):
+        assert name in listing
+
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
+    subprocess.run([environment / "bin/pip", "install", "-q", wheel], check=True, capture_output=True, timeout=300)
+    project.write(
+        "SConstruct",
+        "env = Environment(tools=['default', 'rboot'], toolpath=[PyPackageDir('rbootimg.site_tools')], CCFLAGS='-Os')\n"
+        "env.RbootApp('app', 'main.c')\n" + SHOW,
+    )
+    done = subprocess.run(
+        [environment / "bin/scons", "-Q"], cwd=project.folder, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert str(environment) in done.stdout
+    checked = subprocess.run(
+        [environment / "bin/rbootimg", "verify", "app/rom1.bin"], cwd=project.folder, capture_output=True, check=True
+    )
+    assert b"ok" in checked.stdout
+
+
+# The toolchain
+
+NO_PATH = {"PATH": "/nowhere"}
+
+
+def without_compiler(project: Project, *lines: str, settings: str = "") -> None:
+    sconstruct(project, *lines, settings="ENV={'PATH': '/nowhere'}, " + settings)
+
+
+def test_no_compiler_is_one_line_and_only_when_it_is_needed(project: Project) -> None:
+    without_compiler(project, "env.RbootApp('app', 'main.c')")
+    line = project.fail(environment=NO_PATH)
+    assert "no xtensa-lx106-elf-gcc on PATH; install it (Debian: gcc-xtensa-lx106" in line
+    assert not project.exists("app/rom0.bin")
+    project.build("-h", environment=NO_PATH)
+    project.build("-c", environment=NO_PATH)
+
+
+def test_packing_needs_no_compiler(project: Project) -> None:
+    without_compiler(project, f"env.RbootImage('rom.bin', {str(VECTORS / 'mixed.rom0.elf')!r})")
+    project.build(environment=NO_PATH)
+    assert project.exists("rom.bin")
+
+
+@pytest.mark.parametrize("kind", ["folder", "folder above bin", "prefix"])
+def test_the_toolchain_can_be_anywhere(project: Project, kind: str) -> None:
+    bin_folder = project.folder / "toolchain" / "bin"
+    bin_folder.mkdir(parents=True)
+    for tool in ("gcc", "as", "ar", "ranlib", "g++"):
+        (bin_folder / f"xtensa-lx106-elf-{tool}").symlink_to(shutil.which(f"xtensa-lx106-elf-{tool}") or "")
+    value = {
+        "folder": bin_folder,
+        "folder above bin": bin_folder.parent,
+        "prefix": bin_folder / "xtensa-lx106-elf-",
+    }[kind]
+    output = project.build(environment={"RBOOT_TOOLCHAIN": str(value)})
+    assert f"{bin_folder}/xtensa-lx106-elf-gcc -o main.o" in output
+
+
+def test_a_toolchain_that_is_not_there_is_one_line(project: Project) -> None:
+    app(project, "RBOOT_TOOLCHAIN='/nowhere'")
+    assert "no xtensa-lx106-elf-gcc in RBOOT_TOOLCHAIN (/nowhere)" in project.fail()
+
+
+# Slots
+
+
+def test_three_slots_with_sizes(project: Project) -> None:
+    app(project, "RBOOT_SLOTS=[0x2000, ('0x40000', '128KB'), '0x80000:0x20000'], RBOOT_FLASH_SIZE='4MB'")
+    output = project.build()
+    assert "slot 0 at 0x2000" in output
+    assert "of   253,952 bytes" in output
+    assert [link_address(project.folder / f"app/rom{n}.elf") for n in range(3)] == [0x40202010, 0x40240010, 0x40280010]
+
+
+def test_slots_with_one_link_address_share_one_link(project: Project) -> None:
+    app(project, "RBOOT_FLASH_SIZE='4MB', RBOOT_BIG_FLASH=True, RBOOT_SLOTS='0x2000 0x82000 0x102000 0x182000'")
+    output = project.build()
+    assert output.count(" -T ") == 2
+    assert project.read("app/rom0.bin") == project.read("app/rom2.bin")
+    assert project.read("app/rom1.bin") == project.read("app/rom3.bin")
+    assert project.read("app/rom0.bin") != project.read("app/rom1.bin")
+
+
+def test_a_shared_link_is_for_the_smallest_of_its_slots(project: Project) -> None:
+    app(project, "RBOOT_FLASH_SIZE='4MB', RBOOT_BIG_FLASH=True, RBOOT_SLOTS='0x2000 0x102000:0x4000'")
+    project.build()
+    assert b"len = 0x3ff0" in project.read("baremetal-102000-106000.ld")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("RBOOT_SLOTS='0x2100'", "slot 0 at 0x2100 does not start on a flash sector"),
+        ("RBOOT_SLOTS='0x2000:0x20000 0x10000'", "slot 0 at 0x2000 ends at 0x22000 and overlaps slot 1 at 0x10000"),
+        ("RBOOT_SLOTS='0x1000'", "slot 0 at 0x1000 overlaps rBoot's config sector"),
+        ("RBOOT_SLOTS='0x2000 0x82000', RBOOT_FLASH_SIZE='512KB'", "outside the 512KB flash"),
+        ("RBOOT_SLOTS='0x102000', RBOOT_FLASH_SIZE='4MB'", "above the first megabyte"),
+        (
+            "RBOOT_SLOTS='0xF0000:0x20000', RBOOT_FLASH_SIZE='4MB', RBOOT_BIG_FLASH='yes'",
+            "straddles a 1 MB boundary",
+        ),
+        ("RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'; choose one of 256KB, 512KB, 1MB"),
+        ("RBOOT_FLASH_MODE='fast'", "unknown flash mode 'fast'; choose one of qio, qout, dio, dout"),
+        ("RBOOT_FLASH_FREQ='60m'", "unknown flash frequency '60m'; choose one of 40m, 26m, 20m, 80m"),
+        ("RBOOT_BIG_FLASH='maybe'", "RBOOT_BIG_FLASH is 'maybe'; write yes or no"),
+        ("RBOOT_HEADER_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_one_line(project: Project, settings: str, message: str) -> None:
+    app(project, settings)
+    line = project.fail()
+    assert "rboot: app: " in line
+    assert message in line
+    assert not project.exists("app")
+
+
+@pytest.mark.parametrize(
+    "sconstruct_line",
+    [
+        f"Environment({TOOL}, RBOOT_FLASHSIZE='1MB')",
+        f"Environment({TOOL}).RbootApp('app', 'main.c', RBOOT_FLASHSIZE='1MB')",
+        f"Environment({TOOL.replace(repr('rboot'), str(('rboot', {'RBOOT_FLASHSIZE': '1MB'})))})",
+    ],
+)
+def test_a_misspelt_variable_is_refused(project: Project, sconstruct_line: str) -> None:
+    project.write("SConstruct", sconstruct_line + "\n")
+    assert "there is no variable RBOOT_FLASHSIZE" in project.fail()
+
+
+def test_a_misspelt_variable_on_the_command_line_is_refused(project: Project) -> None:
+    assert "there is no variable RBOOT_WEBROT" in project.fail("RBOOT_WEBROT=x")
+
+
+# Linker scripts
+
+SDK_SCRIPT = """\
+MEMORY
+{
+  dram0_0_seg : org = 0x3FFE8000, len = 0x14000
+  iram1_0_seg : org = 0x40100000, len = 0x8000
+  irom0_0_seg : org = 0x40240000, len = 0x3C000 /* irom0_0_seg : org = 1, len = 2 */
+}
+PHDRS { dram PT_LOAD; iram PT_LOAD; irom PT_LOAD; }
+ENTRY(call_user_start)
+SECTIONS
+{
+  .data : ALIGN(4) { *(.data .data.*) } >dram0_0_seg :dram
+  .rodata : ALIGN(4) { *(.rodata .rodata.*) } >dram0_0_seg :dram
+  .bss (NOLOAD) : ALIGN(8) { *(.bss .bss.* COMMON) } >dram0_0_seg :dram
+  .text : ALIGN(4) { *(.literal .text .literal.* .text.*) } >iram1_0_seg :iram
+  .irom0.text : ALIGN(4) { *(.irom0.literal .irom0.text .irom.text) } >irom0_0_seg :irom
+}
+INCLUDE "../ld/addresses.ld"
+"""
+
+
+def with_sdk_script(project: Project) -> None:
+    project.write("sdk/ld/eagle.app.v6.ld", SDK_SCRIPT.replace("\n", "\r\n"))
+    project.write("sdk/ld/addresses.ld", "INCLUDE nested.ld\r\n")
+    project.write("sdk/ld/nested.ld", "PROVIDE(ets_printf = 0x400024cc);\r\n")
+    app(project, "RBOOT_LDSCRIPT='sdk/ld/eagle.app.v6.ld'")
+
+
+def test_an_sdks_script_is_linked_for_each_slot(project: Project) -> None:
+    with_sdk_script(project)
+    project.build()
+    assert link_address(project.folder / "app/rom1.elf") == 0x40282010
+    script = project.read("eagle.app.v6-082000-0fb000.ld").decode()
+    expected = SDK_SCRIPT.replace("0x40240000, len = 0x3C000", "0x40282010, len = 0x78ff0")
+    assert script == expected.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize("jobs", ["-j1", "-j8"])
+@pytest.mark.parametrize("name", ["sdk/ld/eagle.app.v6.ld", "sdk/ld/addresses.ld", "sdk/ld/nested.ld"])
+def test_an_edited_script_relinks_without_compiling(project: Project, name: str, jobs: str) -> None:
+    with_sdk_script(project)
+    project.build(jobs)
+    assert "up to date" in project.build(jobs)
+    old = project.read("app/rom0.bin")
+    project.write(name, project.read(name).replace(b"0x400024cc", b"0x400024d0") + b"/* edited */\n")
+    output = project.build(jobs)
+    assert output.count(" -T ") == 2
+    assert " -c " not in output
+    assert (project.read("app/rom0.bin") != old) == (name == "sdk/ld/nested.ld")
+    assert "up to date" in project.build(jobs)
+
+
+def test_includes_are_found_along_the_library_path(project: Project) -> None:
+    with_sdk_script(project)
+    project.write("sdk/ld/addresses.ld", "INCLUDE elsewhere.ld\n")
+    project.write("scripts/elsewhere.ld", "PROVIDE(ets_printf = 0x400024cc);\n")
+    app(project, "RBOOT_LDSCRIPT='sdk/ld/eagle.app.v6.ld', LIBPATH=['scripts']")
+    project.build()
+    project.write("scripts/elsewhere.ld", "PROVIDE(ets_printf = 0x400024d0);\n")
+    assert project.build().count(" -T ") == 2
+
+
+def test_a_generated_base_script_and_a_generated_include_are_built_first(project: Project) -> None:
+    project.write("base.in", SDK_SCRIPT.replace("../ld/addresses.ld", "made.ld"))
+    project.write("made.in", "PROVIDE(ets_printf = 0x400024cc);\n")
+    sconstruct(
+        project,
+        "base = env.Command('base.ld', 'base.in', Copy('$TARGET', '$SOURCE'))",
+        "env.Command('made.ld', 'made.in', Copy('$TARGET', '$SOURCE'))",
+        "env.RbootApp('app', 'main.c', RBOOT_LDSCRIPT=base)",
+    )
+    project.build("-j8")
+    assert "up to date" in project.build("-j8")
+    project.write("made.in", "PROVIDE(ets_printf = 0x400024d0);\n")
+    assert project.build("-j8").count(" -T ") == 2
+
+
+def test_base_scripts_of_one_name_do_not_get_in_each_others_way(project: Project) -> None:
+    for folder, address in (("a", "0x400024cc"), ("b", "0x400024d0")):
+        project.write(
+            f"{folder}/base.ld", SDK_SCRIPT.replace('INCLUDE "../ld/addresses.ld"', f"ets_printf = {address};")
+        )
+    sconstruct(
+        project,
+        "env.RbootApp('one', 'main.c', RBOOT_LDSCRIPT='a/base.ld')",
+        "env.RbootApp('two', 'main.c', RBOOT_LDSCRIPT='b/base.ld')",
+        "env.RbootApp('three', 'main.c', RBOOT_LDSCRIPT='b/base.ld')",
+    )
+    project.build()
+    assert project.read("one/rom0.bin") != project.read("two/rom0.bin")
+    assert project.read("two/rom0.bin") == project.read("three/rom0.bin")
+
+
+def test_a_script_without_the_region_is_one_line(project: Project) -> None:
+    project.write("base.ld", "MEMORY { ram : org = 0, len = 1 }\n")
+    app(project, "RBOOT_LDSCRIPT='base.ld'")
+    assert "base.ld: no memory region irom0_0_seg with org and len" in project.fail()
+
+
+def test_a_missing_script_is_one_line(project: Project) -> None:
+    app(project, "RBOOT_LDSCRIPT='no.ld'")
+    assert "Source `no.ld' not found" in project.fail()
+
+
+# The single steps
+
+
+def test_the_steps_by_themselves(project: Project) -> None:
+    project.write("base.ld", SDK_SCRIPT.replace('INCLUDE "../ld/addresses.ld"', "ets_printf = 0x400024cc;"))
+    sconstruct(
+        project,
+        "script = env.RbootLinkerScript('my.ld', 'base.ld', RBOOT_SLOT='0x82000')",
+        "program = env.RbootProgram('my.elf', ['main.c'], RBOOT_LDSCRIPT=script[0])",
+        "env.RbootImage('my.bin', program, RBOOT_SLOT=('0x82000', '64KB'))",
+        "env.RbootProgram('other.elf', 'main.c', RBOOT_LDSCRIPT='my.ld')",
+    )
+    output = project.build()
+    assert output.count(" -c ") == 1
+    assert link_address(project.folder / "my.elf") == 0x40282010
+    assert project.read("my.elf") == project.read("other.elf")
+    assert "my.bin: the slot at 0x82000, linked at 0x40282010" in output
+
+
+def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None:
+    elf_path = str(VECTORS / "mixed.rom1.elf")
+    sconstruct(
+        project,
+        f"env.RbootImage('mixed', {elf_path!r}, RBOOT_FLASH_SIZE='4MB', RBOOT_FLASH_MODE='dio', "
+        "RBOOT_FLASH_FREQ='80m', RBOOT_SECTIONS='.data .rodata .text')",
+        f"env.RbootImage('summed', {elf_path!r}, RBOOT_HEADER_FLASH_SIZE='512KB', RBOOT_IROM_CHECKSUM='yes', "
+        "RBOOT_SECTIONS=['.text', '.data', '.rodata'], RBOOT_SLOT=0x82000)",
+    )
+    project.build()
+    expected = (VECTORS / "expected.tsv").read_text()
+    for name in ("mixed.bin", "summed.bin"):
+        assert f"240\t{project.digest(name)}" in expected
+
+
+def test_several_images_in_one_step(project: Project) -> None:
+    elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
+    sconstruct(project, f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r})", f"env.RbootImage(['c.bin'], {elfs!r})")
+    assert "RbootImage has 2 ELFs for 1 ROMs" in project.fail()
+    sconstruct(project, f"env.RbootPublish('app', env.RbootImage(['a.bin', 'b.bin'], {elfs!r}))")
+    project.build("publish")
+    assert project.read("build/webroot/rom1.bin") == project.read("b.bin")
+
+
+def test_what_is_left_out_of_the_rom_is_said(project: Project) -> None:
+    sconstruct(project, f"env.RbootImage('rom.bin', {str(VECTORS / 'mixed.rom0.elf')!r}, RBOOT_SECTIONS='.text')")
+    run = project.run()
+    assert run.status == 0
+    assert "warning: section .data (5 bytes at 0x3ffe8000) is not in the ROM" in run.err
+
+
+# Nothing wrong gets out
+
+
+def test_flash_code_that_does_not_fit_names_the_slot_and_the_bytes(project: Project) -> None:
+    filler = '__asm__(".section .irom0.text,\\"ax\\"\\n.zero 5000\\n.text\\n");'
+    project.write("main.c", APP + filler)
+    app(project, "RBOOT_SLOTS='0x2000 0x82000:0x1000'")
+    line = project.fail()
+    assert "app/rom1.elf: the flash code is " in line
+    assert "bytes too large for slot 1 at 0x82000" in line
+    assert not project.exists("app/rom0.bin")
+    assert not project.exists("app/rom1.elf")
+
+
+@pytest.mark.parametrize(
+    ("section", "memory"),
+    [('.text,\\"ax\\"', "IRAM sections"), ('.bss,\\"aw\\",@nobits', "DRAM sections")],
+)
+def test_ram_that_does_not_fit_names_the_memory(project: Project, section: str, memory: str) -> None:
+    project.write("main.c", APP + f'__asm__(".section {section}\\n.zero 90000\\n.text\\n");')
+    line = project.fail()
+    assert f"the {memory} are " in line
+    assert not project.exists("app/rom0.bin")
+
+
+def test_a_rom_whose_ram_sections_make_it_too_large_is_refused(project: Project) -> None:
+    project.write("main.c", APP + '__asm__(".data\\n.zero 4096\\n.text\\n");')
+    app(project, "RBOOT_SLOTS='0x2000:0x1000 0x82000'")
+    line = project.fail()
+    assert "[app/rom0.bin] app/rom0.elf: the packed ROM has 4," in line
+    assert "more than slot 0 at 0x2000 holds (4,096)" in line
+    assert not project.exists("app/rom0.bin")
+    assert not project.exists("app/rom1.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "message"),
+    [
+        (b"", "", "rom.elf: the file is empty"),
+        (b"MZ no ELF", "", "rom.elf: not an ELF file"),
+        ((VECTORS / "mixed.rom0.elf").read_bytes()[:5000], "", "rom.elf: the ELF is damaged or cut off"),
+        ((VECTORS / "mixed.rom1.elf").read_bytes(), "RBOOT_SLOT=0x2000", ".irom0.text is linked at 0x40282010"),
+        ((VECTORS / "mixed.rom0.elf").read_bytes(), "RBOOT_SECTIONS='.nosuch'", "no section .nosuch with data"),
+        ((VECTORS / "mixed.rom0.elf").read_bytes(), "RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
+    ],
+)
+def test_a_bad_elf_is_one_line_and_no_rom(project: Project, content: bytes, settings: str, message: str) -> None:
+    project.write("rom.elf", content)
+    sconstruct(project, f"env.RbootImage('rom.bin', 'rom.elf', {settings})")
+    assert message in project.fail()
+    assert not project.exists("rom.bin")
+
+
+def test_a_failed_pack_leaves_nothing_that_a_later_run_takes_for_good(project: Project) -> None:
+    sconstruct(project, f"env.RbootImage('rom.bin', {str(VECTORS / 'big.rom0.elf')!r})")
+    project.build()
+    good = project.read("rom.bin")
+    (project.folder / "rom.bin").unlink()
+
+    def small_files_only() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    assert "rom.bin" in project.fail(preexec_fn=small_files_only)
+    assert sorted(path.name for path in project.folder.iterdir()) == [".sconsign.dblite", "SConstruct", "main.c"]
+    project.build()
+    assert project.read("rom.bin") == good
+
+
+# Rebuilds
+
+
+def test_a_changed_flash_mode_only_repacks(project: Project) -> None:
+    project.build()
+    output = project.build("RBOOT_FLASH_MODE=dio")
+    assert "Packing" in output
+    assert "xtensa" not in output
+
+
+def test_a_changed_option_of_one_application_rebuilds_only_that(project: Project) -> None:
+    project.write("other.c", APP)
+    two = "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'other.c', CCFLAGS={!r})"
+    sconstruct(project, two.format("-Os"))
+    project.build()
+    sconstruct(project, two.format("-O2 -DX"))
+    output = project.build()
+    assert "other.c" in output
+    assert "main.c" not in output
+    assert "one/" not in output
+
+
+def test_another_version_of_the_tool_packs_again(project: Project) -> None:
+    copy_of_the_tool(project.folder)
+    project.write("SConstruct", "Environment(tools=['rboot']).RbootApp('app', 'main.c')\n")
+    project.build()
+    project.write("rbootimg/__init__.py", "__version__ = '99.0'\n")
+    output = project.build()
+    assert "Packing" in output
+    assert "xtensa" not in output
+
+
+def roms(project: Project, folder: str = "app") -> list[bytes]:
+    return [project.read(f"{folder}/rom{number}.bin") for number in (0, 1)]
+
+
+def test_all_ways_to_build_give_the_same_bytes(project: Project) -> None:
+    project.build("-j8")
+    expected = roms(project)
+    shutil.copytree(project.folder, project.folder.parent / "a longer path" / "copy")
+    elsewhere = Project(project.folder.parent / "a longer path" / "copy")
+    elsewhere.build("-c")
+    elsewhere.build()
+    assert roms(elsewhere) == expected
+
+    project.build("-c")
+    project.write("SConscript", project.read("SConstruct"))
+    for duplicate in (0, 1):
+        project.write("SConstruct", f"SConscript('SConscript', variant_dir='out{duplicate}', duplicate={duplicate})\n")
+        project.build()
+        assert roms(project, f"out{duplicate}/app") == expected
+
+
+def test_a_cache_gives_the_same_bytes(project: Project) -> None:
+    cache = f"CacheDir({str(project.folder / 'cache')!r})\n".encode()
+    project.write("SConstruct", cache + project.read("SConstruct"))
+    project.build()
+    expected = roms(project)
+    project.build("-c")
+    output = project.build()
+    assert "Retrieved `app/rom0.bin' from cache" in output
+    assert roms(project) == expected
+
+
+# Publishing
+
+
+def test_publish_puts_the_roms_of_one_application_at_the_root(project: Project) -> None:
+    previous = os.umask(0o077)
+    try:
+        output = project.build("publish")
+    finally:
+        os.umask(previous)
+    assert "  build/webroot/rom1.bin  144 bytes" in output
+    web_root = project.folder / "build/webroot"
+    assert sorted(path.name for path in web_root.iterdir()) == ["rom0.bin", "rom1.bin"]
+    assert stat.S_IMODE((web_root / "rom0.bin").stat().st_mode) == 0o644
+    assert stat.S_IMODE(web_root.stat().st_mode) == 0o755
+    assert (web_root / "rom0.bin").read_bytes() == project.read("app/rom0.bin")
+
+
+def test_publish_puts_several_applications_into_folders(project: Project) -> None:
+    sconstruct(
+        project,
+        "env.RbootApp('one', 'main.c')",
+        "env.RbootApp('sub/two', 'main.c')",
+        "env.RbootApp('alone', 'main.c', RBOOT_WEBROOT='elsewhere')",
+        settings="RBOOT_WEBROOT='www'",
+    )
+    project.build("publish")
+    found = sorted(str(path.relative_to(project.folder)) for path in project.folder.glob("*/**/rom?.bin"))
+    assert [name for name in found if name.startswith(("www", "else"))] == [
+        "elsewhere/rom0.bin",
+        "elsewhere/rom1.bin",
+        "www/one/rom0.bin",
+        "www/one/rom1.bin",
+        "www/two/rom0.bin",
+        "www/two/rom1.bin",
+    ]
+
+
+def test_a_published_file_that_was_altered_is_put_right(project: Project) -> None:
+    project.build("publish")
+    good = project.read("build/webroot/rom0.bin")
+    project.write("build/webroot/rom0.bin", b"altered")
+    project.write("build/webroot/other.txt", b"not ours")
+    output = project.build("publish")
+    assert project.read("build/webroot/rom0.bin") == good
+    assert "rom0.bin  144 bytes\n" in output
+    assert "rom1.bin  144 bytes, unchanged\n" in output
+    assert project.exists("build/webroot/other.txt")
+
+
+def test_cleaning_leaves_the_web_root_alone(project: Project) -> None:
+    project.build("publish")
+    project.build("-c", "publish")
+    project.build("-c")
+    assert not project.exists("app/rom0.bin")
+    assert project.exists("build/webroot/rom0.bin")
+    assert project.exists("build/webroot/rom1.bin")
+
+
+def test_a_failed_build_publishes_nothing(project: Project) -> None:
+    project.build("publish")
+    good = project.read("build/webroot/rom0.bin")
+    project.write("main.c", "#error broken\n")
+    project.fail("publish")
+    assert project.read("build/webroot/rom0.bin") == good
+
+
+def test_a_rom_that_was_damaged_after_the_build_is_not_published(project: Project) -> None:
+    project.build("publish")
+    good = project.read("build/webroot/rom0.bin")
+    project.write("app/rom0.bin", project.read("app/rom0.bin")[:-20])
+    assert "rom0.bin of app is not published: " in project.fail("publish")
+    assert project.read("build/webroot/rom0.bin") == good
+
+
+def test_two_applications_of_one_name_are_refused(project: Project) -> None:
+    sconstruct(project, "env.RbootApp('a/app', 'main.c')", "env.RbootApp('b/app', 'main.c')")
+    assert "there are two applications called app" in project.fail()
+
+
+def test_a_web_root_that_cannot_be_written_is_one_line(project: Project) -> None:
+    project.write("file", "in the way")
+    line = project.fail("publish", "RBOOT_WEBROOT=file/webroot")
+    assert line.endswith(f"[publish] the web root cannot be written: {project.folder}/file is not a folder")
+
+
+# The examples
+
+
+def example(project: Project, name: str) -> Project:
+    """A copy of the example, as a user would make one, in a tree that has the tool two folders up."""
+    copy_of_the_tool(project.folder)
+    shutil.copytree(ROOT / "examples" / name, project.folder / "examples" / name)
+    copy = Project(project.folder / "examples" / name)
+    copy.run("-c")
+    return copy
+
+
+def test_the_hello_example(project: Project) -> None:
+    hello = example(project, "hello")
+    hello.build("publish")
+    app = elf.parse(hello.read("hello/rom1.elf"))
+    for name in (".text", ".data", ".rodata", ".irom0.text"):
+        assert app.find(name) is not None
+    assert any(section.name == ".bss" and section.size for section in app.sections)
+    assert hello.exists("build/webroot/rom1.bin")
+
+
+def test_the_imported_example_has_eight_lines_and_builds(project: Project) -> None:
+    imported = example(project, "imported")
+    lines = [line for line in imported.read("SConstruct").decode().splitlines() if not line.startswith("#")]
+    assert len(lines) <= 8
+    imported.build("publish")
+    assert imported.exists("build/webroot/rom1.bin")
+
+
+def test_the_sdk_example_without_an_sdk_is_one_line(project: Project) -> None:
+    sdk = example(project, "nonos_sdk")
+    assert sdk.build() == "nonos_sdk: skipped; set SDK_BASE to the folder of the NONOS SDK\n"
+
+
+# As much of the SDK's interface as the example uses.
+SDK_FILES = {
+    "include/c_types.h": "typedef unsigned int uint32;\ntypedef unsigned char uint8;\ntypedef unsigned char bool;\n"
+    '#define ICACHE_FLASH_ATTR __attribute__((section(".irom0.text")))\n',
+    "include/ets_sys.h": "",
+    "include/osapi.h": '#include "user_config.h"\nint os_printf_plus(const char *, ...);\n'
+    "#define os_printf os_printf_plus\n",
+    "include/version.h": "#define ESP_SDK_VERSION_MAJOR 3\n",
+    "include/user_interface.h": "enum { SYSTEM_PARTITION_RF_CAL = 4, SYSTEM_PARTITION_PHY_DATA, "
+    "SYSTEM_PARTITION_SYSTEM_PARAMETER };\n"
+    "typedef struct { int type; uint32 addr, size; } partition_item_t;\n"
+    "bool system_partition_table_regist(const partition_item_t *, uint32, uint32);\n"
+    "const char *system_get_sdk_version(void);\n",
+    "ld/eagle.app.v6.ld": SDK_SCRIPT.replace("addresses.ld", "eagle.rom.addr.v6.ld").replace("\n", "\r\n"),
+    "ld/eagle.rom.addr.v6.ld": "PROVIDE ( os_printf_plus = 0x400024cc );\n",
+}
+SDK_LIBRARY_NAMES = ("c", "gcc", "hal", "phy", "net80211", "lwip", "wpa", "main", "pp", "crypto")
+SDK_LIBRARIES = {
+    "main": "void user_init(void); void user_pre_init(void); extern int phy(void);\n"
+    "void call_user_start(void) { user_pre_init(); phy(); user_init(); }\n",
+    "phy": "int phy(void) { extern int net(void); return net(); }\n",
+    "net80211": "int net(void) { extern int user_rf_cal_sector_set(void); return user_rf_cal_sector_set(); }\n",
+    "pp": "unsigned char system_partition_table_regist(const void *a, int b, int c) { return a && b == 3 && c; }\n"
+    'const char *system_get_sdk_version(void) { return "9.9"; }\n',
+}
+
+
+def fake_sdk(folder: Path) -> Path:
+    for name, text in SDK_FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode())
+    (folder / "lib").mkdir()
+    for name in SDK_LIBRARY_NAMES:
+        source = folder / f"{name}.c"
+        source.write_text(SDK_LIBRARIES.get(name, f"int unused_{name};\n"))
+        run_tool(folder, "gcc", "-mlongcalls", "-mtext-section-literals", "-Os", "-c", source.name, "-o", f"{name}.o")
+        run_tool(folder, "ar", "rcs", f"lib/lib{name}.a", f"{name}.o")
+    return folder
+
+
+def run_tool(folder: Path, tool: str, *arguments: str) -> None:
+    subprocess.run([f"xtensa-lx106-elf-{tool}", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_sdk_example_links_as_the_makefile_does(project: Project, tmp_path: Path) -> None:
+    """From the same objects, in the Makefile's order: the libraries before the objects, in one group."""
+    sdk = fake_sdk(tmp_path / "sdk")
+    copy = example(project, "nonos_sdk")
+    copy.write("user/second.c", '#include "c_types.h"\nuint32 ICACHE_FLASH_ATTR second(void) { return 2; }\n')
+    copy.build(f"SDK_BASE={sdk}")
+    libraries = [f"-l{name}" for name in SDK_LIBRARY_NAMES]
+    for number, (org, size) in enumerate((("0x40202010", "0x7fff0"), ("0x40282010", "0x78ff0"))):
+        script = SDK_FILES["ld/eagle.app.v6.ld"].replace("0x40240000, len = 0x3C000", f"{org}, len = {size}")
+        (tmp_path / "rom.ld").write_text(script)
+        run_tool(
+            copy.folder / "build",
+            *("gcc", f"-L{sdk}/lib", f"-T{tmp_path}/rom.ld", "-nostdlib", "-Wl,--no-check-sections"),
+            *("-u", "call_user_start", "-Wl,-static", "-Wl,--start-group", *libraries),
+            *("main.o", "second.o", "-Wl,--end-group", "-o", f"{tmp_path}/rom.elf"),
+        )
+        by_hand = elf.parse((tmp_path / "rom.elf").read_bytes())
+        ours = elf.parse(copy.read(f"build/app/rom{number}.elf"))
+        assert by_hand == ours
+        rom = Rom.from_bytes(copy.read(f"build/app/rom{number}.bin"))
+        assert rom.params.to_bytes() == bytes(2)
