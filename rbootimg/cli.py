@@ -13,7 +13,7 @@ from . import __version__, elf, report
 from .errors import LayoutError, RbootError
 from .files import write_atomic
 from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, Slot, flash_map, flash_size
-from .pack import IROM_SECTION, RAM_SECTIONS, pack, usage, warnings
+from .pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .rom import Rom
 
 
@@ -103,9 +103,7 @@ def _pack(options: argparse.Namespace) -> None:
     for warning in warnings(app, rom):
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
     _write(options.output, data)
-    irom = app.find(IROM_SECTION)
-    assert irom is not None, "pack() refuses an application without it"
-    print(report.rom_table(str(options.output), slot, irom.address, usage(app, len(data), slot)))
+    print(report.rom_table(str(options.output), slot, irom(app).address, usage(app, len(data), slot)))
 
 
 def _slot(text: str | None, size: str | None) -> Slot | None:

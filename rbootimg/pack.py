@@ -44,7 +44,7 @@ def pack(
     Raises ElfError if a section is missing, FitError if the application is linked for another slot,
     reaches beyond the RAM, or the ROM is larger than the slot.
     """
-    irom = _section(elf, IROM_SECTION)
+    flash_code = irom(elf)
     if sections is None:
         ram = [section for name in RAM_SECTIONS if (section := elf.find(name))]
         if not ram:
@@ -55,10 +55,10 @@ def pack(
             raise ElfError("no section to load is named; name at least one")
     _check_memory(elf)
     if slot is not None:
-        check_link(irom, slot)
+        check_link(flash_code, slot)
     rom = Rom(
         entry=elf.entry,
-        irom=irom.data,
+        irom=flash_code.data,
         sections=tuple(RamSection(section.address, section.data) for section in ram),
         params=params,
         irom_checksum=irom_checksum,
@@ -71,11 +71,17 @@ def pack(
     return rom
 
 
-def check_link(irom: Section, slot: Slot) -> None:
-    """Raise FitError if the flash code `irom` is not linked for `slot`."""
-    if irom.address != slot.link_address:
+def irom(elf: Elf) -> Section:
+    """The section that stays in flash. Raises ElfError if there is none."""
+    return _section(elf, IROM_SECTION)
+
+
+def check_link(flash_code: Section, slot: Slot) -> None:
+    """Raise FitError if `flash_code` is not linked for `slot`."""
+    address = flash_code.address
+    if address != slot.link_address:
         raise FitError(
-            f"{irom.name} is linked at {irom.address:#x}{_slot_of(irom.address)}, but {slot.label} runs at "
+            f"{flash_code.name} is linked at {address:#x}{_slot_of(address)}, but {slot.label} runs at "
             f"{slot.link_address:#x}; link it with the linker script of that slot"
         )
 

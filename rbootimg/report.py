@@ -24,8 +24,9 @@ def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[
 
 def verified(name: str, size: int, rom: Rom) -> str:
     """The line for a ROM that is sound."""
+    sections = f"{len(rom.sections)} RAM section{'s' * (len(rom.sections) > 1)}"
     covers = "RAM sections and irom" if rom.irom_checksum else "RAM sections"
     return (
         f"{name}: ok, {size:,} bytes, entry {rom.entry:#x}, {len(rom.irom):,} bytes of irom, "
-        f"{len(rom.sections)} RAM sections, checksum {rom.checksum:#04x} over {covers}"
+        f"{sections}, checksum {rom.checksum:#04x} over {covers}"
     )

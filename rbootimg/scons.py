@@ -15,6 +15,7 @@ SConscripts are read and BuildError while targets are built, which SCons prints 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -40,7 +41,7 @@ from . import __version__, elf, ldscript, publish, report
 from .errors import LayoutError, PublishError, RbootError
 from .files import write_atomic
 from .flash import DRAM, IRAM, FlashMap, FlashParams, Slot, flash_map
-from .pack import IROM_SECTION, pack, usage, warnings
+from .pack import irom, pack, usage, warnings
 
 BASE_SCRIPT = Path(__file__).parent / "ld" / "baremetal.ld"
 """The linker script for applications without an SDK."""
@@ -266,13 +267,7 @@ def _pack(target: Any, source: Any, env: Any) -> None:
         for warning in warnings(app, rom):
             print(f"rboot: {node.attributes.rboot_elf}: warning: {warning}", file=sys.stderr)
         if not env.GetOption("silent"):
-            print(report.rom_table(str(node), slot, _irom_address(app), usage(app, rom.size, slot)))
-
-
-def _irom_address(app: elf.Elf) -> int:
-    irom = app.find(IROM_SECTION)
-    assert irom is not None, "pack() refuses an application without it"
-    return irom.address
+            print(report.rom_table(str(node), slot, irom(app).address, usage(app, rom.size, slot)))
 
 
 def _image_slots(target: Any, env: Any) -> list[Slot | None]:
@@ -358,7 +353,8 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
         with tempfile.TemporaryFile() as messages:
 
             def spawn(shell: str, escape: Any, command: str, arguments: list[str], environment: Any) -> Any:
-                return env["PSPAWN"](shell, escape, command, arguments, environment, None, messages)
+                english = {**environment, "LC_ALL": "C"}  # for the words that are looked for below
+                return env["PSPAWN"](shell, escape, command, arguments, english, None, messages)
 
             result = super().execute(target, source, env.Override({"SPAWN": spawn}), executor)
             messages.seek(0)
@@ -491,20 +487,21 @@ def _program(env: Any, target: Any, source: Any, **overrides: object) -> Any:
 
 def _script_for(env: Any, base: Any, slot: Slot) -> Any:
     """The linker script's node: one for all applications of this SConscript with this base and slot."""
-    stem = os.path.splitext(base.name)[0]
-    script = env.File(f"{stem}-{slot.address:06x}-{slot.end:06x}.ld")
-    if script.has_builder() and script.sources[0] is not base:  # another base script of the same name
-        script = env.File(f"{stem}-{slot.address:06x}-{slot.end:06x}-{base.get_csig()[:8]}.ld")
-    if not script.has_builder():
-        env.RbootLinkerScript(script, base, RBOOT_SLOT=Slot(slot.address, slot.size))
+    stem = f"{os.path.splitext(base.name)[0]}-{slot.address:06x}-{slot.end:06x}"
+    script = env.File(f"{stem}.ld")
+    for number in itertools.count(2):
+        if not script.has_builder():
+            env.RbootLinkerScript(script, base, RBOOT_SLOT=Slot(slot.address, slot.size))
+        if script.sources[0] is base:
+            break
+        script = env.File(f"{stem}-{number}.ld")  # another base script has the same name
     return script
 
 
 def _objects(env: Any, source: Any) -> list[Any]:
     ready = (env.subst("$OBJSUFFIX"), env.subst("$LIBSUFFIX"))
     nodes = env.arg2nodes(env.Flatten([source]), env.File)
-    objects = (node if str(node).endswith(ready) else env.Object(node)[0] for node in nodes)
-    return list(objects)
+    return [node if str(node).endswith(ready) else env.Object(node)[0] for node in nodes]
 
 
 def _publish(env: Any, name: str, roms: Any) -> Any:
@@ -564,4 +561,5 @@ def _help() -> str:
     lines.append("rBoot variables, set in the SConstruct or, where that does not, as NAME=VALUE on the command line:")
     for name, default, text in _VARIABLES:
         lines.append(f"  {name:<24}{text}{f' [{default}]' if default else ''}")
+    lines.append(f"  {', '.join(_FLAGS)}: what the chip needs, before your own flags")
     return "\n".join(lines) + "\n"
