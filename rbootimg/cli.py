@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -125,6 +124,8 @@ def _verify(options: argparse.Namespace) -> None:
     data = options.file.read_bytes()
     rom = Rom.from_bytes(data)
     if options.json:
+        import json  # not for every start
+
         print(json.dumps(_as_json(str(options.file), len(data), rom), indent=2))
     else:
         print(report.verified(str(options.file), len(data), rom))
