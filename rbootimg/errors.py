@@ -20,6 +20,10 @@ class RomError(RbootError):
     """Bytes that are not an rBoot ROM, or values that none can hold."""
 
 
+class ConfigError(RbootError):
+    """Bytes that are not an rBoot config, or values that rBoot could not use."""
+
+
 class FitError(RbootError):
     """A sound application that does not fit where it is to go: wrong slot, too large."""
 

@@ -1,0 +1,113 @@
+"""rBoot's config sector <-> values: which ROMs there are and which one boots. No files.
+
+The config stands at flash 0x1000, in a sector whose rest belongs to the application. Source: rBoot 1.4.2
+(rboot.h, rboot_config).
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import operator
+import struct
+from dataclasses import dataclass
+
+from .errors import ConfigError
+from .flash import SECTOR_SIZE
+
+MAX_ROMS = 4
+"""How many ROMs rBoot's config has room for unless rBoot was built with another MAX_ROMS."""
+
+# magic, version, mode, current_rom, gpio_rom, count, 2 unused bytes; then the ROMs' flash addresses.
+_HEADER = struct.Struct("<BBBBBB2x")
+_ADDRESS = struct.Struct("<I")
+_MAGIC = 0xE1
+_VERSION = 0x01
+_CHECKSUM_SEED = 0xEF
+
+
+class Mode(enum.IntFlag):
+    """The bits of the config's mode byte; 0 is a standard boot."""
+
+    GPIO_ROM = 0x01
+    """Boot `gpio_rom` if the GPIO is pulled low at power-on."""
+    TEMP_ROM = 0x02
+    """Only in RTC memory: boot another ROM once."""
+    GPIO_ERASES_SDK = 0x04
+    """Erase the SDK's parameters when the GPIO is pulled low."""
+    GPIO_SKIP = 0x08
+    """Leave the GPIO alone this time."""
+
+
+@dataclass(frozen=True)
+class BootConfig:
+    """What rBoot reads at power-on: the flash addresses of the `roms`, and the number of the current one.
+
+    `gpio_rom` is the number of the ROM that a GPIO can choose. Raises ConfigError for values that rBoot
+    could not use: no ROM at all, a number without a ROM, or a mode beyond the known bits.
+    """
+
+    roms: tuple[int, ...]
+    current_rom: int = 0
+    gpio_rom: int = 0
+    mode: Mode = Mode(0)  # noqa: RUF009 - an immutable value
+
+    def __post_init__(self) -> None:
+        if not self.roms:
+            raise ConfigError("a boot config needs at least one ROM")
+        if self.current_rom >= len(self.roms):
+            raise ConfigError(f"the current ROM is {self.current_rom}, but there are only {len(self.roms)} ROMs")
+        if self.gpio_rom >= len(self.roms):
+            raise ConfigError(f"the GPIO ROM is {self.gpio_rom}, but there are only {len(self.roms)} ROMs")
+
+    def to_bytes(self, max_roms: int = MAX_ROMS, checksum: bool = False) -> bytes:
+        """The config's bytes, as an rBoot built with `max_roms` (and BOOT_CONFIG_CHKSUM) writes them.
+
+        Raises ConfigError if there are more ROMs than that.
+        """
+        if len(self.roms) > max_roms:
+            raise ConfigError(
+                f"{len(self.roms)} ROMs do not fit a config for {max_roms}; build rBoot with more MAX_ROMS"
+            )
+        data = _HEADER.pack(_MAGIC, _VERSION, self.mode, self.current_rom, self.gpio_rom, len(self.roms))
+        addresses = (*self.roms, *(0,) * (max_roms - len(self.roms)))
+        data += b"".join(map(_ADDRESS.pack, addresses))
+        return data + bytes((_checksum(data),)) if checksum else data
+
+    def rewrite(self, sector: bytes, max_roms: int = MAX_ROMS, checksum: bool = False) -> bytes:
+        """The config `sector` (4,096 bytes) with this config in it and the application's part as it was.
+
+        Raises ConfigError if the sector has another size.
+        """
+        if len(sector) != SECTOR_SIZE:
+            raise ConfigError(f"a config sector has {SECTOR_SIZE:,} bytes, not {len(sector):,}")
+        data = self.to_bytes(max_roms, checksum)
+        return data + sector[len(data) :]
+
+    @classmethod
+    def from_bytes(cls, data: bytes, max_roms: int = MAX_ROMS, checksum: bool = False) -> BootConfig:
+        """The config at the start of `data`, for an rBoot built with `max_roms` (and BOOT_CONFIG_CHKSUM).
+
+        Raises ConfigError where rBoot would write its default config instead (magic, version, checksum),
+        and for values that it could not use.
+        """
+        size = _HEADER.size + _ADDRESS.size * max_roms + checksum
+        if len(data) < size:
+            raise ConfigError(f"a boot config has {size} bytes, but there are only {len(data)}")
+        magic, version, mode, current_rom, gpio_rom, count = _HEADER.unpack_from(data)
+        if (magic, version) != (_MAGIC, _VERSION):
+            raise ConfigError(
+                f"bytes {magic:#04x} {version:#04x} are not {_MAGIC:#04x} {_VERSION:#04x}, with which a config begins"
+            )
+        if checksum and data[size - 1] != (expected := _checksum(data[: size - 1])):
+            raise ConfigError(f"the config's checksum is {data[size - 1]:#04x}, but the data give {expected:#04x}")
+        if count > max_roms:
+            raise ConfigError(f"the config counts {count} ROMs, but has room for {max_roms}")
+        if mode & ~sum(bit.value for bit in Mode):
+            raise ConfigError(f"the config's mode {mode:#04x} has bits that rBoot does not know")
+        roms = struct.unpack_from(f"<{count}I", data, _HEADER.size)
+        return cls(roms, current_rom, gpio_rom, Mode(mode))
+
+
+def _checksum(data: bytes) -> int:
+    return functools.reduce(operator.xor, data, _CHECKSUM_SEED)

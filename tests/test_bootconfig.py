@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbootimg.bootconfig import BootConfig, Mode
+from rbootimg.errors import ConfigError
+
+TWO_ROMS = bytes.fromhex(
+    "e1 01"  # magic, version
+    "01"  # mode: GPIO ROM
+    "01"  # current ROM
+    "00"  # GPIO ROM
+    "02"  # count
+    "00 00"
+    "00 20 00 00"  # ROM 0 at 0x2000
+    "00 20 08 00"  # ROM 1 at 0x82000
+    "00 00 00 00"
+    "00 00 00 00"
+)
+CONFIG = BootConfig((0x2000, 0x82000), current_rom=1, mode=Mode.GPIO_ROM)
+
+
+def test_the_bytes_are_rboots() -> None:
+    assert CONFIG.to_bytes() == TWO_ROMS
+    assert BootConfig.from_bytes(TWO_ROMS) == CONFIG
+
+
+def test_the_checksum_is_the_xor_of_all_before_it_from_0xef() -> None:
+    # 0xEF ^ E1 ^ 01 ^ 01 ^ 01 ^ 02 ^ 20 ^ 20 ^ 08
+    assert CONFIG.to_bytes(checksum=True) == TWO_ROMS + b"\x05"
+    assert BootConfig.from_bytes(TWO_ROMS + b"\x05", checksum=True) == CONFIG
+
+
+configs = st.integers(1, 16).flatmap(
+    lambda count: st.builds(
+        BootConfig,
+        st.tuples(*[st.integers(0, 0xFFFFFFFF)] * count),
+        st.integers(0, count - 1),
+        st.integers(0, count - 1),
+        st.sampled_from([Mode(bits) for bits in range(16)]),
+    )
+)
+
+
+@given(configs, st.integers(16, 60), st.booleans(), st.binary(max_size=50))
+def test_a_config_survives_the_way_to_bytes_and_back(
+    config: BootConfig, max_roms: int, checksum: bool, behind: bytes
+) -> None:
+    data = config.to_bytes(max_roms, checksum)
+    assert len(data) == 8 + 4 * max_roms + checksum
+    assert BootConfig.from_bytes(data + behind, max_roms, checksum) == config
+
+
+def test_rewriting_keeps_the_rest_of_the_sector() -> None:
+    sector = TWO_ROMS + bytes(range(256)) * 15 + bytes(256 - len(TWO_ROMS))
+    new = BootConfig((0x2000, 0x82000, 0x42000))
+    rewritten = new.rewrite(sector, checksum=True)
+    assert BootConfig.from_bytes(rewritten, checksum=True) == new
+    assert rewritten[25:] == sector[25:]
+    assert len(rewritten) == 4096
+
+
+def test_a_sector_of_another_size_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"a config sector has 4,096 bytes, not 24"):
+        CONFIG.rewrite(TWO_ROMS)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "a boot config has 24 bytes, but there are only 0"),
+        (TWO_ROMS[:-1], "only 23"),
+        (b"\xff" * 24, "bytes 0xff 0xff are not 0xe1 0x01"),
+        (b"\xe1\x02" + TWO_ROMS[2:], "bytes 0xe1 0x02 are not 0xe1 0x01"),
+        (TWO_ROMS[:5] + b"\x00" + TWO_ROMS[6:], "needs at least one ROM"),
+        (TWO_ROMS[:5] + b"\xff" + TWO_ROMS[6:], "counts 255 ROMs, but has room for 4"),
+        (TWO_ROMS[:3] + b"\x02" + TWO_ROMS[4:], "the current ROM is 2, but there are only 2 ROMs"),
+        (TWO_ROMS[:4] + b"\x07" + TWO_ROMS[5:], "the GPIO ROM is 7, but there are only 2 ROMs"),
+        (TWO_ROMS[:2] + b"\x10" + TWO_ROMS[3:], "mode 0x10 has bits that rBoot does not know"),
+    ],
+)
+def test_bytes_that_are_no_usable_config_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BootConfig.from_bytes(data)
+
+
+def test_every_flipped_bit_is_found_with_the_checksum() -> None:
+    data = CONFIG.to_bytes(checksum=True)
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ConfigError):
+            BootConfig.from_bytes(bytes(flipped), checksum=True)
+
+
+def test_more_roms_than_the_config_has_room_for_are_refused() -> None:
+    with pytest.raises(ConfigError, match="5 ROMs do not fit a config for 4"):
+        BootConfig((0x2000,) * 5).to_bytes()
+
+
+@given(st.binary(max_size=64), st.integers(1, 8), st.booleans())
+def test_any_bytes_give_a_config_or_one_error(data: bytes, max_roms: int, checksum: bool) -> None:
+    try:
+        config = BootConfig.from_bytes(data, max_roms, checksum)
+    except ConfigError:
+        return
+    assert BootConfig.from_bytes(config.to_bytes(max_roms, checksum), max_roms, checksum) == config
