@@ -70,30 +70,31 @@ def parse(data: bytes) -> Elf:
             raise ElfError("not a linked program but an object file or a library; link it first")
         if elf.num_sections() == 0:
             raise ElfError("the ELF has no sections; do not strip its section headers")
-        sections = tuple(
-            _section(section.name, section.header, data)
-            for section in elf.iter_sections()
-            if section.header["sh_flags"] & _SHF_ALLOC and section.header["sh_size"]
-        )
+        if elf.get_section(elf.get_shstrndx()).header["sh_type"] != "SHT_STRTAB":
+            raise ElfError("the ELF is damaged or cut off (no section names); link it again")
+        found = [_section(section.name, section.header, data) for section in elf.iter_sections()]
     # A damaged file shows in many ways below pyelftools; here they become one.
     except (ELFError, struct.error, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
+    sections = tuple(section for section in found if section is not None)
     twice = [name for name, count in Counter(section.name for section in sections).items() if count > 1]
     if twice:
         raise ElfError(f"the ELF has more than one section {twice[0]}; merge them in the linker script")
     return Elf(header["e_entry"], sections)
 
 
-def _section(name: str, header: Mapping[str, Any], data: bytes) -> Section:
+def _section(name: str, header: Mapping[str, Any], data: bytes) -> Section | None:
+    """The section, or None if it takes no memory on the chip; its bytes must be there all the same."""
     start, size = header["sh_offset"], header["sh_size"]
-    if header["sh_type"] == "SHT_NOBITS":
-        return Section(name, header["sh_addr"], size, b"")
-    if start + size > len(data):
+    in_file = header["sh_type"] not in ("SHT_NOBITS", "SHT_NULL")
+    if in_file and start + size > len(data):
         raise ElfError(
             f"section {name} ends {start + size - len(data):,} bytes behind the end of the file, which is cut off; "
             "link it again"
         )
-    return Section(name, header["sh_addr"], size, data[start : start + size])
+    if not header["sh_flags"] & _SHF_ALLOC or not size:
+        return None
+    return Section(name, header["sh_addr"], size, data[start : start + size] if in_file else b"")
 
 
 def _machine(machine: object) -> str:

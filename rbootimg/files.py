@@ -11,20 +11,25 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = False, mode: int | 
     """Put `data` at `path` in one step: until it is all there, what stood there stays.
 
     `durable` waits until it is on the disk; `mode` sets the permissions, which else follow the umask.
-    Raises OSError, and then leaves nothing behind.
+    Raises OSError with `path` as its file name, and then leaves nothing behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    # Not from the target's name, which may have the greatest length already.
+    temporary = path.with_name(f".rbootimg-{os.urandom(6).hex()}.tmp")
     try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            if mode is not None:
-                temporary.chmod(mode)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                if mode is not None:
+                    temporary.chmod(mode)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        # The file that the caller knows, not the temporary one.
+        raise OSError(error.errno, error.strerror, str(path)) from None

@@ -202,10 +202,9 @@ class FlashMap:
         in_order = sorted(self.slots, key=lambda slot: slot.address)
         for slot, following in itertools.pairwise(in_order):
             if slot.end > following.address:
-                raise LayoutError(
-                    f"{slot.label} ends at {slot.end:#x} and overlaps {following.label}; "
-                    f"move one or make the first at most {following.address - slot.address:#x} bytes"
-                )
+                room = following.address - slot.address
+                advice = f"move one or make the first at most {room:#x} bytes" if room else "move one"
+                raise LayoutError(f"{slot.label} ends at {slot.end:#x} and overlaps {following.label}; {advice}")
 
     def _check(self, slot: Slot) -> None:
         if slot.address % SECTOR_SIZE:
@@ -296,7 +295,7 @@ def parse_number(text: object) -> int:
     """
     if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
         return text
-    match = re.fullmatch(r"(0x[0-9a-f]+|[0-9]+?)(?:([km])b?)?", str(text).strip().lower())
+    match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,19})(?:([km])b?)?", str(text).strip().lower())
     if not match:
         raise LayoutError(f"{str(text)!r} is no address or size; write 0x2000, 8192 or 8KB")
     return int(match[1], 0 if match[1].startswith("0x") else 10) * {None: 1, "k": 1024, "m": 1024 * 1024}[match[2]]

@@ -17,7 +17,10 @@ IROM_REGION = "irom0_0_seg"
 
 # An expression of GNU ld, as far as a MEMORY line goes: numbers with K or M, symbols, ORIGIN(x),
 # parentheses, and operators between them. Needed to see where the value of `len` ends.
-_OPERAND = rb"[-~!]?\s*(?:\w+(?:\s*\([^()]*\))?|\([^()]*\))"
+_PARENTHESES = rb"\([^()]*\)"
+for _ in range(3):  # deeper than anybody nests them
+    _PARENTHESES = rb"\((?:[^()]|" + _PARENTHESES + rb")*\)"
+_OPERAND = rb"[-~!]?\s*(?:\w+(?:\s*" + _PARENTHESES + rb")?|" + _PARENTHESES + rb")"
 _EXPRESSION = _OPERAND + rb"(?:\s*(?:<<|>>|[-+*/%&|])\s*" + _OPERAND + rb")*"
 _REGION = re.compile(
     rb"\b" + IROM_REGION.encode() + rb"\s*(?:\([^)]*\)\s*)?:"

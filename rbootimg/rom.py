@@ -69,6 +69,14 @@ class Rom:
             raise RomError("a ROM needs flash code (.irom0.text); there is none")
         if not 1 <= len(self.sections) <= _MAX_SECTIONS:
             raise RomError(f"a ROM holds 1 to {_MAX_SECTIONS} RAM sections, not {len(self.sections)}")
+        words = {"the entry": self.entry, "the length of irom": len(self.irom)}
+        words |= {f"the address of RAM section {n}": section.address for n, section in enumerate(self.sections)}
+        for what, value in words.items():
+            if not 0 <= value < 2**32:
+                raise RomError(f"{what} is {value:#x}, which does not fit 32 bits")
+        params = self.params
+        if not (0 <= params.mode <= 0xFF and 0 <= params.size <= 0x0F and 0 <= params.freq <= 0x0F):
+            raise RomError(f"the flash parameters ({params.describe()}) do not fit the header")
 
     @property
     def checksum(self) -> int:

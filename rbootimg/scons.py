@@ -154,7 +154,9 @@ def _find_compiler(env: Any) -> str | None:
     """The compiler as a command line needs it: bare where the build's own PATH has it, else absolute."""
     named = _toolchain(env)
     if named:
-        places = (f"{named}gcc", os.path.join(named, _COMPILER), os.path.join(named, "bin", _COMPILER))
+        # A folder is never a prefix too: /usr/bin/ would be one of the host's own gcc.
+        folders = (os.path.join(named, _COMPILER), os.path.join(named, "bin", _COMPILER))
+        places = folders if os.path.isdir(named) else (f"{named}gcc",)
         return next(filter(None, map(shutil.which, places)), None)
     if shutil.which(_COMPILER, path=str(env["ENV"].get("PATH", ""))):
         return _COMPILER

@@ -260,9 +260,13 @@ def test_the_toolchain_can_be_anywhere(project: Project, kind: str) -> None:
     assert f"{bin_folder}/xtensa-lx106-elf-gcc -o main.o" in output
 
 
-def test_a_toolchain_that_is_not_there_is_one_line(project: Project) -> None:
+def test_a_toolchain_that_is_not_there_is_one_line(project: Project, tmp_path: Path) -> None:
     app(project, "RBOOT_TOOLCHAIN='/nowhere'")
     assert "no xtensa-lx106-elf-gcc in RBOOT_TOOLCHAIN (/nowhere)" in project.fail()
+    # A folder that ends in a slash is not the prefix of the host's gcc in it.
+    (tmp_path / "gcc").symlink_to(shutil.which("gcc") or "")
+    app(project, f"RBOOT_TOOLCHAIN='{tmp_path}/'")
+    assert "no xtensa-lx106-elf-gcc in RBOOT_TOOLCHAIN" in project.fail()
 
 
 # Slots

@@ -1,0 +1,225 @@
+"""ELF files: what is read from a good one, and that of a bad one only ElfError comes out."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from elf_builder import (
+    APP,
+    DRAM,
+    EM_386,
+    ET_DYN,
+    ET_REL,
+    IRAM,
+    IROM0,
+    SHF_ALLOC,
+    SHT_NOBITS,
+    SHT_PROGBITS,
+    SHT_SYMTAB,
+    Sec,
+    build_elf,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbootimg import elf
+from rbootimg.elf import Section
+from rbootimg.errors import ElfError
+
+VECTORS = Path(__file__).parent / "vectors"
+# A symbol table with its null symbol, whose strings are .shstrtab: the section after it.
+SYMBOLS = Sec(".symtab", type=SHT_SYMTAB, flags=0, data=bytes(16), link=len(APP) + 2, entry_size=16)
+NOT_OURS = "not for the ESP8266 (32-bit little-endian Xtensa); build it with xtensa-lx106-elf-gcc"
+
+
+def patched(offset: int, layout: str, *values: int) -> bytes:
+    """A good ELF with `values` at `offset`: 16 e_type, 32 e_shoff, 46 e_shentsize, 48 e_shnum, 50 e_shstrndx."""
+    data = bytearray(build_elf())
+    struct.pack_into(layout, data, offset, *values)
+    return bytes(data)
+
+
+# What is read
+
+
+def test_entry_and_sections_are_read_in_file_order() -> None:
+    app = elf.parse(build_elf(entry=IRAM + 4))
+    assert app.entry == IRAM + 4
+    assert app.sections == (
+        Section(".text", IRAM, 8, bytes(range(1, 9))),
+        Section(".data", DRAM, 4, b"data"),
+        Section(".rodata", DRAM + 4, 9, b"read only"),
+        Section(".bss", DRAM + 0x10, 0x20, b""),
+        Section(".irom0.text", IROM0, 17, b"code in the flash"),
+    )
+
+
+def test_the_section_headers_may_stand_before_the_data() -> None:
+    assert elf.parse(build_elf(headers_first=True)) == elf.parse(build_elf())
+
+
+def test_a_linked_program_is_read() -> None:
+    app = elf.parse((VECTORS / "mixed.rom0.elf").read_bytes())
+    assert app.entry == 0x40100004
+    assert [section.name for section in app.sections] == [".data", ".rodata", ".bss", ".text", ".irom0.text"]
+    assert [hex(section.address) for section in app.sections if section.data] == [
+        "0x3ffe8000",
+        "0x3ffe8008",
+        "0x40100000",
+        "0x40202010",
+    ]
+
+
+def test_sections_that_take_no_memory_are_left_out() -> None:
+    debug = Sec(".debug_info", data=b"a lot", flags=0)
+    empty = Sec(".empty", IRAM)
+    assert elf.parse(build_elf((*APP, debug, empty))) == elf.parse(build_elf())
+
+
+def test_a_section_without_bits_takes_memory_but_has_no_data() -> None:
+    # Its size is no size in the file, where so much could not be.
+    app = elf.parse(build_elf((Sec(".bss", DRAM, type=SHT_NOBITS, size=0x10000000),)))
+    assert app.sections == (Section(".bss", DRAM, 0x10000000, b""),)
+    assert app.sections[0].end == DRAM + 0x10000000
+    assert app.find(".bss") is None
+
+
+def test_find_gives_sections_with_data() -> None:
+    app = elf.parse(build_elf())
+    assert app.find(".text") is app.sections[0]
+    assert app.find(".bss") is None
+    assert app.find(".nosuch") is None
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"\xea\x04" + bytes(100), "not an ELF file"),
+        (b"#!/bin/sh\n", "not an ELF file"),
+        (b"\x7fEL", "not an ELF file"),
+        (build_elf(bits=64), f"a 64-bit little-endian ELF for XTENSA, {NOT_OURS}"),
+        (build_elf(order=">"), f"a 32-bit big-endian ELF for XTENSA, {NOT_OURS}"),
+        (build_elf(machine=EM_386), f"a 32-bit little-endian ELF for 386, {NOT_OURS}"),
+        (build_elf(machine=0xABCD), f"a 32-bit little-endian ELF for 43981, {NOT_OURS}"),
+        (build_elf(kind=ET_REL), "not a linked program but an object file or a library; link it first"),
+        (build_elf(kind=ET_DYN), "not a linked program but an object file or a library; link it first"),
+        # Stripped of its section headers: e_shoff is 0, and so is e_shnum.
+        (patched(32, "<I12xHHH", 0, 0, 0, 0), "the ELF has no sections; do not strip its section headers"),
+        (
+            build_elf((*APP, Sec(".text", IRAM + 0x100, b"more"))),
+            "the ELF has more than one section .text; merge them in the linker script",
+        ),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_what_is_no_application_elf_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ElfError) as refused:
+        elf.parse(data)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x7fELF",
+        patched(4, "B", 7),  # neither 32- nor 64-bit
+        patched(32, "<I", 0xFFFFFFF0),  # section headers behind the end
+        patched(46, "<H", 0),  # section headers of no size
+        patched(46, "<H", 0xFFFF),
+        patched(48, "<H", 0xFFFF),  # more section headers than bytes
+        patched(50, "<H", 0xFFFF),  # no such section for the names
+        # A symbol table whose strings are itself.
+        build_elf((*APP, replace(SYMBOLS, link=len(APP) + 1))),
+    ],
+    ids=["magic", "class", "shoff", "shentsize 0", "shentsize", "shnum", "shstrndx", "symtab"],
+)
+def test_a_damaged_elf_is_refused_in_one_line(data: bytes) -> None:
+    with pytest.raises(ElfError, match=r"\Athe ELF is damaged or cut off \([^\n]+\); link it again\Z"):
+        elf.parse(data)
+
+
+def test_a_section_behind_the_end_of_the_file_is_refused() -> None:
+    size = len(build_elf((Sec(".text", IRAM, b"1234"),)))
+    cut_off = build_elf((Sec(".text", IRAM, b"1234", size=size),))
+    with pytest.raises(
+        ElfError, match=r"^section \.text ends 52 bytes behind the end of the file, which is cut off; link it again$"
+    ):
+        elf.parse(cut_off)
+
+
+@pytest.mark.parametrize("headers_first", [False, True])
+def test_an_elf_cut_off_anywhere_is_refused(headers_first: bool) -> None:
+    good = build_elf(headers_first=headers_first)
+    for length in range(len(good)):
+        with pytest.raises(ElfError):
+            elf.parse(good[:length])
+
+
+def test_a_linked_program_cut_off_anywhere_is_refused() -> None:
+    good = (VECTORS / "tiny.rom0.elf").read_bytes()
+    table = struct.unpack_from("<I", good, 32)[0]
+    # All of the headers at the end, and every 31st byte of what is before: a prime, to hit all alignments.
+    for length in (*range(0, table, 31), *range(table, len(good))):
+        with pytest.raises(ElfError):
+            elf.parse(good[:length])
+
+
+def parse_or_refuse(data: bytes) -> None:
+    """Whatever else than ElfError comes out of parse() fails the test that calls this."""
+    try:
+        app = elf.parse(data)
+    except ElfError as error:
+        app, message = None, str(error)
+    if app is None:
+        assert re.fullmatch("[^\n]+", message)
+    else:
+        assert all(len(section.data) in (0, section.size) for section in app.sections)
+
+
+WITH_SYMBOLS = build_elf((*APP, SYMBOLS))
+
+
+def test_the_elf_to_be_damaged_is_good() -> None:
+    assert elf.parse(WITH_SYMBOLS) == elf.parse(build_elf())
+
+
+# No deadline: the first example imports pyelftools.
+@settings(max_examples=600, deadline=None)
+@given(
+    st.lists(
+        # Half of the bytes small: section types and indexes are, so more of those hit.
+        st.tuples(st.integers(0, len(WITH_SYMBOLS) - 1), st.integers(0, 15) | st.integers(0, 255)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_of_a_damaged_elf_only_elf_error_comes_out(changes: list[tuple[int, int]]) -> None:
+    damaged = bytearray(WITH_SYMBOLS)
+    for offset, value in changes:
+        damaged[offset] = value
+    parse_or_refuse(bytes(damaged))
+
+
+@pytest.mark.parametrize("section_type", [*range(20), 0x6FFFFFF6, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF, 0x70000001])
+def test_any_type_of_section_with_nonsense_in_it_is_read_or_refused(section_type: int) -> None:
+    for data in (b"", b"\xff" * 64, bytes(64)):
+        parse_or_refuse(build_elf((*APP, Sec(".odd", IRAM + 0x1000, data, section_type, link=2))))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_of_any_bytes_only_elf_error_comes_out(tail: bytes) -> None:
+    parse_or_refuse(b"\x7fELF\x01\x01\x01" + tail)
+
+
+def test_a_section_name_that_is_no_utf_8_does_no_harm() -> None:
+    good = build_elf((*APP, Sec(".odd-name", IRAM + 0x1000, b"1", SHT_PROGBITS, SHF_ALLOC)))
+    parse_or_refuse(good.replace(b".odd-name", b"\xff\xfe\xfd\x80name"))
