@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__, elf, report
 from .errors import LayoutError, RbootError
 from .files import write_atomic
-from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, Slot, flash_map, flash_size
+from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, Slot, flash_map, flash_size, parse_slot
 from .pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .rom import Rom
 
@@ -20,9 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if sys.stdout is not None:  # as it is in a process without one
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # for any file name
     try:
         options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except RbootError as error:
         return _fail(f"{options.file}: {error}")
     except BrokenPipeError:
@@ -59,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
         f"(default: those of {' '.join(RAM_SECTIONS)} that have data)",
     )
     packing.add_argument(
-        "--flash-size", type=_flash_size, metavar="SIZE", help=f"{', '.join(FLASH_SIZES)} (default: 512KB)"
+        "--flash-size",
+        type=_as_argument(lambda text: flash_size(text).name),
+        metavar="SIZE",
+        help=f"{', '.join(FLASH_SIZES)} (default: 512KB)",
     )
     packing.add_argument(
         "--flash-mode", type=str.lower, choices=tuple(FLASH_MODES), default="qio", help="default: %(default)s"
@@ -70,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     packing.add_argument("--irom-checksum", action="store_true", help="for rBoot built with BOOT_IROM_CHKSUM")
     packing.add_argument(
         "--slot",
+        type=_as_argument(parse_slot),
         metavar="ADDRESS[:SIZE]",
         help="the slot's flash address: checks that the application is linked for it and fits",
     )
@@ -86,11 +93,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _flash_size(text: str) -> str:
-    try:
-        return flash_size(text).name
-    except LayoutError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
+    """`read` as argparse calls it: what cannot be read is wrong usage."""
+
+    def convert(text: str) -> object:
+        try:
+            return read(text)
+        except LayoutError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
 
 
 def _pack(options: argparse.Namespace) -> None:
@@ -101,23 +113,29 @@ def _pack(options: argparse.Namespace) -> None:
     data = rom.to_bytes()
     for warning in warnings(app, rom):
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
-    _write(options.output, data)
-    print(report.rom_table(str(options.output), slot, irom(app).address, usage(app, len(data), slot)))
+    table = report.rom_table(str(options.output), slot, irom(app).address, usage(app, len(data), slot))
+    if options.output.exists() and not options.output.is_file():
+        _write_device(options.output, data)
+        print(table, file=sys.stderr)  # the ROM may have gone to stdout
+    else:
+        write_atomic(options.output.resolve(), data)
+        print(table)
 
 
-def _slot(text: str | None, size: str | None) -> Slot | None:
-    if text is None:
+def _slot(slot: Slot | None, size: str | None) -> Slot | None:
+    if slot is None:
         return None
     # Without a flash size only the slot itself is checked: in the largest flash every slot fits.
-    slot = flash_map(size or "16MB", [text], big_flash=True).slots[0]
-    return Slot(slot.address, slot.size)
+    checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
+    return Slot(checked.address, checked.size)
 
 
-def _write(path: Path, data: bytes) -> None:
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)  # a device or a pipe cannot be replaced
-    else:
-        write_atomic(path.resolve(), data)
+def _write_device(path: Path, data: bytes) -> None:
+    """Write to a device or a pipe, which cannot be replaced."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -255,7 +255,7 @@ def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash:
         slots = slots.replace(",", " ").split()
     elif not isinstance(slots, Iterable):
         slots = (slots,)
-    wanted = [_parse_slot(number, item) for number, item in enumerate(slots)]
+    wanted = [parse_slot(item, number) for number, item in enumerate(slots)]
     return FlashMap(chip, tuple(_with_size(slot, wanted, chip) for slot in wanted), big_flash)
 
 
@@ -270,8 +270,11 @@ def _with_size(slot: Slot, slots: Sequence[Slot], chip: FlashSize) -> Slot:
     return replace(slot, size=min(ends) - slot.address)
 
 
-def _parse_slot(number: int, item: object) -> Slot:
-    """The slot that the user wrote as `item`; size 0 where none was given."""
+def parse_slot(item: object, number: int | None = None) -> Slot:
+    """The slot that the user wrote as `item`, an address or an address and a size; size 0 without one.
+
+    Raises LayoutError if it is neither.
+    """
     if isinstance(item, Slot):
         return replace(item, number=number)
     if isinstance(item, str):
@@ -281,10 +284,11 @@ def _parse_slot(number: int, item: object) -> Slot:
     else:
         parts = (item,)
     if not 1 <= len(parts) <= 2:
-        raise LayoutError(f"slot {number} is {item!r}; write an address, or an address and a size")
+        name = "the slot" if number is None else f"slot {number}"
+        raise LayoutError(f"{name} is {item!r}; write an address, or an address and a size")
     address, size = parse_number(parts[0]), parse_number(parts[1]) if len(parts) == 2 else 0
     if len(parts) == 2 and size == 0:
-        raise LayoutError(f"slot {number} at {address:#x} has 0 bytes, too few for any ROM")
+        raise LayoutError(f"{Slot(address, 0, number).label} has 0 bytes, too few for any ROM")
     return Slot(address, size, number)
 
 

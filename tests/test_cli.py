@@ -1,0 +1,490 @@
+"""The command line, run as its users run it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
+
+import rbootimg
+from rbootimg import elf
+from rbootimg.pack import pack
+from rbootimg.rom import Rom
+
+ROOT = Path(__file__).resolve().parents[1]
+VECTORS = ROOT / "tests" / "vectors"
+MIXED = VECTORS / "mixed.rom0.elf"
+MIXED_ROM = pack(elf.parse(MIXED.read_bytes())).to_bytes()
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 60, "cwd": ROOT}
+    command = [sys.executable, "-B", "-m", "rbootimg", *map(str, arguments)]
+    return subprocess.run(command, check=False, **{**settings, **options})
+
+
+def refused(*arguments: object, **options: object) -> str:
+    """Run rbootimg, which must exit with 1 and print one line, on stderr; that line without its end."""
+    done = run(*arguments, **options)
+    assert done.returncode == 1, done
+    assert not done.stdout
+    assert done.stderr.endswith("\n")
+    assert done.stderr.count("\n") == 1
+    return done.stderr[:-1]
+
+
+def wrong_usage(*arguments: object) -> str:
+    """Run rbootimg, which must exit with 2 and print its usage and an error; the error."""
+    done = run(*arguments)
+    assert done.returncode == 2, done
+    assert not done.stdout
+    assert done.stderr.startswith("usage: rbootimg")
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Where a ROM goes; its folder is empty."""
+    folder = tmp_path / "output"
+    folder.mkdir()
+    return folder / "rom.bin"
+
+
+@pytest.fixture
+def rom(tmp_path: Path) -> Path:
+    """A sound ROM."""
+    path = tmp_path / "sound.bin"
+    path.write_bytes(MIXED_ROM)
+    return path
+
+
+def made(output: Path) -> list[str]:
+    """All that is in the output's folder, hidden files too."""
+    return sorted(os.listdir(output.parent))
+
+
+# pack
+
+
+def test_pack_writes_the_rom_and_a_table(output: Path) -> None:
+    done = run("pack", MIXED, "-o", output)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{output}: linked at 0x40202010\n"
+        "  IRAM         36 of    32,768 bytes    0.1 %\n"
+        "  DRAM      1,232 of    81,920 bytes    1.5 %\n"
+        "  flash       240 bytes\n"
+    )
+    # esptool2's bytes for its own defaults: vectors/expected.tsv.
+    assert hashlib.sha256(output.read_bytes()).hexdigest().startswith("ff74a1b645c02ba6e62dc5caca08e360")
+    assert made(output) == ["rom.bin"]
+
+
+def test_pack_with_a_slot_checks_it_and_says_what_of_it_is_taken(output: Path) -> None:
+    done = run("pack", MIXED, "-o", output, "--slot", "0x2000:0x1000")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{output}: the slot at 0x2000, linked at 0x40202010"
+    assert lines[-1] == "  flash       240 of     4,096 bytes    5.9 %"
+
+
+@pytest.mark.parametrize(
+    ("options", "available"),
+    [
+        # Without a size: to the end of the megabyte, or to the SDK's sectors in a flash of known size.
+        (("--slot", "0x82000"), "516,096"),
+        (("--slot", "0x82000", "--flash-size", "1MB"), "495,616"),
+        (("--slot", "0x82000:16KB", "--flash-size", "1MB"), "16,384"),
+        (("--slot", "532480:16384"), "16,384"),
+    ],
+)
+def test_a_slot_without_a_size_reaches_as_far_as_it_can(output: Path, options: tuple[str, ...], available: str) -> None:
+    done = run("pack", VECTORS / "mixed.rom1.elf", "-o", output, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f" of {available:>9} bytes" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        # esptool2's bytes for the same choices: vectors/expected.tsv.
+        ("--irom-checksum", "5966527d4ebf81b5db85fba2fe152a0a"),
+        (
+            "--section .data --section .rodata --section .text --flash-size 4MB --flash-mode dio --flash-freq 80m",
+            "73be25c5a1dfaa7d63ad5bfdb8435089",
+        ),
+        ("--irom-checksum --flash-size 1m --flash-mode QOUT --flash-freq 26M", "571906642554265fca16ab0fbde43a47"),
+        ("--flash-size 16M", "d2f43107d7f02c11b5f3f4452e9ae890"),
+    ],
+)
+def test_options_change_the_bytes_as_esptool2s_do(output: Path, options: str, digest: str) -> None:
+    done = run("pack", *options.split(), "--output", output, MIXED)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert hashlib.sha256(output.read_bytes()).hexdigest().startswith(digest)
+
+
+def test_warnings_go_to_stderr_and_are_no_error(output: Path, tmp_path: Path) -> None:
+    app = tmp_path / "app.elf"
+    app.write_bytes(build_elf(entry=0))
+    done = run("pack", app, "-o", output, "--section", ".text", "--section", ".rodata")
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"rbootimg: {app}: warning: section .data (4 bytes at 0x3ffe8000) is not in the ROM; "
+        "if the application needs it, name it among the sections\n"
+        f"rbootimg: {app}: warning: the entry 0x0 is in no section that is loaded to RAM; check ENTRY()\n"
+    )
+    assert len(Rom.from_bytes(output.read_bytes()).sections) == 2
+
+
+def test_pack_replaces_an_older_rom_in_one_step(output: Path) -> None:
+    output.write_bytes(b"old")
+    with open(output, "rb") as reader:
+        assert run("pack", MIXED, "-o", output).returncode == 0
+        assert reader.read() == b"old"
+    assert output.read_bytes() == MIXED_ROM
+    assert made(output) == ["rom.bin"]
+
+
+def test_pack_writes_to_where_a_link_points(output: Path, tmp_path: Path) -> None:
+    output.symlink_to(tmp_path / "target.bin")
+    (tmp_path / "target.bin").write_bytes(b"old")
+    assert run("pack", MIXED, "-o", output).returncode == 0
+    assert output.is_symlink()
+    assert (tmp_path / "target.bin").read_bytes() == MIXED_ROM
+
+
+def test_pack_to_a_pipe_gives_the_rom_and_nothing_else() -> None:
+    done = run("pack", MIXED, "-o", "/dev/stdout", text=False)
+    assert done.returncode == 0
+    assert done.stdout == MIXED_ROM
+
+
+def test_pack_to_stdout_that_is_a_file_leaves_the_rom_in_it(output: Path) -> None:
+    with open(output, "wb") as file:
+        assert run("pack", MIXED, "-o", "/dev/stdout", stdout=file).returncode == 0
+    assert output.read_bytes() == MIXED_ROM
+    assert made(output) == ["rom.bin"]
+
+
+# verify
+
+
+def test_verify_says_what_is_in_a_rom(rom: Path) -> None:
+    done = run("verify", rom)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{rom}: ok, 240 bytes, entry 0x40100004, 112 bytes of irom, 3 RAM sections, checksum 0xe3 over RAM sections\n"
+    )
+
+
+def test_verify_finds_which_checksum_a_rom_has(rom: Path) -> None:
+    rom.write_bytes(pack(elf.parse(MIXED.read_bytes()), irom_checksum=True).to_bytes())
+    done = run("verify", rom)
+    assert done.returncode == 0
+    assert done.stdout.endswith(" over RAM sections and irom\n")
+
+
+def test_verify_gives_the_same_as_json(rom: Path) -> None:
+    done = run("verify", "--json", rom)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {
+        "file": str(rom),
+        "size": 240,
+        "entry": 0x40100004,
+        "irom": {"size": 112},
+        "sections": [
+            {"address": 0x40100000, "size": 36},
+            {"address": 0x3FFE8000, "size": 8},
+            {"address": 0x3FFE8008, "size": 20},
+        ],
+        "flash": {"mode": 0, "size": 0, "freq": 0},
+        "checksum": {"value": 0xE3, "irom": False},
+        "esptool_crc": False,
+    }
+
+
+def test_what_pack_wrote_verify_takes(output: Path) -> None:
+    assert run("pack", MIXED, "-o", output, "--irom-checksum").returncode == 0
+    assert run("verify", output).returncode == 0
+
+
+# Help
+
+
+def test_help_names_the_commands_and_their_options() -> None:
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pack a linked application into a ROM" in done.stdout
+    assert "check a ROM as rBoot does" in done.stdout
+    packing = run("pack", "--help").stdout
+    for option in ("-o", "--section", "--flash-size", "--flash-mode", "--flash-freq", "--irom-checksum", "--slot"):
+        assert f"\n  {option} " in packing or f"\n  {option}\n" in packing
+    assert "--json" in run("verify", "--help").stdout
+
+
+def test_version_is_the_packages() -> None:
+    assert run("--version").stdout == f"rbootimg {rbootimg.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), "rbootimg: error: the following arguments are required: COMMAND"),
+        (("nosuch",), "rbootimg: error: argument COMMAND: invalid choice: 'nosuch'"),
+        (("verify",), "rbootimg verify: error: the following arguments are required: ROM.BIN"),
+        (("pack", MIXED), "rbootimg pack: error: the following arguments are required: -o/--output"),
+        (("verify", "a", "b"), "rbootimg: error: unrecognized arguments: b"),
+        (("verify", "a", "--nosuch"), "rbootimg: error: unrecognized arguments: --nosuch"),
+        (
+            ("pack", MIXED, "-o", "rom.bin", "--flash-size", "3MB"),
+            "rbootimg pack: error: argument --flash-size: unknown flash size '3MB'; "
+            "choose one of 256KB, 512KB, 1MB, 2MB, 4MB, 2MB-c1, 4MB-c1, 8MB, 16MB",
+        ),
+        (
+            ("pack", MIXED, "-o", "rom.bin", "--flash-mode", "qoi"),
+            "rbootimg pack: error: argument --flash-mode: invalid choice: 'qoi' (choose from",
+        ),
+        (
+            ("pack", MIXED, "-o", "rom.bin", "--flash-freq", "40"),
+            "rbootimg pack: error: argument --flash-freq: invalid choice: '40' (choose from",
+        ),
+        (
+            ("pack", MIXED, "-o", "rom.bin", "--slot", "nonsense"),
+            "rbootimg pack: error: argument --slot: 'nonsense' is no address or size; write 0x2000, 8192 or 8KB",
+        ),
+    ],
+    ids=lambda value: " ".join(map(str, value[:1] + value[-2:])) if isinstance(value, tuple) else "",
+)
+def test_wrong_usage_is_told_with_status_2(tmp_path: Path, arguments: tuple[object, ...], error: str) -> None:
+    # No path of the repository is written to: should one be taken for good, it is in a folder of its own.
+    in_folder = [tmp_path / argument if argument == "rom.bin" else argument for argument in arguments]
+    assert wrong_usage(*in_folder).startswith(error)
+    assert os.listdir(tmp_path) == []
+
+
+# Bad input
+
+
+def truncated(path: Path) -> str:
+    path.write_bytes(MIXED.read_bytes()[:5000])
+    return "the ELF is damaged or cut off"
+
+
+def of_another_machine(path: Path) -> str:
+    path.write_bytes(build_elf(machine=EM_386))
+    return "a 32-bit little-endian ELF for 386, not for the ESP8266"
+
+
+def without_irom(path: Path) -> str:
+    path.write_bytes(build_elf(APP[:2]))
+    return "no section .irom0.text with data in the ELF; it has .text, .data"
+
+
+def too_large_for_the_ram(path: Path) -> str:
+    path.write_bytes(build_elf((Sec(".text", IRAM, bytes(0x8004)), *APP[1:])))
+    return ".text ends at 0x40108004, 4 bytes behind the IRAM"
+
+
+def empty(path: Path) -> str:
+    path.write_bytes(b"")
+    return "the file is empty"
+
+
+def text(path: Path) -> str:
+    path.write_bytes(b"int main(void) { return 0; }\n")
+    return "not an ELF file"
+
+
+def missing(path: Path) -> str:
+    return "No such file or directory"
+
+
+def folder(path: Path) -> str:
+    path.mkdir()
+    return "Is a directory"
+
+
+def link_to_itself(path: Path) -> str:
+    # What even root cannot open.
+    path.symlink_to(path)
+    return "Too many levels of symbolic links"
+
+
+def below_a_file(path: Path) -> str:
+    path.parent.rmdir()
+    path.parent.write_bytes(b"")
+    return "Not a directory"
+
+
+UNREADABLE = (missing, folder, link_to_itself, below_a_file)
+BAD_ELFS = (empty, text, truncated, of_another_machine, without_irom, too_large_for_the_ram)
+
+
+@pytest.mark.parametrize("make", [*UNREADABLE, *BAD_ELFS], ids=lambda make: make.__name__)
+def test_a_bad_elf_is_refused_in_one_line_and_an_older_rom_stays(
+    tmp_path: Path, output: Path, make: Callable[[Path], str]
+) -> None:
+    path = tmp_path / "apps" / "app.elf"
+    path.parent.mkdir()
+    message = make(path)
+    output.write_bytes(b"old")
+    assert refused("pack", path, "-o", output).startswith(f"rbootimg: {path}: {message}")
+    assert output.read_bytes() == b"old"
+    assert made(output) == ["rom.bin"]
+
+
+@pytest.mark.parametrize("make", UNREADABLE, ids=lambda make: make.__name__)
+def test_a_rom_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, make: Callable[[Path], str]) -> None:
+    path = tmp_path / "roms" / "rom.bin"
+    path.parent.mkdir()
+    message = make(path)
+    assert refused("verify", path) == f"rbootimg: {path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the header of the ROM would end at offset 0x8, but there are only 0x0 bytes; the ROM is cut off"),
+        (MIXED_ROM[:-1], "the checksum would end at offset 0xf0, but there are only 0xef bytes; the ROM is cut off"),
+        (MIXED_ROM[:-1] + b"\0", "the checksum at offset 0xef is 0x00, but the data give 0xe3"),
+        (b"\x7fELF" + bytes(99), "byte 0x7f at offset 0x0 is not 0xea, with which the ROM begins"),
+    ],
+    ids=["empty", "cut off", "checksum", "an ELF"],
+)
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_a_bad_rom_is_refused_in_one_line(rom: Path, options: tuple[str, ...], data: bytes, message: str) -> None:
+    rom.write_bytes(data)
+    assert refused("verify", *options, rom).startswith(f"rbootimg: {rom}: {message}")
+
+
+def test_a_file_without_permission_is_refused_unless_one_may_read_it_all_the_same(rom: Path) -> None:
+    rom.chmod(0)
+    if os.access(rom, os.R_OK):  # root
+        assert run("verify", rom).returncode == 0
+    else:
+        assert refused("verify", rom) == f"rbootimg: {rom}: Permission denied"
+
+
+def test_an_application_for_another_slot_is_refused(output: Path, tmp_path: Path) -> None:
+    app = tmp_path / "app.elf"
+    app.write_bytes(build_elf((APP[0], Sec(".irom0.text", IROM1, b"code"))))
+    assert refused("pack", app, "-o", output, "--slot", "0x2000") == (
+        f"rbootimg: {app}: .irom0.text is linked at 0x40282010 (for a slot at 0x82000), "
+        "but the slot at 0x2000 runs at 0x40202010; link it with the linker script of that slot"
+    )
+    assert made(output) == []
+
+
+def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
+    assert refused("pack", MIXED, "-o", output, "--slot", "0x2000:239") == (
+        f"rbootimg: {MIXED}: the packed ROM has 240 bytes, 1 more than the slot at 0x2000 holds (239); "
+        "make the application smaller or the slot larger"
+    )
+    assert made(output) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--slot", "0x2100"), "at 0x2100 does not start on a flash sector; use a multiple of 0x1000 such as 0x3000"),
+        (("--slot", "0x1000"), "at 0x1000 overlaps rBoot's config sector; the first free address is 0x2000"),
+        (("--slot", "0x102000", "--flash-size", "1MB"), "ends at 0x103000, outside the 1MB flash (0x100000 bytes)"),
+    ],
+)
+def test_a_slot_that_cannot_be_is_refused(output: Path, options: tuple[str, ...], message: str) -> None:
+    done = run("pack", MIXED, "-o", output, *options)
+    assert done.returncode in (1, 2)  # both the slot and the usage are wrong
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert made(output) == []
+
+
+# Bad output
+
+
+def test_an_output_in_a_folder_that_does_not_exist_is_refused_by_its_name(output: Path) -> None:
+    path = output.parent / "no" / "rom.bin"
+    # The name that the user gave, not that of the temporary file.
+    assert refused("pack", MIXED, "-o", path) == f"rbootimg: {path}: No such file or directory"
+    assert made(output) == []
+
+
+def test_an_output_that_is_a_folder_is_refused_by_its_name(output: Path) -> None:
+    output.mkdir()
+    assert refused("pack", MIXED, "-o", output) == f"rbootimg: {output}: Is a directory"
+    assert made(output) == ["rom.bin"]
+    assert os.listdir(output) == []
+
+
+def test_a_full_disk_is_told_with_the_outputs_name_and_an_older_rom_stays(output: Path) -> None:
+    output.write_bytes(b"old")
+    line = refused(
+        "pack",
+        VECTORS / "big.rom0.elf",
+        "-o",
+        output,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert output.read_bytes() == b"old"
+    assert made(output) == ["rom.bin"]
+    assert line == f"rbootimg: {output}: File too large"
+
+
+def test_a_full_device_is_told_with_its_name() -> None:
+    assert refused("pack", MIXED, "-o", "/dev/full") == "rbootimg: /dev/full: No space left on device"
+
+
+# Bad stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("verify", "ROM"), ("verify", "--json", "ROM"), ("pack", MIXED, "-o", "OUTPUT"), ("pack", "--help")],
+    ids=["verify", "json", "pack", "help"],
+)
+def test_a_closed_pipe_ends_quietly(rom: Path, output: Path, arguments: tuple[object, ...]) -> None:
+    names = {"ROM": rom, "OUTPUT": output}
+    reader, writer = os.pipe()
+    os.close(reader)  # at once, so that no write can come before it
+    try:
+        done = run(*(names.get(argument, argument) for argument in arguments), stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert made(output) == (["rom.bin"] if "OUTPUT" in arguments else [])
+
+
+def test_a_rom_to_a_closed_pipe_ends_quietly() -> None:
+    # More than a pipe holds, so the writer is still at it when the reader goes.
+    command = [sys.executable, "-B", "-m", "rbootimg", "pack", str(VECTORS / "big.rom0.elf"), "-o", "/dev/stdout"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1) == b"\xea"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+def test_without_a_stdout_there_is_no_traceback(rom: Path) -> None:
+    done = run("verify", rom, stdout=None, preexec_fn=lambda: os.close(1))
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+
+
+def test_a_name_that_stdout_cannot_show_gives_no_traceback(rom: Path) -> None:
+    path = rom.with_name("größe.bin")
+    path.write_bytes(MIXED_ROM)
+    done = run("verify", path, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+    assert "e.bin: ok, 240 bytes" in done.stdout
