@@ -155,11 +155,12 @@ def _unknown(what: str, name: object, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for a ROM: `size` bytes at flash `address`; `number` is rBoot's, if known."""
+    """A place for a ROM: `size` bytes at flash `address`; `number` is rBoot's, if known, `name` the user's."""
 
     address: int
     size: int
     number: int | None = None
+    name: str = ""
 
     @property
     def end(self) -> int:
@@ -183,47 +184,112 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class FlashMap:
-    """A flash and the slots in it. `big_flash`: the loader maps more than the first megabyte.
+class FlashRegion:
+    """A piece of the flash that is no slot: `size` bytes at flash `address`, such as a file system."""
 
-    Raises LayoutError if a slot is not on a sector, overlaps another slot, the loader or its config
-    sector, straddles a megabyte, or lies outside what the loader can use.
+    name: str
+    address: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The flash address of the first byte after the region."""
+        return self.address + self.size
+
+    @property
+    def label(self) -> str:
+        """The region's name in messages: `region files at 0x200000`."""
+        return f"region {self.name} at {self.address:#x}"
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """The options that rBoot was built with, as far as a layout depends on them.
+
+    `big_flash`: BOOT_BIG_FLASH, it maps more than the first megabyte. `irom_checksum`: BOOT_IROM_CHKSUM.
+    `config_checksum`: BOOT_CONFIG_CHKSUM. `max_roms`: MAX_ROMS, how many ROMs its config has room for.
+    """
+
+    big_flash: bool = False
+    irom_checksum: bool = False
+    config_checksum: bool = False
+    max_roms: int = 4
+
+
+DEFAULT_LOADER = LoaderOptions()
+
+
+@dataclass(frozen=True)
+class FlashMap:
+    """A flash, its slots, what else is in it, and the loader that boots from it.
+
+    `mode` and `freq` are the header's codes, as in FlashParams.
+
+    Raises LayoutError if a slot or region is not on a sector, overlaps another, the loader or its config
+    sector, or lies outside the flash; if a slot straddles a megabyte or lies where the loader cannot map it;
+    or if there are more slots than the loader's config has room for.
     """
 
     size: FlashSize
     slots: tuple[Slot, ...]
-    big_flash: bool = False
+    loader: LoaderOptions = DEFAULT_LOADER
+    mode: int = FLASH_MODES["qio"]
+    freq: int = FLASH_FREQS["40m"]
+    regions: tuple[FlashRegion, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.slots:
             raise LayoutError("a flash layout needs at least one slot")
-        for slot in self.slots:
-            self._check(slot)
-        in_order = sorted(self.slots, key=lambda slot: slot.address)
-        for slot, following in itertools.pairwise(in_order):
-            if slot.end > following.address:
-                room = following.address - slot.address
-                advice = f"move one or make the first at most {room:#x} bytes" if room else "move one"
-                raise LayoutError(f"{slot.label} ends at {slot.end:#x} and overlaps {following.label}; {advice}")
-
-    def _check(self, slot: Slot) -> None:
-        if slot.address % SECTOR_SIZE:
+        if len(self.slots) > self.loader.max_roms:
             raise LayoutError(
-                f"{slot.label} does not start on a flash sector; "
-                f"use a multiple of {SECTOR_SIZE:#x} such as {_sector_up(slot.address):#x}"
+                f"{len(self.slots)} slots are more than the {self.loader.max_roms} that the loader's config has room "
+                "for; build rBoot with more MAX_ROMS and say so, or leave slots out"
             )
+        for slot in self.slots:
+            self._check_place(slot)
+            self._check_mapping(slot)
+        for region in self.regions:
+            self._check_place(region)
+        pieces: list[Slot | FlashRegion] = [*self.slots, *self.regions]
+        in_order = sorted(pieces, key=lambda piece: piece.address)
+        for piece, following in itertools.pairwise(in_order):
+            if piece.end > following.address:
+                room = following.address - piece.address
+                advice = f"move one or make the first at most {room:#x} bytes" if room else "move one"
+                raise LayoutError(f"{piece.label} ends at {piece.end:#x} and overlaps {following.label}; {advice}")
+
+    @property
+    def params(self) -> FlashParams:
+        """The flash bytes of an image header for this flash."""
+        return FlashParams(self.mode, self.size.code, self.freq)
+
+    @property
+    def big_flash(self) -> bool:
+        """Whether the loader maps more than the first megabyte."""
+        return self.loader.big_flash
+
+    def _check_place(self, piece: Slot | FlashRegion) -> None:
+        if piece.address % SECTOR_SIZE:
+            raise LayoutError(
+                f"{piece.label} does not start on a flash sector; "
+                f"use a multiple of {SECTOR_SIZE:#x} such as {_sector_up(piece.address):#x}"
+            )
+        if piece.size <= 0:
+            raise LayoutError(f"{piece.label} has {piece.size} bytes; give it some")
+        if piece.address < FIRST_SLOT_ADDRESS:
+            what = "config sector" if piece.end > CONFIG_ADDRESS else "loader"
+            raise LayoutError(
+                f"{piece.label} overlaps rBoot's {what}; the first free address is {FIRST_SLOT_ADDRESS:#x}"
+            )
+        if piece.end > self.size.bytes:
+            raise LayoutError(
+                f"{piece.label} ends at {piece.end:#x}, outside the {self.size.name} flash "
+                f"({self.size.bytes:#x} bytes); choose a lower address, a smaller size or a larger flash"
+            )
+
+    def _check_mapping(self, slot: Slot) -> None:
         if slot.size <= IROM_OFFSET:
             raise LayoutError(f"{slot.label} has {slot.size} bytes, too few for any ROM")
-        if slot.address < FIRST_SLOT_ADDRESS:
-            what = "config sector" if slot.end > CONFIG_ADDRESS else "loader"
-            raise LayoutError(
-                f"{slot.label} overlaps rBoot's {what}; the first free address is {FIRST_SLOT_ADDRESS:#x}"
-            )
-        if slot.end > self.size.bytes:
-            raise LayoutError(
-                f"{slot.label} ends at {slot.end:#x}, outside the {self.size.name} flash "
-                f"({self.size.bytes:#x} bytes); choose a lower address, a smaller slot or a larger flash"
-            )
         if slot.end > WINDOW_SIZE and not self.big_flash:
             raise LayoutError(
                 f"{slot.label} ends at {slot.end:#x}, above the first megabyte, which needs an rBoot "
@@ -256,7 +322,8 @@ def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash:
     elif not isinstance(slots, Iterable):
         slots = (slots,)
     wanted = [parse_slot(item, number) for number, item in enumerate(slots)]
-    return FlashMap(chip, tuple(_with_size(slot, wanted, chip) for slot in wanted), big_flash)
+    sized = tuple(_with_size(slot, wanted, chip) for slot in wanted)
+    return FlashMap(chip, sized, LoaderOptions(big_flash=big_flash, max_roms=max(4, len(sized))))
 
 
 def _with_size(slot: Slot, slots: Sequence[Slot], chip: FlashSize) -> Slot:

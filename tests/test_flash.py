@@ -168,9 +168,9 @@ def test_a_slot_needs_one_byte_more_than_the_headers() -> None:
     [
         (
             "1MB",
-            "0x2100",
+            "0x2800",
             False,
-            "slot 0 at 0x2100 does not start on a flash sector; use a multiple of 0x1000 such as 0x3000",
+            "slot 0 at 0x2800 does not start on a flash sector; use a multiple of 0x1000 such as 0x3000",
         ),
         (
             "1MB",
@@ -206,14 +206,14 @@ def test_a_slot_needs_one_byte_more_than_the_headers() -> None:
             "0x2000 0x42000:0x3e001",
             False,
             "slot 1 at 0x42000 ends at 0x80001, outside the 512KB flash (0x80000 bytes); "
-            "choose a lower address, a smaller slot or a larger flash",
+            "choose a lower address, a smaller size or a larger flash",
         ),
         (
             "1MB",
             "0x100000",
             True,
             "slot 0 at 0x100000 ends at 0x101000, outside the 1MB flash (0x100000 bytes); "
-            "choose a lower address, a smaller slot or a larger flash",
+            "choose a lower address, a smaller size or a larger flash",
         ),
         (
             "4MB",
