@@ -88,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Check the headers, sections and checksum of a ROM; either kind of checksum will do.",
     )
     verifying.add_argument("file", type=Path, metavar="ROM.BIN", help="the ROM")
+    verifying.add_argument(
+        "--irom-checksum",
+        action=argparse.BooleanOptionalAction,
+        help="the kind of checksum it must have (default: either will do, which finds a little less)",
+    )
     verifying.add_argument("--json", action="store_true", help="print what is in it as JSON")
     verifying.set_defaults(run=_verify)
     return parser
@@ -107,6 +112,8 @@ def _as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
 
 def _pack(options: argparse.Namespace) -> None:
     app = elf.parse(options.file.read_bytes())
+    if options.output.exists() and options.output.samefile(options.file):
+        raise RbootError("the ROM would replace the ELF; choose another --output")
     slot = _slot(options.slot, options.flash_size)
     params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
     rom = pack(app, options.section, params, options.irom_checksum, slot)
@@ -140,7 +147,7 @@ def _write_device(path: Path, data: bytes) -> None:
 
 def _verify(options: argparse.Namespace) -> None:
     data = options.file.read_bytes()
-    rom = Rom.from_bytes(data)
+    rom = Rom.from_bytes(data, options.irom_checksum)
     if options.json:
         import json  # not for every start
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from .errors import ElfError
 
 _SHF_ALLOC = 0x2  # sh_flags: takes memory while the program runs (System V ABI, section header)
+
+# st_name, st_value, st_size, st_info, st_other, st_shndx (System V ABI, symbol table; the type is st_info's low half)
+_SYMBOL = "<IIIBBH"
+_SYMBOL_KINDS = MappingProxyType({0: "notype", 1: "object", 2: "func"})
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,19 @@ class Elf:
             if section.name == name and section.data:
                 return section
         return None
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A name for the `size` bytes at link `address`. `kind` is `func`, `object`, or `notype` for a label.
+
+    `size` is 0 where the source states none, as assembly often does.
+    """
+
+    name: str
+    address: int
+    size: int
+    kind: str
 
 
 def parse(data: bytes) -> Elf:
@@ -81,6 +99,47 @@ def parse(data: bytes) -> Elf:
     if twice:
         raise ElfError(f"the ELF has more than one section {twice[0]}; merge them in the linker script")
     return Elf(header["e_entry"], sections)
+
+
+def symbols(data: bytes) -> tuple[Symbol, ...]:
+    """The names of bytes on the chip in the ELF file `data`, in file order; none if it was stripped.
+
+    Left out are symbols without a section (undefined, absolute), those that stand behind the last byte of
+    theirs (`_text_end`), and the names of files and sections. Raises ElfError as `parse` does.
+    """
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    parse(data)
+    try:
+        headers = [section.header for section in ELFFile(io.BytesIO(data)).iter_sections()]
+        table = next((header for header in headers if header["sh_type"] == "SHT_SYMTAB"), None)
+        return () if table is None else tuple(_symbols(table, headers, data))
+    except (ELFError, struct.error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
+
+
+def _symbols(table: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], data: bytes) -> Iterator[Symbol]:
+    names = _content(headers[table["sh_link"]], data)
+    # Names may share bytes, so a small file could name gigabytes. An entry has 16 bytes: this is 256 for each.
+    letters_left = 16 * len(data)
+    for name_at, address, size, info, _, index in struct.iter_unpack(_SYMBOL, _content(table, data)):
+        kind = _SYMBOL_KINDS.get(info & 0xF)
+        if kind is None or not 0 < index < len(headers):
+            continue
+        section = headers[index]
+        if not section["sh_flags"] & _SHF_ALLOC or not 0 <= address - section["sh_addr"] < section["sh_size"]:
+            continue
+        name = names[name_at : names.index(b"\0", name_at)]
+        letters_left -= len(name)
+        if letters_left < 0:
+            raise ElfError("the ELF is damaged (its symbols' names overlap); link it again")
+        if name:
+            yield Symbol(name.decode(errors="replace"), address, size, kind)
+
+
+def _content(header: Mapping[str, Any], data: bytes) -> bytes:
+    return data[header["sh_offset"] : header["sh_offset"] + header["sh_size"]]
 
 
 def _section(name: str, header: Mapping[str, Any], data: bytes) -> Section | None:

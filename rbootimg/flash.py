@@ -277,7 +277,7 @@ class FlashMap:
         if piece.size <= 0:
             raise LayoutError(f"{piece.label} has {piece.size} bytes; give it some")
         if piece.address < FIRST_SLOT_ADDRESS:
-            what = "config sector" if piece.end > CONFIG_ADDRESS else "loader"
+            what = "loader" if piece.address < CONFIG_ADDRESS else "config sector"
             raise LayoutError(
                 f"{piece.label} overlaps rBoot's {what}; the first free address is {FIRST_SLOT_ADDRESS:#x}"
             )
@@ -315,26 +315,43 @@ def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash:
     """
     chip = flash_size(size)
     if slots is None or slots == "":
-        usable = chip.bytes if big_flash else min(chip.bytes, WINDOW_SIZE)
-        slots = (FIRST_SLOT_ADDRESS, usable // 2 + FIRST_SLOT_ADDRESS)
+        wanted = default_slots(chip, big_flash)
     elif isinstance(slots, str):
-        slots = slots.replace(",", " ").split()
-    elif not isinstance(slots, Iterable):
-        slots = (slots,)
-    wanted = [parse_slot(item, number) for number, item in enumerate(slots)]
-    sized = tuple(_with_size(slot, wanted, chip) for slot in wanted)
-    return FlashMap(chip, sized, LoaderOptions(big_flash=big_flash, max_roms=max(4, len(sized))))
+        wanted = parse_slots(re.sub(r"\s*:\s*", ":", slots).replace(",", " ").split())
+    else:
+        wanted = parse_slots(slots if isinstance(slots, Iterable) else (slots,))
+    loader = LoaderOptions(big_flash=big_flash, max_roms=max(DEFAULT_LOADER.max_roms, len(wanted)))
+    return FlashMap(chip, with_sizes(wanted, chip), loader)
 
 
-def _with_size(slot: Slot, slots: Sequence[Slot], chip: FlashSize) -> Slot:
-    if slot.size:
-        return slot
-    ends = [other.address for other in slots if other.address > slot.address]
-    ends.append(_window_end(slot.address))
-    # A slot inside the SDK's sectors is the user's explicit wish; the flash's end still holds.
-    tail = chip.bytes - SDK_TAIL_SIZE
-    ends.append(tail if slot.address < tail else max(chip.bytes, slot.address + SECTOR_SIZE))
-    return replace(slot, size=min(ends) - slot.address)
+def default_slots(chip: FlashSize, big_flash: bool = False) -> tuple[Slot, ...]:
+    """rBoot's default pair for a flash of this size, their sizes still 0."""
+    usable = chip.bytes if big_flash else min(chip.bytes, WINDOW_SIZE)
+    return parse_slots((FIRST_SLOT_ADDRESS, usable // 2 + FIRST_SLOT_ADDRESS))
+
+
+def parse_slots(items: Iterable[object]) -> tuple[Slot, ...]:
+    """The slots that the user wrote as `items`, numbered in that order. Raises LayoutError."""
+    return tuple(parse_slot(item, number) for number, item in enumerate(items))
+
+
+def with_sizes(slots: Sequence[Slot], chip: FlashSize, regions: Sequence[FlashRegion] = ()) -> tuple[Slot, ...]:
+    """The slots, those of size 0 with all the room that there is for them.
+
+    Such a slot reaches to the next slot or region, to the end of its megabyte, or to the SDK's own
+    sectors at the end of the flash, whichever comes first.
+    """
+
+    def room(slot: Slot) -> int:
+        pieces: list[Slot | FlashRegion] = [*slots, *regions]
+        ends = [piece.address for piece in pieces if piece.address > slot.address]
+        ends.append(_window_end(slot.address))
+        # A slot inside the SDK's sectors is the user's explicit wish; the flash's end still holds.
+        tail = chip.bytes - SDK_TAIL_SIZE
+        ends.append(tail if slot.address < tail else max(chip.bytes, slot.address + SECTOR_SIZE))
+        return min(ends) - slot.address
+
+    return tuple(slot if slot.size else replace(slot, size=room(slot)) for slot in slots)
 
 
 def parse_slot(item: object, number: int | None = None) -> Slot:

@@ -37,7 +37,10 @@ def for_slot(script: bytes, slot: Slot) -> bytes:
     Only the values of `org` and `len` of the region irom0_0_seg change: to the slot's link address
     and to the bytes behind its two headers. Raises ScriptError unless there is exactly one such region.
     """
-    regions = list(_REGION.finditer(_without_comments(script)))
+    readable = _without_comments(script)
+    regions = list(_REGION.finditer(readable))
+    if not regions and re.search(IROM_REGION.encode() + rb"[^:;{}]*:\s*\w+\s*=", readable):
+        raise ScriptError(f"the region {IROM_REGION} is not written as `org = …, len = …`; write it so")
     if len(regions) != 1:
         raise ScriptError(
             f"{len(regions) or 'no'} memory region{'s' * (len(regions) > 1)} {IROM_REGION} with org and len; "

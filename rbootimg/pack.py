@@ -53,7 +53,7 @@ def pack(
         ram = [_section(elf, name) for name in sections]
         if not ram:
             raise ElfError("no section to load is named; name at least one")
-    _check_memory(elf)
+    _check_memory(elf, ram)
     if slot is not None:
         check_link(flash_code, slot)
     rom = Rom(
@@ -108,7 +108,13 @@ def _section(elf: Elf, name: str) -> Section:
     return section
 
 
-def _check_memory(elf: Elf) -> None:
+def _check_memory(elf: Elf, loaded: Sequence[Section]) -> None:
+    for section in loaded:
+        if not any(region.start <= section.address < region.end for region in (IRAM, DRAM)):
+            raise FitError(
+                f"{section.name} is at {section.address:#x}, neither in the IRAM (from {IRAM.start:#x}) nor in the "
+                f"DRAM (from {DRAM.start:#x}); check the linker script"
+            )
     for region in (IRAM, DRAM):
         for section in _in_region(elf, region):
             if section.end > region.end:

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from .errors import PublishError, RomError
 from .files import write_atomic
@@ -25,18 +26,23 @@ class Published:
     changed: bool
 
 
-def web_tree(apps: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
+def web_tree(
+    apps: Mapping[str, Sequence[bytes]], irom_checksums: Mapping[str, bool] = MappingProxyType({})
+) -> dict[str, bytes]:
     """The web root's files for `apps`, from the name of each to its ROMs in slot order.
 
-    A single app has `rom0.bin`, `rom1.bin` at the root, where rBoot's OTA samples look for them;
-    of several, each has a folder of its name. Raises PublishError for a ROM that is not sound.
+    A single app has `rom0.bin`, `rom1.bin` at the root, where rBoot's OTA samples look for them; of several,
+    each has a folder of its name. `irom_checksums` says of an app which kind of checksum its ROMs must have.
+    Raises PublishError for a ROM that is not sound, and for a name that is no folder's.
     """
     files = {}
     for app, roms in apps.items():
+        if app in ("", ".", "..") or "/" in app or "\\" in app or "\0" in app:
+            raise PublishError(f"an application cannot be called {app!r}; its name becomes a folder of the web root")
         for number, data in enumerate(roms):
             name = f"rom{number}.bin" if len(apps) == 1 else f"{app}/rom{number}.bin"
             try:
-                Rom.from_bytes(data)
+                Rom.from_bytes(data, irom_checksums.get(app))
             except RomError as error:
                 raise PublishError(f"{name} of {app} is not published: {error}") from None
             files[name] = data

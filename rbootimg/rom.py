@@ -105,12 +105,13 @@ class Rom:
         return b"".join(parts)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Rom:
+    def from_bytes(cls, data: bytes, irom_checksum: bool | None = None) -> Rom:
         """The ROM in `data`, checked as rBoot checks it, and more strictly where that is safer.
 
-        Which of the two checksums it carries is found by trying both; where irom does not change
-        the sum, as if it were not in it. Raises RomError for anything that is not a whole, sound
-        ROM, so that `Rom.from_bytes(data).to_bytes() == data` for all that it takes.
+        `irom_checksum` says which checksum it must have. Without that both are tried, which finds less:
+        a damage that turns one kind into the other. Where irom does not change the sum, it is taken for
+        not in it. Raises RomError for anything that is not a whole, sound ROM, so that
+        `Rom.from_bytes(data).to_bytes() == data` for all that it takes.
         """
         params, entry, offset, count = _read_header(data, 0, _IROM_MAGIC, "the ROM")
         if count != _IROM_COUNT:
@@ -147,12 +148,14 @@ class Rom:
                 "and they are not the CRC that esptool appends"
             )
         plain, full = _checksum(sections, b""), _checksum(sections, irom)
-        if stored not in (plain, full):
+        if stored not in {None: (plain, full), False: (plain,), True: (full,)}[irom_checksum]:
             raise RomError(
                 f"the checksum at offset {end:#x} is {stored:#04x}, but the data give {plain:#04x} "
                 f"({full:#04x} with irom); the ROM is corrupt"
+                + (", or has the other kind of checksum" if stored in (plain, full) else "")
             )
-        return cls(entry, irom, tuple(sections), params, stored != plain, bool(trailer))
+        with_irom = stored != plain if irom_checksum is None else irom_checksum
+        return cls(entry, irom, tuple(sections), params, with_irom, bool(trailer))
 
 
 def _checksum(sections: list[RamSection] | tuple[RamSection, ...], irom: bytes) -> int:

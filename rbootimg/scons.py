@@ -520,7 +520,8 @@ def _publish(env: Any, name: str, roms: Any) -> Any:
     else:
         env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
     apps = alias.attributes.rboot_apps.setdefault(_web_root(env), {})
-    if apps.setdefault(name, roms) is not roms:
+    entry = (roms, _is_on(env, "RBOOT_IROM_CHECKSUM"))
+    if apps.setdefault(name, entry) is not entry:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
         )
@@ -536,7 +537,8 @@ def _web_root(env: Any) -> Path:
 
 def _write_web_root(target: Any, source: Any, env: Any) -> None:
     for web_root, apps in target[0].attributes.rboot_apps.items():
-        tree = publish.web_tree({name: [rom.get_contents() for rom in roms] for name, roms in apps.items()})
+        contents = {name: [rom.get_contents() for rom in roms] for name, (roms, _) in apps.items()}
+        tree = publish.web_tree(contents, {name: irom_checksum for name, (_, irom_checksum) in apps.items()})
         for file in publish.publish(tree, web_root):
             path = os.path.relpath(file.path, env.Dir("#").get_abspath())
             print(f"  {path}  {file.size:,} bytes{'' if file.changed else ', unchanged'}")

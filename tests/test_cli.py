@@ -488,3 +488,15 @@ def test_a_name_that_stdout_cannot_show_gives_no_traceback(rom: Path) -> None:
     assert "Traceback" not in done.stderr
     assert done.returncode == 0
     assert "e.bin: ok, 240 bytes" in done.stdout
+
+
+def test_the_rom_does_not_replace_its_elf(output: Path) -> None:
+    app = output.with_name("app.elf")
+    app.write_bytes(MIXED.read_bytes())
+    assert "the ROM would replace the ELF; choose another --output" in refused("pack", app, "-o", app)
+    assert app.read_bytes() == MIXED.read_bytes()
+
+
+def test_verify_can_ask_for_one_kind_of_checksum(rom: Path) -> None:
+    assert run("verify", "--no-irom-checksum", rom).returncode == 0
+    assert "the other kind of checksum" in refused("verify", "--irom-checksum", rom)

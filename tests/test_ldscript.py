@@ -158,6 +158,12 @@ def test_a_comments_sign_in_a_file_name_begins_no_comment() -> None:
     assert includes(base) == ("strange/*name.ld", "end*/.ld")
 
 
+@pytest.mark.parametrize("region", ["org = 1", "len = 2, org = 1", "org = a ? b : c, len = 2"])
+def test_a_region_that_cannot_be_read_is_refused_as_such(region: str) -> None:
+    with pytest.raises(ScriptError, match="the region irom0_0_seg is not written as `org = …, len = …`; write it so"):
+        for_slot(memory(f"irom0_0_seg : {region}"), SLOT0)
+
+
 @pytest.mark.parametrize(
     ("script", "found"),
     [
@@ -165,7 +171,6 @@ def test_a_comments_sign_in_a_file_name_begins_no_comment() -> None:
         (b"SECTIONS { .text : { *(.text) } >irom0_0_seg :irom0_0_phdr }", "no memory region irom0_0_seg"),
         (memory("iram1_0_seg : org = 0x40100000, len = 0x8000"), "no memory region irom0_0_seg"),
         (b"/* " + memory("irom0_0_seg : org = 1, len = 2") + b" */", "no memory region irom0_0_seg"),
-        (memory("irom0_0_seg : org = 1"), "no memory region irom0_0_seg"),
         (
             memory("irom0_0_seg : org = 1, len = 2 irom0_0_seg : org = 1, len = 2"),
             "2 memory regions irom0_0_seg",
@@ -181,7 +186,20 @@ def test_a_script_without_exactly_one_such_region_is_refused(script: bytes, foun
     )
 
 
-@pytest.mark.parametrize("text", [b"a" * 50_000, b"a+" * 25_000, b"a " * 25_000, b"(" * 50_000, b"/*" * 25_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a" * 50_000,
+        b"a+" * 25_000,
+        b"a " * 25_000,
+        b"(" * 50_000,
+        b"(" + b"(x)" * 15_000,
+        b"((x)" * 15_000,
+        b"/*" * 25_000,
+        b'"' * 50_001,
+    ],
+    ids=lambda text: text[:6].decode(),
+)
 def test_a_long_line_of_nonsense_is_refused_and_not_pondered(text: bytes) -> None:
     with pytest.raises(ScriptError):
         for_slot(b"irom0_0_seg : org = " + text, SLOT0)

@@ -10,7 +10,7 @@ import pytest
 from elf_builder import APP, DRAM, IRAM, IROM0, IROM1, SHT_NOBITS, Sec, build_elf
 
 from rbootimg import elf
-from rbootimg.elf import Elf
+from rbootimg.elf import Elf, Section
 from rbootimg.errors import ElfError, FitError
 from rbootimg.flash import FlashParams, Slot
 from rbootimg.pack import Usage, irom, pack, usage, warnings
@@ -315,3 +315,10 @@ def test_usage_counts_bss_and_gaps_and_the_packed_rom() -> None:
 
 def test_usage_without_a_slot_and_without_ram() -> None:
     assert usage(app(IROM), 16) == (Usage("IRAM", 0, 0x8000), Usage("DRAM", 0, 0x14000), Usage("flash", 16, None))
+
+
+@pytest.mark.parametrize("address", [0, 0x3FFFC000, 0x40108000, 0x60001100])
+def test_a_section_that_no_ram_is_for_is_refused(address: int) -> None:
+    text, flash_code = Section(".text", address, 4, bytes(4)), Section(".irom0.text", 0x40202010, 4, bytes(4))
+    with pytest.raises(FitError, match=f"^.text is at {address:#x}, neither in the IRAM .* nor in the DRAM"):
+        pack(Elf(0x40100000, (text, flash_code)))

@@ -213,7 +213,8 @@ def test_a_link_in_place_of_a_rom_is_replaced_and_its_target_untouched(
     target.write_bytes(content)
     target.chmod(0o644)
     web_root.mkdir()
-    (web_root / "rom0.bin").symlink_to(target)
+    # A link's size is the length of its text; as long as the ROM, so that size does not tell them apart.
+    (web_root / "rom0.bin").symlink_to("../" + "/" * (len(ROM0) - len("../target")) + "target")
     assert [file.changed for file in publish({"rom0.bin": ROM0}, web_root)] == [True]
     assert not (web_root / "rom0.bin").is_symlink()
     assert tree(web_root) == {"rom0.bin": ROM0}
@@ -317,3 +318,15 @@ def test_there_is_never_a_moment_without_a_whole_rom(web_root: Path) -> None:
     device.join()
     assert wrong == []
     assert seen == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../evil", "a/b", "a\\b", "nul\0"])
+def test_a_name_that_is_no_folder_of_the_web_root_is_refused(name: str) -> None:
+    with pytest.raises(PublishError, match=r"^an application cannot be called "):
+        web_tree({name: [ROM0]})
+
+
+def test_the_kind_of_checksum_must_be_the_loaders() -> None:
+    assert web_tree({"app": [ROM0]}, {"app": False}) == {"rom0.bin": ROM0}
+    with pytest.raises(PublishError, match="the other kind of checksum"):
+        web_tree({"app": [ROM0]}, {"app": True})

@@ -282,3 +282,20 @@ def test_esptool_reads_a_rom_of_ours(tmp_path: Path) -> None:
     assert "Entry point: 0x40100004" in output
     assert re.search(r"Checksum: 0x[0-9a-f]{2} \(valid\)", output)
     assert re.search(r"Flash size: 4MB\s+Flash freq: 80m\s+Flash mode: DIO", output)
+
+
+def test_a_rom_must_have_the_kind_of_checksum_that_is_asked_for() -> None:
+    for has_irom in (False, True):
+        data = replace(SMALL, irom_checksum=has_irom).to_bytes()
+        assert Rom.from_bytes(data, has_irom).irom_checksum is has_irom
+        with pytest.raises(RomError, match=r"the ROM is corrupt, or has the other kind of checksum$"):
+            Rom.from_bytes(data, not has_irom)
+
+
+def test_a_flip_that_makes_one_kind_of_checksum_the_other_is_found_when_the_kind_is_known() -> None:
+    rom = replace(SMALL, irom=b"\x01" + bytes(15))  # the XOR of irom is one bit
+    data = bytearray(rom.to_bytes())
+    data[data.index(rom.sections[0].data)] ^= 0x01
+    assert Rom.from_bytes(bytes(data)).irom_checksum  # taken for the other kind
+    with pytest.raises(RomError, match="the ROM is corrupt"):
+        Rom.from_bytes(bytes(data), irom_checksum=False)
