@@ -11,7 +11,7 @@ from pathlib import Path
 from . import __version__, elf, report
 from .errors import LayoutError, RbootError
 from .files import write_atomic
-from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, Slot, flash_map, flash_size, parse_slot
+from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashMap, FlashParams, Slot, flash_map, flash_size, parse_slot
 from .pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .rom import Rom
 
@@ -95,6 +95,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     verifying.add_argument("--json", action="store_true", help="print what is in it as JSON")
     verifying.set_defaults(run=_verify)
+    drawing = commands.add_parser(
+        "layout",
+        help="draw a flash layout",
+        description="Draw a flash layout to scale, with a table of what is in it. Without LAYOUT: the presets.",
+    )
+    drawing.add_argument("file", nargs="?", metavar="LAYOUT", help="a layout file (TOML) or the name of a preset")
+    form = drawing.add_mutually_exclusive_group()
+    form.add_argument("--svg", action="store_true", help="the drawing as an SVG picture")
+    form.add_argument("--sdk-partitions", action="store_true", help="the C header that NONOS SDK 3 wants of it")
+    drawing.add_argument("-o", "--output", type=Path, metavar="FILE", help="where that goes (default: stdout)")
+    drawing.set_defaults(run=_layout)
     return parser
 
 
@@ -154,6 +165,40 @@ def _verify(options: argparse.Namespace) -> None:
         print(json.dumps(_as_json(str(options.file), len(data), rom), indent=2))
     else:
         print(report.verified(str(options.file), len(data), rom))
+
+
+def _layout(options: argparse.Namespace) -> None:
+    from . import layout, layoutview  # not for every start: the TOML parser
+
+    if options.file is None:
+        text = "\n".join(f"{name:<12} {layoutview.summary(found)}" for name, found in layout.PRESETS.items()) + "\n"
+    else:
+        found = _read_layout(options.file)
+        if options.svg:
+            text = layoutview.svg(found)
+        elif options.sdk_partitions:
+            text = layout.sdk_partitions(found)
+        else:
+            parts = (layoutview.title(found), layoutview.drawing(found), layoutview.table(found))
+            text = "\n\n".join(parts) + "\n"
+    if options.output is None:
+        print(text, end="")
+    else:
+        write_atomic(options.output.resolve(), text.encode())
+
+
+def _read_layout(name: str) -> FlashMap:
+    """The layout of a file or a preset; a file of that name comes first."""
+    from . import layout
+
+    if name in layout.PRESETS and not Path(name).exists():
+        return layout.preset(name)
+    if not Path(name).exists() and not name.endswith(".toml"):
+        raise LayoutError(f"neither a file nor a preset; the presets are {', '.join(layout.PRESETS)}")
+    try:
+        return layout.from_toml(Path(name).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise LayoutError("the layout is not TOML: not UTF-8") from None
 
 
 def _as_json(name: str, size: int, rom: Rom) -> dict[str, object]:

@@ -314,12 +314,7 @@ def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash:
     sectors at the end of the flash, whichever comes first. Raises LayoutError.
     """
     chip = flash_size(size)
-    if slots is None or slots == "":
-        wanted = default_slots(chip, big_flash)
-    elif isinstance(slots, str):
-        wanted = parse_slots(re.sub(r"\s*:\s*", ":", slots).replace(",", " ").split())
-    else:
-        wanted = parse_slots(slots if isinstance(slots, Iterable) else (slots,))
+    wanted = default_slots(chip, big_flash) if slots is None or slots == "" else parse_slots(slots)
     loader = LoaderOptions(big_flash=big_flash, max_roms=max(DEFAULT_LOADER.max_roms, len(wanted)))
     return FlashMap(chip, with_sizes(wanted, chip), loader)
 
@@ -330,8 +325,14 @@ def default_slots(chip: FlashSize, big_flash: bool = False) -> tuple[Slot, ...]:
     return parse_slots((FIRST_SLOT_ADDRESS, usable // 2 + FIRST_SLOT_ADDRESS))
 
 
-def parse_slots(items: Iterable[object]) -> tuple[Slot, ...]:
-    """The slots that the user wrote as `items`, numbered in that order. Raises LayoutError."""
+def parse_slots(slots: object) -> tuple[Slot, ...]:
+    """The `slots` that the user wrote in any of the ways of flash_map(), numbered in that order.
+
+    Those without a size have size 0. Raises LayoutError.
+    """
+    if isinstance(slots, str):
+        slots = re.sub(r"\s*:\s*", ":", slots).replace(",", " ").split()
+    items = slots if isinstance(slots, Iterable) else (slots,)
     return tuple(parse_slot(item, number) for number, item in enumerate(items))
 
 

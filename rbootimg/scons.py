@@ -37,10 +37,10 @@ import SCons.Script
 import SCons.Subst
 import SCons.Util
 
-from . import __version__, elf, ldscript, publish, report
+from . import __version__, elf, layout, ldscript, publish, report
 from .errors import LayoutError, PublishError, RbootError
 from .files import write_atomic
-from .flash import DRAM, IRAM, FlashMap, FlashParams, Slot, flash_map
+from .flash import DRAM, IRAM, FlashMap, FlashParams, Slot, flash_size, parse_slots
 from .pack import irom, pack, usage, warnings
 
 BASE_SCRIPT = Path(__file__).parent / "ld" / "baremetal.ld"
@@ -48,15 +48,17 @@ BASE_SCRIPT = Path(__file__).parent / "ld" / "baremetal.ld"
 
 _COMPILER = "xtensa-lx106-elf-gcc"
 
-# (name, default, what it is): the tool's variables, in the order of `scons -h`.
-_VARIABLES: tuple[tuple[str, object, str], ...] = (
+# (name, default, what it is): the tool's variables, in the order of `scons -h`. Where a layout can say it, the
+# default is only for the help: a variable that is set overrides the layout.
+_VARIABLES: tuple[tuple[str, str, str], ...] = (
+    ("RBOOT_LAYOUT", "", "layout file (TOML) or preset; the variables below override it"),
     ("RBOOT_FLASH_SIZE", "1MB", "flash size: 256KB 512KB 1MB 2MB 4MB 8MB 16MB 2MB-c1 4MB-c1"),
     ("RBOOT_FLASH_MODE", "qio", "flash mode: qio qout dio dout"),
     ("RBOOT_FLASH_FREQ", "40m", "flash frequency: 20m 26m 40m 80m"),
     ("RBOOT_HEADER_FLASH_SIZE", "", "size written in the ROM's header (default: RBOOT_FLASH_SIZE)"),
     ("RBOOT_SLOTS", "", "slots: ADDRESS[:SIZE] ... (default: rBoot's pair for the flash size)"),
-    ("RBOOT_BIG_FLASH", False, "the loader maps more than 1 MB (BOOT_BIG_FLASH)"),
-    ("RBOOT_IROM_CHECKSUM", False, "the loader sums irom too (BOOT_IROM_CHKSUM)"),
+    ("RBOOT_BIG_FLASH", "", "the loader maps more than 1 MB (BOOT_BIG_FLASH)"),
+    ("RBOOT_IROM_CHECKSUM", "", "the loader sums irom too (BOOT_IROM_CHKSUM)"),
     ("RBOOT_LDSCRIPT", "", "base linker script (default: our own for bare-metal applications)"),
     ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: those of .text .data .rodata with data)"),
     ("RBOOT_WEBROOT", "#build/webroot", "folder that `scons publish` writes to"),
@@ -103,7 +105,9 @@ def generate(env: Any, **keywords: object) -> None:
     _check_variables(SCons.Script.ARGUMENTS)
     _check_variables(name for name in env.Dictionary() if name.startswith("RBOOT_"))
     env.SetDefault(**keywords)
-    env.SetDefault(**{name: SCons.Script.ARGUMENTS.get(name, default) for name, default, _ in _VARIABLES})
+    for name, default, _ in _VARIABLES:
+        value = "" if name.startswith("RBOOT_FLASH_") else default
+        env.SetDefault(**{name: SCons.Script.ARGUMENTS.get(name, value)})
     env.SetDefault(**_FLAGS, **_MESSAGES, _RBOOT_VERSION=__version__)
     _set_compiler(env)
     env["BUILDERS"].update(_builders())
@@ -132,9 +136,9 @@ def _set_compiler(env: Any) -> None:
         env.Tool("compilation_db")
     env.Replace(
         **_COMMANDS,
-        _RBOOT_LDSCRIPT=_script_options,
-        _RBOOT_IMAGE_OPTIONS=_IMAGE_OPTIONS,
-        _RBOOT_SCRIPT_OPTIONS=_SCRIPT_OPTIONS,
+        _RBOOT_LDSCRIPT=_ldscript_options,
+        _RBOOT_IMAGE_OPTIONS=_image_options,
+        _RBOOT_SCRIPT_OPTIONS=_script_options,
     )
     if "xtensa" in str(env.get("CC", "")):
         return  # the user's own choice
@@ -206,26 +210,18 @@ def _builders() -> dict[str, Any]:
     }
 
 
-def _options(*names: str) -> Callable[..., str]:
-    """A variable whose value is those of `names`, for signatures: one expansion where each would take its own."""
-
-    def value(target: Any, source: Any, env: Any, for_signature: bool) -> str:
-        return " ".join(f"{name}={env.subst(str(env.get(name, '')))}" for name in names)
-
-    return value
+# SCons calls a variable's value with these names. One variable stands for all that an action depends on, as
+# SCons's time to find nothing to do goes with their number.
+def _image_options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
+    return f"{_script_options(target, source, env, for_signature)} {env.subst('$RBOOT_SECTIONS')}"
 
 
-_IMAGE_OPTIONS = _options(
-    "RBOOT_SLOT",
-    "RBOOT_SECTIONS",
-    "RBOOT_FLASH_MODE",
-    "RBOOT_FLASH_SIZE",
-    "RBOOT_FLASH_FREQ",
-    "RBOOT_HEADER_FLASH_SIZE",
-    "RBOOT_IROM_CHECKSUM",
-    "RBOOT_BIG_FLASH",
-)
-_SCRIPT_OPTIONS = _options("RBOOT_SLOT", "RBOOT_FLASH_SIZE", "RBOOT_BIG_FLASH")
+def _script_options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
+    slot = env.get("RBOOT_SLOT")
+    try:
+        return f"{slot} {_params(env)} {_map(env).loader}"
+    except LayoutError as error:
+        return str(error)  # which the action raises again, where SCons prints it well
 
 
 def _action(function: Callable[[Any, Any, Any], None], message: str, *variables: str) -> Any:
@@ -254,7 +250,7 @@ def _write_script(target: Any, source: Any, env: Any) -> None:
 def _pack(target: Any, source: Any, env: Any) -> None:
     """Pack each target from its ELF: all of them, or none is written."""
     sections = SCons.Util.CLVar(env.subst("$RBOOT_SECTIONS")) or None
-    irom_checksum = _is_on(env, "RBOOT_IROM_CHECKSUM")
+    irom_checksum = _map(env).loader.irom_checksum
     params = _params(env)
     packed = []
     for node, slot in zip(target, _image_slots(target, env)):
@@ -307,7 +303,7 @@ def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
     return target, source
 
 
-def _script_options(target: Any, source: Any, env: Any, for_signature: bool) -> list[str]:
+def _ldscript_options(target: Any, source: Any, env: Any, for_signature: bool) -> list[str]:
     """The value of $_RBOOT_LDSCRIPT: a function, as an expression in the command would be compiled each time."""
     node = target[0].attributes
     return ["-T", str(node.rboot_ldscript), *(f"-L{folder}" for folder in node.rboot_ldfolder.get_all_rdirs())]
@@ -402,25 +398,66 @@ def _overflow(slot: Slot | None, region: str, excess: int) -> str:
 # Variables
 
 
-def _is_on(env: Any, name: str) -> bool:
+def _is_on(env: Any, name: str) -> bool | None:
+    """A yes-or-no variable; None if it is not set."""
     value = env.subst(f"${name}").strip().lower()
+    if not value:
+        return None
     if value in ("1", "true", "yes", "on"):
         return True
-    if value in ("", "0", "false", "no", "off", "none"):
+    if value in ("0", "false", "no", "off", "none"):
         return False
     raise LayoutError(f"{name} is {value!r}; write yes or no")
 
 
-def _params(env: Any) -> FlashParams:
-    size = env.subst("$RBOOT_HEADER_FLASH_SIZE") or env.subst("$RBOOT_FLASH_SIZE")
-    return FlashParams.from_names(env.subst("$RBOOT_FLASH_MODE"), size, env.subst("$RBOOT_FLASH_FREQ"))
+# What holds without a layout file. It says nothing of the loader's MAX_ROMS or the SDK's sectors.
+_NO_LAYOUT = """
+flash_size = "1MB"
+sdk_data = false
+[loader]
+max_roms = 255
+"""
 
 
-def _map(env: Any) -> FlashMap:
-    slots = env.get("RBOOT_SLOTS")
+def _map(env: Any, slots: object = None) -> FlashMap:
+    """The layout: $RBOOT_LAYOUT's, or none, under what the other variables say; `slots` instead of its slots."""
+    texts = {key: env.subst(f"$RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
+    flags = {key: _is_on(env, f"RBOOT_{key.upper()}") for key in ("big_flash", "irom_checksum")}
+    slots = slots or env.get("RBOOT_SLOTS")
     if isinstance(slots, str):
         slots = env.subst(slots)
-    return flash_map(env.subst("$RBOOT_FLASH_SIZE"), slots, _is_on(env, "RBOOT_BIG_FLASH"))
+    own = parse_slots(slots) if slots else ()
+    try:
+        return _layout(_layout_text(env), tuple(texts.items()), tuple(flags.items()), own)
+    except LayoutError as error:
+        name = env.subst("$RBOOT_LAYOUT")
+        raise LayoutError(f"{name}: {error}" if name else str(error)) from None
+
+
+def _layout_text(env: Any) -> str:
+    name = env.subst("$RBOOT_LAYOUT")
+    if not name:
+        return _NO_LAYOUT
+    if name in layout.PRESETS:
+        return f'preset = "{name}"'
+    try:
+        return Path(env.File(name).rfile().get_abspath()).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise LayoutError(f"the layout file cannot be read: {reason}") from None
+
+
+@functools.lru_cache(maxsize=64)  # each application asks for one of a few
+def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashMap:
+    changes: dict[str, Any] = {key: value for key, value in texts if value}
+    changes["loader"] = {key: value for key, value in flags if value is not None}
+    return layout.from_toml(text, changes, slots)
+
+
+def _params(env: Any) -> FlashParams:
+    params = _map(env).params
+    header_size = env.subst("$RBOOT_HEADER_FLASH_SIZE")
+    return replace(params, size=flash_size(header_size).code) if header_size else params
 
 
 def _slot(env: Any) -> Slot:
@@ -432,8 +469,7 @@ def _slot(env: Any) -> Slot:
         raise LayoutError("RBOOT_SLOT is not set; give the slot's flash address")
     if isinstance(value, str):
         value = env.subst(value)
-    only = flash_map(env.subst("$RBOOT_FLASH_SIZE"), [value], _is_on(env, "RBOOT_BIG_FLASH")).slots[0]
-    return replace(only, number=None)
+    return replace(_map(env, [value]).slots[0], number=None)
 
 
 # Applications and the web root
@@ -451,7 +487,6 @@ def _app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     try:
         slots = _map(env).slots
         _params(env)
-        _is_on(env, "RBOOT_IROM_CHECKSUM")
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     base = _scripts(env)[0]
@@ -520,7 +555,10 @@ def _publish(env: Any, name: str, roms: Any) -> Any:
     else:
         env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
     apps = alias.attributes.rboot_apps.setdefault(_web_root(env), {})
-    entry = (roms, _is_on(env, "RBOOT_IROM_CHECKSUM"))
+    try:
+        entry = (roms, _map(env).loader.irom_checksum)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     if apps.setdefault(name, entry) is not entry:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"

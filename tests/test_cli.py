@@ -500,3 +500,38 @@ def test_the_rom_does_not_replace_its_elf(output: Path) -> None:
 def test_verify_can_ask_for_one_kind_of_checksum(rom: Path) -> None:
     assert run("verify", "--no-irom-checksum", rom).returncode == 0
     assert "the other kind of checksum" in refused("verify", "--irom-checksum", rom)
+
+
+# layout
+
+BOARD = 'flash_size = "512KB"\n[[slot]]\naddress = 0x2000\n'
+
+
+def test_layout_draws_a_file_and_a_preset(tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text(BOARD)
+    for name, flash in ((tmp_path / "board.toml", "qio, 512KB, 40m"), ("4MB-big", "qio, 4MB, 40m")):
+        done = run("layout", name)
+        assert done.returncode == 0
+        assert done.stdout.startswith(f"{flash} flash; loader: ")
+        assert "0x40202010  slot 0\n" in done.stdout
+
+
+def test_layout_without_a_name_lists_the_presets() -> None:
+    lines = run("layout").stdout.splitlines()
+    assert "1MB          1MB flash, slots at 0x2000, 0x82000" in lines
+
+
+def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
+    assert run("layout", "1MB", "--svg").stdout.startswith("<svg ")
+    assert run("layout", "1MB", "--sdk-partitions", "-o", tmp_path / "partitions.h").stdout == ""
+    assert "SYSTEM_PARTITION_OTA_2, 0x00082000" in (tmp_path / "partitions.h").read_text()
+
+
+def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:
+    assert "neither a file nor a preset; the presets are 512KB" in refused("layout", "3MB")
+    assert "No such file" in refused("layout", tmp_path / "no.toml")
+    assert "Is a directory" in refused("layout", tmp_path)
+    bad = tmp_path / "bad.toml"
+    for content, message in ((b"\xff", "not UTF-8"), (b"x", "not TOML"), (BOARD[:21].encode() * 2, "not TOML")):
+        bad.write_bytes(content)
+        assert message in refused("layout", bad)

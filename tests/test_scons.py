@@ -339,6 +339,58 @@ def test_a_misspelt_variable_on_the_command_line_is_refused(project: Project) ->
     assert "there is no variable RBOOT_WEBROT" in project.fail("RBOOT_WEBROT=x")
 
 
+LAYOUT = """
+flash_size = "4MB"
+flash_mode = "dio"
+[loader]
+big_flash = true
+irom_checksum = true
+[[slot]]
+address = 0x2000
+[[slot]]
+address = 0x202000
+size = "64KB"
+"""
+
+
+def test_a_layout_file_says_what_the_variables_do_not(project: Project) -> None:
+    project.write("board.toml", LAYOUT)
+    app(project, "RBOOT_LAYOUT='board.toml', RBOOT_FLASH_FREQ='80m'")
+    assert "slot 1 at 0x202000" in project.build()
+    rom = Rom.from_bytes(project.read("app/rom1.bin"), irom_checksum=True)
+    assert rom.params.describe() == "dio, 4MB, 80m"
+    project.write("board.toml", LAYOUT.replace("dio", "dout"))
+    output = project.build()
+    assert "Packing" in output
+    assert "xtensa" not in output
+    project.build("publish", "RBOOT_IROM_CHECKSUM=no", "RBOOT_SLOTS=0x2000")
+    assert not Rom.from_bytes(project.read("app/rom0.bin")).irom_checksum
+    assert not project.exists("build/webroot/rom1.bin")
+
+
+def test_a_preset_is_a_layout(project: Project) -> None:
+    app(project, "RBOOT_LAYOUT='four-1MB'")
+    output = project.build()
+    assert output.count(" -T ") == 1
+    assert "slot 3 at 0x302000" in output
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "board.toml: the layout file cannot be read: No such file or directory"),
+        (b"\xff", "board.toml: the layout file cannot be read: not UTF-8"),
+        (b"slots = 2", "board.toml: the layout has no 'slots'"),
+        (b'flash_size = "512KB"\n[[slot]]\naddress = 0x82000', "board.toml: slot 0 at 0x82000 ends at"),
+    ],
+)
+def test_a_layout_file_that_is_none_is_one_line(project: Project, content: bytes | None, message: str) -> None:
+    if content is not None:
+        project.write("board.toml", content)
+    app(project, "RBOOT_LAYOUT='board.toml'")
+    assert message in project.fail()
+
+
 # Linker scripts
 
 SDK_SCRIPT = """\

@@ -1,0 +1,258 @@
+"""A flash layout by name or from its TOML file, and the partition table that SDK 3 wants of it. No files.
+
+A layout file, in which all but `flash_size` or `preset` may be left out:
+
+    preset = "4MB-big"          # what else is not said comes from this preset
+    flash_size = "4MB"          # esptool's names, as for flash_mode and flash_freq
+    flash_mode = "qio"
+    flash_freq = "40m"
+    sdk_data = true             # the SDK's last five sectors are regions of their own
+
+    [loader]                    # what rBoot was built with
+    big_flash = true            # BOOT_BIG_FLASH
+    irom_checksum = false       # BOOT_IROM_CHKSUM
+    config_checksum = false     # BOOT_CONFIG_CHKSUM
+    max_roms = 4                # MAX_ROMS
+
+    [[slot]]                    # without any: rBoot's default pair
+    name = "main"
+    address = 0x2000
+    size = "480KB"              # without: up to what follows
+
+    [[region]]
+    name = "files"
+    address = "2MB"
+    size = "1MB"
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from types import MappingProxyType
+from typing import Any
+
+from .errors import LayoutError
+from .flash import (
+    DEFAULT_LOADER,
+    SDK_TAIL_SIZE,
+    SECTOR_SIZE,
+    FlashMap,
+    FlashParams,
+    FlashRegion,
+    FlashSize,
+    LoaderOptions,
+    Slot,
+    default_slots,
+    flash_size,
+    parse_number,
+    parse_slots,
+    with_sizes,
+)
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# The SDK's own sectors, by their distance from the flash's end. Source: rBoot sample, NONOS SDK 2 and 3.
+_SDK_REGIONS = (
+    ("rf_cal", SDK_TAIL_SIZE, SECTOR_SIZE),
+    ("phy_init", 4 * SECTOR_SIZE, SECTOR_SIZE),
+    ("sdk_params", 3 * SECTOR_SIZE, 3 * SECTOR_SIZE),
+)
+
+_BIG = LoaderOptions(big_flash=True)
+
+
+def sdk_regions(chip: FlashSize) -> tuple[FlashRegion, ...]:
+    """RF calibration, PHY init data and the SDK's parameters, at the end of the flash."""
+    return tuple(FlashRegion(name, chip.bytes - distance, size) for name, distance, size in _SDK_REGIONS)
+
+
+def _preset(size: str, addresses: Iterable[int] = (), loader: LoaderOptions = DEFAULT_LOADER) -> FlashMap:
+    chip = flash_size(size)
+    slots = parse_slots(addresses) or default_slots(chip, loader.big_flash)
+    regions = sdk_regions(chip)
+    return FlashMap(chip, with_sizes(slots, chip, regions), loader, regions=regions)
+
+
+PRESETS: Mapping[str, FlashMap] = MappingProxyType(
+    {
+        "512KB": _preset("512KB"),
+        "1MB": _preset("1MB"),
+        **{f"{size}-capped": _preset(size) for size in ("2MB", "4MB", "8MB", "16MB")},
+        **{f"{size}-big": _preset(size, loader=_BIG) for size in ("2MB", "4MB", "8MB", "16MB")},
+        "four-1MB": _preset("4MB", (0x2000, 0x102000, 0x202000, 0x302000), _BIG),
+        "sming": _preset("1MB", (0x2000, 0x80000)),
+    }
+)
+"""Layouts by name: rBoot's default pair for each size; `capped` uses the first megabyte of a larger flash,
+as an rBoot without BOOT_BIG_FLASH does, `big` all of it. `sming` is Sming's with two ROMs."""
+
+
+def preset(name: str) -> FlashMap:
+    """The layout called `name`. Raises LayoutError for a name that is none, with the names that are."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(PRESETS)}") from None
+
+
+def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slots: Sequence[Slot] = ()) -> FlashMap:
+    """The layout that the TOML `text` describes.
+
+    `changes` stand for the file's own keys, those of its `loader` one by one; `slots`, if any, for its slots,
+    where a size of 0 is all the room there is. Raises LayoutError, which says what is wrong where.
+    """
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise LayoutError(f"the layout is not TOML: {error}") from None
+    data |= {key: value for key, value in changes.items() if key != "loader"}
+    if "loader" in changes and isinstance(data.setdefault("loader", {}), dict):
+        data["loader"] |= changes["loader"]
+    known = ("preset", "flash_size", "flash_mode", "flash_freq", "sdk_data", "loader", "slot", "region")
+    _check_keys(data, known, "the layout")
+    base = preset(_text(data, "preset")) if "preset" in data else None
+    if base is None and "flash_size" not in data:
+        raise LayoutError("the layout says neither flash_size nor preset; give one of them")
+    chip = flash_size(_text(data, "flash_size")) if base is None or "flash_size" in data else base.size
+    loader = _loader(data.get("loader", {}), base.loader if base else DEFAULT_LOADER)
+    regions = _regions(data, chip)
+    if not slots and "slot" in data:
+        slots = tuple(_slot(number, item) for number, item in enumerate(_tables(data, "slot")))
+    elif not slots and base is not None and (base.size, base.loader.big_flash) == (chip, loader.big_flash):
+        slots = tuple(replace(slot, size=0) for slot in base.slots)
+    slots = slots or default_slots(chip, loader.big_flash)
+    params = FlashParams.from_names(_text(data, "flash_mode", "qio"), chip.name, _text(data, "flash_freq", "40m"))
+    sized = with_sizes(slots, chip, regions)
+    return FlashMap(chip, sized, loader, params.mode, params.freq, regions)
+
+
+def _loader(table: object, base: LoaderOptions) -> LoaderOptions:
+    if not isinstance(table, dict):
+        raise LayoutError("loader is no table; write [loader]")
+    kinds = {field.name: type(getattr(base, field.name)) for field in fields(base)}
+    _check_keys(table, kinds, "[loader]")
+    for name, value in table.items():
+        if type(value) is not kinds[name]:
+            wanted = "true or false" if kinds[name] is bool else "a number"
+            raise LayoutError(f"{name} in [loader] is {value!r}; write {wanted}")
+    if not 1 <= table.get("max_roms", base.max_roms) <= 0xFF:
+        raise LayoutError(f"max_roms in [loader] is {table['max_roms']}; rBoot counts ROMs from 1 to 255")
+    return replace(base, **table)
+
+
+def _slot(number: int, table: Mapping[str, Any]) -> Slot:
+    where = f"[[slot]] number {number}"
+    _check_keys(table, ("name", "address", "size"), where)
+    address, size = _number(table, "address", where), _number(table, "size", where, 0)
+    if "size" in table and size == 0:
+        raise LayoutError(f"size in {where} is 0; give it some, or leave it out for all there is")
+    return Slot(address, size, number, _text(table, "name", ""))
+
+
+def _regions(data: Mapping[str, Any], chip: FlashSize) -> tuple[FlashRegion, ...]:
+    regions = []
+    for number, table in enumerate(_tables(data, "region")):
+        where = f"[[region]] number {number}"
+        _check_keys(table, ("name", "address", "size"), where)
+        if not (name := _text(table, "name", "")):
+            raise LayoutError(f"{where} has no name; give it one")
+        regions.append(FlashRegion(name, _number(table, "address", where), _number(table, "size", where)))
+    sdk_data = data.get("sdk_data", True)
+    if not isinstance(sdk_data, bool):
+        raise LayoutError(f"sdk_data is {sdk_data!r}; write true or false")
+    names = [region.name for region in regions]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise LayoutError(f"there is more than one region called {min(twice)}; rename one")
+    return (*regions, *(region for region in sdk_regions(chip) if sdk_data and region.name not in names))
+
+
+def _tables(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    tables = data.get(key, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise LayoutError(f"{key} is no list of tables; write [[{key}]]")
+    return tables
+
+
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise LayoutError(f"{where} has no {key!r}; it has {', '.join(known)}")
+
+
+def _text(table: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise LayoutError(f"{key} is {value!r}; write a text in quotes")
+    return value
+
+
+def _number(table: Mapping[str, Any], key: str, where: str, default: int | None = None) -> int:
+    value = table.get(key, default)
+    if value is None:
+        raise LayoutError(f"{where} has no {key}; give it one")
+    try:
+        return parse_number(value)
+    except LayoutError as error:
+        raise LayoutError(f"{key} in {where}: {error}") from None
+
+
+# What the SDK calls the regions that it knows. Source: NONOS SDK 3, user_interface.h, partition_type_t.
+_SDK_TYPES = {
+    "rf_cal": "SYSTEM_PARTITION_RF_CAL",
+    "phy_init": "SYSTEM_PARTITION_PHY_DATA",
+    "sdk_params": "SYSTEM_PARTITION_SYSTEM_PARAMETER",
+}
+
+
+def sdk_partitions(layout: FlashMap) -> str:
+    """The C header with the partition table that an application on NONOS SDK 3 must register.
+
+    Slots 0 and 1 are the SDK's two OTA partitions; what it has no type for is a customer partition, in the
+    order of the addresses. The flash map number is the size code of an image header (user_interface.h,
+    flash_size_map).
+    """
+    rows = [("SYSTEM_PARTITION_BOOTLOADER", 0, SECTOR_SIZE, "the boot loader")]
+    customers = [("rBoot's config", SECTOR_SIZE, SECTOR_SIZE)]
+    for slot in layout.slots:
+        if slot.number in (0, 1):
+            rows.append((f"SYSTEM_PARTITION_OTA_{slot.number + 1}", slot.address, slot.size, f"slot {slot.number}"))
+        else:
+            customers.append((f"slot {slot.number}", slot.address, slot.size))
+    for region in layout.regions:
+        if region.name in _SDK_TYPES:
+            rows.append((_SDK_TYPES[region.name], region.address, region.size, region.name))
+        else:
+            customers.append((region.name, region.address, region.size))
+    for number, (name, address, size) in enumerate(sorted(customers, key=lambda row: row[1])):
+        rows.append((f"SYSTEM_PARTITION_CUSTOMER_BEGIN + {number}", address, size, name))
+    rows.sort(key=lambda row: row[1])
+    items = (
+        f"    {{{kind}, {address:#010x}, {size:#08x}}}, /* {name.replace('*/', '* /')} */"
+        for kind, address, size, name in rows
+    )
+    return "\n".join(
+        (
+            "/* Written by rbootimg from the flash layout: the partitions that user_pre_init() registers with",
+            "   system_partition_table_regist(rboot_partitions, RBOOT_PARTITION_COUNT, RBOOT_FLASH_MAP). */",
+            "#ifndef RBOOT_PARTITIONS_H",
+            "#define RBOOT_PARTITIONS_H",
+            "",
+            '#include "user_interface.h"',
+            "",
+            f"#define RBOOT_FLASH_MAP {layout.size.code}",
+            "#define RBOOT_PARTITION_COUNT (sizeof rboot_partitions / sizeof rboot_partitions[0])",
+            "",
+            "static const partition_item_t rboot_partitions[] = {",
+            *items,
+            "};",
+            "",
+            "#endif",
+            "",
+        )
+    )

@@ -1,0 +1,178 @@
+"""A flash layout for people: a drawing to scale, a table, a picture. Values in, text out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashMap
+
+_FREE = "free"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A row of the layout: `size` bytes at flash `address`, of a `kind` that has a colour, with its `key`.
+
+    `kind` is loader, config, slot, region or free; `link_address` is None for what is not linked.
+    """
+
+    key: str
+    kind: str
+    name: str
+    address: int
+    size: int
+    link_address: int | None = None
+
+    @property
+    def end(self) -> int:
+        return self.address + self.size
+
+
+def pieces(layout: FlashMap) -> tuple[Piece, ...]:
+    """All of the flash from 0 to its end, without gaps: what is in use, and what is free between."""
+    used = [
+        Piece("L", "loader", "loader", 0, CONFIG_ADDRESS),
+        Piece("C", "config", "rBoot config", CONFIG_ADDRESS, FIRST_SLOT_ADDRESS - CONFIG_ADDRESS),
+    ]
+    for slot in layout.slots:
+        name = f"slot {slot.number}{f' ({slot.name})' if slot.name else ''}"
+        used.append(Piece(str((slot.number or 0) % 10), "slot", name, slot.address, slot.size, slot.link_address))
+    for number, region in enumerate(sorted(layout.regions, key=lambda region: region.address)):
+        used.append(Piece(chr(ord("a") + number % 26), "region", region.name, region.address, region.size))
+    used.sort(key=lambda piece: piece.address)
+    found: list[Piece] = []
+    at = 0
+    for piece in used:
+        if piece.address > at:
+            found.append(_free(at, piece.address))
+        found.append(piece)
+        at = piece.end
+    return (*found, _free(at, layout.size.bytes)) if at < layout.size.bytes else tuple(found)
+
+
+def _free(start: int, end: int) -> Piece:
+    return Piece(".", _FREE, _FREE, start, end - start)
+
+
+def title(layout: FlashMap) -> str:
+    """One line: the flash, and what the loader must have been built with."""
+    options = (
+        ("big flash", layout.loader.big_flash),
+        ("irom checksum", layout.loader.irom_checksum),
+        ("config checksum", layout.loader.config_checksum),
+    )
+    said = ", ".join(name for name, is_set in options if is_set) or "no options"
+    return f"{layout.params.describe()} flash; loader: {said}, up to {layout.loader.max_roms} ROMs"
+
+
+def summary(layout: FlashMap) -> str:
+    """A few words for a list of layouts: the flash and the slots' addresses."""
+    slots = ", ".join(f"{slot.address:#x}" for slot in layout.slots)
+    return f"{layout.size.name} flash, slots at {slots}{', big flash' * layout.big_flash}"
+
+
+def drawing(layout: FlashMap, width: int = 64) -> str:
+    """The flash to scale, in lines of `width` characters that each stand for the same number of bytes.
+
+    A line is a megabyte, or less of a smaller flash. A character is the key of the piece that has most of
+    its bytes; what is smaller than a character may show in the table only.
+    """
+    per_line = min(layout.size.bytes, WINDOW_SIZE)
+    per_character = per_line // width
+    parts = pieces(layout)
+    lines = []
+    for start in range(0, layout.size.bytes, per_line):
+        keys = (_key_at(parts, start + per_character * number, per_character) for number in range(width))
+        lines.append(f"{start:#08x} |{''.join(keys)}|")
+    return "\n".join((*lines, f"one character is {per_character / 1024:g} KB"))
+
+
+def _key_at(parts: tuple[Piece, ...], start: int, size: int) -> str:
+    def share(piece: Piece) -> int:
+        return min(piece.end, start + size) - max(piece.address, start)
+
+    return max(parts, key=share).key
+
+
+def table(layout: FlashMap) -> str:
+    """A row for each piece of the flash, aligned: key, place, size, link address, name."""
+    rows = [("", "start", "end", "KB", "linked at", "")]
+    parts = pieces(layout)
+    for piece in parts:
+        link = "" if piece.link_address is None else f"{piece.link_address:#x}"
+        rows.append((piece.key, f"{piece.address:#08x}", f"{piece.end:#08x}", _kilobytes(piece.size), link, piece.name))
+    free = sum(piece.size for piece in parts if piece.kind == _FREE)
+    rows.append(("", "", "", _kilobytes(free), "", "free in all"))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    cells = (("  ".join(cell.rjust(width) for cell, width in zip(row, widths)), row[5]) for row in rows)
+    return "\n".join(f"{numbers}  {name}".rstrip() for numbers, name in cells)
+
+
+def _kilobytes(size: int) -> str:
+    return f"{size / 1024:,.10g}"
+
+
+# Colours with enough contrast to black text (WCAG AA), told apart by the colour-blind too.
+_COLOURS = {"loader": "#f0b27a", "config": "#f7dc6f", "slot": "#85c1e9", "region": "#a9dfbf", _FREE: "#eeeeee"}
+_WIDTH, _MARGIN, _BAR_START, _BAR_HEIGHT, _ROW_HEIGHT = 960, 16, 96, 48, 22
+_CHARACTER = 8  # about the width of one at this font size
+
+
+def svg(layout: FlashMap) -> str:
+    """The layout as a picture: a bar to scale for each megabyte, or for all of a smaller flash, and its table.
+
+    One self-contained file: no script, no font or style from elsewhere.
+    """
+    per_bar = min(layout.size.bytes, WINDOW_SIZE)
+    scale = (_WIDTH - _MARGIN - _BAR_START) / per_bar
+    parts = pieces(layout)
+    body = [_text(_MARGIN, _MARGIN + 12, title(layout))]
+    y = _MARGIN + 28
+    for start in range(0, layout.size.bytes, per_bar):
+        body.append(_text(_MARGIN, y + _BAR_HEIGHT / 2 + 5, f"{start:#08x}"))
+        for piece in parts:
+            left, right = max(piece.address, start), min(piece.end, start + per_bar)
+            if left < right:
+                body.append(_box(_BAR_START + (left - start) * scale, y, (right - left) * scale, piece))
+        y += _BAR_HEIGHT + 8
+    for piece in parts:
+        body.append(_row(y, piece))
+        y += _ROW_HEIGHT
+    height = y + _MARGIN
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
+            f'height="{height}" font-family="sans-serif" font-size="14" role="img">',
+            f"<title>{escape(title(layout))}</title>",
+            f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
+            *body,
+            "</svg>",
+            "",
+        )
+    )
+
+
+def _text(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:.2f}" y="{y:.2f}" fill="#000000">{escape(text)}</text>'
+
+
+def _box(x: float, y: float, width: float, piece: Piece) -> str:
+    about = f"{piece.name}: {piece.address:#x} to {piece.end:#x}, {_kilobytes(piece.size)} KB"
+    fits = len(piece.name) * _CHARACTER + _CHARACTER <= width  # what does not is in the table below
+    name = _text(x + _CHARACTER / 2, y + _BAR_HEIGHT / 2 + 5, piece.name) if fits else ""
+    return (
+        f'<g><title>{escape(about)}</title><rect x="{x:.2f}" y="{y}" width="{width:.2f}" height="{_BAR_HEIGHT}" '
+        f'fill="{_COLOURS[piece.kind]}" stroke="#333333" stroke-width="0.5"/>{name}</g>'
+    )
+
+
+def _row(y: float, piece: Piece) -> str:
+    link = "" if piece.link_address is None else f"linked at {piece.link_address:#x}"
+    place = f"{piece.address:#x} to {piece.end:#x}"
+    columns = ((60, piece.name), (360, place), (560, f"{_kilobytes(piece.size)} KB"), (680, link))
+    swatch = (
+        f'<rect x="{_MARGIN}" y="{y + 2}" width="28" height="16" fill="{_COLOURS[piece.kind]}" '
+        'stroke="#333333" stroke-width="0.5"/>'
+    )
+    return swatch + "".join(_text(x, y + 15, text) for x, text in columns if text)
