@@ -219,7 +219,8 @@ def _image_options(target: Any, source: Any, env: Any, for_signature: bool) -> s
 def _script_options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
     slot = env.get("RBOOT_SLOT")
     try:
-        return f"{slot} {_params(env)} {_map(env).loader}"
+        found = _map(env)
+        return f"{slot} {_params(env, found)} {found.loader}"
     except LayoutError as error:
         return str(error)  # which the action raises again, where SCons prints it well
 
@@ -250,14 +251,14 @@ def _write_script(target: Any, source: Any, env: Any) -> None:
 def _pack(target: Any, source: Any, env: Any) -> None:
     """Pack each target from its ELF: all of them, or none is written."""
     sections = SCons.Util.CLVar(env.subst("$RBOOT_SECTIONS")) or None
-    irom_checksum = _map(env).loader.irom_checksum
-    params = _params(env)
+    found = _map(env)
+    params = _params(env, found)
     packed = []
     for node, slot in zip(target, _image_slots(target, env)):
         file = node.attributes.rboot_elf
         try:
             app = elf.parse(Path(file.get_abspath()).read_bytes())
-            packed.append((node, app, slot, pack(app, sections, params, irom_checksum, slot)))
+            packed.append((node, app, slot, pack(app, sections, params, found.loader.irom_checksum, slot)))
         except RbootError as error:
             raise SCons.Errors.BuildError(node, str(error), filename=str(file)) from None
     for node, app, slot, rom in packed:
@@ -454,10 +455,10 @@ def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tu
     return layout.from_toml(text, changes, slots)
 
 
-def _params(env: Any) -> FlashParams:
-    params = _map(env).params
+def _params(env: Any, found: FlashMap) -> FlashParams:
+    """The flash bytes for the header of a ROM in the layout `found`."""
     header_size = env.subst("$RBOOT_HEADER_FLASH_SIZE")
-    return replace(params, size=flash_size(header_size).code) if header_size else params
+    return replace(found.params, size=flash_size(header_size).code) if header_size else found.params
 
 
 def _slot(env: Any) -> Slot:
@@ -485,10 +486,11 @@ def _app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     _check_variables(overrides)
     env = env.Override(overrides) if overrides else env
     try:
-        slots = _map(env).slots
-        _params(env)
+        found = _map(env)
+        _params(env, found)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
+    slots = found.slots
     base = _scripts(env)[0]
     # Slots in different megabytes can have one link address; what fits the smallest of them fits all.
     links: dict[int, Slot] = {}
@@ -509,7 +511,7 @@ def _app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         [program_of[slot.link_address] for slot in slots],
         RBOOT_SLOT=slots,
     )
-    _publish(env, os.path.basename(name), roms)
+    _add_to_web_root(env, os.path.basename(name), roms, found.loader.irom_checksum)
     return roms
 
 
@@ -542,7 +544,15 @@ def _objects(env: Any, source: Any) -> list[Any]:
 
 
 def _publish(env: Any, name: str, roms: Any) -> Any:
-    """Let `scons publish` put `roms`, in slot order, into $RBOOT_WEBROOT as those of application `name`.
+    """Let `scons publish` put `roms`, in slot order, into $RBOOT_WEBROOT as those of application `name`."""
+    try:
+        return _add_to_web_root(env, name, roms, _map(env).loader.irom_checksum)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
+
+
+def _add_to_web_root(env: Any, name: str, roms: Any, irom_checksum: bool) -> Any:
+    """What _publish does, for ROMs with that kind of checksum.
 
     The web root's files are no SCons targets: SCons deletes targets before it builds them and when it
     cleans, and a device may be fetching just then. So the alias itself has the action; it runs once,
@@ -555,10 +565,7 @@ def _publish(env: Any, name: str, roms: Any) -> Any:
     else:
         env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
     apps = alias.attributes.rboot_apps.setdefault(_web_root(env), {})
-    try:
-        entry = (roms, _map(env).loader.irom_checksum)
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
+    entry = (roms, irom_checksum)
     if apps.setdefault(name, entry) is not entry:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
