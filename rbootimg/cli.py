@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import __version__, elf, report
 from .errors import LayoutError, RbootError
-from .files import write_atomic
+from .files import write_output
 from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashMap, FlashParams, Slot, flash_map, flash_size, parse_slot
 from .pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .rom import Rom
@@ -18,6 +18,11 @@ from .rom import Rom
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["esptool2"]:  # whose arguments argparse would not understand
+        from . import esptool2
+
+        return esptool2.main(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if sys.stdout is not None:  # as it is in a process without one
@@ -106,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--sdk-partitions", action="store_true", help="the C header that NONOS SDK 3 wants of it")
     drawing.add_argument("-o", "--output", type=Path, metavar="FILE", help="where that goes (default: stdout)")
     drawing.set_defaults(run=_layout)
+    # Here for the help only; main() takes it before any other argument is looked at.
+    commands.add_parser("esptool2", help="esptool2's command line, for Makefiles that call it")
     return parser
 
 
@@ -132,12 +139,8 @@ def _pack(options: argparse.Namespace) -> None:
     for warning in warnings(app, rom):
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
     table = report.rom_table(str(options.output), slot, irom(app).address, usage(app, len(data), slot))
-    if options.output.exists() and not options.output.is_file():
-        _write_device(options.output, data)
-        print(table, file=sys.stderr)  # the ROM may have gone to stdout
-    else:
-        write_atomic(options.output.resolve(), data)
-        print(table)
+    is_file = write_output(options.output, data)
+    print(table, file=sys.stdout if is_file else sys.stderr)  # the ROM may have gone to stdout
 
 
 def _slot(slot: Slot | None, size: str | None) -> Slot | None:
@@ -146,14 +149,6 @@ def _slot(slot: Slot | None, size: str | None) -> Slot | None:
     # Without a flash size only the slot itself is checked: in the largest flash every slot fits.
     checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
     return Slot(checked.address, checked.size)
-
-
-def _write_device(path: Path, data: bytes) -> None:
-    """Write to a device or a pipe, which cannot be replaced."""
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -184,7 +179,7 @@ def _layout(options: argparse.Namespace) -> None:
     if options.output is None:
         print(text, end="")
     else:
-        write_atomic(options.output.resolve(), text.encode())
+        write_output(options.output, text.encode())
 
 
 def _read_layout(name: str) -> FlashMap:

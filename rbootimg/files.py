@@ -33,3 +33,18 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = False, mode: int | 
     except OSError as error:
         # The file that the caller knows, not the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def write_output(path: Path, data: bytes) -> bool:
+    """Write what the user asked for to where he asked: through a link, and to a device or a pipe as well.
+
+    Returns False for one of those, which are written to and not replaced. Raises OSError with a file name.
+    """
+    if not path.exists() or path.is_file():
+        write_atomic(path.resolve(), data)
+        return True
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return False

@@ -11,6 +11,7 @@ import functools
 import operator
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,9 @@ class RamSection:
     address: int
     data: bytes = field(repr=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", _padded(self.data, _RAM_ALIGNMENT))
+
 
 @dataclass(frozen=True)
 class Rom:
@@ -63,20 +67,9 @@ class Rom:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "irom", _padded(self.irom, _ALIGNMENT))
-        padded = tuple(RamSection(section.address, _padded(section.data, _RAM_ALIGNMENT)) for section in self.sections)
-        object.__setattr__(self, "sections", padded)
         if not self.irom:
             raise RomError("a ROM needs flash code (.irom0.text); there is none")
-        if not 1 <= len(self.sections) <= _MAX_SECTIONS:
-            raise RomError(f"a ROM holds 1 to {_MAX_SECTIONS} RAM sections, not {len(self.sections)}")
-        words = {"the entry": self.entry, "the length of irom": len(self.irom)}
-        words |= {f"the address of RAM section {n}": section.address for n, section in enumerate(self.sections)}
-        for what, value in words.items():
-            if not 0 <= value < 2**32:
-                raise RomError(f"{what} is {value:#x}, which does not fit 32 bits")
-        params = self.params
-        if not (0 <= params.mode <= 0xFF and 0 <= params.size <= 0x0F and 0 <= params.freq <= 0x0F):
-            raise RomError(f"the flash parameters ({params.describe()}) do not fit the header")
+        _check_limits(self.entry, self.sections, self.params)
 
     @property
     def checksum(self) -> int:
@@ -93,16 +86,10 @@ class Rom:
     def to_bytes(self) -> bytes:
         """The ROM's bytes, as esptool2 writes them for the same choices."""
         header = _HEADER.pack(_IROM_MAGIC, _IROM_COUNT, self.params.to_bytes(), self.entry)
-        parts = [header, _SECTION.pack(0, len(self.irom)), self.irom]
-        parts.append(_HEADER.pack(_RAM_MAGIC, len(self.sections), self.params.to_bytes(), self.entry))
-        for section in self.sections:
-            parts += (_SECTION.pack(section.address, len(section.data)), section.data)
-        used = sum(map(len, parts))
-        parts.append(bytes(_ALIGNMENT - 1 - used % _ALIGNMENT))
-        parts.append(bytes((self.checksum,)))
-        if self.esptool_crc:
-            parts.append(_CRC.pack(_esptool_crc(b"".join(parts))))
-        return b"".join(parts)
+        summed = self.irom if self.irom_checksum else b""
+        ram_part = old_image(self.entry, self.sections, self.params, summed)
+        data = header + _SECTION.pack(0, len(self.irom)) + self.irom + ram_part
+        return data + _CRC.pack(_esptool_crc(data)) if self.esptool_crc else data
 
     @classmethod
     def from_bytes(cls, data: bytes, irom_checksum: bool | None = None) -> Rom:
@@ -158,7 +145,35 @@ class Rom:
         return cls(entry, irom, tuple(sections), params, with_irom, bool(trailer))
 
 
-def _checksum(sections: list[RamSection] | tuple[RamSection, ...], irom: bytes) -> int:
+def old_image(
+    entry: int, sections: Sequence[RamSection], params: FlashParams = DEFAULT_PARAMS, irom: bytes = b""
+) -> bytes:
+    """An image of the "old" type, esptool2's -boot0: what the mask ROM boots, and the second part of a ROM.
+
+    `irom` is summed too, but stands elsewhere. Raises RomError for values that the format cannot hold.
+    """
+    _check_limits(entry, sections, params)
+    parts = [_HEADER.pack(_RAM_MAGIC, len(sections), params.to_bytes(), entry)]
+    for section in sections:
+        parts += (_SECTION.pack(section.address, len(section.data)), section.data)
+    used = sum(map(len, parts))
+    parts.append(bytes(_ALIGNMENT - 1 - used % _ALIGNMENT))
+    parts.append(bytes((_checksum(sections, irom),)))
+    return b"".join(parts)
+
+
+def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParams) -> None:
+    if not 1 <= len(sections) <= _MAX_SECTIONS:
+        raise RomError(f"a ROM holds 1 to {_MAX_SECTIONS} RAM sections, not {len(sections)}")
+    words = {"the entry": entry} | {f"the address of RAM section {n}": s.address for n, s in enumerate(sections)}
+    for what, value in words.items():
+        if not 0 <= value < 2**32:
+            raise RomError(f"{what} is {value:#x}, which does not fit 32 bits")
+    if not (0 <= params.mode <= 0xFF and 0 <= params.size <= 0x0F and 0 <= params.freq <= 0x0F):
+        raise RomError(f"the flash parameters ({params.describe()}) do not fit the header")
+
+
+def _checksum(sections: Sequence[RamSection], irom: bytes) -> int:
     return functools.reduce(operator.xor, (_xor(section.data) for section in sections), _CHECKSUM_SEED ^ _xor(irom))
 
 
