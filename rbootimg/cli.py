@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__, elf, report
-from .errors import LayoutError, RbootError
+from .errors import LayoutError, RbootError, RomError
 from .files import write_output
 from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashMap, FlashParams, Slot, flash_map, flash_size, parse_slot
 from .pack import RAM_SECTIONS, irom, pack, usage, warnings
@@ -111,6 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--sdk-partitions", action="store_true", help="the C header that NONOS SDK 3 wants of it")
     drawing.add_argument("-o", "--output", type=Path, metavar="FILE", help="where that goes (default: stdout)")
     drawing.set_defaults(run=_layout)
+    comparing = commands.add_parser(
+        "compare",
+        help="whether two ROMs are the same application for two slots",
+        description="Compare two ROMs: the same application, linked for two slots, differs in relocated words only. "
+        "The exit status is 1 if anything else differs.",
+    )
+    comparing.add_argument("file", type=Path, metavar="ROM0.BIN", help="the one ROM")
+    comparing.add_argument("other", type=Path, metavar="ROM1.BIN", help="the other")
+    comparing.set_defaults(run=_compare)
+
     # Here for the help only; main() takes it before any other argument is looked at.
     commands.add_parser("esptool2", help="esptool2's command line, for Makefiles that call it")
     return parser
@@ -160,6 +170,26 @@ def _verify(options: argparse.Namespace) -> None:
         print(json.dumps(_as_json(str(options.file), len(data), rom), indent=2))
     else:
         print(report.verified(str(options.file), len(data), rom))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from .compare import compare  # not for every start
+    from .detect import detect
+
+    roms = [_read_rom(path) for path in (options.file, options.other)]
+    links = [detect(rom).link_address for rom in roms]
+    known = (links[0], links[1]) if links[0] is not None and links[1] is not None else None
+    comparison = compare(roms[0], roms[1], known)
+    print(report.compared(comparison))
+    if not comparison.same_app:
+        raise RbootError(f"not the same application as {options.other}")
+
+
+def _read_rom(path: Path) -> Rom:
+    try:
+        return Rom.from_bytes(path.read_bytes())
+    except RomError as error:
+        raise RomError(f"{path}: {error}") from None
 
 
 def _layout(options: argparse.Namespace) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from .flash import Slot
-from .pack import Usage
-from .rom import Rom
+if TYPE_CHECKING:  # what a start of the command line need not load
+    from .compare import Comparison, Difference
+    from .flash import Slot
+    from .pack import Usage
+    from .rom import Rom
 
 
 def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[Usage]) -> str:
@@ -30,3 +33,25 @@ def verified(name: str, size: int, rom: Rom) -> str:
         f"{name}: ok, {size:,} bytes, entry {rom.entry:#x}, {len(rom.irom):,} bytes of irom, "
         f"{sections}, checksum {rom.checksum:#04x} over {covers}"
     )
+
+
+def compared(comparison: Comparison, most: int = 20) -> str:
+    """What differs between two ROMs, at the most so many differences in their contents."""
+    if comparison.same_app:
+        if not comparison.relocated:
+            return "nothing differs: both are linked for the same address"
+        return f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, nothing else differs"
+    lines = [f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, and else:"]
+    lines += (f"  {clause}" for clause in comparison.structure)
+    lines += (f"  {_difference(difference)}" for difference in comparison.differences[:most])
+    if len(comparison.differences) > most:
+        lines.append(f"  and {len(comparison.differences) - most:,} more differences")
+    return "\n".join(lines)
+
+
+def _difference(difference: Difference, most: int = 16) -> str:
+    place = f"{difference.section}+{difference.offset:#x}"
+    if difference.address is not None:
+        place += f" at {difference.address:#x}"
+    cut = " …" if len(difference.a) > most else ""
+    return f"{place}: {difference.a[:most].hex(' ')}{cut} | {difference.b[:most].hex(' ')}{cut}"

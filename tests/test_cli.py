@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -535,3 +536,26 @@ def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:
     for content, message in ((b"\xff", "not UTF-8"), (b"x", "not TOML"), (BOARD[:21].encode() * 2, "not TOML")):
         bad.write_bytes(content)
         assert message in refused("layout", bad)
+
+
+# compare
+
+
+def test_compare_takes_the_same_application_for_two_slots(tmp_path: Path) -> None:
+    other = tmp_path / "rom1.bin"
+    other.write_bytes(pack(elf.parse((VECTORS / "mixed.rom1.elf").read_bytes())).to_bytes())
+    (tmp_path / "rom0.bin").write_bytes(MIXED_ROM)
+    done = run("compare", tmp_path / "rom0.bin", other)
+    assert done.returncode == 0
+    assert done.stdout.endswith("words relocated by 0x80000, nothing else differs\n")
+
+
+def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
+    good = Rom.from_bytes(MIXED_ROM)
+    other = tmp_path / "other.bin"
+    other.write_bytes(replace(good, entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
+    done = run("compare", rom, other)
+    assert done.returncode == 1
+    assert "  the entry is 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
+    assert "  irom+0x6f: 00 | 78\n" in done.stdout or "  irom+0x6f at 0x4020207f: 00 | 78\n" in done.stdout
+    assert done.stderr == f"rbootimg: {rom}: not the same application as {other}\n"

@@ -753,6 +753,31 @@ def test_a_rom_that_was_damaged_after_the_build_is_not_published(project: Projec
     assert project.read("build/webroot/rom0.bin") == good
 
 
+def test_roms_that_were_not_built_here_are_published_only_in_the_slots_order(project: Project) -> None:
+    for number in (0, 1):
+        shutil.copy(VECTORS / f"mixed.rom{number}.elf", project.folder / f"{number}.elf")
+    sconstruct(project, "env.RbootImage(['a.bin', 'b.bin'], ['0.elf', '1.elf'])")
+    project.build()
+    project.write("SConstruct", f"Environment({TOOL}).RbootPublish('app', ['b.bin', 'a.bin'])\n")
+    line = project.fail("publish")
+    assert "rom0.bin of app is linked for 0x40282010, but slot 0 at 0x2000 runs at 0x40202010" in line
+    assert not project.exists("build/webroot")
+    project.write("SConstruct", f"Environment({TOOL}).RbootPublish('app', ['a.bin', 'b.bin'])\n")
+    project.build("publish")
+    assert project.read("build/webroot/rom1.bin") == project.read("b.bin")
+
+
+def test_roms_of_different_builds_are_not_published_as_one_application(project: Project) -> None:
+    sconstruct(
+        project,
+        "one = env.RbootApp('one', 'main.c', RBOOT_WEBROOT='www1')",
+        "two = env.RbootApp('two', env.Object('two.o', 'main.c', CCFLAGS='-O0'), RBOOT_WEBROOT='www2')",
+        "env.RbootPublish('mixed', [one[0], two[1]])",
+    )
+    assert "rom1.bin and rom0.bin of mixed are not the same application" in project.fail("publish")
+    assert not project.exists("build/webroot")
+
+
 def test_two_applications_of_one_name_are_refused(project: Project) -> None:
     sconstruct(project, "env.RbootApp('a/app', 'main.c')", "env.RbootApp('b/app', 'main.c')")
     assert "there are two applications called app" in project.fail()
