@@ -39,7 +39,7 @@ def pack(target, source, env):
     with open(str(source[0]), "rb") as elf, open(str(target[0]), "wb") as rom:
         rom.write(elf.read())
 
-env = Environment(tools=["default"], CC="xtensa-lx106-elf-gcc", LINK="xtensa-lx106-elf-gcc", CCFLAGS="-Os")
+env = Environment(tools=["default"], CC="xtensa-lx106-elf-gcc", LINK="xtensa-lx106-elf-gcc", CCFLAGS="-Os -mlongcalls")
 env["LINKFLAGS"] = ["-nostdlib", "-Wl,--unresolved-symbols=ignore-all", "-Wl,-ecall_user_start"]
 env["BUILDERS"]["Pack"] = Builder(action=Action(pack, "Packing $TARGET"))
 for number in range({0}):
