@@ -69,36 +69,66 @@ def parse(data: bytes) -> Elf:
 
     Raises ElfError if it is not a whole, linked, 32-bit little-endian Xtensa ELF with sections.
     """
-    # Here and not above: it takes longer than all the rest, and a build with nothing to do never gets here.
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
     if not data.startswith(b"\x7fELF"):
         raise ElfError("not an ELF file" if data else "the file is empty")
-    try:
-        elf = ELFFile(io.BytesIO(data))
-        header = elf.header
-        if elf.elfclass != 32 or not elf.little_endian or header["e_machine"] != "EM_XTENSA":
-            order = "little" if elf.little_endian else "big"
-            raise ElfError(
-                f"a {elf.elfclass}-bit {order}-endian ELF for {_machine(header['e_machine'])}, not for the "
-                "ESP8266 (32-bit little-endian Xtensa); build it with xtensa-lx106-elf-gcc"
-            )
-        if header["e_type"] != "ET_EXEC":
-            raise ElfError("not a linked program but an object file or a library; link it first")
-        if elf.num_sections() == 0:
-            raise ElfError("the ELF has no sections; do not strip its section headers")
-        if elf.get_section(elf.get_shstrndx()).header["sh_type"] != "SHT_STRTAB":
-            raise ElfError("the ELF is damaged or cut off (no section names); link it again")
-        found = [_section(section.name, section.header, data) for section in elf.iter_sections()]
-    # A damaged file shows in many ways below pyelftools; here they become one.
-    except (ELFError, struct.error, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
+    header, headers = _headers(data)
+    bits, order = header["e_ident"]["EI_CLASS"], header["e_ident"]["EI_DATA"]
+    if (bits, order, header["e_machine"]) != ("ELFCLASS32", "ELFDATA2LSB", "EM_XTENSA"):
+        raise ElfError(
+            f"a {bits[-2:]}-bit {'little' if order == 'ELFDATA2LSB' else 'big'}-endian ELF for "
+            f"{str(header['e_machine']).removeprefix('EM_')}, not for the ESP8266 (32-bit little-endian Xtensa); "
+            "build it with xtensa-lx106-elf-gcc"
+        )
+    if header["e_type"] != "ET_EXEC":
+        raise ElfError("not a linked program but an object file or a library; link it first")
+    if not headers:
+        raise ElfError("the ELF has no sections; do not strip its section headers")
+    names = _names(header, headers, data)
+    found = [_section(name, section, data) for name, section in zip(names, headers)]
     sections = tuple(section for section in found if section is not None)
     twice = [name for name, count in Counter(section.name for section in sections).items() if count > 1]
     if twice:
         raise ElfError(f"the ELF has more than one section {twice[0]}; merge them in the linker script")
     return Elf(header["e_entry"], sections)
+
+
+def _headers(data: bytes) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """The ELF header and the section headers, as pyelftools names their fields and values."""
+    # Not above: a build with nothing to do never gets here. And not all of pyelftools, of which ELFFile
+    # loads debug formats that take longer than the rest of a packing.
+    from elftools.common.exceptions import ELFError
+    from elftools.common.utils import struct_parse
+    from elftools.elf.structs import ELFStructs
+
+    try:
+        structs = ELFStructs(little_endian=data[5] == 1, elfclass=64 if data[4] == 2 else 32)
+        structs.create_basic_structs()
+        stream = io.BytesIO(data)
+        header = struct_parse(structs.Elf_Ehdr, stream, stream_pos=0)
+        ident = header["e_ident"]
+        if not str(ident["EI_CLASS"]).startswith("ELFCLASS") or not str(ident["EI_DATA"]).startswith("ELFDATA2"):
+            raise ValueError("no known class or byte order")
+        structs.create_advanced_structs(header["e_type"], header["e_machine"], ident["EI_OSABI"])
+        start, step, count = header["e_shoff"], header["e_shentsize"], header["e_shnum"]
+        if count and step != structs.Elf_Shdr.sizeof():
+            raise ValueError(f"section headers of {step} bytes")
+        places = range(start, start + count * step, step) if count else ()
+        return header, [struct_parse(structs.Elf_Shdr, stream, stream_pos=place) for place in places]
+    # A damaged file shows in many ways below pyelftools; here they become one.
+    except (ELFError, struct.error, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
+
+
+def _names(header: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], data: bytes) -> list[str]:
+    """The sections' names, in the order of their headers."""
+    index = header["e_shstrndx"]
+    if index >= len(headers) or headers[index]["sh_type"] != "SHT_STRTAB":
+        raise ElfError("the ELF is damaged or cut off (no section names); link it again")
+    texts = _content(headers[index], data)
+    try:
+        return [texts[at : texts.index(b"\0", at)].decode() for at in (section["sh_name"] for section in headers)]
+    except ValueError:
+        raise ElfError("the ELF is damaged or cut off (a section's name); link it again") from None
 
 
 def symbols(data: bytes) -> tuple[Symbol, ...]:
@@ -107,15 +137,12 @@ def symbols(data: bytes) -> tuple[Symbol, ...]:
     Left out are symbols without a section (undefined, absolute), those that stand behind the last byte of
     theirs (`_text_end`), and the names of files and sections. Raises ElfError as `parse` does.
     """
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
     parse(data)
+    _, headers = _headers(data)
+    table = next((header for header in headers if header["sh_type"] == "SHT_SYMTAB"), None)
     try:
-        headers = [section.header for section in ELFFile(io.BytesIO(data)).iter_sections()]
-        table = next((header for header in headers if header["sh_type"] == "SHT_SYMTAB"), None)
         return () if table is None else tuple(_symbols(table, headers, data))
-    except (ELFError, struct.error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except (struct.error, ValueError, LookupError) as error:
         raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
 
 
@@ -154,7 +181,3 @@ def _section(name: str, header: Mapping[str, Any], data: bytes) -> Section | Non
     if not header["sh_flags"] & _SHF_ALLOC or not size:
         return None
     return Section(name, header["sh_addr"], size, data[start : start + size] if in_file else b"")
-
-
-def _machine(machine: object) -> str:
-    return str(machine).removeprefix("EM_")
