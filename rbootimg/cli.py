@@ -121,6 +121,27 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("other", type=Path, metavar="ROM1.BIN", help="the other")
     comparing.set_defaults(run=_compare)
 
+    sizing = commands.add_parser(
+        "size",
+        help="what takes the memory, and what changed since another build",
+        description="Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then.",
+    )
+    sizing.add_argument("file", type=Path, metavar="APP.ELF", help="the linked application")
+    sizing.add_argument("old", type=Path, nargs="?", metavar="OLD.ELF", help="another build, to compare with")
+    sizing.add_argument(
+        "--map", type=Path, metavar="APP.MAP", help="its map file (-Wl,-Map=): by object and library too"
+    )
+    sizing.add_argument("--old-map", type=Path, metavar="OLD.MAP", help="the map file of OLD.ELF")
+    sizing.add_argument(
+        "--by",
+        choices=("section", "symbol", "object", "library"),
+        help="only this table, and what a picture shows (default: all; the picture: symbol)",
+    )
+    sizing.add_argument("--top", type=_count, default=20, metavar="N", help="rows of a table, 0 for all (default: 20)")
+    sizing.add_argument("--svg", type=Path, metavar="FILE", help="draw a treemap to this file")
+    sizing.add_argument("--json", action="store_true", help="print JSON")
+    sizing.set_defaults(run=_size, usage_error=sizing.error)
+
     # Here for the help only; main() takes it before any other argument is looked at.
     commands.add_parser("esptool2", help="esptool2's command line, for Makefiles that call it")
     return parser
@@ -183,6 +204,47 @@ def _compare(options: argparse.Namespace) -> None:
     print(report.compared(comparison))
     if not comparison.same_app:
         raise RbootError(f"not the same application as {options.other}")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows; write 0 or more")
+    return int(text)
+
+
+def _size(options: argparse.Namespace) -> None:
+    from . import size, treemap  # not for every start
+
+    if options.old_map and not options.old:
+        options.usage_error("--old-map goes with OLD.ELF")
+    if options.by in ("object", "library") and not (options.map and (options.old_map or not options.old)):
+        options.usage_error(f"--by {options.by} takes the map file of each ELF: --map, --old-map")
+    sizes = size.measure(options.file.read_bytes(), _map_text(options.map))
+    difference = None
+    if options.old:
+        try:
+            old = size.measure(options.old.read_bytes(), _map_text(options.old_map))
+        except RbootError as error:
+            raise RbootError(f"compared with {options.old}: {error}") from None
+        difference = size.compare(old, sizes)
+    if options.svg:
+        cut = options.by or "symbol"
+        cells = (treemap.Cell(part.name, part.size, part.region) for part in sizes.by[cut])
+        write_output(options.svg, treemap.render(cells, f"{options.file.name} by {cut}").encode())
+    if options.json:
+        import json
+
+        print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference)}, indent=2))
+        return
+    cuts = (options.by,) if options.by else size.CUTS
+    if difference:
+        print(size.difference_tables(difference, cuts, options.top))
+    else:
+        print(size.tables(sizes, cuts, options.top))
+
+
+def _map_text(path: Path | None) -> str | None:
+    return None if path is None else path.read_bytes().decode(errors="replace")
 
 
 def _read_rom(path: Path) -> Rom:

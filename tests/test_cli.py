@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -559,3 +560,30 @@ def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
     assert "  the entry is 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
     assert "  irom+0x6f: 00 | 78\n" in done.stdout or "  irom+0x6f at 0x4020207f: 00 | 78\n" in done.stdout
     assert done.stderr == f"rbootimg: {rom}: not the same application as {other}\n"
+
+
+# size
+
+
+def test_size_shows_what_takes_the_memory_and_what_changed() -> None:
+    output = run("size", MIXED).stdout
+    assert re.search(r"^ +\d+ +32,768 +[\d.]+ +IRAM$", output, re.MULTILINE)
+    assert re.search(r"DRAM +\.bss +zeroed$", output, re.MULTILINE)
+    assert "IRAM" in run("size", MIXED, VECTORS / "big.rom0.elf").stdout
+
+
+def test_size_prints_json_and_draws_a_picture(tmp_path: Path) -> None:
+    done = run("size", MIXED, "--json", "--svg", tmp_path / "size.svg", "--by", "section")
+    assert json.loads(done.stdout)["file"] == str(MIXED)
+    assert "<svg" in (tmp_path / "size.svg").read_text()[:200]
+
+
+def test_size_needs_maps_for_objects() -> None:
+    for arguments in (("--by", "object"), ("--old-map", "x.map"), ("--top", "-1")):
+        assert wrong_usage("size", MIXED, *arguments).startswith("rbootimg size: error: ")
+
+
+def test_size_names_the_file_that_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "old.elf").write_bytes(b"nothing")
+    assert f"compared with {tmp_path}/old.elf: not an ELF file" in refused("size", MIXED, tmp_path / "old.elf")
+    assert "no-such.map: No such file" in refused("size", MIXED, "--map", tmp_path / "no-such.map")
