@@ -18,6 +18,7 @@ from .flash import SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .rom import Rom
 
 _WORD = 4
+_LARGEST_FLASH = 0x1000000
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def compare(a: Rom, b: Rom, links: tuple[int, int] | None = None) -> Comparison:
 
     A word is relocated if it differs by that distance and points into the flash window, or is the flash
     address of a place in irom as `&table - 0x40200000` is; without `links`, of any place in the window. It
-    may stand at any byte, as in packed structures.
+    may stand at any byte, as in packed structures. So is an aligned word that is a slot's flash address.
     """
     sections = list(_sections(a, b, links[0] if links else None))
     delta = links[1] - links[0] if links else _delta(sections)
@@ -143,7 +144,13 @@ def _sort(section: _Section, delta: int, flash: range) -> tuple[int, list[int]]:
         # An aligned word first: that is what nearly all are.
         starts = (offset & -_WORD, *range(offset - _WORD + 1, offset + 1))
         start = next(
-            (start for start in starts if start >= behind and _is_relocated(section.words(start), delta, flash)), None
+            (
+                start
+                for start in starts
+                if start >= behind
+                and (_is_relocated(words := section.words(start), delta, flash) or _is_slot(start, words, delta))
+            ),
+            None,
         )
         if start is None:
             left.append(offset)
@@ -159,6 +166,17 @@ def _is_relocated(words: tuple[int, int] | None, delta: int, flash: range) -> bo
     if words is None or words[1] - words[0] != delta:
         return False
     return all(WINDOW_START <= word < WINDOW_START + WINDOW_SIZE for word in words) or words[0] in flash
+
+
+def _is_slot(offset: int, words: tuple[int, int] | None, delta: int) -> bool:
+    """Whether the words at `offset` are the flash address of a slot, its start or its end.
+
+    The compiler makes it of `_irom0_text_start - 0x40200010`. Only an aligned word that is a multiple of a
+    sector is believed: two bytes of a text can differ by as much.
+    """
+    if words is None or offset % _WORD or words[1] - words[0] != delta:
+        return False
+    return all(word % SECTOR_SIZE == 0 and 0 < word <= _LARGEST_FLASH for word in words)
 
 
 def _runs(offsets: list[int]) -> Iterator[tuple[int, int]]:

@@ -511,7 +511,7 @@ def _app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         [program_of[slot.link_address] for slot in slots],
         RBOOT_SLOT=slots,
     )
-    _add_to_web_root(env, os.path.basename(name), roms, found)
+    _add_to_web_root(env, os.path.basename(name), roms, found, built_here=True)
     return roms
 
 
@@ -546,13 +546,15 @@ def _objects(env: Any, source: Any) -> list[Any]:
 def _publish(env: Any, name: str, roms: Any) -> Any:
     """Let `scons publish` put `roms`, in slot order, into $RBOOT_WEBROOT as those of application `name`."""
     try:
-        return _add_to_web_root(env, name, env.arg2nodes(env.Flatten([roms]), env.File), _map(env))
+        return _add_to_web_root(env, name, env.arg2nodes(env.Flatten([roms]), env.File), _map(env), built_here=False)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
 
 
-def _add_to_web_root(env: Any, name: str, roms: Any, found: FlashMap) -> Any:
+def _add_to_web_root(env: Any, name: str, roms: Any, found: FlashMap, built_here: bool) -> Any:
     """What _publish does, for the ROMs of the layout `found`.
+
+    Those that RbootApp built together, of one set of objects, need no proof of being one application.
 
     The web root's files are no SCons targets: SCons deletes targets before it builds them and when it
     cleans, and a device may be fetching just then. So the alias itself has the action; it runs once,
@@ -565,7 +567,7 @@ def _add_to_web_root(env: Any, name: str, roms: Any, found: FlashMap) -> Any:
     else:
         env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
     apps = alias.attributes.rboot_apps.setdefault(_web_root(env), {})
-    entry = (roms, found)
+    entry = (roms, found, built_here)
     if apps.setdefault(name, entry) is not entry:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
@@ -582,11 +584,11 @@ def _web_root(env: Any) -> Path:
 
 def _write_web_root(target: Any, source: Any, env: Any) -> None:
     for web_root, apps in target[0].attributes.rboot_apps.items():
-        contents = {name: [rom.get_contents() for rom in roms] for name, (roms, _) in apps.items()}
-        tree = publish.web_tree(contents, {name: found.loader.irom_checksum for name, (_, found) in apps.items()})
+        contents = {name: [rom.get_contents() for rom in roms] for name, (roms, _, _) in apps.items()}
+        tree = publish.web_tree(contents, {name: found.loader.irom_checksum for name, (_, found, _) in apps.items()})
         changed = {tree[name] for name in publish.to_publish(tree, web_root)}
-        for name, (_, found) in apps.items():
-            if changed.intersection(contents[name]):
+        for name, (_, found, built_here) in apps.items():
+            if not built_here and changed.intersection(contents[name]):
                 publish.check_app(name, contents[name], found.slots)
         for file in publish.publish(tree, web_root):
             path = os.path.relpath(file.path, env.Dir("#").get_abspath())

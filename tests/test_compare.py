@@ -206,3 +206,24 @@ def test_what_differs_in_structure_is_said(change: dict[str, object], said: str)
 def test_a_checksum_that_irom_does_not_change_says_no_kind() -> None:
     neutral = rom(b"\5\5" + bytes(30))
     assert compare(neutral, replace(neutral, irom_checksum=True)).same_app
+
+
+def with_word(word: int, offset: int = 8) -> Rom:
+    data = bytearray(32)
+    data[offset : offset + 4] = word.to_bytes(4, "little")
+    return Rom(0x40100000, b"flash", (RamSection(0x40100000, bytes(data)),))
+
+
+@pytest.mark.parametrize("slot", [0x2000, 0x80000, 0x42000])
+def test_the_flash_address_of_the_slot_itself_is_relocated(slot: int) -> None:
+    comparison = compare(with_word(slot), with_word(slot + 0x80000), (0x40202010, 0x40282010))
+    assert comparison.same_app
+    assert comparison.relocated == 1
+
+
+def test_text_and_odd_places_that_differ_by_as_much_are_not_taken_for_a_slot() -> None:
+    links = (0x40202010, 0x40282010)
+    one, nine = (int.from_bytes(text.ljust(4, b"\0"), "little") for text in (b"v.1", b"v.9"))
+    assert nine - one == 0x80000
+    assert not compare(with_word(one), with_word(nine), links).same_app
+    assert not compare(with_word(0x10000, offset=9), with_word(0x90000, offset=9), links).same_app
