@@ -23,20 +23,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from . import esptool2
 
         return esptool2.main(arguments[1:])
-    parser = _parser()
-    options = parser.parse_args(arguments)
     if sys.stdout is not None:  # as it is in a process without one
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # for any file name
     try:
-        options.run(options)
+        status = _run(_parser().parse_args(arguments))
         if sys.stdout is not None:
             sys.stdout.flush()
-    except RbootError as error:
-        return _fail(f"{options.file}: {error}")
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # of flush(): all else is said below
+        return _fail(f"stdout: {error.strerror}")
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        options.run(options)
+    except RbootError as error:
+        return _fail(f"{options.file}: {error}")
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return _fail(f"{error.filename or options.file}: {error.strerror}")
     return 0
