@@ -506,7 +506,9 @@ def _app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     for program, slot in zip(programs, linked):
         program.attributes.rboot_slot = slot
     program_of = {slot.link_address: program for slot, program in zip(linked, programs)}
-    roms = env.RbootImage(
+    roms = _build(
+        env,
+        "RbootImage",
         [f"{name}/rom{slot.number}.bin" for slot in slots],
         [program_of[slot.link_address] for slot in slots],
         RBOOT_SLOT=slots,
@@ -521,7 +523,7 @@ def _program(env: Any, target: Any, source: Any, **overrides: object) -> Any:
     # objects do not depend on our variables: without those, programs can share them.
     compiling = {name: value for name, value in overrides.items() if not name.startswith("RBOOT_")}
     objects = _objects(env.Override(compiling) if compiling else env, source)
-    return env._RbootLink(target, objects, **overrides)
+    return _build(env, "_RbootLink", target, objects, **overrides)
 
 
 def _script_for(env: Any, base: Any, slot: Slot) -> Any:
@@ -530,17 +532,23 @@ def _script_for(env: Any, base: Any, slot: Slot) -> Any:
     script = env.File(f"{stem}.ld")
     for number in itertools.count(2):
         if not script.has_builder():
-            env.RbootLinkerScript(script, base, RBOOT_SLOT=Slot(slot.address, slot.size))
+            _build(env, "RbootLinkerScript", script, base, RBOOT_SLOT=Slot(slot.address, slot.size))
         if script.sources[0] is base:
             break
         script = env.File(f"{stem}-{number}.ld")  # another base script has the same name
     return script
 
 
+def _build(env: Any, name: str, target: Any, source: Any, **overrides: object) -> Any:
+    """Call a builder without `env.Name`: on an override environment that rebinds the method of the one below it."""
+    target = None if target is None else SCons.Util.flatten([target])
+    return env.get_builder(name)(env, target, SCons.Util.flatten([source]), **overrides)
+
+
 def _objects(env: Any, source: Any) -> list[Any]:
     ready = (env.subst("$OBJSUFFIX"), env.subst("$LIBSUFFIX"))
     nodes = env.arg2nodes(env.Flatten([source]), env.File)
-    return [node if str(node).endswith(ready) else env.Object(node)[0] for node in nodes]
+    return [node if str(node).endswith(ready) else _build(env, "Object", None, node)[0] for node in nodes]
 
 
 def _publish(env: Any, name: str, roms: Any) -> Any:
