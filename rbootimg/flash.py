@@ -332,6 +332,8 @@ def parse_slots(slots: object) -> tuple[Slot, ...]:
     """
     if isinstance(slots, str):
         slots = re.sub(r"\s*:\s*", ":", slots).replace(",", " ").split()
+    if isinstance(slots, bytes):
+        raise LayoutError(f"the slots are {slots!r}; write a text or a list")
     items = slots if isinstance(slots, Iterable) else (slots,)
     return tuple(parse_slot(item, number) for number, item in enumerate(items))
 

@@ -23,7 +23,7 @@ for _ in range(3):  # deeper than anybody nests them
 _OPERAND = rb"[-~!]?\s*(?:\w+(?:\s*" + _PARENTHESES + rb")?|" + _PARENTHESES + rb")"
 _EXPRESSION = _OPERAND + rb"(?:\s*(?:<<|>>|[-+*/%&|])\s*" + _OPERAND + rb")*"
 _REGION = re.compile(
-    rb"\b" + IROM_REGION.encode() + rb"\s*(?:\([^)]*\)\s*)?:"
+    rb"(?<![\w.$-])\"?" + IROM_REGION.encode() + rb"\"?\s*(?:\([^)]*\)\s*)?:"
     rb"\s*(?:ORIGIN|org|o)\s*=\s*(?P<org>" + _EXPRESSION + rb")\s*,?"
     rb"\s*(?:LENGTH|len|l)\s*=\s*(?P<len>" + _EXPRESSION + rb")"
 )
@@ -39,7 +39,7 @@ def for_slot(script: bytes, slot: Slot) -> bytes:
     """
     readable = _without_comments(script)
     regions = list(_REGION.finditer(readable))
-    if not regions and re.search(IROM_REGION.encode() + rb"[^:;{}]*:\s*\w+\s*=", readable):
+    if not regions and re.search(rb"(?<![\w.$-])" + IROM_REGION.encode() + rb"[^:;{}]*:\s*\w+\s*=", readable):
         raise ScriptError(f"the region {IROM_REGION} is not written as `org = …, len = …`; write it so")
     if len(regions) != 1:
         raise ScriptError(

@@ -41,7 +41,7 @@ def pack(
     without it they are those of RAM_SECTIONS that exist and are not empty. Given a `slot`, the
     application must be linked for it and the ROM fit into it.
 
-    Raises ElfError if a section is missing, FitError if the application is linked for another slot,
+    Raises ElfError if a section is missing or named twice, FitError if the application is linked for another slot,
     reaches beyond the RAM, or the ROM is larger than the slot.
     """
     flash_code = irom(elf)
@@ -53,6 +53,8 @@ def pack(
         ram = [_section(elf, name) for name in sections]
         if not ram:
             raise ElfError("no section to load is named; name at least one")
+        if twice := next((name for name in sections if sections.count(name) > 1), None):
+            raise ElfError(f"section {twice} is named twice; name each section once")
     _check_memory(elf, ram)
     if slot is not None:
         check_link(flash_code, slot)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import shlex
 import shutil
 import stat
 import subprocess
@@ -33,6 +35,10 @@ def link_address(path: Path) -> int:
     section = elf.parse(path.read_bytes()).find(".irom0.text")
     assert section is not None
     return section.address
+
+
+def symbols(path: Path) -> str:
+    return subprocess.run(["xtensa-lx106-elf-nm", path], capture_output=True, text=True, check=True).stdout
 
 
 # Applications
@@ -147,6 +153,55 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
     assert command["command"].startswith("xtensa-lx106-elf-gcc -o main.o -c -mlongcalls")
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("RbootApp('..', 'main.c')", "an application cannot be called '..'"),
+        ("RbootApp('', 'main.c')", "an application cannot be called ''"),
+        ("RbootApp('app/', 'main.c')", "an application cannot be called 'app/'"),
+        ("RbootApp(File('app'), 'main.c')", "give its name as a text"),
+        ("RbootApp(None, 'main.c')", "an application cannot be called None; give its name as a text"),
+        ("RbootApp('app', [])", "rboot: app: there are no files"),
+        ("RbootApp('app', None)", "rboot: app: None is no file"),
+        ("RbootApp('app', 5)", "rboot: app: 5 is no file"),
+        ("RbootApp('app', 'src')", "rboot: app: src is a folder; give its files"),
+        ("RbootApp('app', Dir('src'))", "rboot: app: src is a folder; give its files"),
+        ("RbootApp('app', 'main.c', RBOOT_SLOT='0x2000')", "rboot: app: RBOOT_SLOT is set; an application has"),
+        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=['a.ld', 'b.ld'])", "rboot: app: RBOOT_LDSCRIPT has 2 scripts"),
+        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Dir('src'))", "RBOOT_LDSCRIPT is a folder"),
+        ("RbootApp('app', 'main.c', RBOOT_LAYOUT=Dir('src'))", "the layout file cannot be read: it is a folder"),
+        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='$NOPE/x.toml')", "but $NOPE is not set"),
+        ("RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE}/x')", "but ${NOPE} is not set"),
+        ("RbootApp('app', 'main.c', RBOOT_SLOTS=b'0x2000')", "the slots are b'0x2000'; write a text or a list"),
+        ("RbootPublish('app', [])", "rboot: app: there are no files"),
+        ("RbootPublish('.', 'a.bin')", "an application cannot be called '.'"),
+    ],
+)
+def test_a_call_that_cannot_be_meant_is_one_line(project: Project, call: str, message: str) -> None:
+    project.write("src/other.c", APP)
+    sconstruct(project, "env.Object('src/other.c')", f"env.{call}")
+    assert message in project.fail()
+
+
+def test_without_a_linker_a_build_fails(project: Project) -> None:
+    app(project, "LINK=''")
+    assert project.run().status == 2
+    assert not project.exists("app/rom0.bin")
+
+
+def test_every_message_can_be_replaced(project: Project) -> None:
+    names = ("RBOOTLDSCRIPT", "RBOOTLINK", "RBOOTIMAGE", "RBOOTPUBLISH")
+    app(project, ", ".join(f"{name}COMSTR='{name} of $TARGET'" for name in names))
+    lines = project.build("publish").splitlines()
+    for line in (
+        "RBOOTLDSCRIPT of baremetal-082000-0fb000.ld",
+        "RBOOTLINK of app/rom1.elf",
+        "RBOOTIMAGE of app/rom0.bin",
+        "RBOOTPUBLISH of publish",
+    ):
+        assert line in lines
+
+
 # Loading the tool
 
 
@@ -171,7 +226,7 @@ def test_the_tool_loads_from_the_tree_and_from_a_submodule(project: Project, whe
     copy_of_the_tool(project.folder / where)
     project.write("SConstruct", f"env = Environment({tools}, CCFLAGS='-Os')\nenv.RbootApp('app', 'main.c')\n" + SHOW)
     output = project.build()
-    assert str(project.folder / where / "rbootimg" / "scons.py") in output
+    assert str(project.folder / where / "rbootimg" / "scons") in output
     assert project.exists("app/rom1.bin")
 
 
@@ -189,6 +244,10 @@ def clean_copy(folder: Path) -> Path:
 
 def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project: Project, tmp_path: Path) -> None:
     source = clean_copy(tmp_path / "source")
+    leftovers = ("examples/hello/build/app/rom0.bin", "examples/hello/main.o", "tests/__pycache__/x.pyc", "tests/x.ld")
+    for name in leftovers:  # of a tree in which someone has worked
+        Project(source).write(name, "built")
+    # The wheel is made from the sdist, so that this holds all it needs.
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", source]
     subprocess.run(build, check=True, capture_output=True, timeout=120)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
@@ -202,6 +261,8 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
         "rbootimg/ld/maskrom.ld",
     ):
         assert name in listing
+    for name in leftovers:
+        assert name not in listing
 
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
@@ -245,12 +306,51 @@ def test_packing_needs_no_compiler(project: Project) -> None:
     assert project.exists("rom.bin")
 
 
+def toolchain(bin_folder: Path) -> None:
+    bin_folder.mkdir(parents=True)
+    for tool in ("gcc", "as", "ar", "ranlib", "g++"):
+        wrapper = bin_folder / f"xtensa-lx106-elf-{tool}"
+        wrapper.write_text(f'#!/bin/sh\nexec {shutil.which(wrapper.name)} "$@"\n')
+        wrapper.chmod(0o755)
+
+
+def with_own_toolchain(project: Project, folder: str, named: str) -> Path:
+    """A project with its compiler in `folder`, named in a SConscript of a folder of its own; the compiler."""
+    toolchain(project.folder / folder / "bin")
+    project.write("sub/main.c", APP)
+    project.write(
+        "sub/SConscript",
+        f"env = Environment({TOOL}, RBOOT_TOOLCHAIN={named!r})\nenv.RbootApp('app', 'main.c')\n",
+    )
+    project.write("SConstruct", "SConscript('sub/SConscript')\n")
+    return project.folder / folder / "bin" / "xtensa-lx106-elf-gcc"
+
+
+@pytest.mark.parametrize("named", ["tools", "#tools", "./tools/bin/xtensa-lx106-elf-"])
+def test_a_toolchain_of_the_project_is_named_from_the_top_and_its_change_builds_all(
+    project: Project, named: str
+) -> None:
+    gcc = with_own_toolchain(project, "tools", named)
+    output = project.build()
+    assert f"{gcc} -o sub/main.o" in output
+    assert "up to date" in project.build()
+    gcc.write_text(gcc.read_text() + "# another version\n")
+    assert steps(project.build()) == ["gcc sub/main.o", "gcc sub/app/rom0.elf", "gcc sub/app/rom1.elf"]
+
+
+def test_a_toolchain_with_a_blank_in_its_path(project: Project) -> None:
+    gcc = with_own_toolchain(project, "tool chain", "tool chain")
+    assert f'"{gcc}" -o sub/main.o' in project.build()
+    assert "up to date" in project.build()
+    project.build("compile_commands.json")
+    (command,) = json.loads(project.read("compile_commands.json"))
+    assert shlex.split(command["command"])[0] == str(gcc)
+
+
 @pytest.mark.parametrize("kind", ["folder", "folder above bin", "prefix"])
 def test_the_toolchain_can_be_anywhere(project: Project, kind: str) -> None:
     bin_folder = project.folder / "toolchain" / "bin"
-    bin_folder.mkdir(parents=True)
-    for tool in ("gcc", "as", "ar", "ranlib", "g++"):
-        (bin_folder / f"xtensa-lx106-elf-{tool}").symlink_to(shutil.which(f"xtensa-lx106-elf-{tool}") or "")
+    toolchain(bin_folder)
     value = {
         "folder": bin_folder,
         "folder above bin": bin_folder.parent,
@@ -327,6 +427,12 @@ def test_a_layout_that_cannot_be_is_one_line(project: Project, settings: str, me
     [
         f"Environment({TOOL}, RBOOT_FLASHSIZE='1MB')",
         f"Environment({TOOL}).RbootApp('app', 'main.c', RBOOT_FLASHSIZE='1MB')",
+        f"Environment({TOOL}).RbootProgram('app', 'main.c', RBOOT_FLASHSIZE='1MB')",
+        f"Environment({TOOL}).RbootImage('app', 'app.elf', RBOOT_FLASHSIZE='1MB')",
+        f"Environment({TOOL}).RbootLinkerScript('app', 'app.ld', RBOOT_FLASHSIZE='1MB')",
+        f"Environment({TOOL}).RbootPublish('app', 'app.bin', RBOOT_FLASHSIZE='1MB')",
+        f"Environment({TOOL}).Clone(RBOOT_FLASHSIZE='1MB').RbootApp('app', 'main.c')",
+        f"env = Environment({TOOL}); env['RBOOT_FLASHSIZE'] = '1MB'; env.RbootApp('app', 'main.c')",
         f"Environment({TOOL.replace(repr('rboot'), str(('rboot', {'RBOOT_FLASHSIZE': '1MB'})))})",
     ],
 )
@@ -455,6 +561,30 @@ def test_includes_are_found_along_the_library_path(project: Project) -> None:
     assert project.build().count(" -T ") == 2
 
 
+def test_an_include_in_the_library_path_goes_before_one_beside_the_script(project: Project) -> None:
+    with_sdk_script(project)
+    project.write("sdk/ld/addresses.ld", "INCLUDE both.ld\n")
+    project.write("sdk/ld/both.ld", "PROVIDE(ets_printf = 0x40001110);\n")
+    project.write("scripts/both.ld", "PROVIDE(ets_printf = 0x40002220);\n")
+    app(project, "RBOOT_LDSCRIPT='sdk/ld/eagle.app.v6.ld', LIBPATH=['scripts']")
+    project.build()
+    assert "40002220 A ets_printf" in symbols(project.folder / "app/rom0.elf")
+    project.write("scripts/both.ld", "PROVIDE(ets_printf = 0x40002224);\n")
+    project.build()
+    assert "40002224 A ets_printf" in symbols(project.folder / "app/rom0.elf")
+
+
+def test_scripts_of_a_repository_are_used_where_they_are(project: Project, tmp_path: Path) -> None:
+    with_sdk_script(project)
+    project.build()
+    here = Project(tmp_path / "here")
+    here.folder.mkdir()
+    here.build("-Y", str(project.folder))
+    here.write("main.c", APP.replace("= 3", "= 4"))
+    here.build("-Y", str(project.folder))
+    assert link_address(here.folder / "app/rom1.elf") == 0x40282010
+
+
 def test_a_generated_base_script_and_a_generated_include_are_built_first(project: Project) -> None:
     project.write("base.in", SDK_SCRIPT.replace("../ld/addresses.ld", "made.ld"))
     project.write("made.in", "PROVIDE(ets_printf = 0x400024cc);\n")
@@ -531,10 +661,43 @@ def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None
         assert f"240\t{project.digest(name)}" in expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("RBOOT_SLOT=0", "slot 0 at 0x0 overlaps rBoot's loader"),
+        ("RBOOT_SLOT='0x82000'", "linked at 0x40202010 (for a slot at 0x2000), but the slot at 0x82000"),
+        ("RBOOT_SLOT=['0x2000', '0x82000', '0x1000']", "write an address, or an address and a size"),
+        ("RBOOT_SECTIONS='.text .text'", "section .text is named twice"),
+    ],
+)
+def test_an_image_that_cannot_be_is_one_line(project: Project, settings: str, message: str) -> None:
+    sconstruct(project, f"env.RbootImage('a.bin', {str(VECTORS / 'mixed.rom0.elf')!r}, {settings})")
+    assert message in project.fail()
+    assert not project.exists("a.bin")
+
+
+def test_of_several_images_each_has_its_slot(project: Project) -> None:
+    elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
+    images = f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r}, RBOOT_SLOT={{}})"
+    sconstruct(project, images.format("['0x2000', ('0x82000', '16KB')]"))
+    assert "b.bin: the slot at 0x82000" in project.build()
+    sconstruct(project, images.format("['0x82000', '0x2000']"))
+    assert "but the slot at 0x82000 runs at 0x40282010" in project.fail()
+    sconstruct(project, images.format("'0x2000'"))
+    assert "RBOOT_SLOT is '0x2000' for 2 targets; give a list with a slot for each" in project.fail()
+
+
+def test_an_elf_needs_no_suffix(project: Project) -> None:
+    shutil.copy(VECTORS / "mixed.rom0.elf", project.folder / "linked")
+    sconstruct(project, "env.RbootImage('a', 'linked')")
+    project.build()
+    assert project.exists("a.bin")
+
+
 def test_several_images_in_one_step(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     sconstruct(project, f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r})", f"env.RbootImage(['c.bin'], {elfs!r})")
-    assert "RbootImage has 2 ELFs for 1 ROMs" in project.fail()
+    assert "c.bin: 2 ELFs for 1 ROMs; give one for each" in project.fail()
     sconstruct(project, f"env.RbootPublish('app', env.RbootImage(['a.bin', 'b.bin'], {elfs!r}))")
     project.build("publish")
     assert project.read("build/webroot/rom1.bin") == project.read("b.bin")
@@ -620,21 +783,117 @@ def test_a_failed_pack_leaves_nothing_that_a_later_run_takes_for_good(project: P
 
 def test_a_changed_flash_mode_only_repacks(project: Project) -> None:
     project.build()
-    output = project.build("RBOOT_FLASH_MODE=dio")
-    assert "Packing" in output
-    assert "xtensa" not in output
+    assert steps(project.build("RBOOT_FLASH_MODE=dio")) == ["Packing app/rom0.bin"]
 
 
-def test_a_changed_option_of_one_application_rebuilds_only_that(project: Project) -> None:
-    project.write("other.c", APP)
-    two = "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'other.c', CCFLAGS={!r})"
-    sconstruct(project, two.format("-Os"))
+def steps(output: str) -> list[str]:
+    """What a build did: compiling, linking and packing, each by its target."""
+    found = re.findall(r"^(Writing linker script \S+|Packing \S+|\S*gcc -o \S+)", output, re.MULTILINE)
+    return [re.sub(r"^\S*gcc -o", "gcc", step) for step in found]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("RBOOT_FLASH_FREQ='80m'", ["Packing app/rom0.bin"]),
+        ("RBOOT_HEADER_FLASH_SIZE='512KB'", ["Packing app/rom0.bin"]),
+        ("RBOOT_IROM_CHECKSUM='yes'", ["Packing app/rom0.bin"]),
+        ("RBOOT_SECTIONS='.text .rodata .data'", ["Packing app/rom0.bin"]),
+        ("LINKFLAGS='-Wl,--gc-sections'", ["gcc app/rom0.elf", "gcc app/rom1.elf", "Packing app/rom0.bin"]),
+        ("CCFLAGS='-Os -DX'", ["gcc main.o"]),
+        (
+            "RBOOT_SLOTS='0x2000 0x42000'",
+            [
+                "Writing linker script baremetal-002000-042000.ld",
+                "Writing linker script baremetal-042000-0fb000.ld",
+                "gcc app/rom0.elf",
+                "gcc app/rom1.elf",
+                "Packing app/rom0.bin",
+            ],
+        ),
+    ],
+)
+def test_a_changed_setting_does_again_only_what_depends_on_it(
+    project: Project, settings: str, expected: list[str]
+) -> None:
+    sconstruct(project, "env.RbootApp('app', 'main.c')")
     project.build()
-    sconstruct(project, two.format("-O2 -DX"))
-    output = project.build()
-    assert "other.c" in output
-    assert "main.c" not in output
-    assert "one/" not in output
+    sconstruct(project, f"env.Replace({settings})", "env.RbootApp('app', 'main.c')")
+    assert steps(project.build()) == expected
+
+
+@pytest.mark.parametrize("first", ["changed", "plain"])
+def test_a_changed_option_of_one_application_rebuilds_only_that(project: Project, first: str) -> None:
+    project.write("other.c", APP)
+
+    def build(flags: str) -> str:
+        apps = ["env.RbootApp('plain', 'main.c')", f"env.RbootApp('changed', 'other.c', CCFLAGS={flags!r})"]
+        sconstruct(project, *(reversed(apps) if first == "changed" else apps))
+        return project.build()
+
+    build("-Os")
+    assert steps(build("-O2 -DX")) == [
+        "gcc other.o",
+        "gcc changed/rom0.elf",
+        "gcc changed/rom1.elf",
+        "Packing changed/rom0.bin",
+    ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["env.RbootApp('loud', 'other.c', {})", "env.RbootProgram('loud', 'other.c', {}, RBOOT_SECTIONS='.text')"],
+)
+def test_the_overrides_of_one_call_do_not_leak_into_the_next(project: Project, call: str) -> None:
+    project.write("other.c", APP)
+    project.write("third.c", APP)
+    sconstruct(
+        project,
+        call.format("CCFLAGS='-O2 -DLOUD', LINKFLAGS='-Wl,--gc-sections', RBOOT_FLASH_MODE='dio'"),
+        "env.RbootApp('plain', 'main.c')",
+        "env.Object('third.c')",
+        "env.RbootProgram('alone', 'third.o', RBOOT_LDSCRIPT='baremetal-002000-082000.ld')",
+    )
+    for line in project.build().splitlines():
+        assert ("-DLOUD" in line) == ("-c " in line and "other.c" in line)
+        assert ("--gc-sections" in line) == ("-T " in line and "loud" in line)
+    assert project.read("plain/rom0.bin")[2] == 0
+
+
+def test_a_built_file_that_something_else_changed_is_built_again(project: Project) -> None:
+    project.build()
+    good = {name: project.read(name) for name in ("main.o", "app/rom0.elf", "app/rom1.bin")}
+    for name, content in good.items():
+        project.write(name, b"altered")
+        project.build()
+        assert project.read(name) == content
+        os.utime(project.folder / name, (1, 1))
+        assert "up to date" in project.build()
+
+
+@pytest.mark.parametrize("ending", ["exit 1", "kill -9 $PPID; exit 1"])
+@pytest.mark.parametrize("step", ["-c", "-T"])
+def test_what_a_failed_or_killed_command_leaves_is_not_taken_for_good(
+    project: Project, tmp_path: Path, step: str, ending: str
+) -> None:
+    """Compiled or linked from other sources, then failed; then the sources are back at what they were."""
+    wrapper = tmp_path / "xtensa-gcc"
+    wrapper.write_text(
+        f'#!/bin/sh\n{COMPILER} "$@" || exit\n[ -e {tmp_path}/fail ] || exit 0\n'
+        f'case "$*" in *" {step} "*) {ending};; esac\n'
+    )
+    wrapper.chmod(0o755)
+    app(project, f"CC={str(wrapper)!r}")
+    project.build()
+    good = roms(project)
+    source = project.read("main.c")
+    project.write("main.c", source.replace(b"counter = 3", b"counter = 4"))
+    (tmp_path / "fail").touch()
+    assert project.run().status != 0
+    (tmp_path / "fail").unlink()
+    project.write("main.c", source)
+    project.build()
+    assert roms(project) == good
 
 
 def test_another_version_of_the_tool_packs_again(project: Project) -> None:
@@ -745,12 +1004,66 @@ def test_a_failed_build_publishes_nothing(project: Project) -> None:
     assert project.read("build/webroot/rom0.bin") == good
 
 
-def test_a_rom_that_was_damaged_after_the_build_is_not_published(project: Project) -> None:
+def test_a_damaged_rom_is_not_published_nor_any_other(project: Project) -> None:
+    shutil.copy(VECTORS / "mixed.rom0.elf", project.folder / "0.elf")
+    sconstruct(project, "env.RbootImage('made.bin', '0.elf')")
+    project.build()
+    project.write("bad.bin", project.read("made.bin")[:-20])
+    sconstruct(
+        project,
+        "env.RbootApp('app', 'main.c', RBOOT_WEBROOT='www1')",
+        "env.RbootPublish('other', 'bad.bin', RBOOT_WEBROOT='www2')",
+    )
+    assert "rom0.bin of other is not published: " in project.fail("publish")
+    assert not project.exists("www1")
+    assert not project.exists("www2")
+
+
+def test_a_silent_publish_prints_nothing(project: Project) -> None:
+    assert project.build("-s", "publish") == ""
+
+
+def test_a_name_with_a_variable_in_it(project: Project) -> None:
+    sconstruct(
+        project,
+        "env.RbootApp('out/$NAME', 'main.c')",
+        "env.RbootApp('out/other', 'main.c')",
+        settings="NAME='app'",
+    )
     project.build("publish")
-    good = project.read("build/webroot/rom0.bin")
-    project.write("app/rom0.bin", project.read("app/rom0.bin")[:-20])
-    assert "rom0.bin of app is not published: " in project.fail("publish")
-    assert project.read("build/webroot/rom0.bin") == good
+    assert project.exists("build/webroot/app/rom1.bin")
+
+
+@pytest.mark.parametrize("spelling", ["build/../www", "#www", "link", "sub/../www/"])
+def test_two_spellings_of_one_web_root_are_one(project: Project, spelling: str) -> None:
+    (project.folder / "link").symlink_to("www")
+    apps = [
+        "env.RbootApp('one', 'main.c', RBOOT_WEBROOT='www')",
+        f"env.RbootApp('{{}}', 'main.c', RBOOT_WEBROOT={spelling!r})",
+    ]
+    sconstruct(project, apps[0], apps[1].format("two"))
+    project.build("publish")
+    assert sorted(path.name for path in (project.folder / "www").iterdir()) == ["one", "two"]
+    sconstruct(project, apps[0], apps[1].format("sub/one"))
+    assert "there are two applications called one" in project.fail()
+
+
+def test_a_web_root_in_the_folder_of_another_ones_application_is_refused(project: Project) -> None:
+    sconstruct(
+        project,
+        "env.RbootApp('one', 'main.c')",
+        "env.RbootApp('two', 'main.c')",
+        "env.RbootApp('three', 'main.c', RBOOT_WEBROOT='#build/webroot/two')",
+    )
+    assert "/build/webroot/two both have a " in project.fail("publish")
+    assert not project.exists("build/webroot")
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_an_empty_web_root_is_the_default(project: Project, value: str | None) -> None:
+    app(project, f"RBOOT_WEBROOT={value!r}")
+    project.build("publish")
+    assert project.exists("build/webroot/rom0.bin")
 
 
 def test_roms_that_were_not_built_here_are_published_only_in_the_slots_order(project: Project) -> None:
@@ -787,6 +1100,23 @@ def test_a_web_root_that_cannot_be_written_is_one_line(project: Project) -> None
     project.write("file", "in the way")
     line = project.fail("publish", "RBOOT_WEBROOT=file/webroot")
     assert line.endswith(f"[publish] the web root cannot be written: {project.folder}/file is not a folder")
+    # A folder that not even root can write to.
+    line = project.fail("publish", "RBOOT_WEBROOT=/proc/self/webroot")
+    assert "[publish] the web root cannot be written: /proc/self/webroot: " in line
+
+
+def test_a_full_disk_leaves_the_web_root_as_it_was(project: Project) -> None:
+    project.build("publish")
+    good = project.read("build/webroot/rom1.bin")
+    project.write("main.c", APP.replace("an application", "another" * 8000))
+    project.build()
+
+    def small_files_only() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    assert "the web root cannot be written: " in project.fail("publish", preexec_fn=small_files_only)
+    assert project.read("build/webroot/rom1.bin") == good
+    assert sorted(path.name for path in (project.folder / "build/webroot").iterdir()) == ["rom0.bin", "rom1.bin"]
 
 
 # The examples
@@ -865,6 +1195,9 @@ def fake_sdk(folder: Path) -> Path:
     return folder
 
 
+HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
 def run_tool(folder: Path, tool: str, *arguments: str) -> None:
     subprocess.run([f"xtensa-lx106-elf-{tool}", *arguments], cwd=folder, check=True, capture_output=True)
 
@@ -888,5 +1221,7 @@ def test_the_sdk_example_links_as_the_makefile_does(project: Project, tmp_path: 
         by_hand = elf.parse((tmp_path / "rom.elf").read_bytes())
         ours = elf.parse(copy.read(f"build/app/rom{number}.elf"))
         assert by_hand == ours
-        rom = Rom.from_bytes(copy.read(f"build/app/rom{number}.bin"))
-        assert rom.params.to_bytes() == bytes(2)
+        sections = [name for name in (".text", ".data", ".rodata") if by_hand.find(name)]
+        packing = ["-bin", "-boot2", "rom.elf", "rom.bin", *sections]  # as the Makefile calls esptool2
+        subprocess.run([sys.executable, "-m", "rbootimg", "esptool2", *packing], cwd=tmp_path, env=HERE, check=True)
+        assert copy.read(f"build/app/rom{number}.bin") == (tmp_path / "rom.bin").read_bytes()

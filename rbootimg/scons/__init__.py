@@ -1,0 +1,88 @@
+"""The SCons tool: builders, scanner, the `publish` target. The only user of SCons.
+
+Builders and methods that `generate` adds to an environment:
+
+    RbootApp(name, sources)             compile once, link and pack for each slot, publish
+    RbootLinkerScript(target, base)     a base linker script -> the one for $RBOOT_SLOT
+    RbootProgram(target, sources)       link with $RBOOT_LDSCRIPT as it is
+    RbootImage(target, elf)             pack an ELF, whoever linked it
+    RbootPublish(name, roms)            what `scons publish` puts into the web root
+
+The library raises RbootError and knows nothing of SCons; here these become UserError while
+SConscripts are read and BuildError while targets are built, which SCons prints as one line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import SCons.Script
+
+from .. import __version__
+from . import app, compiler, image, link, webroot
+from .variables import FLAGS, VARIABLES, check_names
+
+_MESSAGES = {
+    "RBOOTLDSCRIPTCOMSTR": "Writing linker script $TARGET",
+    "RBOOTIMAGECOMSTR": "Packing $TARGET",
+    "RBOOTPUBLISHCOMSTR": "Publishing",
+}
+_INTERNAL = {
+    "_RBOOT_VERSION": __version__,
+    "_RBOOT_LDSCRIPT": link.script_flags,
+    "_RBOOT_SCRIPT_OPTIONS": link.script_options,
+    "_RBOOT_IMAGE_OPTIONS": image.options,
+}
+
+
+def exists(env: Any) -> bool:
+    """SCons asks whether the tool can be used; packing needs no compiler, so it always can."""
+    return True
+
+
+def generate(env: Any, **keywords: object) -> None:
+    """Set up `env`: the cross compiler, the builders, and a default for each RBOOT_ variable.
+
+    A variable's value comes from the environment, else from `keywords`, else from the command line
+    (`scons RBOOT_FLASH_SIZE=4MB`), else it is the default. Raises UserError for an unknown one.
+    """
+    check_names((*keywords, *SCons.Script.ARGUMENTS, *env.Dictionary()))
+    env.SetDefault(**keywords)
+    for name, default, _ in VARIABLES:
+        value = "" if name.startswith("RBOOT_FLASH_") else default
+        env.SetDefault(**{name: SCons.Script.ARGUMENTS.get(name, value)})
+    env.SetDefault(**FLAGS, **_MESSAGES)
+    env.Replace(**_INTERNAL)
+    compiler.set_up(env)
+    env["BUILDERS"].update(
+        RbootLinkerScript=link.script_builder(), _RbootLink=link.program_builder(), RbootImage=image.builder()
+    )
+    env.AddMethod(app.rboot_app, "RbootApp")
+    env.AddMethod(app.rboot_program, "RbootProgram")
+    env.AddMethod(webroot.rboot_publish, "RbootPublish")
+    _add_extras(env)
+
+
+def _add_extras(env: Any) -> None:
+    """What a project has once, however often the tool is loaded: the compile commands and the help."""
+    commands = env.File("#compile_commands.json")
+    if not commands.has_builder():
+        # Only when asked for, as SCons writes it anew each time.
+        env.Ignore(env.Dir("#"), env.CompilationDatabase(commands))
+    text = _help()
+    if text not in (SCons.Script.help_text or ""):
+        SCons.Script.HelpFunction(text, append=True, local_only=True)
+
+
+def _help() -> str:
+    targets = (
+        ("(none)", "build the ROMs of each slot"),
+        ("publish", "put the ROMs into the web root"),
+        ("compile_commands.json", "the compile commands, for editors"),
+    )
+    lines = ["", "rBoot targets:", *(f"  {name:<24}{text}" for name, text in targets), ""]
+    lines.append("rBoot variables, set in the SConstruct or, where that does not, as NAME=VALUE on the command line:")
+    for name, default, text in VARIABLES:
+        lines.append(f"  {name:<24}{text}{f' [{default}]' if default else ''}")
+    lines.append(f"  {', '.join(FLAGS)}: what the chip needs, before your own flags")
+    return "\n".join(lines) + "\n"

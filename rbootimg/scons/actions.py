@@ -1,0 +1,72 @@
+"""What our actions share: library errors as one line, and no trust in a file that SCons did not make."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import SCons.Action
+import SCons.Errors
+import SCons.Node
+import SCons.Util
+
+from ..errors import PublishError, RbootError
+
+
+def action(function: Callable[[Any, Any, Any], None], message: str, *variables: str) -> Any:
+    """An action that runs `function`, prints library errors as one line, and depends on `variables`."""
+
+    @functools.wraps(function)
+    def run(target: Any, source: Any, env: Any) -> None:
+        try:
+            function(target, source, env)
+        except PublishError as error:
+            raise SCons.Errors.BuildError(target, str(error)) from None
+        except RbootError as error:
+            raise SCons.Errors.BuildError(target, str(error), filename=str(source[0])) from None
+        except OSError as error:
+            raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
+
+    # SCons sees a change of the function, not of the library below it: hence the version.
+    return SCons.Action.Action(run, cmdstr=message, varlist=["_RBOOT_VERSION", *variables])
+
+
+def build(env: Any, name: str, target: Any, source: Any, **overrides: object) -> Any:
+    """Call a builder without `env.Name`: on an override environment that rebinds the method of the one below it."""
+    target = None if target is None else SCons.Util.flatten([target])
+    return env.get_builder(name)(env, target, SCons.Util.flatten([source]), **overrides)
+
+
+def nodes(env: Any, what: str, files: Any) -> list[Any]:
+    """The nodes of `files`, names or nodes, alone or in lists. Raises UserError, naming `what`, for anything else."""
+    found = []
+    for file in env.Flatten([files]):
+        if not isinstance(file, (str, SCons.Node.Node)):
+            raise SCons.Errors.UserError(f"rboot: {what}: {file!r} is no file; give names or nodes")
+        try:
+            found += env.arg2nodes(file, env.File)
+        except TypeError:  # which SCons raises for a folder that it knows
+            raise SCons.Errors.UserError(f"rboot: {what}: {file} is a folder; give its files, as Glob() does") from None
+    if not found:
+        raise SCons.Errors.UserError(f"rboot: {what}: there are no files; check the names or the pattern")
+    for node in found:
+        if os.path.isdir(node.get_abspath()):
+            raise SCons.Errors.UserError(f"rboot: {what}: {node} is a folder; give its files, as Glob() does")
+    return found
+
+
+def rebuild_altered(targets: Iterable[Any]) -> None:
+    """Have those of the `targets` built again that are not the files that SCons remembers to have made.
+
+    SCons asks what a file was made from, never whether it is still that file. A command that failed or was
+    killed may have left another one, which would count as good again as soon as its sources are back at
+    what they were. Called by scanners: after all SConscripts are read, and before what depends on the file.
+    """
+    for node in targets:
+        to_do = node.get_state() in (SCons.Node.no_state, SCons.Node.pending) and node.has_builder()
+        if to_do and os.path.exists(node.get_abspath()):
+            made = getattr(node.get_stored_info().ninfo, "csig", None)  # None: SCons makes it anyway
+            if made not in (None, node.get_csig()):
+                node.set_always_build(True)

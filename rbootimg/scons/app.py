@@ -1,0 +1,96 @@
+"""RbootApp and RbootProgram: sources -> objects -> an ELF for each slot -> ROMs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any
+
+import SCons.Errors
+
+from ..errors import LayoutError
+from ..flash import Slot
+from . import webroot
+from .actions import build, nodes
+from .link import base_scripts
+from .variables import check_names, flash_map, header_params, is_set
+
+
+def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
+    """Compile `source` once, link and pack it for each slot; the ROMs' nodes, in slot order.
+
+    `name` may have a folder before it, as for any SCons target. In the folder `name` stand rom0.elf and
+    rom0.bin, and so on for each slot; the linker scripts, which depend only on base script and slot, are
+    shared. `overrides` are construction variables for this application.
+    """
+    env = env.Override(overrides) if overrides else env
+    check_names(env.Dictionary())
+    name = webroot.app_name(env, name)
+    try:
+        found = flash_map(env)
+        header_params(env, found)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
+    scripts = base_scripts(env)
+    if is_set(env, "RBOOT_SLOT") or len(scripts) > 1:
+        wrong = "RBOOT_SLOT is set; an application has the slots of RBOOT_SLOTS"
+        if len(scripts) > 1:
+            wrong = f"RBOOT_LDSCRIPT has {len(scripts)} scripts; give one, from which those of the slots are made"
+        raise SCons.Errors.UserError(f"rboot: {name}: {wrong}")
+    slots = found.slots
+    # Slots in different megabytes can have one link address; what fits the smallest of them fits all.
+    links: dict[int, Slot] = {}
+    for slot in sorted(slots, key=lambda slot: (slot.size, slot.number)):
+        links.setdefault(slot.link_address, slot)
+    linked = sorted(links.values(), key=lambda slot: slot.number or 0)
+    programs = _link(
+        env,
+        [f"{name}/rom{slot.number}.elf" for slot in linked],
+        _objects(env, name, source),
+        RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot) for slot in linked],
+    )
+    for program, slot in zip(programs, linked):
+        program.attributes.rboot_slot = slot
+    program_of = {slot.link_address: program for slot, program in zip(linked, programs)}
+    roms = build(
+        env,
+        "RbootImage",
+        [f"{name}/rom{slot.number}.bin" for slot in slots],
+        [program_of[slot.link_address] for slot in slots],
+        RBOOT_SLOT=slots,
+    )
+    webroot.add(env, name, roms, found, built_here=True)
+    return roms
+
+
+def rboot_program(env: Any, target: Any, source: Any, **overrides: object) -> Any:
+    """Compile `source` and link it with $RBOOT_LDSCRIPT as it is; several targets have a list of scripts."""
+    # A method and not a builder with a src_builder, which SCons looks through anew for each program. The
+    # objects do not depend on our variables: without those, programs can share them.
+    check_names((*env.Dictionary(), *overrides))
+    compiling = {name: value for name, value in overrides.items() if not name.startswith("RBOOT_")}
+    objects = _objects(env.Override(compiling) if compiling else env, str(target), source)
+    return _link(env, target, objects, **overrides)
+
+
+def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any:
+    return build(env, "_RbootLink", target, objects, **overrides)
+
+
+def _objects(env: Any, name: str, source: Any) -> list[Any]:
+    ready = (env.subst("$OBJSUFFIX"), env.subst("$LIBSUFFIX"))
+    found = nodes(env, name, source)
+    return [node if str(node).endswith(ready) else build(env, "Object", None, node)[0] for node in found]
+
+
+def _script_for(env: Any, base: Any, slot: Slot) -> Any:
+    """The linker script's node: one for all applications of this SConscript with this base and slot."""
+    stem = f"{os.path.splitext(base.name)[0]}-{slot.address:06x}-{slot.end:06x}"
+    script = env.File(f"{stem}.ld")
+    for number in itertools.count(2):
+        if not script.has_builder():
+            build(env, "RbootLinkerScript", script, base, RBOOT_SLOT=Slot(slot.address, slot.size))
+        if script.sources[0] is base:
+            break
+        script = env.File(f"{stem}-{number}.ld")  # another base script has the same name
+    return script

@@ -1,0 +1,186 @@
+"""RbootLinkerScript and the linking of programs: scripts, what they include, and what ld says."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import SCons.Action
+import SCons.Builder
+import SCons.Errors
+import SCons.Node.FS
+import SCons.Scanner
+import SCons.Scanner.Prog
+import SCons.Subst
+
+from .. import ldscript
+from ..errors import LayoutError
+from ..files import write_atomic
+from ..flash import DRAM, IRAM, Slot
+from .actions import action, rebuild_altered
+from .variables import check_names, slots_of
+
+BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
+"""The linker script for applications without an SDK."""
+
+
+def script_builder() -> Any:
+    """RbootLinkerScript: a base linker script -> the one for $RBOOT_SLOT."""
+    return SCons.Builder.Builder(
+        action=action(_write_script, "$RBOOTLDSCRIPTCOMSTR", "_RBOOT_SCRIPT_OPTIONS"),
+        emitter=_checked,
+        suffix=".ld",
+        single_source=True,
+    )
+
+
+def program_builder() -> Any:
+    """The link of RbootProgram, from objects: each target with its script of $RBOOT_LDSCRIPT."""
+    return SCons.Builder.Builder(
+        action=_Link("$RBOOTLINKCOM", cmdstr="$RBOOTLINKCOMSTR"),
+        emitter=_with_script,
+        target_scanner=SCons.Scanner.ScannerBase(
+            _scan_program, "RbootProgram", path_function=SCons.Scanner.FindPathDirs("LIBPATH")
+        ),
+        suffix=".elf",
+    )
+
+
+def base_scripts(env: Any) -> list[Any]:
+    """The nodes of $RBOOT_LDSCRIPT, however the user names them. Raises UserError."""
+    scripts = env.Flatten([env.get("RBOOT_LDSCRIPT") or str(BASE_SCRIPT)])
+    try:
+        return [env.File(env.subst(script) if isinstance(script, str) else script) for script in scripts]
+    except TypeError:  # which SCons raises for a folder that it knows
+        raise SCons.Errors.UserError("rboot: RBOOT_LDSCRIPT is a folder; give a linker script") from None
+
+
+def _checked(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
+    check_names(env.Dictionary())
+    return target, source
+
+
+# SCons calls a variable's value with these names.
+def script_options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
+    """The value of $_RBOOT_SCRIPT_OPTIONS: what a linker script depends on beside its base."""
+    try:
+        return str(slots_of(env, 1))
+    except LayoutError as error:
+        return str(error)  # which the action raises again, where SCons prints it well
+
+
+def _write_script(target: Any, source: Any, env: Any) -> None:
+    [slot] = slots_of(env, 1)
+    if slot is None:
+        raise LayoutError("RBOOT_SLOT is not set; give the slot's flash address")
+    write_atomic(Path(target[0].get_abspath()), ldscript.for_slot(source[0].get_contents(), slot))
+
+
+def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
+    """Remembers each program's linker script, which is no source of the command.
+
+    Its INCLUDEs are looked for beside it, or beside the base script that it was made from.
+    """
+    scripts = base_scripts(env)
+    if len(scripts) != len(target):
+        raise SCons.Errors.UserError(
+            f"rboot: {target[0]}: {len(scripts)} linker scripts for {len(target)} programs; give one for each"
+        )
+    for node, script in zip(target, scripts):
+        node.attributes.rboot_ldscript = script
+        node.attributes.rboot_ldfolder = (script.sources[0] if script.has_builder() else script).dir
+    return target, source
+
+
+def script_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[str]:
+    """The value of $_RBOOT_LDSCRIPT: a function, as an expression in the command would be compiled each time."""
+    node = target[0].attributes
+    folders = (f"-L{folder}" for folder in node.rboot_ldfolder.get_all_rdirs())
+    return [*folders, "-T", str(node.rboot_ldscript.rfile())]
+
+
+def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
+    """What a program depends on beside its objects: its script, those that this includes, and libraries.
+
+    A script that is still to be generated is scanned again when it is there: SCons sees to that.
+    """
+    rebuild_altered((node, *node.sources, node.attributes.rboot_ldscript))
+    scripts = [node.attributes.rboot_ldscript]
+    # ld looks in its working folder, then in the -L folders.
+    folders = (env.fs.Top, *path, node.attributes.rboot_ldfolder)
+    for script in scripts:
+        names = ldscript.includes(script.get_contents()) if script.exists() else ()
+        found = (SCons.Node.FS.find_file(name, folders) for name in names)
+        scripts += [included for included in found if included and included not in scripts]
+    return [*scripts, *SCons.Scanner.Prog.scan(node, env, path)]
+
+
+class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
+    """The link command, run once for each target: the same objects, another linker script.
+
+    One action for all slots, as SCons's time for a build with nothing to do goes with the number of
+    actions. Where ld says that a memory region overflowed, so does the error, in our words.
+    """
+
+    def __call__(
+        self, target: Any, source: Any, env: Any, *arguments: Any, executor: Any = None, **options: Any
+    ) -> Any:
+        if executor:
+            target, source = executor.get_all_targets(), executor.get_all_sources()
+        for node in target:
+            if error := super().__call__([node], source, env, *arguments, **options):
+                return error
+        return 0
+
+    def execute(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        with tempfile.TemporaryFile() as messages:
+
+            def spawn(shell: str, escape: Any, command: str, arguments: list[str], environment: Any) -> Any:
+                english = {**environment, "LC_ALL": "C"}  # for the words that are looked for below
+                return env["PSPAWN"](shell, escape, command, arguments, english, None, messages)
+
+            result = super().execute(target, source, env.Override({"SPAWN": spawn}), executor)
+            messages.seek(0)
+            text = messages.read().decode(errors="replace")
+        sys.stderr.write(text)
+        if result:
+            result.filename = str(target[0])  # SCons names the first of the targets, whichever failed
+            overflows = re.findall(r"region [`']?(\w+)'? overflowed by (\d+) bytes", text)
+            slot = getattr(target[0].attributes, "rboot_slot", None)
+            result.errstr = (
+                "; ".join(_overflow(slot, region, int(excess)) for region, excess in overflows) or result.errstr
+            )
+        return result
+
+    def get_presig(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        if executor:
+            target, source = executor.get_all_targets(), executor.get_all_sources()
+        scripts = " ".join(str(node.attributes.rboot_ldscript) for node in target)
+        return super().get_presig(target[:1], source, env) + scripts
+
+    def get_implicit_deps(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        # What the base class does, without expanding the rest of the command for it.
+        words = env.subst_list("$LINK", SCons.Subst.SUBST_SIG)[0]
+        linker = words and _where(str(words[0]), str(env["ENV"].get("PATH", "")))
+        return [env.fs.File(linker)] if linker else []
+
+
+@functools.lru_cache
+def _where(program: str, path: str) -> str | None:
+    return shutil.which(program, path=path)
+
+
+def _overflow(slot: Slot | None, region: str, excess: int) -> str:
+    if region == ldscript.IROM_REGION:
+        where = slot.label if slot else f"region {region}"
+        return f"the flash code is {excess:,} bytes too large for {where}; make it smaller or the slot larger"
+    ram = {"iram1_0_seg": IRAM, "dram0_0_seg": DRAM}.get(region)
+    if ram is None:
+        return f"region {region} is {excess:,} bytes too small"
+    move = "move code to the flash" if ram is IRAM else "move constants to the flash or shrink buffers"
+    return f"the {ram.name} sections are {excess:,} bytes larger than the {ram.size:,} bytes there are; {move}"

@@ -1,0 +1,156 @@
+"""The tool's construction variables: their names, their defaults, and what they say of the flash."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import SCons.Errors
+
+from .. import layout
+from ..errors import LayoutError
+from ..flash import FlashMap, FlashParams, Slot, flash_size, parse_slots
+
+COMPILER = "xtensa-lx106-elf-gcc"
+
+# (name, default, what it is), in the order of `scons -h`. Where a layout can say it, the default is only for
+# the help: a variable that is set overrides the layout.
+VARIABLES: tuple[tuple[str, str, str], ...] = (
+    ("RBOOT_LAYOUT", "", "layout file (TOML) or preset; the variables below override it"),
+    ("RBOOT_FLASH_SIZE", "1MB", "flash size: 256KB 512KB 1MB 2MB 4MB 8MB 16MB 2MB-c1 4MB-c1"),
+    ("RBOOT_FLASH_MODE", "qio", "flash mode: qio qout dio dout"),
+    ("RBOOT_FLASH_FREQ", "40m", "flash frequency: 20m 26m 40m 80m"),
+    ("RBOOT_HEADER_FLASH_SIZE", "", "size written in the ROM's header (default: RBOOT_FLASH_SIZE)"),
+    ("RBOOT_SLOTS", "", "slots: ADDRESS[:SIZE] ... (default: rBoot's pair for the flash size)"),
+    ("RBOOT_BIG_FLASH", "", "the loader maps more than 1 MB (BOOT_BIG_FLASH)"),
+    ("RBOOT_IROM_CHECKSUM", "", "the loader sums irom too (BOOT_IROM_CHKSUM)"),
+    ("RBOOT_LDSCRIPT", "", "base linker script (default: our own for bare-metal applications)"),
+    ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: those of .text .data .rodata with data)"),
+    ("RBOOT_WEBROOT", "#build/webroot", "folder that `scons publish` writes to"),
+    ("RBOOT_TOOLCHAIN", "", f"folder or prefix of {COMPILER} (default: PATH)"),
+)
+
+# What an ESP8266 needs of the compiler. In variables of their own, before the user's flags: whoever
+# sets CCFLAGS or LINKFLAGS replaces nothing of this, and may override it.
+FLAGS = {
+    "RBOOT_CCFLAGS": "-mlongcalls -mtext-section-literals",
+    "RBOOT_ASFLAGS": "--longcalls --text-section-literals",
+    "RBOOT_LINKFLAGS": "-nostdlib -static",
+}
+_KNOWN = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS, "RBOOT_SLOT"))
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise UserError for a name that looks like one of ours and is none: a misspelt setting is never ignored."""
+    for name in names:
+        if name.startswith("RBOOT_") and name not in _KNOWN:
+            raise SCons.Errors.UserError(f"rboot: there is no variable {name}; `scons -h` lists them")
+
+
+def is_set(env: Any, name: str) -> bool:
+    """Whether the user gave the variable a value; 0 is one."""
+    return env.get(name) not in (None, "", [], ())
+
+
+def path(env: Any, name: str) -> str:
+    """The variable, which names a file or folder. Raises LayoutError if it refers to a variable that is not set."""
+    text = str(env.get(name) or "")
+    for match in re.finditer(r"\$(?:\{(\w+)\}|(\w+))", text):
+        if (match[1] or match[2]) not in env:
+            raise LayoutError(f"{name} is {text!r}, but {match[0]} is not set")
+    return str(env.subst(text))
+
+
+# What holds without a layout file. It says nothing of the loader's MAX_ROMS or the SDK's sectors.
+_NO_LAYOUT = """
+flash_size = "1MB"
+sdk_data = false
+[loader]
+max_roms = 255
+"""
+
+
+def flash_map(env: Any, slots: object = None) -> FlashMap:
+    """The layout: $RBOOT_LAYOUT's, or none, under what the other variables say; `slots` instead of its slots.
+
+    Raises LayoutError.
+    """
+    texts = {key: env.subst(f"$RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
+    flags = {key: _is_on(env, f"RBOOT_{key.upper()}") for key in ("big_flash", "irom_checksum")}
+    slots = slots or env.get("RBOOT_SLOTS")
+    if isinstance(slots, str):
+        slots = env.subst(slots)
+    own = parse_slots(slots) if slots else ()
+    try:
+        return _layout(_layout_text(env), tuple(texts.items()), tuple(flags.items()), own)
+    except LayoutError as error:
+        name = env.subst("$RBOOT_LAYOUT")
+        raise LayoutError(f"{name}: {error}" if name else str(error)) from None
+
+
+def _layout_text(env: Any) -> str:
+    name = path(env, "RBOOT_LAYOUT")
+    if not name:
+        return _NO_LAYOUT
+    if name in layout.PRESETS:
+        return f'preset = "{name}"'
+    try:
+        return Path(env.File(name).rfile().get_abspath()).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise LayoutError(f"the layout file cannot be read: {reason}") from None
+    except TypeError:  # which SCons raises for a folder that it knows
+        raise LayoutError("the layout file cannot be read: it is a folder") from None
+
+
+@functools.lru_cache(maxsize=64)  # each application asks for one of a few
+def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashMap:
+    changes: dict[str, Any] = {key: value for key, value in texts if value}
+    changes["loader"] = {key: value for key, value in flags if value is not None}
+    return layout.from_toml(text, changes, slots)
+
+
+def _is_on(env: Any, name: str) -> bool | None:
+    """A yes-or-no variable; None if it is not set."""
+    value = env.subst(f"${name}").strip().lower()
+    if not value:
+        return None
+    if value in ("1", "true", "yes", "on"):
+        return True
+    if value in ("0", "false", "no", "off", "none"):
+        return False
+    raise LayoutError(f"{name} is {value!r}; write yes or no")
+
+
+def header_params(env: Any, found: FlashMap) -> FlashParams:
+    """The flash bytes for the header of a ROM in the layout `found`. Raises LayoutError."""
+    header_size = env.subst("$RBOOT_HEADER_FLASH_SIZE")
+    return replace(found.params, size=flash_size(header_size).code) if header_size else found.params
+
+
+def slots_of(env: Any, count: int) -> tuple[Slot | None, ...]:
+    """$RBOOT_SLOT for each of `count` targets, None if it is not set: of several, a list with a slot for each.
+
+    Raises LayoutError.
+    """
+    if not is_set(env, "RBOOT_SLOT"):
+        return (None,) * count
+    value = env["RBOOT_SLOT"]
+    is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    if count == 1:
+        return (_slot(env, value[0] if is_list and len(value) == 1 else value),)
+    if not is_list or len(value) != count:
+        raise LayoutError(f"RBOOT_SLOT is {value!r} for {count} targets; give a list with a slot for each")
+    return tuple(_slot(env, item) for item in value)
+
+
+def _slot(env: Any, value: object) -> Slot:
+    if isinstance(value, Slot):
+        return value
+    if isinstance(value, str):
+        value = env.subst(value)
+    return replace(flash_map(env, [value]).slots[0], number=None)

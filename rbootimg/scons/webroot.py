@@ -1,0 +1,128 @@
+"""RbootPublish and the `publish` target: ROMs into web roots."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SCons.Errors
+
+from .. import publish
+from ..errors import LayoutError, PublishError
+from ..flash import FlashMap
+from .actions import action, nodes
+from .variables import check_names, flash_map, path
+
+
+@dataclass(frozen=True)
+class _App:
+    """An application's ROMs, in the order of the slots of `layout`.
+
+    Those that RbootApp built together, of one set of objects, need no proof of being one application.
+    """
+
+    roms: list[Any]
+    layout: FlashMap
+    built_here: bool
+
+
+@dataclass(frozen=True)
+class _WebRoot:
+    """A web root, as the user names it first, and the applications in it by name."""
+
+    path: str
+    apps: dict[str, _App]
+
+
+def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
+    """Let `scons publish` put `roms`, in slot order, into $RBOOT_WEBROOT as those of application `name`."""
+    env = env.Override(overrides) if overrides else env
+    check_names(env.Dictionary())
+    name = app_name(env, name)
+    try:
+        found = flash_map(env)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
+    return add(env, name, nodes(env, name, roms), found, built_here=False)
+
+
+def app_name(env: Any, name: object) -> str:
+    """The name of an application, which may have folders before it. Raises UserError if it cannot be one."""
+    if not isinstance(name, str):
+        raise SCons.Errors.UserError(f"rboot: an application cannot be called {name!r}; give its name as a text")
+    full = str(env.subst(name))
+    if os.path.basename(full) in ("", ".", "..") or "\0" in full or "\\" in full:
+        raise SCons.Errors.UserError(
+            f"rboot: an application cannot be called {full!r}; its name becomes a folder of the web root"
+        )
+    return full
+
+
+def add(env: Any, name: str, roms: list[Any], found: FlashMap, built_here: bool) -> Any:
+    """Let `scons publish` publish the `roms`, of the layout `found`, under the last part of `name`.
+
+    The web root's files are no SCons targets: SCons deletes targets before it builds them and when it
+    cleans, and a device may be fetching just then. So the alias itself has the action; it runs once,
+    after all ROMs are built, and knows all applications.
+    """
+    alias = env.Alias("publish")[0]
+    if not hasattr(alias.attributes, "rboot_web_roots"):
+        alias = env.AlwaysBuild(env.Alias("publish", roms, action(_write_web_roots, "$RBOOTPUBLISHCOMSTR")))[0]
+        alias.attributes.rboot_web_roots = {}
+    else:
+        env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
+    place = _web_root(env, name)
+    web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(place), _WebRoot(place, {}))
+    name = os.path.basename(name)
+    app = _App(roms, found, built_here)
+    if web_root.apps.setdefault(name, app) is not app:
+        raise SCons.Errors.UserError(
+            f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
+        )
+    return alias
+
+
+def _web_root(env: Any, app: str) -> str:
+    """$RBOOT_WEBROOT, as SCons reads a folder; not as its node, which fails with a traceback for a file."""
+    try:
+        name = path(env, "RBOOT_WEBROOT") or "#build/webroot"
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {app}: {error}") from None
+    if name.startswith("#"):
+        return os.path.normpath(os.path.join(env.Dir("#").get_abspath(), name[1:].lstrip("/")))
+    return os.path.normpath(os.path.join(env.Dir(".").get_abspath(), name))
+
+
+def _write_web_roots(target: Any, source: Any, env: Any) -> None:
+    """Check all that is to be published, then publish it."""
+    trees = []
+    owners: dict[str, str] = {}
+    for web_root in target[0].attributes.rboot_web_roots.values():
+        tree = _tree(web_root)
+        for file in tree:
+            place = os.path.realpath(os.path.join(web_root.path, file))
+            if owners.setdefault(place, web_root.path) != web_root.path:
+                raise PublishError(
+                    f"the web roots {owners[place]} and {web_root.path} both have a {place}; keep them apart"
+                )
+        trees.append((tree, web_root))
+    for tree, web_root in trees:
+        for published in publish.publish(tree, Path(web_root.path)):
+            if not env.GetOption("silent"):
+                place = os.path.relpath(published.path, env.Dir("#").get_abspath())
+                sys.stdout.write(f"  {place}  {published.size:,} bytes{'' if published.changed else ', unchanged'}\n")
+
+
+def _tree(web_root: _WebRoot) -> dict[str, bytes]:
+    """The files for the web root, checked. Raises PublishError."""
+    contents = {name: [rom.get_contents() for rom in app.roms] for name, app in web_root.apps.items()}
+    kinds = {name: app.layout.loader.irom_checksum for name, app in web_root.apps.items()}
+    tree = publish.web_tree(contents, kinds)
+    changed = {tree[name] for name in publish.to_publish(tree, Path(web_root.path))}
+    for name, app in web_root.apps.items():
+        if not app.built_here and changed.intersection(contents[name]):
+            publish.check_app(name, contents[name], app.layout.slots)
+    return tree
