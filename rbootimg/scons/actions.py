@@ -65,6 +65,9 @@ def rebuild_altered(targets: Iterable[Any]) -> None:
     what they were. Called by scanners: after all SConscripts are read, and before what depends on the file.
     """
     for node in targets:
+        if getattr(node.attributes, "rboot_checked", False):
+            continue
+        node.attributes.rboot_checked = True
         to_do = node.get_state() in (SCons.Node.no_state, SCons.Node.pending) and node.has_builder()
         if to_do and os.path.exists(node.get_abspath()):
             made = getattr(node.get_stored_info().ninfo, "csig", None)  # None: SCons makes it anyway

@@ -56,13 +56,19 @@ def is_set(env: Any, name: str) -> bool:
     return env.get(name) not in (None, "", [], ())
 
 
+def _text(env: Any, name: str) -> str:
+    """The variable as text. SCons's subst() takes its time even for a text without a `$`."""
+    value = env.get(name, "")
+    return value if isinstance(value, str) and "$" not in value else str(env.subst(f"${name}"))
+
+
 def path(env: Any, name: str) -> str:
     """The variable, which names a file or folder. Raises LayoutError if it refers to a variable that is not set."""
     text = str(env.get(name) or "")
     for match in re.finditer(r"\$(?:\{(\w+)\}|(\w+))", text):
         if (match[1] or match[2]) not in env:
             raise LayoutError(f"{name} is {text!r}, but {match[0]} is not set")
-    return str(env.subst(text))
+    return str(env.subst(text)) if "$" in text else text
 
 
 # What holds without a layout file. It says nothing of the loader's MAX_ROMS or the SDK's sectors.
@@ -79,7 +85,7 @@ def flash_map(env: Any, slots: object = None) -> FlashMap:
 
     Raises LayoutError.
     """
-    texts = {key: env.subst(f"$RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
+    texts = {key: _text(env, f"RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
     flags = {key: _is_on(env, f"RBOOT_{key.upper()}") for key in ("big_flash", "irom_checksum")}
     slots = slots or env.get("RBOOT_SLOTS")
     if isinstance(slots, str):
@@ -88,7 +94,7 @@ def flash_map(env: Any, slots: object = None) -> FlashMap:
     try:
         return _layout(_layout_text(env), tuple(texts.items()), tuple(flags.items()), own)
     except LayoutError as error:
-        name = env.subst("$RBOOT_LAYOUT")
+        name = _text(env, "RBOOT_LAYOUT")
         raise LayoutError(f"{name}: {error}" if name else str(error)) from None
 
 
@@ -116,7 +122,7 @@ def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tu
 
 def _is_on(env: Any, name: str) -> bool | None:
     """A yes-or-no variable; None if it is not set."""
-    value = env.subst(f"${name}").strip().lower()
+    value = _text(env, name).strip().lower()
     if not value:
         return None
     if value in ("1", "true", "yes", "on"):
@@ -128,7 +134,7 @@ def _is_on(env: Any, name: str) -> bool | None:
 
 def header_params(env: Any, found: FlashMap) -> FlashParams:
     """The flash bytes for the header of a ROM in the layout `found`. Raises LayoutError."""
-    header_size = env.subst("$RBOOT_HEADER_FLASH_SIZE")
+    header_size = _text(env, "RBOOT_HEADER_FLASH_SIZE")
     return replace(found.params, size=flash_size(header_size).code) if header_size else found.params
 
 
