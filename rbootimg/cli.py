@@ -11,7 +11,7 @@ from pathlib import Path
 from . import __version__, elf, report
 from .errors import LayoutError, RbootError, RomError
 from .files import write_output
-from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashMap, FlashParams, Slot, flash_map, flash_size, parse_slot
+from .flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, Slot, flash_map, flash_size, parse_slot
 from .pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .rom import Rom
 
@@ -150,6 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     sizing.add_argument("--json", action="store_true", help="print JSON")
     sizing.set_defaults(run=_size, usage_error=sizing.error)
 
+    from .commands import flash, flash_image, split
+
+    for name, command in (("flash-image", flash_image), ("split", split), ("flash", flash)):
+        subparser = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION)
+        command.arguments(subparser)
+        subparser.set_defaults(run=command.run)
+
     # Here for the help only; main() takes it before any other argument is looked at.
     commands.add_parser("esptool2", help="esptool2's command line, for Makefiles that call it")
     return parser
@@ -264,11 +271,12 @@ def _read_rom(path: Path) -> Rom:
 
 def _layout(options: argparse.Namespace) -> None:
     from . import layout, layoutview  # not for every start: the TOML parser
+    from .commands.layout import read_layout
 
     if options.file is None:
         text = "\n".join(f"{name:<12} {layoutview.summary(found)}" for name, found in layout.PRESETS.items()) + "\n"
     else:
-        found = _read_layout(options.file)
+        found = read_layout(options.file)
         if options.svg:
             text = layoutview.svg(found)
         elif options.sdk_partitions:
@@ -280,20 +288,6 @@ def _layout(options: argparse.Namespace) -> None:
         print(text, end="")
     else:
         write_output(options.output, text.encode())
-
-
-def _read_layout(name: str) -> FlashMap:
-    """The layout of a file or a preset; a file of that name comes first."""
-    from . import layout
-
-    if name in layout.PRESETS and not Path(name).exists():
-        return layout.preset(name)
-    if not Path(name).exists() and not name.endswith(".toml"):
-        raise LayoutError(f"neither a file nor a preset; the presets are {', '.join(layout.PRESETS)}")
-    try:
-        return layout.from_toml(Path(name).read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise LayoutError("the layout is not TOML: not UTF-8") from None
 
 
 def _as_json(name: str, size: int, rom: Rom) -> dict[str, object]:
