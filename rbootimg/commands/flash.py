@@ -11,7 +11,6 @@ from pathlib import Path
 from .. import flashtool
 from .flash_image import inputs, read_pieces, write_pieces
 
-HELP = "write a whole flash to a device with esptool"
 DESCRIPTION = (
     "Write loader, config, ROMs and data to a device with esptool, exactly what flash-image puts together. "
     "The config goes with them, so the device starts the slot of --current whichever it ran from before."
@@ -19,6 +18,7 @@ DESCRIPTION = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     inputs(parser)
     parser.add_argument("-p", "--port", help="the serial port (default: esptool looks for it)")
     parser.add_argument("-b", "--baud", type=int, help="the baud rate (default: esptool's)")
@@ -33,6 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Write the device, or print how esptool would."""
     _, pieces = read_pieces(options)
     addresses = [piece.address for piece in pieces]
 

@@ -12,9 +12,8 @@ from .. import report
 from ..files import write_atomic, write_output
 from ..flash import FlashMap
 from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
-from .layout import read_layout
+from .common import read_layout
 
-HELP = "put loader, config, ROMs and data together to a whole flash"
 DESCRIPTION = (
     "Put loader, config, ROMs and data together to a whole flash, each checked against the layout. "
     "The loader's header gets the layout's flash size, mode and frequency."
@@ -22,6 +21,7 @@ DESCRIPTION = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     inputs(parser)
     parser.add_argument("--no-config", action="store_true", help="leave the config to rBoot: its default must do")
     parser.add_argument(
@@ -62,6 +62,7 @@ def inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Write the flash, its pieces or both, and say what stands where."""
     if not (options.output or options.pieces):
         options.usage_error("give --output, --pieces or both")
     layout, pieces = read_pieces(options, with_config=not options.no_config)

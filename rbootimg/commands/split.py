@@ -10,16 +10,16 @@ from .. import report
 from ..errors import RbootError, RomError
 from ..flashimage import split
 from ..rom import Rom
+from .common import read_layout
 from .flash_image import write_pieces
-from .layout import read_layout
 
-HELP = "take a dump of a flash apart"
 DESCRIPTION = (
     "Take a dump of a whole flash apart: loader, config, ROMs, regions, and what is between; blank pieces not."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the dump, as `esptool read-flash 0 ALL` makes it")
     parser.add_argument("--layout", required=True, help="a layout file (TOML) or the name of a preset")
     parser.add_argument(
@@ -33,6 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Write the pieces and say which they are."""
     try:
         layout = read_layout(options.layout)
     except RbootError as error:
