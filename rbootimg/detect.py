@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .errors import LayoutError
-from .flash import IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
+from .flash import IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START, Slot
 from .rom import Rom
 
 _WINDOW_END = WINDOW_START + WINDOW_SIZE
@@ -120,6 +120,12 @@ def detect(rom: Rom, candidates: Sequence[int] | None = None) -> Detection:
             f"and {own.starts} of them to where something starts"
         )
     return Detection(link_address, len(targets), evidence, reason)
+
+
+def linked_elsewhere(rom: Rom, slot: Slot, slots: Sequence[Slot]) -> int | None:
+    """The link address of `rom` if it clearly is another than that of its `slot`, one of the layout's `slots`."""
+    found = detect(rom, [other.link_address for other in slots]).link_address
+    return None if found == slot.link_address else found
 
 
 def _decide(

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .compare import compare
-from .detect import detect
+from .detect import linked_elsewhere
 from .errors import PublishError, RomError
 from .files import write_atomic
 from .flash import Slot
@@ -61,10 +61,9 @@ def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
     if len(roms) > len(slots):
         raise PublishError(f"{app} has {len(roms)} ROMs for {len(slots)} slots; publish one for each slot")
     parsed = [Rom.from_bytes(data) for data in roms]
-    links = [slot.link_address for slot in slots]
     for number, (rom, slot) in enumerate(zip(parsed, slots)):
-        found = detect(rom, links).link_address
-        if found not in (None, slot.link_address):
+        found = linked_elsewhere(rom, slot, slots)
+        if found is not None:
             raise PublishError(
                 f"rom{number}.bin of {app} is linked for {found:#x}, but {slot.label} runs at {slot.link_address:#x}; "
                 "put the ROMs in the order of the slots"

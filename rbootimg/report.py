@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what a start of the command line need not load
     from .compare import Comparison, Difference
     from .flash import Slot
+    from .flashimage import Piece
     from .pack import Usage
     from .rom import Rom
 
@@ -47,6 +48,17 @@ def compared(comparison: Comparison, most: int = 20) -> str:
     if len(comparison.differences) > most:
         lines.append(f"  and {len(comparison.differences) - most:,} more differences")
     return "\n".join(lines)
+
+
+def pieces_table(pieces: Sequence[Piece], names: Sequence[str]) -> str:
+    """What stands where in a flash; `names` are those of the pieces, or of their files."""
+    width = max(len("bytes"), *(len(f"{len(piece.data):,}") for piece in pieces))
+    rows = [f"{'start':>8}  {'end':>8}  {'bytes':>{width}}"]
+    rows += (
+        f"{piece.address:#08x}  {piece.end:#08x}  {len(piece.data):>{width},}  {name}"
+        for piece, name in zip(pieces, names)
+    )
+    return "\n".join(rows)
 
 
 def _difference(difference: Difference, most: int = 16) -> str:

@@ -18,6 +18,7 @@ from elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
 
 import rbootimg
 from rbootimg import elf
+from rbootimg.cli import COMMANDS
 from rbootimg.pack import pack
 from rbootimg.rom import Rom
 
@@ -231,6 +232,30 @@ def test_help_names_the_commands_and_their_options() -> None:
     for option in ("-o", "--section", "--flash-size", "--flash-mode", "--flash-freq", "--irom-checksum", "--slot"):
         assert f"\n  {option} " in packing or f"\n  {option}\n" in packing
     assert "--json" in run("verify", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "commands"),
+    [(("--help",), []), (("--version",), []), (("nosuch",), []), (("pack", "--help"), ["common", "pack"])],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_only_the_module_of_the_command_is_loaded(arguments: tuple[str, ...], commands: list[str]) -> None:
+    show = (
+        "import sys\nfrom rbootimg.cli import main\n"
+        f"try:\n    main({list(arguments)!r})\nexcept SystemExit:\n    pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    names = [name.removeprefix("rbootimg.commands.") for name in loaded.split() if "rbootimg.commands." in name]
+    assert sorted(names) == commands
+    assert ("dataclasses" in loaded.split()) == bool(commands)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "esptool2"])
+def test_each_command_has_a_help_of_its_own(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: rbootimg {command} ")
 
 
 def test_version_is_the_packages() -> None:

@@ -1,0 +1,118 @@
+"""`rbootimg flash-image`: loader, config, ROMs and data, checked, as one image or as the files of its pieces."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from .. import report
+from ..files import write_atomic, write_output
+from ..flash import FlashMap
+from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
+from .common import read_layout
+
+DESCRIPTION = (
+    "Put loader, config, ROMs and data together to a whole flash, each checked against the layout. "
+    "The loader's header gets the layout's flash size, mode and frequency."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    inputs(parser)
+    parser.add_argument("--no-config", action="store_true", help="leave the config to rBoot: its default must do")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FLASH.BIN", help="where the whole flash goes, as one file"
+    )
+    parser.add_argument("--pieces", type=Path, metavar="FOLDER", help="where each piece goes, named for its address")
+
+
+def inputs(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say what goes into a flash."""
+    parser.add_argument(
+        "--layout",
+        dest="file",
+        required=True,
+        metavar="LAYOUT",
+        help="a layout file (TOML) or the name of a preset; `rbootimg layout` lists them",
+    )
+    parser.add_argument("--loader", type=Path, required=True, metavar="RBOOT.BIN", help="the boot loader")
+    parser.add_argument(
+        "--rom",
+        action="append",
+        required=True,
+        metavar="[SLOT=]ROM.BIN",
+        help="a ROM; repeat it, in the order of the slots or with their numbers",
+    )
+    parser.add_argument("--current", type=_number, default=0, metavar="SLOT", help="the slot that boots (default: 0)")
+    parser.add_argument("--init-data", type=Path, metavar="FILE", help="the SDK's esp_init_data_default.bin")
+    parser.add_argument(
+        "--file",
+        dest="files",
+        type=_region_and_file,
+        action="append",
+        default=[],
+        metavar="REGION=FILE",
+        help="what goes into a region of the layout, such as a file system; repeat it",
+    )
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the flash, its pieces or both, and say what stands where."""
+    if not (options.output or options.pieces):
+        options.usage_error("give --output, --pieces or both")
+    layout, pieces = read_pieces(options, with_config=not options.no_config)
+    names = [piece.name for piece in pieces]
+    if options.pieces:
+        names = write_pieces(options.pieces, pieces)
+    is_file = not options.output or write_output(options.output, assemble(pieces, layout.size.bytes))
+    print(report.pieces_table(pieces, names), file=sys.stdout if is_file else sys.stderr)
+
+
+def read_pieces(options: argparse.Namespace, with_config: bool = True) -> tuple[FlashMap, tuple[Piece, ...]]:
+    """The layout and the checked pieces that inputs() ask for; warnings go to stderr."""
+    layout = read_layout(options.file)
+    roms: dict[int, bytes] = {}
+    for place, text in enumerate(options.rom):
+        match = re.fullmatch(r"(?:([0-9]+)=)?(.*)", text, re.DOTALL)
+        number = int(match[1]) if match and match[1] else place
+        if number in roms:
+            options.usage_error(f"there are two ROMs for slot {number}")
+        roms[number] = Path(match[2] if match else text).read_bytes()
+    files = {region: path.read_bytes() for region, path in options.files}
+    if options.init_data:
+        files[INIT_DATA_REGION] = options.init_data.read_bytes()
+    loader = options.loader.read_bytes()
+    config = boot_config(layout, loader, options.current) if with_config else None
+    pieces = flash_pieces(layout, loader, roms, config, files)
+    for warning in warnings(layout, pieces):
+        print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
+    return layout, pieces
+
+
+def write_pieces(folder: Path, pieces: Iterable[Piece]) -> list[str]:
+    """Write each piece to a file in `folder`, made if need be; the files' names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for piece in pieces:
+        path = folder / piece.file_name
+        write_atomic(path, piece.data)
+        names.append(str(path))
+    return names
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a slot; write 0 or more")
+    return int(text)
+
+
+def _region_and_file(text: str) -> tuple[str, Path]:
+    region, separator, path = text.partition("=")
+    if not (region and separator and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not REGION=FILE")
+    return region, Path(path)

@@ -1,0 +1,40 @@
+"""`rbootimg layout`: a flash layout as a drawing, a picture or a C header."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import layout, layoutview
+from ..files import write_output
+from .common import read_layout
+
+DESCRIPTION = "Draw a flash layout to scale, with a table of what is in it. Without LAYOUT: the presets."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("file", nargs="?", metavar="LAYOUT", help="a layout file (TOML) or the name of a preset")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--svg", action="store_true", help="the drawing as an SVG picture")
+    form.add_argument("--sdk-partitions", action="store_true", help="the C header that NONOS SDK 3 wants of it")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where that goes (default: stdout)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print or write the layout."""
+    if options.file is None:
+        text = "\n".join(f"{name:<12} {layoutview.summary(found)}" for name, found in layout.PRESETS.items()) + "\n"
+    else:
+        found = read_layout(options.file)
+        if options.svg:
+            text = layoutview.svg(found)
+        elif options.sdk_partitions:
+            text = layout.sdk_partitions(found)
+        else:
+            parts = (layoutview.title(found), layoutview.drawing(found), layoutview.table(found))
+            text = "\n\n".join(parts) + "\n"
+    if options.output is None:
+        print(text, end="")
+    else:
+        write_output(options.output, text.encode())

@@ -1,0 +1,72 @@
+"""`rbootimg pack`: an ELF into a ROM."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .. import elf, report
+from ..errors import RbootError
+from ..files import write_output
+from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, Slot, flash_map, flash_size, parse_slot
+from ..pack import RAM_SECTIONS, irom, pack, usage, warnings
+from .common import as_argument
+
+DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("file", type=Path, metavar="APP.ELF", help="the linked application")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="ROM.BIN", help="where the ROM goes")
+    parser.add_argument(
+        "--section",
+        action="append",
+        metavar="NAME",
+        help="a section to load to RAM; repeat it, the order is the ROM's "
+        f"(default: those of {' '.join(RAM_SECTIONS)} that have data)",
+    )
+    parser.add_argument(
+        "--flash-size",
+        type=as_argument(lambda text: flash_size(text).name),
+        metavar="SIZE",
+        help=f"{', '.join(FLASH_SIZES)} (default: 512KB)",
+    )
+    parser.add_argument(
+        "--flash-mode", type=str.lower, choices=tuple(FLASH_MODES), default="qio", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--flash-freq", type=str.lower, choices=tuple(FLASH_FREQS), default="40m", help="default: %(default)s"
+    )
+    parser.add_argument("--irom-checksum", action="store_true", help="for rBoot built with BOOT_IROM_CHKSUM")
+    parser.add_argument(
+        "--slot",
+        type=as_argument(parse_slot),
+        metavar="ADDRESS[:SIZE]",
+        help="the slot's flash address: checks that the application is linked for it and fits",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the ROM and print what it takes."""
+    app = elf.parse(options.file.read_bytes())
+    if options.output.exists() and options.output.samefile(options.file):
+        raise RbootError("the ROM would replace the ELF; choose another --output")
+    slot = _slot(options.slot, options.flash_size)
+    params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
+    rom = pack(app, options.section, params, options.irom_checksum, slot)
+    data = rom.to_bytes()
+    for warning in warnings(app, rom):
+        print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
+    table = report.rom_table(str(options.output), slot, irom(app).address, usage(app, len(data), slot))
+    is_file = write_output(options.output, data)
+    print(table, file=sys.stdout if is_file else sys.stderr)  # the ROM may have gone to stdout
+
+
+def _slot(slot: Slot | None, size: str | None) -> Slot | None:
+    if slot is None:
+        return None
+    # Without a flash size only the slot itself is checked: in the largest flash every slot fits.
+    checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
+    return Slot(checked.address, checked.size)

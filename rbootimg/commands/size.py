@@ -1,0 +1,70 @@
+"""`rbootimg size`: what takes the memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .. import size, treemap
+from ..errors import RbootError
+from ..files import write_output
+
+DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("file", type=Path, metavar="APP.ELF", help="the linked application")
+    parser.add_argument("old", type=Path, nargs="?", metavar="OLD.ELF", help="another build, to compare with")
+    parser.add_argument(
+        "--map", type=Path, metavar="APP.MAP", help="its map file (-Wl,-Map=): by object and library too"
+    )
+    parser.add_argument("--old-map", type=Path, metavar="OLD.MAP", help="the map file of OLD.ELF")
+    parser.add_argument(
+        "--by",
+        choices=size.CUTS,
+        help="only this table, and what a picture shows (default: all; the picture: symbol)",
+    )
+    parser.add_argument("--top", type=_count, default=20, metavar="N", help="rows of a table, 0 for all (default: 20)")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a treemap to this file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the tables, and draw the picture that was asked for."""
+    if options.old_map and not options.old:
+        options.usage_error("--old-map goes with OLD.ELF")
+    if options.by in ("object", "library") and not (options.map and (options.old_map or not options.old)):
+        options.usage_error(f"--by {options.by} takes the map file of each ELF: --map, --old-map")
+    sizes = size.measure(options.file.read_bytes(), _map_text(options.map))
+    difference = None
+    if options.old:
+        try:
+            old = size.measure(options.old.read_bytes(), _map_text(options.old_map))
+        except RbootError as error:
+            raise RbootError(f"compared with {options.old}: {error}") from None
+        difference = size.compare(old, sizes)
+    if options.svg:
+        cut = options.by or "symbol"
+        cells = (treemap.Cell(part.name, part.size, part.region) for part in sizes.by[cut])
+        write_output(options.svg, treemap.render(cells, f"{options.file.name} by {cut}").encode())
+    if options.json:
+        print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference)}, indent=2))
+        return
+    cuts = (options.by,) if options.by else size.CUTS
+    if difference:
+        print(size.difference_tables(difference, cuts, options.top))
+    else:
+        print(size.tables(sizes, cuts, options.top))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows; write 0 or more")
+    return int(text)
+
+
+def _map_text(path: Path | None) -> str | None:
+    return None if path is None else path.read_bytes().decode(errors="replace")

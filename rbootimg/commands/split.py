@@ -1,0 +1,51 @@
+"""`rbootimg split`: a dump of a flash -> the files of its pieces."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .. import report
+from ..errors import RbootError, RomError
+from ..flashimage import split
+from ..rom import Rom
+from .common import read_layout
+from .flash_image import write_pieces
+
+DESCRIPTION = (
+    "Take a dump of a whole flash apart: loader, config, ROMs, regions, and what is between; blank pieces not."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the dump, as `esptool read-flash 0 ALL` makes it")
+    parser.add_argument("--layout", required=True, help="a layout file (TOML) or the name of a preset")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where each piece goes, named for its address",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the pieces and say which they are."""
+    try:
+        layout = read_layout(options.layout)
+    except RbootError as error:
+        raise RbootError(f"{options.layout}: {error}") from None
+    pieces = split(options.file.read_bytes(), layout)
+    if not pieces:
+        raise RbootError("the dump is blank")
+    slots = {slot.address for slot in layout.slots}
+    for piece in pieces:
+        if piece.address in slots:
+            try:
+                Rom.from_bytes(piece.data, layout.loader.irom_checksum)
+            except RomError as error:
+                print(f"rbootimg: {options.file}: warning: {piece.name}: {error}", file=sys.stderr)
+    print(report.pieces_table(pieces, write_pieces(options.output, pieces)))

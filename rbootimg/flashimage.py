@@ -1,0 +1,234 @@
+"""The whole flash: loader, config, ROMs and data as checked pieces, the pieces as one image, and back. No files."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from .bootconfig import BootConfig
+from .detect import linked_elsewhere
+from .errors import ConfigError, FitError, LayoutError, RomError
+from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, FlashMap
+from .loader import check_loader, default_roms, read_options
+from .rom import Rom, image_size
+
+INIT_DATA_REGION = "phy_init"
+"""Where the SDK's esp_init_data_default.bin belongs."""
+
+_BLANK = b"\xff"
+"""What an erased flash reads as."""
+
+_PARAMS = slice(2, 4)
+"""The flash parameters in an image header. The checksum does not cover headers."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """`data` that stands at flash `address`: `loader`, `config`, `rom0` and so on, or a region by its `name`."""
+
+    address: int
+    data: bytes = field(repr=False)
+    name: str
+
+    @property
+    def end(self) -> int:
+        """The flash address of the first byte after the piece."""
+        return self.address + len(self.data)
+
+    @property
+    def file_name(self) -> str:
+        """A file's name that says where the piece belongs: `0x002000-rom0.bin`."""
+        return f"{self.address:#08x}-{re.sub(r'[^A-Za-z0-9._-]', '_', self.name)}.bin"
+
+
+def boot_config(layout: FlashMap, loader: bytes, current_rom: int = 0) -> BootConfig:
+    """The config for all slots of `layout`, in the mode that `loader` was built for; boots `current_rom`.
+
+    Raises ConfigError if there is no such slot.
+    """
+    return BootConfig(tuple(slot.address for slot in layout.slots), current_rom, mode=read_options(loader).mode)
+
+
+def flash_pieces(
+    layout: FlashMap,
+    loader: bytes,
+    roms: Mapping[int, bytes],
+    config: BootConfig | None,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+) -> tuple[Piece, ...]:
+    """What goes into the flash, by address: checked, so that a device with it boots what `config` says.
+
+    `roms` by the number of their slots; different versions may stand side by side, and slots may stay empty.
+    `config` comes from boot_config(); None leaves its sector out, and then rBoot's default must name the slots.
+    `files` by the names of the layout's regions. The loader's header gets the layout's size, mode and frequency.
+
+    Raises LoaderError, ConfigError, RomError, FitError or LayoutError. Takes up to a tenth of a second for
+    each MB of ROMs.
+    """
+    check_loader(loader, layout)
+    header = loader[: _PARAMS.start] + layout.params.to_bytes()
+    pieces = [Piece(0, header + loader[_PARAMS.stop :], "loader")]
+    for number in roms:
+        if not 0 <= number < len(layout.slots):
+            raise LayoutError(f"there is no slot {number} for a ROM; the layout has 0 to {len(layout.slots) - 1}")
+    if config is None:
+        _check_default(layout, roms)
+    else:
+        pieces.append(Piece(CONFIG_ADDRESS, _config_sector(layout, config, roms), "config"))
+    pieces += (_rom_piece(layout, number, data) for number, data in roms.items())
+    pieces += (_region_piece(layout, name, data) for name, data in files.items())
+    return tuple(sorted(pieces, key=lambda piece: piece.address))
+
+
+def warnings(layout: FlashMap, pieces: Sequence[Piece]) -> tuple[str, ...]:
+    """What is no error, but should be known: no init data, no slot where the loader's default config looks."""
+    found = []
+    addresses = {piece.address for piece in pieces}
+    for region in layout.regions:
+        if region.name == INIT_DATA_REGION and region.address not in addresses:
+            found.append(
+                f"no init data for {region.label}; an SDK application restarts for ever where that is blank: "
+                "add the SDK's esp_init_data_default.bin"
+            )
+    defaults = default_roms(layout.params, layout.big_flash)
+    if not {slot.address for slot in layout.slots} & set(defaults):
+        found.append(
+            f"if its config sector is lost, rBoot looks for ROMs at {_both(defaults)}, where the layout has no slot"
+        )
+    return tuple(found)
+
+
+def assemble(pieces: Iterable[Piece], size: int) -> bytes:
+    """The flash of `size` bytes with the `pieces` in it; what they leave free is 0xFF.
+
+    Raises LayoutError if one lies outside or two overlap.
+    """
+    in_order = sorted(pieces, key=lambda piece: piece.address)
+    for piece, following in itertools.pairwise(in_order):
+        if piece.end > following.address:
+            raise LayoutError(f"{piece.name} ends at {piece.end:#x} and overlaps {following.name}")
+    flash = bytearray(_BLANK) * size
+    for piece in in_order:
+        if piece.address < 0 or piece.end > size:
+            raise LayoutError(f"{piece.name} ends at {piece.end:#x}, outside the flash of {size:#x} bytes")
+        flash[piece.address : piece.end] = piece.data
+    return bytes(flash)
+
+
+def split(flash: bytes, layout: FlashMap) -> tuple[Piece, ...]:
+    """The pieces of a dump, without the blank ones: loader, config sector, ROMs, regions, and what is between.
+
+    A ROM is as long as its headers say: what an older, longer one has left behind it is not in the piece. In
+    a slot without a ROM it is what is there up to the last byte that is not 0xFF. Raises LayoutError if the
+    dump has not the flash's size.
+    """
+    if len(flash) != layout.size.bytes:
+        raise LayoutError(
+            f"the dump has {len(flash):#x} bytes, but the layout's flash {layout.size.bytes:#x}; "
+            "read the whole flash, or choose its layout"
+        )
+    slots = {slot.address for slot in layout.slots}
+    pieces = []
+    for address, end, name in _areas(layout):
+        data = flash[address:end]
+        if data.count(_BLANK) == len(data):
+            continue
+        used = len(data.rstrip(_BLANK))
+        if address == 0:
+            data = data[: max(used, _image_size(data))]
+        elif address in slots:
+            data = data[: _image_size(data) or used]
+        pieces.append(Piece(address, data, name))
+    return tuple(pieces)
+
+
+def _areas(layout: FlashMap) -> Iterator[tuple[int, int, str]]:
+    """(address, end, name) of all there is in the flash, gaps included, by address."""
+    areas = [(0, CONFIG_ADDRESS, "loader"), (CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, "config")]
+    areas += ((slot.address, slot.end, f"rom{number}") for number, slot in enumerate(layout.slots))
+    areas += ((region.address, region.end, region.name) for region in layout.regions)
+    behind = 0
+    for address, end, name in sorted(areas):
+        if behind < address:
+            yield behind, address, "free"
+        yield address, end, name
+        behind = end
+    if behind < layout.size.bytes:
+        yield behind, layout.size.bytes, "free"
+
+
+def _image_size(data: bytes) -> int:
+    try:
+        return image_size(data)
+    except RomError:
+        return 0
+
+
+def _check_default(layout: FlashMap, roms: Iterable[int]) -> None:
+    defaults = default_roms(layout.params, layout.big_flash)
+    for number in roms:
+        slot = layout.slots[number]
+        if slot.address not in defaults[number : number + 1]:
+            raise ConfigError(
+                f"without a config rBoot looks for ROMs at {_both(defaults)}, and not for ROM {number} in "
+                f"{slot.label}; write the config"
+            )
+
+
+def _config_sector(layout: FlashMap, config: BootConfig, roms: Mapping[int, bytes]) -> bytes:
+    addresses = tuple(slot.address for slot in layout.slots)
+    if config.roms != addresses:
+        raise ConfigError(
+            f"the config has ROMs at {_hex(config.roms)}, but the layout has slots at {_hex(addresses)}; "
+            "make the config for this layout"
+        )
+    if config.current_rom not in roms:
+        slot = layout.slots[config.current_rom]
+        raise ConfigError(f"the config boots {slot.label}, which has no ROM; add one or choose another slot")
+    options = layout.loader
+    return config.rewrite(_BLANK * SECTOR_SIZE, options.max_roms, options.config_checksum)
+
+
+def _rom_piece(layout: FlashMap, number: int, data: bytes) -> Piece:
+    slot = layout.slots[number]
+    try:
+        rom = Rom.from_bytes(data, layout.loader.irom_checksum)
+    except RomError as error:
+        raise RomError(f"the ROM for {slot.label}: {error}") from None
+    if len(data) > slot.size:
+        raise FitError(
+            f"the ROM for {slot.label} has {len(data):,} bytes, {len(data) - slot.size:,} more than the slot; "
+            "make the application smaller or the slot larger"
+        )
+    found = linked_elsewhere(rom, slot, layout.slots)
+    if found is not None:
+        raise FitError(
+            f"the ROM for {slot.label} is linked for {found:#x}, but the slot runs at {slot.link_address:#x}; "
+            "give each slot the ROM that is linked for it"
+        )
+    return Piece(slot.address, data, f"rom{number}")
+
+
+def _region_piece(layout: FlashMap, name: str, data: bytes) -> Piece:
+    for region in layout.regions:
+        if region.name == name:
+            break
+    else:
+        there = ", ".join(region.name for region in layout.regions) or "none"
+        raise LayoutError(f"the layout has no region {name!r} for a file; its regions: {there}")
+    if len(data) > region.size:
+        raise FitError(
+            f"the file for {region.label} has {len(data):,} bytes, {len(data) - region.size:,} more than the region"
+        )
+    return Piece(region.address, data, name)
+
+
+def _both(addresses: tuple[int, int]) -> str:
+    return f"{addresses[0]:#x} and {addresses[1]:#x}"
+
+
+def _hex(addresses: Iterable[int]) -> str:
+    return ", ".join(f"{address:#x}" for address in addresses)
