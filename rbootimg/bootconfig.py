@@ -21,6 +21,9 @@ MAX_ROMS = 4
 # magic, version, mode, current_rom, gpio_rom, count, 2 unused bytes; then the ROMs' flash addresses.
 _HEADER = struct.Struct("<BBBBBB2x")
 _ADDRESS = struct.Struct("<I")
+# magic, next_mode, last_mode, last_rom, temp_rom; a checksum and three unused bytes follow.
+_RTC = struct.Struct("<IBBBB")
+_RTC_MAGIC = 0x2334AE68
 _MAGIC = 0xE1
 _VERSION = 0x01
 _CHECKSUM_SEED = 0xEF
@@ -107,6 +110,33 @@ class BootConfig:
             raise ConfigError(f"the config's mode {mode:#04x} has bits that rBoot does not know")
         roms = struct.unpack_from(f"<{count}I", data, _HEADER.size)
         return cls(roms, current_rom, gpio_rom, Mode(mode))
+
+
+@dataclass(frozen=True)
+class RtcData:
+    """What an rBoot built with BOOT_RTC_ENABLED and an application tell each other in RTC memory (address 0x60001200).
+
+    `next_mode` with TEMP_ROM asks for the ROM `temp_rom` at the next boot, once; `last_mode` and `last_rom` are
+    how this boot came about. rBoot checks the checksum and not the magic.
+    """
+
+    next_mode: Mode = Mode(0)  # noqa: RUF009 - an immutable value
+    last_mode: Mode = Mode(0)  # noqa: RUF009
+    last_rom: int = 0
+    temp_rom: int = 0
+
+    def to_bytes(self) -> bytes:
+        """The 12 bytes in RTC memory."""
+        data = _RTC.pack(_RTC_MAGIC, self.next_mode, self.last_mode, self.last_rom, self.temp_rom)
+        return data + bytes((_checksum(data), 0, 0, 0))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> RtcData | None:
+        """The values in RTC memory, or None where the checksum is wrong, as after power-on."""
+        if len(data) <= _RTC.size or data[_RTC.size] != _checksum(data[: _RTC.size]):
+            return None
+        _, next_mode, last_mode, last_rom, temp_rom = _RTC.unpack_from(data)
+        return cls(Mode(next_mode), Mode(last_mode), last_rom, temp_rom)
 
 
 def _checksum(data: bytes) -> int:

@@ -202,18 +202,38 @@ class FlashRegion:
         return f"region {self.name} at {self.address:#x}"
 
 
+GPIO_MODES = ("", "rom", "skip")
+"""What a pin can do in rBoot: nothing, choose a ROM, or skip one."""
+
+
 @dataclass(frozen=True)
 class LoaderOptions:
     """The options that rBoot was built with, as far as a layout depends on them.
 
     `big_flash`: BOOT_BIG_FLASH, it maps more than the first megabyte. `irom_checksum`: BOOT_IROM_CHKSUM.
     `config_checksum`: BOOT_CONFIG_CHKSUM. `max_roms`: MAX_ROMS, how many ROMs its config has room for.
+    `rtc`: BOOT_RTC_ENABLED, it can boot a ROM once. `gpio`: "rom" for BOOT_GPIO_ENABLED, a low pin chooses
+    the ROM of the config; "skip" for BOOT_GPIO_SKIP_ENABLED, it goes to the next ROM; "" for neither.
+    `gpio_pin`: BOOT_GPIO_NUM, 0 to 16.
+
+    Raises LayoutError for a value that rBoot cannot be built with.
     """
 
     big_flash: bool = False
     irom_checksum: bool = False
     config_checksum: bool = False
     max_roms: int = 4
+    rtc: bool = False
+    gpio: str = ""
+    gpio_pin: int = 16
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_roms <= 0xFF:
+            raise LayoutError(f"max_roms of the loader is {self.max_roms}; rBoot counts ROMs from 1 to 255")
+        if self.gpio not in GPIO_MODES:
+            raise LayoutError(f"gpio of the loader is {self.gpio!r}; write {', '.join(map(repr, GPIO_MODES))}")
+        if not 0 <= self.gpio_pin <= 16:
+            raise LayoutError(f"gpio_pin of the loader is {self.gpio_pin}; the pins are 0 to 16")
 
 
 DEFAULT_LOADER = LoaderOptions()

@@ -13,6 +13,9 @@ A layout file, in which all but `flash_size` or `preset` may be left out:
     irom_checksum = false       # BOOT_IROM_CHKSUM
     config_checksum = false     # BOOT_CONFIG_CHKSUM
     max_roms = 4                # MAX_ROMS
+    rtc = false                 # BOOT_RTC_ENABLED
+    gpio = ""                   # "rom" for BOOT_GPIO_ENABLED, "skip" for BOOT_GPIO_SKIP_ENABLED
+    gpio_pin = 16               # BOOT_GPIO_NUM
 
     [[slot]]                    # without any: rBoot's default pair
     name = "main"
@@ -138,10 +141,8 @@ def _loader(table: object, base: LoaderOptions) -> LoaderOptions:
     _check_keys(table, kinds, "[loader]")
     for name, value in table.items():
         if type(value) is not kinds[name]:
-            wanted = "true or false" if kinds[name] is bool else "a number"
+            wanted = {bool: "true or false", int: "a number"}.get(kinds[name], "a text in quotes")
             raise LayoutError(f"{name} in [loader] is {value!r}; write {wanted}")
-    if not 1 <= table.get("max_roms", base.max_roms) <= 0xFF:
-        raise LayoutError(f"max_roms in [loader] is {table['max_roms']}; rBoot counts ROMs from 1 to 255")
     return replace(base, **table)
 
 

@@ -61,6 +61,8 @@ def title(layout: FlashMap) -> str:
         ("big flash", layout.loader.big_flash),
         ("irom checksum", layout.loader.irom_checksum),
         ("config checksum", layout.loader.config_checksum),
+        ("RTC data", layout.loader.rtc),
+        (f"GPIO {layout.loader.gpio} mode ({layout.loader.gpio_pin})", bool(layout.loader.gpio)),
     )
     said = ", ".join(name for name, is_set in options if is_set) or "no options"
     return f"{layout.params.describe()} flash; loader: {said}, up to {layout.loader.max_roms} ROMs"

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from .bootconfig import Mode
 from .errors import LoaderError, RomError
-from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashMap, FlashParams
+from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashMap, FlashParams, LoaderOptions
 from .rom import check_old_image
 
 _VERSION = re.compile(rb"rBoot v([0-9]+(?:\.[0-9]+)+)")
@@ -29,15 +29,21 @@ _UNKNOWN_SIZE = 0x80000
 class LoaderInfo:
     """What is known of a loader; None stands for what is not, as with a loader that is no rBoot.
 
-    `big_flash`: BOOT_BIG_FLASH, `config_checksum`: BOOT_CONFIG_CHKSUM, `irom_checksum`: BOOT_IROM_CHKSUM;
-    `mode` is the mode of its default config.
+    `big_flash`: BOOT_BIG_FLASH, `config_checksum`: BOOT_CONFIG_CHKSUM, `irom_checksum`: BOOT_IROM_CHKSUM,
+    `rtc`: BOOT_RTC_ENABLED, `gpio` as in LoaderOptions.
     """
 
     version: str | None = None
     big_flash: bool | None = None
     config_checksum: bool | None = None
     irom_checksum: bool | None = None
-    mode: Mode = Mode(0)  # noqa: RUF009 - an immutable value
+    rtc: bool | None = None
+    gpio: str | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of its default config."""
+        return {"rom": Mode.GPIO_ROM, "skip": Mode.GPIO_SKIP}.get(self.gpio or "", Mode(0))
 
 
 def read_options(loader: bytes) -> LoaderInfo:
@@ -51,12 +57,29 @@ def read_options(loader: bytes) -> LoaderInfo:
     def has(text: bytes) -> bool:
         return _OPTION + text in loader
 
-    mode = Mode(0)
+    gpio = ""
     if has(b"GPIO skip mode"):
-        mode = Mode.GPIO_SKIP
+        gpio = "skip"
     elif has(b"GPIO rom mode") or has(b"GPIO mode"):
-        mode = Mode.GPIO_ROM
-    return LoaderInfo(version, has(b"Big flash"), has(b"Config chksum"), has(b"irom chksum"), mode)
+        gpio = "rom"
+    return LoaderInfo(version, has(b"Big flash"), has(b"Config chksum"), has(b"irom chksum"), has(b"RTC data"), gpio)
+
+
+def defines(options: LoaderOptions) -> dict[str, int | None]:
+    """rBoot's macros for a loader with these options, and their values; None for those without one."""
+    flags = {
+        "BOOT_BIG_FLASH": options.big_flash,
+        "BOOT_CONFIG_CHKSUM": options.config_checksum,
+        "BOOT_IROM_CHKSUM": options.irom_checksum,
+        "BOOT_RTC_ENABLED": options.rtc,
+        "BOOT_GPIO_ENABLED": options.gpio == "rom",
+        "BOOT_GPIO_SKIP_ENABLED": options.gpio == "skip",
+    }
+    found: dict[str, int | None] = {name: None for name, is_on in flags.items() if is_on}
+    found["MAX_ROMS"] = options.max_roms
+    if options.gpio:
+        found["BOOT_GPIO_NUM"] = options.gpio_pin
+    return found
 
 
 def default_roms(params: FlashParams, big_flash: bool) -> tuple[int, int]:
@@ -64,9 +87,13 @@ def default_roms(params: FlashParams, big_flash: bool) -> tuple[int, int]:
 
     `params` are those at flash 0.
     """
+    return FIRST_SLOT_ADDRESS, usable_size(params, big_flash) // 2 + FIRST_SLOT_ADDRESS
+
+
+def usable_size(params: FlashParams, big_flash: bool) -> int:
+    """The bytes of flash that rBoot reckons with, given the flash parameters at flash 0."""
     size = _USABLE_SIZES.get(params.size, _UNKNOWN_SIZE)
-    usable = size if big_flash else min(size, WINDOW_SIZE)
-    return FIRST_SLOT_ADDRESS, usable // 2 + FIRST_SLOT_ADDRESS
+    return size if big_flash else min(size, WINDOW_SIZE)
 
 
 def check_loader(loader: bytes, layout: FlashMap) -> LoaderInfo:
@@ -89,10 +116,16 @@ def check_loader(loader: bytes, layout: FlashMap) -> LoaderInfo:
         ("irom_checksum", "BOOT_IROM_CHKSUM", info.irom_checksum, wanted.irom_checksum, "every ROM is bad to it"),
         ("big_flash", "BOOT_BIG_FLASH", info.big_flash, wanted.big_flash, "it uses another part of the flash"),
         ("config_checksum", "BOOT_CONFIG_CHKSUM", info.config_checksum, wanted.config_checksum, "its configs differ"),
+        ("rtc", "BOOT_RTC_ENABLED", info.rtc, wanted.rtc, "whether it can boot a ROM once decides how to update"),
     ):
         if is_set not in (None, should):
             raise LoaderError(
                 f"the loader is built with{'' if is_set else 'out'} {define}, but the layout says {name} = "
                 f"{str(should).lower()}: {reason}; change the layout's [loader] or take another loader"
             )
+    if info.gpio not in (None, wanted.gpio):
+        raise LoaderError(
+            f"the loader is built with GPIO mode {info.gpio or 'none'!r}, but the layout says gpio = {wanted.gpio!r}; "
+            "change the layout's [loader] or take another loader"
+        )
     return info

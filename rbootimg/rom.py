@@ -203,10 +203,10 @@ def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParam
 
 
 def _checksum(sections: Sequence[RamSection], irom: bytes) -> int:
-    return functools.reduce(operator.xor, (_xor(section.data) for section in sections), _CHECKSUM_SEED ^ _xor(irom))
+    return functools.reduce(operator.xor, (xor(section.data) for section in sections), _CHECKSUM_SEED ^ xor(irom))
 
 
-def _xor(data: bytes, block: int = 4096) -> int:
+def xor(data: bytes | bytearray, block: int = 4096) -> int:
     """XOR of all bytes, as big integers: a loop over single bytes takes 10 ms for 400 KB."""
     folded = 0
     for start in range(0, len(data), block):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import functools
+import operator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbootimg.bootconfig import BootConfig, Mode
+from rbootimg.bootconfig import BootConfig, Mode, RtcData
 from rbootimg.errors import ConfigError
 
 TWO_ROMS = bytes.fromhex(
@@ -107,3 +110,17 @@ def test_any_bytes_give_a_config_or_one_error(data: bytes, max_roms: int, checks
     except ConfigError:
         return
     assert BootConfig.from_bytes(config.to_bytes(max_roms, checksum), max_roms, checksum) == config
+
+
+def test_rtc_data_are_rboots() -> None:
+    data = bytes.fromhex("68 ae 34 23  02 00 00 01  3d 00 00 00")  # 0xEF ^ 68 ^ ae ^ 34 ^ 23 ^ 02 ^ 01
+    asked = RtcData(next_mode=Mode.TEMP_ROM, temp_rom=1)
+    assert asked.to_bytes() == data
+    assert RtcData.from_bytes(data) == asked
+
+
+@given(st.binary(max_size=16))
+def test_other_bytes_are_no_rtc_data(data: bytes) -> None:
+    found = RtcData.from_bytes(data)
+    checksum = functools.reduce(operator.xor, data[:8], 0xEF)
+    assert (found is not None) == (len(data) > 8 and data[8] == checksum)

@@ -18,9 +18,9 @@ LAYOUT = preset("1MB")
 
 
 def test_rboot_tells_the_options_it_was_built_with() -> None:
-    assert read_options(loader()) == LoaderInfo("1.4.2", False, False, False)
-    assert read_options(loader(BIG)) == LoaderInfo("1.4.2", True, False, False)
-    assert read_options(loader(CONFIG, "RTC data", IROM)) == LoaderInfo("1.4.2", False, True, True)
+    assert read_options(loader()) == LoaderInfo("1.4.2", False, False, False, False, "")
+    assert read_options(loader(BIG)) == LoaderInfo("1.4.2", True, False, False, False, "")
+    assert read_options(loader(CONFIG, "RTC data", IROM)) == LoaderInfo("1.4.2", False, True, True, True, "")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_of_a_loader_that_does_not_say_nothing_is_known() -> None:
 
 
 def test_a_loader_of_unknown_version_that_names_options_names_all() -> None:
-    assert read_options(loader(BIG, version=None)) == LoaderInfo(None, True, False, False)
+    assert read_options(loader(BIG, version=None)) == LoaderInfo(None, True, False, False, False, "")
 
 
 @pytest.mark.parametrize(

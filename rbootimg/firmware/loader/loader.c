@@ -1,0 +1,428 @@
+/* A boot loader that decides as rBoot 1.4.2 does, for a machine without rBoot's sources. It uses the mask ROM only.
+ *
+ * Options, by rBoot's names: BOOT_BIG_FLASH, BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM, BOOT_RTC_ENABLED,
+ * BOOT_GPIO_ENABLED or BOOT_GPIO_SKIP_ENABLED with BOOT_GPIO_NUM, MAX_ROMS. It says which at power-on, in rBoot's
+ * words. It must stay below 4,096 bytes as an image, as the config sector stands at 0x1000.
+ *
+ * rbootimg/predict.py is the same decision in Python: a change here is one there.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifndef MAX_ROMS
+#define MAX_ROMS 4
+#endif
+#ifndef BOOT_GPIO_NUM
+#define BOOT_GPIO_NUM 16
+#endif
+
+extern int ets_printf(const char *format, ...);
+extern void ets_delay_us(uint32_t microseconds);
+extern int SPIRead(uint32_t address, void *to, uint32_t size);
+extern int SPIWrite(uint32_t address, const void *from, uint32_t size);
+extern int SPIEraseSector(uint32_t sector);
+
+#define SECTOR_SIZE 0x1000
+#define CONFIG_SECTOR 1
+#define SEED 0xEF
+#define REGISTER(address) (*(volatile uint32_t *)(address))
+
+struct header { /* of both parts of a ROM */
+    uint8_t magic, count, flash_mode, flash_size_and_freq;
+    uint32_t entry;
+};
+
+struct section {
+    uint32_t address, length;
+};
+
+enum { MODE_TEMP_ROM = 0x02, MODE_GPIO_ROM = 0x01, MODE_GPIO_ERASES_SDK = 0x04, MODE_GPIO_SKIP = 0x08 };
+
+struct config {
+    uint8_t magic, version, mode, current_rom, gpio_rom, count, unused[2];
+    uint32_t roms[MAX_ROMS];
+    uint8_t checksum; /* with BOOT_CONFIG_CHKSUM */
+};
+
+struct rtc {
+    uint32_t magic;
+    uint8_t next_mode, last_mode, last_rom, temp_rom;
+    uint8_t checksum, unused[3];
+};
+
+#define RTC_MAGIC 0x2334AE68
+#define RTC_USER_BLOCK_64 0x60001200
+
+/* The whole config sector: what stands behind the config is the application's and is written back as it was. */
+static union {
+    struct config config;
+    uint32_t words[SECTOR_SIZE / 4];
+    uint8_t bytes[SECTOR_SIZE];
+} sector;
+
+static uint32_t piece[SECTOR_SIZE / 4];
+
+#if defined BOOT_CONFIG_CHKSUM || defined BOOT_RTC_ENABLED
+static uint8_t checksum(const void *data, uint32_t size)
+{
+    const uint8_t *bytes = data;
+    uint8_t sum = SEED;
+    while (size--) {
+        sum ^= *bytes++;
+    }
+    return sum;
+}
+#endif
+
+static bool read(uint32_t address, void *to, uint32_t size)
+{
+    return SPIRead(address, to, size) == 0;
+}
+
+/* XOR of `size` bytes of flash into `sum`. */
+static bool add_to_sum(uint32_t address, uint32_t size, uint32_t *sum)
+{
+    if (size % 4) {
+        return false; /* no packer writes that, and the chip reads whole words */
+    }
+    while (size) {
+        uint32_t part = size < sizeof piece ? size : sizeof piece;
+        if (!read(address, piece, part)) {
+            return false;
+        }
+        for (uint32_t i = 0; i < part / 4; i++) {
+            *sum ^= piece[i];
+        }
+        address += part;
+        size -= part;
+    }
+    return true;
+}
+
+/* The flash address of the RAM part of the ROM at `address`, or 0 if the ROM is bad. */
+static uint32_t check_rom(uint32_t address)
+{
+    struct header header;
+    struct section section;
+    uint32_t image, sum = 0;
+
+    if (address == 0 || address == 0xFFFFFFFF || !read(address, &header, sizeof header)) {
+        return 0;
+    }
+    if (header.magic == 0xEA && header.count == 0x04) {
+        address += sizeof header;
+        if (!read(address, &section, sizeof section)) {
+            return 0;
+        }
+        address += sizeof section;
+#ifdef BOOT_IROM_CHKSUM
+        if (!add_to_sum(address, section.length, &sum)) {
+            return 0;
+        }
+#endif
+        address += section.length;
+        image = address;
+        if (!read(image, &header, sizeof header)) {
+            return 0;
+        }
+    } else if (header.magic == 0xE9) {
+        image = address;
+    } else {
+        return 0;
+    }
+    address = image + sizeof header;
+    for (uint32_t left = header.count; left; left--) {
+        if (!read(address, &section, sizeof section)) {
+            return 0;
+        }
+        address += sizeof section;
+        if (!add_to_sum(address, section.length, &sum)) {
+            return 0;
+        }
+        address += section.length;
+    }
+    /* The last byte of a block of 16, read in its word. */
+    if (!read((address | 15) - 3, piece, 4)) {
+        return 0;
+    }
+    sum ^= sum >> 16;
+    sum ^= sum >> 8;
+    return ((sum ^ SEED) & 0xFF) == piece[0] >> 24 ? image : 0;
+}
+
+static void write_config(void)
+{
+#ifdef BOOT_CONFIG_CHKSUM
+    sector.config.checksum = checksum(&sector, sizeof(struct config) - 4);
+#endif
+    SPIEraseSector(CONFIG_SECTOR);
+    SPIWrite(CONFIG_SECTOR * SECTOR_SIZE, &sector, SECTOR_SIZE);
+}
+
+/* Reads the config, or writes rBoot's default where there is none. */
+static void read_config(uint32_t flash_size)
+{
+    struct config *config = &sector.config;
+    read(CONFIG_SECTOR * SECTOR_SIZE, &sector, SECTOR_SIZE);
+    if (config->magic == 0xE1 && config->version == 0x01
+#ifdef BOOT_CONFIG_CHKSUM
+        && config->checksum == checksum(config, sizeof *config - 4)
+#endif
+    ) {
+        return;
+    }
+    ets_printf("Writing default boot config.\r\n");
+    for (uint32_t i = 0; i < 2 + MAX_ROMS; i++) {
+        sector.words[i] = 0;
+    }
+    config->magic = 0xE1;
+    config->version = 0x01;
+#if defined BOOT_GPIO_ENABLED
+    config->mode = MODE_GPIO_ROM;
+#elif defined BOOT_GPIO_SKIP_ENABLED
+    config->mode = MODE_GPIO_SKIP;
+#endif
+    config->count = 2;
+    config->roms[0] = 2 * SECTOR_SIZE;
+    config->roms[1] = 2 * SECTOR_SIZE + flash_size / 2;
+    write_config();
+}
+
+/* Says what the header at flash 0 holds; the bytes of flash that the loader uses. */
+static uint32_t report_flash(void)
+{
+    static const char *const modes[] = {"QIO", "QOUT", "DIO", "DOUT"};
+    struct header header;
+    uint32_t megabits = 0, frequency;
+    const char *speed = "unknown";
+
+    read(0, &header, sizeof header);
+    ets_printf("Flash Size:   ");
+    switch (header.flash_size_and_freq >> 4) {
+    case 0: megabits = 4; break;
+    case 1: megabits = 2; break;
+    case 2: megabits = 8; break;
+    case 3: megabits = 16; break;
+    case 4: megabits = 32; break;
+    }
+    if (megabits) {
+        ets_printf("%d Mbit\r\n", megabits);
+    } else {
+        megabits = 4;
+        ets_printf("unknown\r\n");
+    }
+#ifndef BOOT_BIG_FLASH
+    if (megabits > 8) {
+        megabits = 8;
+    }
+#endif
+    ets_printf("Flash Mode:   %s\r\n", header.flash_mode < 4 ? modes[header.flash_mode] : speed);
+    frequency = header.flash_size_and_freq & 15;
+    switch (frequency) {
+    case 0: speed = "40 MHz"; break;
+    case 1: speed = "26.7 MHz"; break;
+    case 2: speed = "20 MHz"; break;
+    case 15: speed = "80 MHz"; break;
+    }
+    ets_printf("Flash Speed:  %s\r\n", speed);
+    return megabits * 0x20000;
+}
+
+#if defined BOOT_GPIO_ENABLED || defined BOOT_GPIO_SKIP_ENABLED
+/* Whether the pin is low, with the chip's pull-up on it. */
+static bool pin_is_low(void)
+{
+#if BOOT_GPIO_NUM == 16 /* a pin of the RTC */
+    REGISTER(0x60000768) |= 1;                                       /* RTC_GPIO_OUT */
+    REGISTER(0x600007A0) = (REGISTER(0x600007A0) & 0xFFFFFFBC) | 1; /* PAD_XPD_DCDC_CONF */
+    REGISTER(0x60000790) &= ~1u;                                     /* RTC_GPIO_CONF */
+    REGISTER(0x60000774) &= ~1u;                                     /* RTC_GPIO_ENABLE */
+    return !(REGISTER(0x6000078C) & 1);                              /* RTC_GPIO_IN_DATA */
+#else
+    /* The IOMUX register of each pin, and its function that is GPIO: 0 or 3, in bits 4 and 5. */
+    static const uint32_t mux[] = {0x34, 0x118, 0x38, 0x114, 0x3C, 0x40, 0x11C, 0x120,
+                                   0x124, 0x128, 0x12C, 0x130, 0x104, 0x108, 0x10C, 0x110};
+    uint32_t pin = 1u << BOOT_GPIO_NUM;
+    uint32_t address = 0x60000800 + (mux[BOOT_GPIO_NUM] & 0xFF);
+    uint32_t function = mux[BOOT_GPIO_NUM] >> 8 ? 0x30 : 0;
+    uint32_t old_enable = REGISTER(0x6000030C); /* GPIO_ENABLE */
+    uint32_t old_mux = REGISTER(address);
+    REGISTER(0x6000030C) = old_enable & ~pin;
+    REGISTER(address) = (old_mux & ~0x130u) | function | 0x80; /* 0x80: pull-up */
+    ets_delay_us(10);
+    bool low = !(REGISTER(0x60000318) & pin); /* GPIO_IN */
+    REGISTER(address) = old_mux;
+    REGISTER(0x6000030C) = old_enable;
+    return low;
+#endif
+}
+#endif
+
+#ifdef BOOT_RTC_ENABLED
+/* RTC memory takes words only. */
+static void write_rtc(struct rtc *rtc)
+{
+    const uint32_t *words = (const uint32_t *)rtc;
+    rtc->checksum = checksum(rtc, 8);
+    for (uint32_t i = 0; i < sizeof *rtc / 4; i++) {
+        REGISTER(RTC_USER_BLOCK_64 + 4 * i) = words[i];
+    }
+}
+#endif
+
+/* Copies the ROM's sections to RAM and starts it. Uses nothing in the RAM that they may go to: see loader.ld. */
+__attribute__((noreturn)) static void start(uint32_t image)
+{
+    struct header header;
+    struct section section;
+    SPIRead(image, &header, sizeof header);
+    image += sizeof header;
+    while (header.count--) {
+        SPIRead(image, &section, sizeof section);
+        image += sizeof section;
+        SPIRead(image, (void *)section.address, section.length);
+        image += section.length;
+    }
+    ((void (*)(void))header.entry)();
+    for (;;) {
+    }
+}
+
+/* The flash address of the RAM part of the ROM to start, or 0. */
+static uint32_t choose(void)
+{
+    struct config *config = &sector.config;
+    bool write = false;
+
+    ets_printf("\r\nrbootimg loader, decides as rBoot v1.4.2\r\n");
+    uint32_t flash_size = report_flash();
+    ets_printf(""
+#ifdef BOOT_BIG_FLASH
+               "rBoot Option: Big flash\r\n"
+#endif
+#ifdef BOOT_CONFIG_CHKSUM
+               "rBoot Option: Config chksum\r\n"
+#endif
+    );
+#if defined BOOT_GPIO_ENABLED
+    ets_printf("rBoot Option: GPIO rom mode (%d)\r\n", BOOT_GPIO_NUM);
+#elif defined BOOT_GPIO_SKIP_ENABLED
+    ets_printf("rBoot Option: GPIO skip mode (%d)\r\n", BOOT_GPIO_NUM);
+#endif
+    ets_printf(""
+#ifdef BOOT_RTC_ENABLED
+               "rBoot Option: RTC data\r\n"
+#endif
+#ifdef BOOT_IROM_CHKSUM
+               "rBoot Option: irom chksum\r\n"
+#endif
+               "\r\n");
+
+    read_config(flash_size);
+    int rom = config->current_rom;
+
+#ifdef BOOT_RTC_ENABLED
+    struct rtc rtc;
+    bool temp_boot = false;
+    for (uint32_t i = 0; i < sizeof rtc / 4; i++) {
+        ((uint32_t *)&rtc)[i] = REGISTER(RTC_USER_BLOCK_64 + 4 * i);
+    }
+    if (rtc.checksum == checksum(&rtc, 8) && rtc.next_mode & MODE_TEMP_ROM) {
+        if (rtc.temp_rom >= config->count) {
+            ets_printf("Invalid temp rom selected.\r\n");
+            return 0;
+        }
+        ets_printf("Booting temp rom.\r\n");
+        temp_boot = true;
+        rom = rtc.temp_rom;
+    }
+#endif
+
+#if defined BOOT_GPIO_ENABLED || defined BOOT_GPIO_SKIP_ENABLED
+    bool gpio_boot = pin_is_low(); /* whatever the config's mode says, as in rBoot 1.4.2 */
+    if (gpio_boot) {
+#ifdef BOOT_GPIO_ENABLED
+        if (config->gpio_rom >= config->count) {
+            ets_printf("Invalid GPIO rom selected.\r\n");
+            return 0;
+        }
+        ets_printf("Booting GPIO-selected rom.\r\n");
+        rom = config->gpio_rom;
+#else
+        rom = config->current_rom + 1;
+        if (rom >= config->count) {
+            rom = 0;
+        }
+        config->current_rom = rom;
+#endif
+        write = true;
+        if (config->mode & MODE_GPIO_ERASES_SDK) {
+            ets_printf("Erasing SDK config sectors before booting.\r\n");
+            for (uint32_t i = 1; i < 5; i++) {
+                SPIEraseSector(flash_size / SECTOR_SIZE - i);
+            }
+        }
+    }
+#endif
+
+    if (config->current_rom >= config->count) {
+        ets_printf("Invalid rom selected, defaulting to 0.\r\n");
+        rom = 0;
+        config->current_rom = 0;
+        write = true;
+    }
+
+    /* A count beyond MAX_ROMS reads on in the sector, as rBoot does. */
+    uint32_t image;
+    while (!(image = check_rom(sector.words[2 + rom]))) {
+#ifdef BOOT_GPIO_ENABLED
+        if (gpio_boot) {
+            ets_printf("GPIO boot rom (%d) is bad.\r\n", rom);
+            return 0;
+        }
+#endif
+#ifdef BOOT_RTC_ENABLED
+        if (temp_boot) {
+            ets_printf("Temp boot rom (%d) is bad.\r\n", rom);
+            rtc.next_mode = 0;
+            write_rtc(&rtc);
+            return 0;
+        }
+#endif
+        ets_printf("Rom %d at %x is bad.\r\n", rom, sector.words[2 + rom]);
+        write = true;
+        if (--rom < 0) {
+            rom = config->count ? config->count - 1 : 0;
+        }
+        if (rom == config->current_rom) {
+            ets_printf("No good rom available.\r\n");
+            return 0;
+        }
+    }
+
+    if (write) {
+        config->current_rom = rom;
+        write_config();
+    }
+#ifdef BOOT_RTC_ENABLED
+    rtc.magic = RTC_MAGIC;
+    rtc.next_mode = 0;
+    rtc.last_mode = temp_boot ? MODE_TEMP_ROM : 0;
+#ifdef BOOT_GPIO_ENABLED
+    rtc.last_mode |= gpio_boot ? MODE_GPIO_ROM : 0;
+#endif
+    rtc.last_rom = rom;
+    rtc.temp_rom = 0;
+    write_rtc(&rtc);
+#endif
+    ets_printf("Booting rom %d at %x, load addr %x.\r\n", rom, sector.words[2 + rom], image);
+    return image;
+}
+
+void call_user_start(void)
+{
+    uint32_t image = choose();
+    if (image) {
+        start(image);
+    }
+}
