@@ -42,3 +42,7 @@ class LoaderError(RbootError):
 
 class FlashError(RbootError):
     """A device that could not be written."""
+
+
+class EmulatorError(RbootError):
+    """QEMU that is not there, or a flash that it cannot run."""

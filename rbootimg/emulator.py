@@ -1,0 +1,257 @@
+"""A whole flash in QEMU's ESP8266 core: boot it and see what becomes of it.
+
+QEMU has the CPU and the memory map; `firmware/maskrom` is what the chip's mask ROM does, with the flash in a file.
+There is no Wi-Fi, no timer and no UART register: an application on the SDK gets as far as its entry, one that
+prints through the mask ROM runs whole. See `rbootimg.prove` for what holds at the entry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from .bootconfig import RtcData
+from .elf import Symbol
+from .errors import EmulatorError
+
+QEMU = "qemu-system-xtensa"
+MASK_ROM = Path(__file__).parent / "firmware" / "maskrom.elf"
+"""The stand-in for the mask ROM, built from `firmware/maskrom`."""
+
+FLASH_SIZES = (0x40000, 0x1000000)
+"""The least and the greatest flash, in bytes."""
+
+# Xtensa ISA reference manual, table of EXCCAUSE values: those that the lx106 has.
+_CAUSES = MappingProxyType(
+    {
+        0: "illegal instruction",
+        1: "syscall",
+        2: "instruction fetch error",
+        3: "load or store error",
+        4: "level-1 interrupt",
+        5: "alloca",
+        6: "division by zero",
+        9: "unaligned load or store",
+        12: "data error at fetch",
+        13: "data error at load or store",
+        20: "instruction fetch from no memory",
+        28: "load from no memory",
+        29: "store to no memory",
+    }
+)
+_BOOTING = re.compile(r"^Booting rom (\d+)\b", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A fatal exception: its cause by number and in words, where it happened, what address it was about."""
+
+    cause: int
+    pc: int
+    address: int
+    registers: tuple[int, ...]
+    kind: str = "exception"
+
+    def describe(self, symbols: Sequence[Symbol] = ()) -> str:
+        """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`."""
+        cause = _CAUSES.get(self.cause, f"cause {self.cause}")
+        kind = "" if self.kind == "exception" else f"{self.kind}: "
+        return f"{kind}{cause} at {place(self.pc, symbols)}, address {self.address:#x}"
+
+
+@dataclass(frozen=True)
+class SpiStatistics:
+    """What the flash had to do: calls, and bytes."""
+
+    reads: int
+    read_bytes: int
+    writes: int
+    written_bytes: int
+    erases: int
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A write to the flash or an erase of it: `size` bytes at `address`."""
+
+    kind: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PowerCut:
+    """Power goes at the write or erase number `operation`, from 1: 0 before it, 1 half-way through, 2 after it."""
+
+    operation: int
+    part: int = 1
+
+
+@dataclass(frozen=True)
+class BootResult:
+    """What became of a boot.
+
+    `ended` is "done" (the code returned), "crash", "no-image" (the mask ROM found nothing to start at flash 0),
+    "resets" (more than were allowed), "power-cut", "until" (the text that was waited for came) or "time-out".
+    `uart` is all that was printed, `rom` the number of the ROM that the loader said last to start. `flash` is the
+    flash afterwards, `operations` what changed it, `misuse` what the chip would not have done as asked. `rtc` are
+    rBoot's data in RTC memory; they and `spi` are None after a time-out or `until`.
+    """
+
+    ended: str
+    uart: str
+    rom: int | None
+    resets: int
+    flash: bytes
+    operations: tuple[Operation, ...]
+    misuse: tuple[str, ...]
+    crash: Crash | None = None
+    rtc: RtcData | None = None
+    spi: SpiStatistics | None = None
+
+
+def boot(
+    flash: bytes,
+    *,
+    timeout: float = 5.0,
+    max_resets: int = 16,
+    until: str | None = None,
+    uart_input: bytes = b"",
+    gpio_low: bool = False,
+    rtc: RtcData | None = None,
+    cut: PowerCut | None = None,
+) -> BootResult:
+    """Boot the chip with `flash`, for at most `timeout` seconds and `max_resets` resets after the first.
+
+    `until`: stop as soon as the UART has printed this. `uart_input`: what is typed, from the start. `gpio_low`: all
+    pins are low. `rtc`: what rBoot finds in RTC memory. Raises EmulatorError if QEMU is not installed or fails, or
+    if the flash has no size of a flash.
+    """
+    settings = [f"resets={max_resets}"]
+    if gpio_low:
+        settings += ["gpio=0", "gpio16=0"]
+    if rtc is not None:
+        words = rtc.to_bytes()
+        settings.append("rtc=" + "".join(words[i : i + 4][::-1].hex() for i in range(0, 12, 4)))
+    if cut is not None:
+        settings += [f"cut={cut.operation}", f"part={cut.part}"]
+    with tempfile.TemporaryDirectory(prefix="rbootimg-") as name:
+        folder = Path(name)
+        with _machine(folder, flash, settings, ["-serial", "stdio"]) as qemu:
+            text, timed_out = _talk(qemu, uart_input, until, timeout)
+        uart = text.decode("utf-8", errors="replace")
+        if qemu.returncode and not (folder / "report").stat().st_size:
+            raise EmulatorError(f"{QEMU} failed: {uart.strip() or f'status {qemu.returncode}'}")
+        report = (folder / "report").read_text(errors="replace")
+        return _result(report, uart, timed_out, (folder / "flash").read_bytes())
+
+
+@contextlib.contextmanager
+def _machine(
+    folder: Path, flash: bytes, settings: Sequence[str], options: Sequence[str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """QEMU with the mask ROM and `flash`, started in `folder`; it is gone at the end, whatever happens."""
+    least, greatest = FLASH_SIZES
+    if not least <= len(flash) <= greatest or len(flash) & (len(flash) - 1):
+        raise EmulatorError(f"the flash has {len(flash):,} bytes; that of a chip has 256 KB, 512 KB and so on to 16 MB")
+    (folder / "flash").write_bytes(flash)
+    (folder / "report").touch()
+    words = ["flash=flash", "report=report", f"size={len(flash)}", *settings]
+    command = [*command_line(), *options, "-append", " ".join(words)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as qemu:
+        try:
+            yield qemu
+        finally:
+            qemu.kill()
+
+
+def command_line() -> list[str]:
+    """The start of QEMU's command line. Raises EmulatorError if it is not installed."""
+    qemu = shutil.which(QEMU)
+    if qemu is None:
+        raise EmulatorError(f"no {QEMU} on PATH; install it (Debian: qemu-system-misc)")
+    # So that not even a killed rbootimg leaves one behind. It is in every Debian; elsewhere it may be missing.
+    guard = shutil.which("setpriv")
+    return [
+        *([guard, "--pdeathsig", "KILL"] if guard else []),
+        *(qemu, "-M", "sim", "-cpu", "lx106", "-semihosting", "-display", "none", "-monitor", "none"),
+        *("-kernel", str(MASK_ROM)),
+    ]
+
+
+def _talk(qemu: subprocess.Popen[bytes], typed: bytes, until: str | None, timeout: float) -> tuple[bytes, str | None]:
+    """What QEMU prints, and "time-out" or "until" if it did not end by itself."""
+    assert qemu.stdin is not None
+    assert qemu.stdout is not None
+    deadline = time.monotonic() + timeout
+    wanted = until.encode() if until is not None else None
+    out = bytearray()
+    while (left := deadline - time.monotonic()) > 0:
+        readable, writable, _ = select.select([qemu.stdout], [qemu.stdin] if typed else [], [], left)
+        if writable:
+            with contextlib.suppress(BrokenPipeError):
+                typed = typed[os.write(qemu.stdin.fileno(), typed[:256]) :]
+        if readable:
+            data = os.read(qemu.stdout.fileno(), 65536)
+            if not data:
+                qemu.wait()
+                return bytes(out), None
+            out += data
+            if wanted is not None and wanted in out:
+                return bytes(out), "until"
+    return bytes(out), "time-out"
+
+
+def _result(report: str, uart: str, stopped: str | None, flash: bytes) -> BootResult:
+    lines = [line.split() for line in report.splitlines() if line]
+    by_kind: dict[str, list[list[str]]] = {}
+    for kind, *words in lines:
+        by_kind.setdefault(kind, []).append(words)
+    ended = stopped or " ".join(by_kind.get("end", [["time-out"]])[0])
+    if ended == "host-error":
+        raise EmulatorError("the emulator could not write its flash file; is the disk full?")
+    spi = by_kind.get("spi")
+    rtc = by_kind.get("rtc")
+    booted = _BOOTING.findall(uart)
+    return BootResult(
+        ended=ended,
+        uart=uart,
+        rom=int(booted[-1]) if booted else None,
+        resets=max(len(by_kind.get("reset", [])) - 1, 0),
+        flash=flash,
+        operations=tuple(
+            Operation(kind, int(words[0], 16), int(words[1])) for kind, *words in lines if kind in ("write", "erase")
+        ),
+        misuse=tuple(" ".join(words) for words in by_kind.get("misuse", [])),
+        crash=_crash(by_kind),
+        rtc=RtcData.from_bytes(b"".join(int(word, 16).to_bytes(4, "little") for word in rtc[0])) if rtc else None,
+        spi=SpiStatistics(*map(int, spi[0])) if spi else None,
+    )
+
+
+def _crash(by_kind: dict[str, list[list[str]]]) -> Crash | None:
+    if "crash" not in by_kind:
+        return None
+    cause, pc, address, *kind = by_kind["crash"][0]
+    registers = tuple(int(word, 16) for first in (0, 4, 8, 12) for word in by_kind[f"a{first}"][0])
+    return Crash(int(cause), int(pc, 16), int(address, 16), registers, " ".join(kind))
+
+
+def place(address: int, symbols: Sequence[Symbol]) -> str:
+    """The address in hexadecimal, with the function around it if the `symbols` know one."""
+    for symbol in symbols:
+        if symbol.address <= address < symbol.address + max(symbol.size, 1):
+            offset = address - symbol.address
+            return f"{address:#x} ({symbol.name}{f'+{offset:#x}' if offset else ''})"
+    return f"{address:#x}"

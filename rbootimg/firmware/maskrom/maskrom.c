@@ -1,0 +1,766 @@
+/* A stand-in for the ESP8266's mask ROM, for QEMU's lx106 only: it loads the image at flash 0 and has the functions
+ * that boot loaders and applications without an SDK call, at their addresses (vectors.S).
+ *
+ * The flash is a file on the host. Each write and erase is in it when the function returns, so that stopping QEMU is
+ * a power cut. What an application prints goes to the first serial port; what the emulator wants to know goes,
+ * line by line, to a file of its own. rbootimg/emulator.py reads that.
+ *
+ * Settings come from QEMU's -append, as NAME=VALUE words:
+ *   flash=FILE report=FILE   the two files
+ *   size=BYTES               of the flash
+ *   uart-in=FILE uart-out=FILE   the UART, instead of the serial port
+ *   gpio=MASK gpio16=0|1     the levels of the pins (all high)
+ *   rtc=HEX                  three words of RTC memory, from user block 64 on
+ *   resets=N                 the run ends at the reset after so many
+ *   cut=N part=0|1|2         a power cut at the Nth write or erase: before it, half-way, after it
+ */
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host.h"
+
+#define SECTOR 0x1000u
+#define BLOCK 0x10000u
+#define MEGABYTE 0x100000u
+#define WINDOW ((uint8_t *)0x40200000)
+#define REGISTER(address) (*(volatile uint32_t *)(address))
+#define RTC_USER_BLOCK_64 0x60001200
+
+enum { POWER_ON = 1, SOFTWARE_RESET = 3 }; /* reset reasons */
+
+/* Stacks for what runs before and instead of the image at flash 0. */
+uint32_t reset_stack[1024], crash_stack[1024];
+
+struct crash {
+    uint32_t a[16], pc, cause, address, kind;
+} crash;
+
+static struct {
+    bool running; /* not the first reset */
+    uint32_t reason, size, window, cut, part, operations, resets, most_resets;
+    int flash, report, uart_in, uart_out;
+    uint32_t reads, read_bytes, writes, written_bytes, erases;
+    void (*putc)(char);
+    uint8_t input[16];
+    uint32_t input_size, input_used;
+} rom;
+
+static const uint32_t none = 0xFFFFFFFF;
+
+/* Strings and memory */
+
+void *rom_ets_memset(void *to, int value, uint32_t size)
+{
+    uint8_t *out = to;
+    while (size--) {
+        *out++ = value;
+    }
+    return to;
+}
+
+void *rom_ets_memmove(void *to, const void *from, uint32_t size)
+{
+    uint8_t *out = to;
+    const uint8_t *in = from;
+    if (((uintptr_t)out | (uintptr_t)in | size) % 4 == 0 && (out < in || out >= in + size)) {
+        for (uint32_t i = 0; i < size / 4; i++) {
+            ((uint32_t *)out)[i] = ((const uint32_t *)in)[i];
+        }
+    } else if (out < in) {
+        while (size--) {
+            *out++ = *in++;
+        }
+    } else {
+        while (size--) {
+            out[size] = in[size];
+        }
+    }
+    return to;
+}
+
+void *rom_ets_memcpy(void *to, const void *from, uint32_t size)
+{
+    return rom_ets_memmove(to, from, size);
+}
+
+int rom_ets_memcmp(const void *one, const void *other, uint32_t size)
+{
+    const uint8_t *a = one, *b = other;
+    for (; size; size--, a++, b++) {
+        if (*a != *b) {
+            return *a - *b;
+        }
+    }
+    return 0;
+}
+
+void rom_ets_bzero(void *to, uint32_t size)
+{
+    rom_ets_memset(to, 0, size);
+}
+
+uint32_t rom_ets_strlen(const char *text)
+{
+    uint32_t size = 0;
+    while (text[size]) {
+        size++;
+    }
+    return size;
+}
+
+int rom_ets_strncmp(const char *one, const char *other, uint32_t size)
+{
+    for (; size; size--, one++, other++) {
+        if (*one != *other || !*one) {
+            return (uint8_t)*one - (uint8_t)*other;
+        }
+    }
+    return 0;
+}
+
+int rom_ets_strcmp(const char *one, const char *other)
+{
+    return rom_ets_strncmp(one, other, none);
+}
+
+char *rom_ets_strcpy(char *to, const char *from)
+{
+    rom_ets_memmove(to, from, rom_ets_strlen(from) + 1);
+    return to;
+}
+
+char *rom_ets_strncpy(char *to, const char *from, uint32_t size)
+{
+    char *out = to;
+    for (; size; size--) {
+        *out++ = *from;
+        from += *from != 0;
+    }
+    return to;
+}
+
+char *rom_ets_strstr(const char *text, const char *wanted)
+{
+    uint32_t size = rom_ets_strlen(wanted);
+    for (;; text++) {
+        if (rom_ets_strncmp(text, wanted, size) == 0) {
+            return (char *)text;
+        }
+        if (!*text) {
+            return 0;
+        }
+    }
+}
+
+/* The same under the names that the compiler calls, which the chip has a second time. */
+void *memset(void *, int, uint32_t) __attribute__((alias("rom_ets_memset")));
+void *memcpy(void *, const void *, uint32_t) __attribute__((alias("rom_ets_memcpy")));
+void *rom_ets_memset2(void *, int, uint32_t) __attribute__((alias("rom_ets_memset")));
+void *rom_ets_memcpy2(void *, const void *, uint32_t) __attribute__((alias("rom_ets_memcpy")));
+int rom_ets_memcmp2(const void *, const void *, uint32_t) __attribute__((alias("rom_ets_memcmp")));
+int rom_ets_strcmp2(const char *, const char *) __attribute__((alias("rom_ets_strcmp")));
+uint32_t rom_ets_strlen2(const char *) __attribute__((alias("rom_ets_strlen")));
+char *rom_ets_strstr2(const char *, const char *) __attribute__((alias("rom_ets_strstr")));
+
+/* Division, which the CPU has not: by shifting and subtracting. By 0 it gives what that leads to, as on the chip. */
+
+static uint32_t divide(uint32_t dividend, uint32_t divisor, uint32_t *remainder)
+{
+    uint32_t quotient = 0, rest = 0;
+    for (int bit = 31; bit >= 0; bit--) {
+        bool carry = rest >> 31;
+        rest = rest << 1 | (dividend >> bit & 1);
+        if (divisor && (carry || rest >= divisor)) {
+            rest -= divisor;
+            quotient |= 1u << bit;
+        }
+    }
+    *remainder = rest;
+    return quotient;
+}
+
+uint32_t rom_udivsi3(uint32_t dividend, uint32_t divisor)
+{
+    uint32_t remainder;
+    return divide(dividend, divisor, &remainder);
+}
+
+uint32_t rom_umodsi3(uint32_t dividend, uint32_t divisor)
+{
+    uint32_t remainder;
+    divide(dividend, divisor, &remainder);
+    return remainder;
+}
+
+int32_t rom_divsi3(int32_t dividend, int32_t divisor)
+{
+    uint32_t quotient = rom_udivsi3(dividend < 0 ? -(uint32_t)dividend : (uint32_t)dividend,
+                                    divisor < 0 ? -(uint32_t)divisor : (uint32_t)divisor);
+    return (dividend ^ divisor) < 0 ? -quotient : quotient;
+}
+
+uint32_t __udivsi3(uint32_t, uint32_t) __attribute__((alias("rom_udivsi3")));
+uint32_t __umodsi3(uint32_t, uint32_t) __attribute__((alias("rom_umodsi3")));
+int32_t __divsi3(int32_t, int32_t) __attribute__((alias("rom_divsi3")));
+
+/* Text: into a buffer that is written when it is full and at the end of each call */
+
+struct text {
+    int file;
+    uint32_t used;
+    char buffer[128];
+};
+
+static void flush(struct text *text)
+{
+    host_write_all(text->file, text->buffer, text->used);
+    text->used = 0;
+}
+
+static void add(struct text *text, char character)
+{
+    if (text->file == (int)none) { /* the application's own putc */
+        rom.putc(character);
+        return;
+    }
+    if (text->used == sizeof text->buffer) {
+        flush(text);
+    }
+    text->buffer[text->used++] = character;
+}
+
+struct field {
+    uint32_t width, precision;
+    bool left, zeros, plus, has_precision;
+};
+
+static void add_field(struct text *text, const char *sign, const char *body, uint32_t size, struct field field)
+{
+    uint32_t used = rom_ets_strlen(sign) + size;
+    uint32_t padding = field.width > used ? field.width - used : 0;
+    if (!field.left && !field.zeros) {
+        for (; padding; padding--) {
+            add(text, ' ');
+        }
+    }
+    while (*sign) {
+        add(text, *sign++);
+    }
+    if (!field.left) {
+        for (; padding; padding--) {
+            add(text, '0');
+        }
+    }
+    while (size--) {
+        add(text, *body++);
+    }
+    for (; padding; padding--) {
+        add(text, ' ');
+    }
+}
+
+static void add_number(struct text *text, const char *sign, uint32_t value, uint32_t base, char ten, struct field field)
+{
+    char digits[32], *end = digits + sizeof digits, *start = end;
+    if (field.has_precision) {
+        field.zeros = false;
+    }
+    while (value || start == end) {
+        uint32_t digit;
+        value = divide(value, base, &digit);
+        *--start = digit < 10 ? '0' + digit : ten + digit - 10;
+    }
+    while ((uint32_t)(end - start) < field.precision && start > digits) {
+        *--start = '0';
+    }
+    add_field(text, sign, start, end - start, field);
+}
+
+static void format_to(struct text *text, const char *format, va_list values)
+{
+    for (; *format; format++) {
+        if (*format != '%') {
+            add(text, *format);
+            continue;
+        }
+        struct field field = {0};
+        for (format++;; format++) {
+            if (*format == '-') {
+                field.left = true;
+            } else if (*format == '0') {
+                field.zeros = true;
+            } else if (*format == '+') {
+                field.plus = true;
+            } else if (*format != '#' && *format != ' ') {
+                break;
+            }
+        }
+        if (*format == '*') {
+            field.width = va_arg(values, int);
+            format++;
+        }
+        for (; *format >= '0' && *format <= '9'; format++) {
+            field.width = field.width * 10 + *format - '0';
+        }
+        if (*format == '.') {
+            field.has_precision = true;
+            if (*++format == '*') {
+                field.precision = va_arg(values, int);
+                format++;
+            }
+            for (; *format >= '0' && *format <= '9'; format++) {
+                field.precision = field.precision * 10 + *format - '0';
+            }
+        }
+        while (*format == 'l' || *format == 'h' || *format == 'z') {
+            format++;
+        }
+        switch (*format) {
+        case 'd':
+        case 'i': {
+            int32_t value = va_arg(values, int32_t);
+            const char *sign = value < 0 ? "-" : field.plus ? "+" : "";
+            add_number(text, sign, value < 0 ? -(uint32_t)value : (uint32_t)value, 10, 'a', field);
+            break;
+        }
+        case 'u':
+            add_number(text, "", va_arg(values, uint32_t), 10, 'a', field);
+            break;
+        case 'o':
+            add_number(text, "", va_arg(values, uint32_t), 8, 'a', field);
+            break;
+        case 'p':
+        case 'x':
+            add_number(text, "", va_arg(values, uint32_t), 16, 'a', field);
+            break;
+        case 'X':
+            add_number(text, "", va_arg(values, uint32_t), 16, 'A', field);
+            break;
+        case 'c': {
+            char character = va_arg(values, int);
+            field.zeros = false;
+            add_field(text, "", &character, 1, field);
+            break;
+        }
+        case 's': {
+            const char *string = va_arg(values, const char *);
+            uint32_t size = 0;
+            string = string ? string : "(null)";
+            while (string[size] && (!field.has_precision || size < field.precision)) {
+                size++;
+            }
+            field.zeros = false;
+            add_field(text, "", string, size, field);
+            break;
+        }
+        case 0:
+            return;
+        default: /* %% and what nobody knows */
+            add(text, *format);
+        }
+    }
+}
+
+/* A line for the host. */
+static void report(const char *format, ...)
+{
+    struct text text = {.file = rom.report};
+    va_list values;
+    va_start(values, format);
+    format_to(&text, format, values);
+    va_end(values);
+    add(&text, '\n');
+    flush(&text);
+}
+
+/* Ends the run: says how, and what the flash had to do. */
+__attribute__((noreturn)) static void end(const char *how, int status)
+{
+    report("spi %u %u %u %u %u", rom.reads, rom.read_bytes, rom.writes, rom.written_bytes, rom.erases);
+    report("rtc %08x %08x %08x", REGISTER(RTC_USER_BLOCK_64), REGISTER(RTC_USER_BLOCK_64 + 4),
+           REGISTER(RTC_USER_BLOCK_64 + 8));
+    report("end %s", how);
+    host_exit(status);
+}
+
+/* The UART */
+
+void rom_uart_div_modify(uint32_t port, uint32_t divisor)
+{
+    (void)port;
+    (void)divisor;
+}
+
+int rom_uart_tx_one_char(uint8_t character)
+{
+    host_write_all(rom.uart_out, &character, 1);
+    return 0;
+}
+
+/* 0 and a byte, or 1 if there is none. */
+int rom_uart_rx_one_char(uint8_t *character)
+{
+    if (rom.input_used == rom.input_size) {
+        rom.input_used = rom.input_size = 0;
+        if (host_is_ready(rom.uart_in)) {
+            int got = host_read(rom.uart_in, rom.input, sizeof rom.input);
+            rom.input_size = got > 0 ? got : 0;
+        }
+    }
+    if (rom.input_used == rom.input_size) {
+        return 1;
+    }
+    *character = rom.input[rom.input_used++];
+    return 0;
+}
+
+void rom_ets_install_putc1(void (*putc)(char))
+{
+    rom.putc = putc;
+}
+
+void rom_ets_putc(char character)
+{
+    if (rom.putc) {
+        rom.putc(character);
+    } else {
+        rom_uart_tx_one_char(character);
+    }
+}
+
+int rom_ets_printf(const char *format, ...)
+{
+    struct text text = {.file = rom.putc ? (int)none : rom.uart_out};
+    va_list values;
+    va_start(values, format);
+    format_to(&text, format, values);
+    va_end(values);
+    flush(&text);
+    return 0;
+}
+
+void rom_ets_delay_us(uint32_t microseconds)
+{
+    (void)microseconds; /* no clock runs here: nothing is gained by waiting */
+}
+
+/* The flash */
+
+static bool misused(const char *what, uint32_t address, uint32_t size)
+{
+    bool outside = address > rom.size || size > rom.size - address;
+    bool odd = what[0] != 'r' && (address | size) % 4; /* rBoot reads single bytes */
+    if (outside || odd) {
+        report("misuse %s of %u bytes at %x: %s", what, size, address, outside ? "outside the flash" : "not in words");
+    }
+    return outside || odd;
+}
+
+static void transfer(bool to_flash, uint32_t address, void *data, uint32_t size)
+{
+    int (*move)(int, void *, uint32_t) = to_flash ? (int (*)(int, void *, uint32_t))host_write : host_read;
+    uint8_t *bytes = data;
+    host_seek(rom.flash, address);
+    while (size) {
+        int moved = move(rom.flash, bytes, size);
+        if (moved <= 0) {
+            end("host-error", 3);
+        }
+        bytes += moved;
+        size -= moved;
+    }
+}
+
+int rom_SPIRead(uint32_t address, void *to, uint32_t size)
+{
+    if (misused("read", address, size)) {
+        return 1;
+    }
+    rom.reads++;
+    rom.read_bytes += size;
+    transfer(false, address, to, size);
+    return 0;
+}
+
+/* Puts `data` into the file, and into the window where that shows the place. */
+static void put(uint32_t address, const void *data, uint32_t size)
+{
+    transfer(true, address, (void *)data, size);
+    if (address / MEGABYTE == rom.window) {
+        rom_ets_memcpy(WINDOW + address % MEGABYTE, data, size);
+    }
+}
+
+/* Before each write and erase: how many of its `size` bytes happen; the power cut, if it is now. */
+static uint32_t before_cut(uint32_t size)
+{
+    if (++rom.operations != rom.cut) {
+        return size;
+    }
+    return rom.part == 0 ? 0 : rom.part == 1 ? size / 8 * 4 : size;
+}
+
+static void after_cut(void)
+{
+    if (rom.operations == rom.cut) {
+        end("power-cut", 0);
+    }
+}
+
+int rom_SPIWrite(uint32_t address, const void *from, uint32_t size)
+{
+    static uint32_t cells[SECTOR / 4];
+    const uint32_t *words = from;
+    bool unerased = false;
+    if (misused("write", address, size)) {
+        return 1;
+    }
+    report("write %x %u", address, size);
+    rom.writes++;
+    rom.written_bytes += size;
+    size = before_cut(size);
+    while (size) {
+        uint32_t part = size < sizeof cells ? size : sizeof cells;
+        transfer(false, address, cells, part);
+        for (uint32_t i = 0; i < part / 4; i++) {
+            uint32_t word;
+            rom_ets_memcpy(&word, words + i, 4);
+            unerased |= (cells[i] & word) != word;
+            cells[i] &= word; /* a write can only clear bits */
+        }
+        put(address, cells, part);
+        address += part;
+        words += part / 4;
+        size -= part;
+    }
+    if (unerased) {
+        report("misuse write at %x: bits that are 0 cannot become 1; erase the sector first", address);
+    }
+    after_cut();
+    return 0;
+}
+
+static int erase(uint32_t address, uint32_t size)
+{
+    static uint32_t blank[SECTOR / 4];
+    if (misused("erase", address, size)) {
+        return 1;
+    }
+    report("erase %x %u", address, size);
+    rom.erases++;
+    rom_ets_memset(blank, 0xFF, sizeof blank);
+    size = before_cut(size);
+    while (size) {
+        uint32_t part = size < sizeof blank ? size : sizeof blank;
+        put(address, blank, part);
+        address += part;
+        size -= part;
+    }
+    after_cut();
+    return 0;
+}
+
+int rom_SPIEraseSector(uint32_t sector)
+{
+    return erase(sector < none / SECTOR ? sector * SECTOR : none, SECTOR);
+}
+
+int rom_SPIEraseBlock(uint32_t block)
+{
+    return erase(block < none / BLOCK ? block * BLOCK : none, BLOCK);
+}
+
+int rom_SPIEraseChip(void)
+{
+    return erase(0, rom.size);
+}
+
+int rom_SPIUnlock(void)
+{
+    return 0;
+}
+
+void rom_Cache_Read_Enable(uint32_t odd, uint32_t two_megabytes, uint32_t no_cache)
+{
+    uint32_t megabyte = two_megabytes * 2 + (odd & 1);
+    (void)no_cache;
+    if (megabyte != rom.window) {
+        uint32_t start = megabyte * MEGABYTE;
+        uint32_t there = start >= rom.size ? 0 : rom.size - start < MEGABYTE ? rom.size - start : MEGABYTE;
+        if (!there) {
+            report("misuse cache: megabyte %u is outside the flash", megabyte);
+        }
+        transfer(false, start, WINDOW, there);
+        rom.window = megabyte;
+    }
+}
+
+void rom_Cache_Read_Disable(void)
+{
+    /* The window keeps what it shows, and shows what is written: code that runs from it while the cache is off goes
+     * unseen. */
+}
+
+/* Reset */
+
+uint32_t rom_rtc_get_reset_reason(void)
+{
+    return rom.reason;
+}
+
+__attribute__((noreturn)) void rom_software_reset(void)
+{
+    rom.reason = SOFTWARE_RESET;
+    ((void (*)(void))0x50000000)();
+    __builtin_unreachable();
+}
+
+__attribute__((noreturn)) void rom_crash(void)
+{
+    static const char *const kinds[] = {"exception", "double exception", "debug exception", "NMI"};
+    report("crash %u %x %x %s", crash.cause, crash.pc, crash.address, kinds[crash.kind]);
+    for (int i = 0; i < 16; i += 4) {
+        report("a%d %08x %08x %08x %08x", i, crash.a[i], crash.a[i + 1], crash.a[i + 2], crash.a[i + 3]);
+    }
+    rom.putc = 0;
+    rom_ets_printf("\r\nFatal exception (%d): pc %08x, address %08x\r\n", crash.cause, crash.pc, crash.address);
+    end("crash", 1);
+}
+
+/* Settings */
+
+static uint32_t number(const char *text)
+{
+    uint32_t value = 0;
+    for (; *text >= '0' && *text <= '9'; text++) {
+        value = value * 10 + *text - '0';
+    }
+    return value;
+}
+
+static uint32_t hex(const char *text, uint32_t digits)
+{
+    uint32_t value = 0;
+    for (; digits && *text; digits--, text++) {
+        value = value << 4 | (*text <= '9' ? *text - '0' : (*text | 0x20) - 'a' + 10);
+    }
+    return value;
+}
+
+static void set(const char *word)
+{
+    static const char *const names[] = {"flash=", "report=", "size=", "uart-in=", "uart-out=",
+                                        "gpio=",  "gpio16=", "rtc=",  "cut=",     "part=",    "resets="};
+    for (uint32_t i = 0; i < sizeof names / sizeof *names; i++) {
+        uint32_t size = rom_ets_strlen(names[i]);
+        const char *value = word + size;
+        if (rom_ets_strncmp(word, names[i], size)) {
+            continue;
+        }
+        switch (i) {
+        case 0: rom.flash = host_open(value, HOST_READ_WRITE); break;
+        case 1: rom.report = host_open(value, HOST_WRITE); break;
+        case 2: rom.size = number(value); break;
+        case 3: rom.uart_in = host_open(value, HOST_READ); break;
+        case 4: rom.uart_out = host_open(value, HOST_WRITE); break;
+        case 5: REGISTER(0x60000318) = hex(value, 8); break; /* GPIO_IN */
+        case 6: REGISTER(0x6000078C) = number(value); break; /* RTC_GPIO_IN_DATA */
+        case 7:
+            for (uint32_t word_number = 0; word_number < 3; word_number++) {
+                REGISTER(RTC_USER_BLOCK_64 + 4 * word_number) = hex(value + 8 * word_number, 8);
+            }
+            break;
+        case 8: rom.cut = number(value); break;
+        case 9: rom.part = number(value); break;
+        case 10: rom.most_resets = number(value); break;
+        }
+    }
+}
+
+static void read_settings(void)
+{
+    static uint32_t arguments[256]; /* pointers, then the strings */
+    REGISTER(0x60000318) = 0xFFFF;
+    REGISTER(0x6000078C) = 1;
+    rom.uart_out = 1;
+    rom.report = 2;
+    int count = host_argument_count();
+    if (host_argument_size() > (int)sizeof arguments) {
+        end("too many settings", 3);
+    }
+    host_arguments(arguments);
+    for (int i = 0; i < count; i++) {
+        set((const char *)arguments[i]);
+    }
+    if (rom.flash <= 0 || rom.size == 0) {
+        end("no flash", 3);
+    }
+}
+
+/* The image at flash 0 */
+
+static bool is_ram(uint32_t address, uint32_t size)
+{
+    return (address >= 0x3FFE8000 && address <= 0x40000000 && size <= 0x40000000 - address) ||
+           (address >= 0x40100000 && address <= 0x40110000 && size <= 0x40110000 - address);
+}
+
+/* Its entry, or 0 with a word on the UART and to the host. */
+static uint32_t load_image(void)
+{
+    struct {
+        uint8_t magic, count, mode, size;
+        uint32_t entry;
+    } header;
+    uint32_t section[2], place = sizeof header;
+    uint8_t sum = 0xEF, stored;
+
+    rom_SPIRead(0, &header, sizeof header);
+    if (header.magic != 0xE9) {
+        rom_ets_printf("flash read err: no image at 0\r\n");
+        return 0;
+    }
+    for (uint32_t left = header.count; left; left--) {
+        if (rom_SPIRead(place, section, sizeof section) || !is_ram(section[0], section[1]) ||
+            rom_SPIRead(place + sizeof section, (void *)section[0], section[1])) {
+            rom_ets_printf("flash read err: section at %x\r\n", place);
+            return 0;
+        }
+        rom_ets_printf("load 0x%08x, len %d\r\n", section[0], section[1]);
+        for (uint32_t i = 0; i < section[1]; i++) {
+            sum ^= ((uint8_t *)section[0])[i];
+        }
+        place += sizeof section + section[1];
+    }
+    if (rom_SPIRead(place | 15, &stored, 1) || stored != sum) {
+        rom_ets_printf("csum err\r\n");
+        return 0;
+    }
+    return header.entry;
+}
+
+extern void rom_start(uint32_t entry);
+
+void rom_main(void)
+{
+    if (!rom.running) {
+        rom.running = true;
+        rom.reason = POWER_ON;
+        read_settings();
+    }
+    rom.window = none;
+    rom.putc = 0;
+    report("reset %u", rom.reason);
+    if (rom.resets++ > rom.most_resets) {
+        end("resets", 0);
+    }
+    rom_ets_printf("\r\n ets (rbootimg), rst cause:%d, boot mode:(3,7)\r\n\r\n", rom.reason);
+    uint32_t entry = load_image();
+    if (!entry) {
+        end("no-image", 2);
+    }
+    rom_start(entry);
+    rom_ets_printf("user code done\r\n");
+    end("done", 0);
+}
