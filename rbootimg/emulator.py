@@ -147,7 +147,7 @@ def boot(
         settings += [f"cut={cut.operation}", f"part={cut.part}"]
     with tempfile.TemporaryDirectory(prefix="rbootimg-") as name:
         folder = Path(name)
-        with _machine(folder, flash, settings, ["-serial", "stdio"]) as qemu:
+        with machine(folder, flash, settings, ["-serial", "stdio"]) as qemu:
             text, timed_out = _talk(qemu, uart_input, until, timeout)
         uart = text.decode("utf-8", errors="replace")
         if qemu.returncode and not (folder / "report").stat().st_size:
@@ -157,7 +157,7 @@ def boot(
 
 
 @contextlib.contextmanager
-def _machine(
+def machine(
     folder: Path, flash: bytes, settings: Sequence[str], options: Sequence[str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """QEMU with the mask ROM and `flash`, started in `folder`; it is gone at the end, whatever happens."""

@@ -46,3 +46,7 @@ class FlashError(RbootError):
 
 class EmulatorError(RbootError):
     """QEMU that is not there, or a flash that it cannot run."""
+
+
+class ProofError(RbootError):
+    """A ROM that does not boot as it was linked."""
