@@ -156,9 +156,19 @@ def boot(
         return _result(report, uart, timed_out, (folder / "flash").read_bytes())
 
 
+def interact(flash: bytes) -> BootResult:
+    """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot()."""
+    with tempfile.TemporaryDirectory(prefix="rbootimg-") as name:
+        folder = Path(name)
+        running = machine(folder, flash, ["resets=1000"], ["-serial", "stdio"], own_terminal=True)
+        with running as qemu, contextlib.suppress(KeyboardInterrupt):
+            qemu.wait()
+        return _result((folder / "report").read_text(errors="replace"), "", None, (folder / "flash").read_bytes())
+
+
 @contextlib.contextmanager
 def machine(
-    folder: Path, flash: bytes, settings: Sequence[str], options: Sequence[str]
+    folder: Path, flash: bytes, settings: Sequence[str], options: Sequence[str], own_terminal: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     """QEMU with the mask ROM and `flash`, started in `folder`; it is gone at the end, whatever happens."""
     least, greatest = FLASH_SIZES
@@ -168,8 +178,8 @@ def machine(
     (folder / "report").touch()
     words = ["flash=flash", "report=report", f"size={len(flash)}", *settings]
     command = [*command_line(), *options, "-append", " ".join(words)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as qemu:
+    pipe, errors = (None, None) if own_terminal else (subprocess.PIPE, subprocess.STDOUT)
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=errors) as qemu:
         try:
             yield qemu
         finally:

@@ -86,6 +86,7 @@ class Project:
         run = self.run(*arguments, **options)
         assert run.status == 2, run.text
         assert "Traceback" not in run.text
+        assert "Error:" not in run.err.replace("scons: ***", ""), run.text
         lines = [line for line in run.err.splitlines() if line.startswith("scons: ***")]
         assert len(lines) == 1, run.text
         return lines[0]

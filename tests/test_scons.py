@@ -136,6 +136,23 @@ def test_the_tools_keywords_and_the_command_line_set_what_the_sconstruct_leaves_
     assert Rom.from_bytes(project.read("app/rom0.bin")).params.describe() == "dout, 512KB, 80m"
 
 
+def test_the_compilers_variables_too_can_come_from_the_command_line_and_from_a_call(project: Project) -> None:
+    assert "-c -mlongcalls -DX" in project.build("RBOOT_CCFLAGS=-mlongcalls -DX")
+    project.write("other.c", APP)
+    sconstruct(project, "env.RbootProgram('one', 'other.c', RBOOT_CCFLAGS='-mlongcalls -DY')")
+    assert "-c -mlongcalls -DY" in project.build("one.elf")
+
+
+def test_a_slot_is_not_for_the_command_line(project: Project) -> None:
+    assert "there is no variable RBOOT_SLOT" in project.fail("RBOOT_SLOT=0x2000")
+
+
+def test_a_clone_with_the_tool_anew_gets_its_settings(project: Project) -> None:
+    sconstruct(project, "env.Clone(tools=[('rboot', {'RBOOT_FLASH_SIZE': '4MB'})]).RbootApp('app', 'main.c')")
+    project.build()
+    assert Rom.from_bytes(project.read("app/rom0.bin")).params.describe() == "qio, 4MB, 40m"
+
+
 def test_help_names_targets_and_variables(project: Project) -> None:
     project.write("SConstruct", project.read("SConstruct").decode() + "env.Clone(tools=['rboot'])\n")
     text = project.build("-h")
@@ -168,11 +185,45 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
         ("RbootApp('app', Dir('src'))", "rboot: app: src is a folder; give its files"),
         ("RbootApp('app', 'main.c', RBOOT_SLOT='0x2000')", "rboot: app: RBOOT_SLOT is set; an application has"),
         ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=['a.ld', 'b.ld'])", "rboot: app: RBOOT_LDSCRIPT has 2 scripts"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Dir('src'))", "RBOOT_LDSCRIPT is a folder"),
-        ("RbootApp('app', 'main.c', RBOOT_LAYOUT=Dir('src'))", "the layout file cannot be read: it is a folder"),
-        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='$NOPE/x.toml')", "but $NOPE is not set"),
-        ("RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE}/x')", "but ${NOPE} is not set"),
+        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Dir('src'))", "RBOOT_LDSCRIPT: src is a folder"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LAYOUT=Dir('src'))",
+            "the layout file cannot be read: Tried to lookup Dir 'src' as a File",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LAYOUT='$NOPE/x.toml')",
+            "RBOOT_LAYOUT is '$NOPE/x.toml': name 'NOPE' is not defined",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE}/x')",
+            "RBOOT_WEBROOT is '${NOPE}/x': name 'NOPE' is not defined",
+        ),
         ("RbootApp('app', 'main.c', RBOOT_SLOTS=b'0x2000')", "the slots are b'0x2000'; write a text or a list"),
+        ("RbootApp('app', 'main.c', RBOOT_FLASH_SIZE='$TYPO')", "RBOOT_FLASH_SIZE is '$TYPO': name 'TYPO' is not"),
+        ("RbootApp('app', 'main.c', RBOOT_SECTIONS=['.text', '$TYPO'])", "RBOOT_SECTIONS is '$TYPO': name 'TYPO' is"),
+        ("RbootApp('app', 'main.c', RBOOT_SLOTS=['$TYPO'])", "RBOOT_SLOTS is '$TYPO': name 'TYPO' is not"),
+        ("RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE.dir}/x')", "RBOOT_WEBROOT is '${NOPE.dir}/x': name 'NOPE'"),
+        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT='$NOPE')", "RBOOT_LDSCRIPT is '$NOPE': name 'NOPE' is not"),
+        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Glob('nope*'))", "RBOOT_LDSCRIPT: there are no files"),
+        ("RbootApp('app', 'main.c', RBOOT_SLOTS=0)", "slot 0 at 0x0 overlaps rBoot's loader"),
+        ("RbootApp('app', 'main.c', RBOOT_TOOLCHAIN='/nowhere')", "RBOOT_TOOLCHAIN was changed after the tool was"),
+        ("RbootApp('app', 'main.c', srcdir='src')", "srcdir has no effect here"),
+        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "the layout file cannot be read: embedded null byte"),
+        ("RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')", "RBOOT_WEBROOT is 'a\\x00b', which is no folder"),
+        ("RbootApp('main.c', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),
+        ("RbootApp('main.c/x', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),
+        ("RbootApp('#app', 'main.c')", "an application cannot be called '#app'"),
+        ("RbootImage('a.bin', Dir('src'))", "rboot: a.bin: src is a folder"),
+        ("RbootImage('a.bin', 5)", "rboot: a.bin: 5 is no file"),
+        ("RbootImage(5, 'a.elf')", "RbootImage of 5: name the ROM"),
+        ("RbootImage([], 'a.elf')", "RbootImage of []: name the ROM"),
+        ("RbootProgram([], 'main.c')", "RbootProgram has no target"),
+        ("RbootLinkerScript('n.ld', [], RBOOT_SLOT=0x2000)", "rboot: n.ld: there are no files"),
+        ("RbootLinkerScript('n.ld', 'base.ld')", "rboot: n.ld: RBOOT_SLOT is not set"),
+        (
+            "RbootLinkerScript(['n.ld', 'o.ld'], 'base.ld', RBOOT_SLOT=['0x2000', '0x82000'])",
+            "makes one script from one",
+        ),
         ("RbootPublish('app', [])", "rboot: app: there are no files"),
         ("RbootPublish('.', 'a.bin')", "an application cannot be called '.'"),
     ],
@@ -185,7 +236,7 @@ def test_a_call_that_cannot_be_meant_is_one_line(project: Project, call: str, me
 
 def test_without_a_linker_a_build_fails(project: Project) -> None:
     app(project, "LINK=''")
-    assert project.run().status == 2
+    assert "app/rom0.elf" in project.fail()
     assert not project.exists("app/rom0.bin")
 
 
@@ -474,6 +525,25 @@ def test_a_layout_file_says_what_the_variables_do_not(project: Project) -> None:
     assert not project.exists("build/webroot/rom1.bin")
 
 
+@pytest.mark.parametrize("how", ["", ", variant_dir='out'", ", variant_dir='out', duplicate=False"])
+def test_a_layout_file_is_that_of_the_sconscript_that_names_it(project: Project, how: str) -> None:
+    project.write("board.toml", LAYOUT.replace("dio", "dout"))
+    project.write("sub/board.toml", LAYOUT)
+    project.write("sub/main.c", APP)
+    shutil.copy(VECTORS / "mixed.rom0.elf", project.folder / "sub/linked.elf")
+    project.write(
+        "sub/SConscript",
+        f"env = Environment({TOOL}, RBOOT_LAYOUT='board.toml')\nenv.RbootApp('app', 'main.c')\n"
+        "env.RbootImage('image.bin', 'linked.elf')\n",
+    )
+    project.write("SConstruct", f"SConscript('sub/SConscript'{how})\n")
+    project.build()
+    for name in ("app/rom0.bin", "image.bin"):
+        rom = Rom.from_bytes(project.read(f"{'out' if how else 'sub'}/{name}"))
+        assert rom.params.describe() == "dio, 4MB, 40m"
+        assert rom.irom_checksum
+
+
 def test_a_preset_is_a_layout(project: Project) -> None:
     app(project, "RBOOT_LAYOUT='four-1MB'")
     output = project.build()
@@ -583,6 +653,31 @@ def test_scripts_of_a_repository_are_used_where_they_are(project: Project, tmp_p
     here.write("main.c", APP.replace("= 3", "= 4"))
     here.build("-Y", str(project.folder))
     assert link_address(here.folder / "app/rom1.elf") == 0x40282010
+
+
+@pytest.mark.parametrize("flags", ["-Lscripts", "-L scripts"])
+def test_includes_are_found_in_the_users_link_flags(project: Project, flags: str) -> None:
+    with_sdk_script(project)
+    project.write("sdk/ld/addresses.ld", "INCLUDE deep.ld\n")
+    project.write("scripts/deep.ld", "PROVIDE(ets_printf = 0x40001110);\n")
+    app(project, f"RBOOT_LDSCRIPT='sdk/ld/eagle.app.v6.ld', LINKFLAGS={flags!r}")
+    project.build()
+    project.write("scripts/deep.ld", "PROVIDE(ets_printf = 0x40001114);\n")
+    project.build()
+    assert "40001114 A ets_printf" in symbols(project.folder / "app/rom0.elf")
+
+
+def test_the_users_spawn_links_too(project: Project) -> None:
+    sconstruct(
+        project,
+        "plain = env['SPAWN']",
+        "def spawn(shell, escape, command, arguments, environment):",
+        "    print('SPAWNED', command)",
+        "    return plain(shell, escape, command, arguments, environment)",
+        "env.Replace(SPAWN=spawn)",
+        "env.RbootApp('app', 'main.c')",
+    )
+    assert project.build().count("SPAWNED") == 3
 
 
 def test_a_generated_base_script_and_a_generated_include_are_built_first(project: Project) -> None:
@@ -860,15 +955,67 @@ def test_the_overrides_of_one_call_do_not_leak_into_the_next(project: Project, c
     assert project.read("plain/rom0.bin")[2] == 0
 
 
-def test_a_built_file_that_something_else_changed_is_built_again(project: Project) -> None:
+def with_library(project: Project, name: str, settings: str = "") -> None:
+    """An application of that name: SCons looks at what it builds in the order of the names."""
+    project.write("aside.c", "int aside(void) { return 1; }\n")
+    project.write("main.c", APP.replace("int counter = 3;", "extern int aside(void); int counter = 3;"))
+    project.write("main.c", project.read("main.c").replace(b"counter++)", b"counter + aside())"))
+    sconstruct(
+        project,
+        "own = env.StaticLibrary('own', 'aside.c')",
+        f"env.RbootApp({name!r}, 'main.c', LIBS=['own'], LIBPATH=['.'])",
+        settings=settings,
+    )
+
+
+@pytest.mark.parametrize("name", ["app", "zapp"])
+@pytest.mark.parametrize(
+    "altered", ["main.o", "aside.o", "libown.a", "baremetal-002000-082000.ld", "{}/rom0.elf", "{}/rom1.bin"]
+)
+def test_a_built_file_that_something_else_changed_is_built_again(project: Project, name: str, altered: str) -> None:
+    with_library(project, name)
+    project.build("publish")
+    altered = altered.format(name)
+    good = project.read(altered)
+    published = {path.name: path.read_bytes() for path in (project.folder / "build/webroot").iterdir()}
+    project.write(altered, good.replace(b"*(.entry.text)", b"LONG(0) *(.entry.text)") if b"entry" in good else b"x")
+    project.build("publish")
+    assert project.read(altered) == good
+    assert {path.name: path.read_bytes() for path in (project.folder / "build/webroot").iterdir()} == published
+    os.utime(project.folder / altered, (1, 1))
+    assert "up to date" in project.build()
+
+
+def test_an_interactive_session_builds_once(project: Project) -> None:
     project.build()
-    good = {name: project.read(name) for name in ("main.o", "app/rom0.elf", "app/rom1.bin")}
-    for name, content in good.items():
-        project.write(name, b"altered")
-        project.build()
-        assert project.read(name) == content
-        os.utime(project.folder / name, (1, 1))
-        assert "up to date" in project.build()
+    project.write("main.o", b"altered")
+    done = subprocess.run(
+        [sys.executable, "-m", "SCons", "-Q", "--interactive"],
+        cwd=project.folder,
+        input="build publish\nshell touch main.c\nbuild publish\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.count("-o main.o -c") <= 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_rom_that_is_not_what_its_elf_packs_to_is_not_published(project: Project) -> None:
+    """As when another scons runs in the same folder, or where SCons is told not to look."""
+    project.build()
+    roms = "for rom in env.RbootApp('app', 'main.c'):\n    "
+    sconstruct(project, roms + "env.AddPostAction(rom, 'cp app/rom1.bin app/rom0.bin')")
+    project.write("main.c", APP.replace("= 3", "= 4"))
+    assert "app/rom0.bin of app is not published: it is not what app/rom0.elf packs to" in project.fail("publish")
+    assert not project.exists("build/webroot")
+
+
+def test_roms_are_packed_together_or_not_at_all(project: Project) -> None:
+    sconstruct(project, "env.AddPreAction(env.RbootApp('app', 'main.c'), Mkdir('app/rom1.bin'))")
+    project.fail()
+    assert not project.exists("app/rom0.bin")
 
 
 @pytest.mark.parametrize("ending", ["exit 1", "kill -9 $PPID; exit 1"])
@@ -883,9 +1030,11 @@ def test_what_a_failed_or_killed_command_leaves_is_not_taken_for_good(
         f'case "$*" in *" {step} "*) {ending};; esac\n'
     )
     wrapper.chmod(0o755)
-    app(project, f"CC={str(wrapper)!r}")
+    for tool in ("ar", "ranlib"):
+        (tmp_path / f"xtensa-{tool}").symlink_to(shutil.which(f"xtensa-lx106-elf-{tool}") or "")
+    with_library(project, "zapp", f"CC={str(wrapper)!r}")
     project.build()
-    good = roms(project)
+    good = roms(project, "zapp")
     source = project.read("main.c")
     project.write("main.c", source.replace(b"counter = 3", b"counter = 4"))
     (tmp_path / "fail").touch()
@@ -893,7 +1042,7 @@ def test_what_a_failed_or_killed_command_leaves_is_not_taken_for_good(
     (tmp_path / "fail").unlink()
     project.write("main.c", source)
     project.build()
-    assert roms(project) == good
+    assert roms(project, "zapp") == good
 
 
 def test_another_version_of_the_tool_packs_again(project: Project) -> None:
@@ -1057,6 +1206,22 @@ def test_a_web_root_in_the_folder_of_another_ones_application_is_refused(project
     )
     assert "/build/webroot/two both have a " in project.fail("publish")
     assert not project.exists("build/webroot")
+
+
+def test_a_web_root_that_is_the_builds_own_folder_is_refused(project: Project) -> None:
+    sconstruct(project, "env.RbootApp('one', 'main.c')", "env.RbootApp('two', 'main.c')", settings="RBOOT_WEBROOT='.'")
+    assert "is built here, and would be published there" in project.fail("publish")
+
+
+def test_roms_from_elsewhere_are_checked_though_they_stand_there_already(project: Project) -> None:
+    elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
+    sconstruct(project, f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r})")
+    project.build()
+    publish = "env.RbootPublish('app', ['a.bin', 'b.bin'], RBOOT_SLOTS={!r})"
+    sconstruct(project, publish.format("0x2000 0x82000"))
+    project.build("publish")
+    sconstruct(project, publish.format("0x10000 0x90000"))
+    assert "rom0.bin of app is linked for 0x40202010, but slot 0 at 0x10000" in project.fail("publish")
 
 
 @pytest.mark.parametrize("value", ["", None])

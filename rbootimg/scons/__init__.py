@@ -7,6 +7,8 @@ Builders and methods that `generate` adds to an environment:
     RbootProgram(target, sources)       link with $RBOOT_LDSCRIPT as it is
     RbootImage(target, elf)             pack an ELF, whoever linked it
     RbootPublish(name, roms)            what `scons publish` puts into the web root
+    RbootLoader(target)                 the boot loader with the layout's options
+    RbootFlashImage(target, roms)       the whole flash, for `scons flash` and `scons boot`
 
 The library raises RbootError and knows nothing of SCons; here these become UserError while
 SConscripts are read and BuildError while targets are built, which SCons prints as one line.
@@ -19,19 +21,23 @@ from typing import Any
 import SCons.Script
 
 from .. import __version__
-from . import app, compiler, image, link, webroot
-from .variables import FLAGS, VARIABLES, check_names
+from . import app, compiler, device, image, link, loader, webroot
+from .variables import FLAGS, VARIABLES, check_arguments, check_names
 
 _MESSAGES = {
     "RBOOTLDSCRIPTCOMSTR": "Writing linker script $TARGET",
     "RBOOTIMAGECOMSTR": "Packing $TARGET",
     "RBOOTPUBLISHCOMSTR": "Publishing",
+    "RBOOTHEADERCOMSTR": "Writing $TARGET",
+    "RBOOTFLASHIMAGECOMSTR": "Putting $TARGET together",
+    "RBOOTFLASHCOMSTR": "Writing the device",
+    "RBOOTBOOTCOMSTR": "Booting $SOURCE; Ctrl-C ends it",
 }
 _INTERNAL = {
     "_RBOOT_VERSION": __version__,
     "_RBOOT_LDSCRIPT": link.script_flags,
-    "_RBOOT_SCRIPT_OPTIONS": link.script_options,
     "_RBOOT_IMAGE_OPTIONS": image.options,
+    "_RBOOT_FLASH_OPTIONS": device.flash_options,
 }
 
 
@@ -46,20 +52,34 @@ def generate(env: Any, **keywords: object) -> None:
     A variable's value comes from the environment, else from `keywords`, else from the command line
     (`scons RBOOT_FLASH_SIZE=4MB`), else it is the default. Raises UserError for an unknown one.
     """
-    check_names((*keywords, *SCons.Script.ARGUMENTS, *env.Dictionary()))
+    check_names((*keywords, *env.Dictionary()))
+    check_arguments(SCons.Script.ARGUMENTS)
+    if "_RBOOT_VERSION" in env:  # loaded again, with other settings
+        env.Replace(**keywords)
     env.SetDefault(**keywords)
-    for name, default, _ in VARIABLES:
-        value = "" if name.startswith("RBOOT_FLASH_") else default
-        env.SetDefault(**{name: SCons.Script.ARGUMENTS.get(name, value)})
-    env.SetDefault(**FLAGS, **_MESSAGES)
+    defaults = {name: "" if name.startswith("RBOOT_FLASH_") else default for name, default, _ in VARIABLES}
+    for name, default in {**defaults, **FLAGS}.items():
+        env.SetDefault(**{name: SCons.Script.ARGUMENTS.get(name, default)})
+    env.SetDefault(**_MESSAGES)
     env.Replace(**_INTERNAL)
     compiler.set_up(env)
     env["BUILDERS"].update(
-        RbootLinkerScript=link.script_builder(), _RbootLink=link.program_builder(), RbootImage=image.builder()
+        _RbootLinkerScript=link.script_builder(),
+        _RbootLink=link.program_builder(),
+        _RbootImage=image.builder(),
+        **loader.builders(),
+        **device.builders(),
     )
-    env.AddMethod(app.rboot_app, "RbootApp")
-    env.AddMethod(app.rboot_program, "RbootProgram")
-    env.AddMethod(webroot.rboot_publish, "RbootPublish")
+    for method, name in (
+        (app.rboot_app, "RbootApp"),
+        (app.rboot_program, "RbootProgram"),
+        (link.rboot_linker_script, "RbootLinkerScript"),
+        (image.rboot_image, "RbootImage"),
+        (webroot.rboot_publish, "RbootPublish"),
+        (loader.rboot_loader, "RbootLoader"),
+        (device.rboot_flash_image, "RbootFlashImage"),
+    ):
+        env.AddMethod(method, name)
     _add_extras(env)
 
 
@@ -78,6 +98,8 @@ def _help() -> str:
     targets = (
         ("(none)", "build the ROMs of each slot"),
         ("publish", "put the ROMs into the web root"),
+        ("flash", "write the flash image to a device"),
+        ("boot", "run the flash image in the emulator"),
         ("compile_commands.json", "the compile commands, for editors"),
     )
     lines = ["", "rBoot targets:", *(f"  {name:<24}{text}" for name, text in targets), ""]

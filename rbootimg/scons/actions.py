@@ -1,15 +1,17 @@
-"""What our actions share: library errors as one line, and no trust in a file that SCons did not make."""
+"""What our builders share: library errors as one line, names to nodes, no trust in a file that SCons did not make."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import SCons.Action
 import SCons.Errors
 import SCons.Node
+import SCons.Scanner
+import SCons.Tool
 import SCons.Util
 
 from ..errors import PublishError, RbootError
@@ -25,7 +27,8 @@ def action(function: Callable[[Any, Any, Any], None], message: str, *variables: 
         except PublishError as error:
             raise SCons.Errors.BuildError(target, str(error)) from None
         except RbootError as error:
-            raise SCons.Errors.BuildError(target, str(error), filename=str(source[0])) from None
+            where = str(source[0]) if source else None
+            raise SCons.Errors.BuildError(target, str(error), filename=where) from None
         except OSError as error:
             raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
 
@@ -34,9 +37,15 @@ def action(function: Callable[[Any, Any, Any], None], message: str, *variables: 
 
 
 def build(env: Any, name: str, target: Any, source: Any, **overrides: object) -> Any:
-    """Call a builder without `env.Name`: on an override environment that rebinds the method of the one below it."""
+    """Call a builder without `env.Name`: on an override environment that rebinds the method of the one below it.
+
+    Raises UserError for a target that cannot be a file.
+    """
     target = None if target is None else SCons.Util.flatten([target])
-    return env.get_builder(name)(env, target, SCons.Util.flatten([source]), **overrides)
+    try:
+        return env.get_builder(name)(env, target, SCons.Util.flatten([source]), **overrides)
+    except (TypeError, ValueError) as error:  # which SCons raises for names of folders, or below a file
+        raise SCons.Errors.UserError(f"rboot: {target and target[0]}: {error}") from None
 
 
 def nodes(env: Any, what: str, files: Any) -> list[Any]:
@@ -49,6 +58,8 @@ def nodes(env: Any, what: str, files: Any) -> list[Any]:
             found += env.arg2nodes(file, env.File)
         except TypeError:  # which SCons raises for a folder that it knows
             raise SCons.Errors.UserError(f"rboot: {what}: {file} is a folder; give its files, as Glob() does") from None
+        except ValueError as error:
+            raise SCons.Errors.UserError(f"rboot: {what}: {file!r}: {error}") from None
     if not found:
         raise SCons.Errors.UserError(f"rboot: {what}: there are no files; check the names or the pattern")
     for node in found:
@@ -57,19 +68,33 @@ def nodes(env: Any, what: str, files: Any) -> list[Any]:
     return found
 
 
-def rebuild_altered(targets: Iterable[Any]) -> None:
-    """Have those of the `targets` built again that are not the files that SCons remembers to have made.
+def rebuild_if_altered(node: Any) -> None:
+    """Have `node` built again if its file is not the one that SCons remembers to have made.
 
     SCons asks what a file was made from, never whether it is still that file. A command that failed or was
     killed may have left another one, which would count as good again as soon as its sources are back at
-    what they were. Called by scanners: after all SConscripts are read, and before what depends on the file.
+    what they were. Called by the scanner of the node itself, which runs before SCons decides about it.
     """
-    for node in targets:
-        if getattr(node.attributes, "rboot_checked", False):
-            continue
-        node.attributes.rboot_checked = True
-        to_do = node.get_state() in (SCons.Node.no_state, SCons.Node.pending) and node.has_builder()
-        if to_do and os.path.exists(node.get_abspath()):
-            made = getattr(node.get_stored_info().ninfo, "csig", None)  # None: SCons makes it anyway
-            if made not in (None, node.get_csig()):
-                node.set_always_build(True)
+    if SCons.Node.interactive:
+        return  # what SCons remembers is from before the session
+    if os.path.exists(node.get_abspath()):
+        made = getattr(node.get_stored_info().ninfo, "csig", None)  # None: SCons makes it anyway
+        if made not in (None, node.get_csig()):
+            node.set_always_build(True)
+
+
+def _scan(node: Any, env: Any, path: Any) -> list[Any]:
+    rebuild_if_altered(node)
+    return []
+
+
+OWN_SCANNER = SCons.Scanner.ScannerBase(_scan, "rebuild_if_altered")
+"""For builders that need no other target scanner."""
+
+
+def check_compiled_files(env: Any) -> None:
+    """Let `env`'s objects and libraries, too, be built again if something else altered them."""
+    static, shared = SCons.Tool.createObjBuilders(env)
+    for builder in (static, shared, SCons.Tool.createStaticLibBuilder(env)):
+        simple = builder.get() if hasattr(builder, "cmdgen") else builder
+        simple.target_scanner = simple.target_scanner or OWN_SCANNER

@@ -12,8 +12,9 @@ from ..errors import LayoutError
 from ..flash import Slot
 from . import webroot
 from .actions import build, nodes
-from .link import base_scripts
-from .variables import check_names, flash_map, header_params, is_set
+from .image import images
+from .link import base_scripts, script_for_slot
+from .variables import FLAGS, flash_map, for_call, header_params, is_set, text
 
 
 def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
@@ -23,12 +24,12 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     rom0.bin, and so on for each slot; the linker scripts, which depend only on base script and slot, are
     shared. `overrides` are construction variables for this application.
     """
-    env = env.Override(overrides) if overrides else env
-    check_names(env.Dictionary())
+    env = for_call(env, overrides)
     name = webroot.app_name(env, name)
     try:
         found = flash_map(env)
         header_params(env, found)
+        text(env, "RBOOT_SECTIONS")
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     scripts = base_scripts(env)
@@ -52,12 +53,11 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     for program, slot in zip(programs, linked):
         program.attributes.rboot_slot = slot
     program_of = {slot.link_address: program for slot, program in zip(linked, programs)}
-    roms = build(
+    roms = images(
         env,
-        "RbootImage",
         [f"{name}/rom{slot.number}.bin" for slot in slots],
         [program_of[slot.link_address] for slot in slots],
-        RBOOT_SLOT=slots,
+        slots,
     )
     webroot.add(env, name, roms, found, built_here=True)
     return roms
@@ -65,12 +65,15 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
 
 def rboot_program(env: Any, target: Any, source: Any, **overrides: object) -> Any:
     """Compile `source` and link it with $RBOOT_LDSCRIPT as it is; several targets have a list of scripts."""
-    # A method and not a builder with a src_builder, which SCons looks through anew for each program. The
-    # objects do not depend on our variables: without those, programs can share them.
-    check_names((*env.Dictionary(), *overrides))
-    compiling = {name: value for name, value in overrides.items() if not name.startswith("RBOOT_")}
-    objects = _objects(env.Override(compiling) if compiling else env, str(target), source)
-    return _link(env, target, objects, **overrides)
+    # A method and not a builder with a src_builder, which SCons looks through anew for each program. The objects
+    # depend on none of our variables but the compiler's: without the others, programs can share them.
+    linking = for_call(env, overrides)
+    targets = env.Flatten([target])
+    if not targets:
+        raise SCons.Errors.UserError("rboot: RbootProgram has no target; name the program")
+    compiling = {name: value for name, value in overrides.items() if not name.startswith("RBOOT_") or name in FLAGS}
+    objects = _objects(env.Override(compiling) if compiling else env, str(targets[0]), source)
+    return _link(linking, target, objects)
 
 
 def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any:
@@ -89,8 +92,8 @@ def _script_for(env: Any, base: Any, slot: Slot) -> Any:
     script = env.File(f"{stem}.ld")
     for number in itertools.count(2):
         if not script.has_builder():
-            build(env, "RbootLinkerScript", script, base, RBOOT_SLOT=Slot(slot.address, slot.size))
-        if script.sources[0] is base:
+            script_for_slot(env, script, base, Slot(slot.address, slot.size))
+        if script.sources == [base]:
             break
         script = env.File(f"{stem}-{number}.ld")  # another base script has the same name
     return script

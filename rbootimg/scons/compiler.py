@@ -8,6 +8,7 @@ from typing import Any
 
 import SCons.Errors
 
+from .actions import check_compiled_files
 from .variables import COMPILER
 
 _COMMANDS = {
@@ -24,17 +25,19 @@ _COMMANDS = {
 
 
 def set_up(env: Any) -> None:
-    """Make `env` compile for the ESP8266, unless its CC is an Xtensa compiler already: then only our flags."""
+    """Make `env` compile for the ESP8266. Where its CC is an Xtensa compiler already, that stays."""
     for tool, variable in (("cc", "CCCOM"), ("cxx", "CXXCOM"), ("as", "ASCOM"), ("link", "LINKCOM"), ("ar", "ARCOM")):
         if variable not in env:
             env.Tool(tool)
     # After the compilers, whose emitters it wraps; only once, or each command would be in it twice.
     if "CompilationDatabase" not in env["BUILDERS"]:
         env.Tool("compilation_db")
-    env.Replace(**_COMMANDS)
-    if "xtensa" in str(env.get("CC", "")):
+    env.Replace(**_COMMANDS, _RBOOT_TOOLCHAIN=env["RBOOT_TOOLCHAIN"])
+    check_compiled_files(env)
+    users = str(env.get("CC", ""))
+    if "xtensa" in users and ("xtensa" in str(env.get("CXX", "")) or not users.endswith("gcc")):
         return
-    compiler = _find(env)
+    compiler = users if "xtensa" in users else _find(env)
     if compiler is None:
         env.Replace(CC=_no_compiler, CXX=_no_compiler, AS=_no_compiler)
         return

@@ -2,81 +2,121 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import SCons.Builder
 import SCons.Errors
-import SCons.Scanner
+import SCons.Node
 import SCons.Util
 
 from .. import elf, report
+from ..elf import Elf
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
+from ..flash import FlashParams, Slot
 from ..pack import irom, pack, usage, warnings
-from .actions import action, rebuild_altered
-from .variables import check_names, flash_map, header_params, slots_of
+from ..rom import Rom
+from .actions import OWN_SCANNER, action, build, nodes
+from .variables import flash_map, for_call, header_params, slots_of, text
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What a ROM is packed from, and how."""
+
+    elf: Any
+    slot: Slot | None
+    sections: tuple[str, ...]
+    params: FlashParams
+    irom_checksum: bool
+
+    def read(self) -> Elf:
+        """The linked application. Raises ElfError or OSError."""
+        return elf.parse(Path(self.elf.rfile().get_abspath()).read_bytes())
+
+    def pack(self, app: Elf) -> Rom:
+        """Its ROM. Raises ElfError or FitError."""
+        return pack(app, self.sections or None, self.params, self.irom_checksum, self.slot)
 
 
 def builder() -> Any:
-    """RbootImage: packs each target from its ELF, for its slot of $RBOOT_SLOT if that is set."""
+    """The step of RbootImage."""
     return SCons.Builder.Builder(
-        action=action(_pack, "$RBOOTIMAGECOMSTR", "_RBOOT_IMAGE_OPTIONS"),
-        emitter=_with_elf,
-        target_scanner=SCons.Scanner.ScannerBase(_scan, "RbootImage"),
-        suffix=".bin",
+        action=action(_pack, "$RBOOTIMAGECOMSTR", "_RBOOT_IMAGE_OPTIONS"), target_scanner=OWN_SCANNER, suffix=".bin"
     )
+
+
+def rboot_image(env: Any, target: Any, source: Any = None, **overrides: object) -> Any:
+    """Pack the ELF `source` into the ROM `target`, for $RBOOT_SLOT if that is set; or as many, with a slot for each.
+
+    Without `source`, `target` is the ELF, and the ROM is called like it.
+    """
+    env = for_call(env, overrides)
+    if source is None:
+        source, target = target, [os.path.splitext(str(name))[0] + ".bin" for name in env.Flatten([target])]
+    targets = env.Flatten([target])
+    what = str(targets[0]) if targets else "RbootImage"
+    if not targets or not all(isinstance(name, (str, SCons.Node.Node)) for name in targets):
+        raise SCons.Errors.UserError(f"rboot: RbootImage of {target!r}: name the ROM")
+    elfs = nodes(env, what, source)
+    elfs = elfs if len(elfs) == len(targets) else elfs * len(targets)
+    if len(elfs) != len(targets):
+        raise SCons.Errors.UserError(f"rboot: {what}: {len(elfs)} ELFs for {len(targets)} ROMs; give one for each")
+    try:
+        return images(env, targets, elfs, slots_of(env, len(targets)))
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {what}: {error}") from None
+
+
+def images(env: Any, targets: list[Any], elfs: list[Any], slots: tuple[Slot | None, ...]) -> Any:
+    """The ROMs `targets`, each from its ELF for its slot. Raises LayoutError."""
+    # Now and not when it is built, where relative names would be those of another folder.
+    found = flash_map(env)
+    params = header_params(env, found)
+    sections = tuple(SCons.Util.CLVar(text(env, "RBOOT_SECTIONS")))
+    packings = [Packing(file, slot, sections, params, found.loader.irom_checksum) for file, slot in zip(elfs, slots)]
+    roms = build(env, "_RbootImage", targets, elfs, _RBOOT_PACKINGS=packings)
+    for rom, packing in zip(roms, packings):
+        rom.attributes.rboot_packing = packing
+    return roms
 
 
 # SCons calls a variable's value with these names. One variable stands for all that an action depends on, as
 # SCons's time to find nothing to do goes with their number.
 def options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
-    """The value of $_RBOOT_IMAGE_OPTIONS: what a ROM depends on beside its ELF."""
-    try:
-        found = flash_map(env)
-        slots = slots_of(env, len(target))
-        params = header_params(env, found)
-    except LayoutError as error:
-        return str(error)  # which the action raises again, where SCons prints it well
-    return f"{slots} {params} {found.loader.irom_checksum} {env.subst('$RBOOT_SECTIONS')}"
-
-
-def _with_elf(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
-    """The emitter: remembers which ELF each ROM is packed from."""
-    check_names(env.Dictionary())
-    elfs = source if len(source) == len(target) else source * len(target)
-    if len(elfs) != len(target):
-        raise SCons.Errors.UserError(
-            f"rboot: {target[0]}: {len(source)} ELFs for {len(target)} ROMs; give one for each"
-        )
-    for node, file in zip(target, elfs):
-        node.attributes.rboot_elf = file
-    return target, source
-
-
-def _scan(node: Any, env: Any, path: Any) -> list[Any]:
-    rebuild_altered((node, *node.sources))
-    return []
+    """The value of $_RBOOT_IMAGE_OPTIONS: what ROMs depend on beside their ELFs."""
+    return " ".join(
+        f"{packing.slot} {packing.sections} {packing.params} {packing.irom_checksum}"
+        for packing in env["_RBOOT_PACKINGS"]
+    )
 
 
 def _pack(target: Any, source: Any, env: Any) -> None:
-    """Pack each target from its ELF: all of them, or none is written."""
-    sections = SCons.Util.CLVar(env.subst("$RBOOT_SECTIONS")) or None
-    found = flash_map(env)
-    params = header_params(env, found)
+    """Pack each target from its ELF: all of them, or none is there."""
     packed = []
-    for node, slot in zip(target, slots_of(env, len(target))):
-        file = node.attributes.rboot_elf
+    for node, packing in zip(target, env["_RBOOT_PACKINGS"]):
         try:
-            app = elf.parse(Path(file.get_abspath()).read_bytes())
-            packed.append((node, app, slot, pack(app, sections, params, found.loader.irom_checksum, slot)))
+            app = packing.read()
+            packed.append((node, packing, app, packing.pack(app)))
         except RbootError as error:
-            raise SCons.Errors.BuildError(node, str(error), filename=str(file)) from None
-    for node, app, slot, rom in packed:
-        write_atomic(Path(node.get_abspath()), rom.to_bytes())
+            raise SCons.Errors.BuildError(node, str(error), filename=str(packing.elf)) from None
+    try:
+        for node, _, _, rom in packed:
+            write_atomic(Path(node.get_abspath()), rom.to_bytes())
+    except OSError:
+        for node in target:
+            with contextlib.suppress(OSError):
+                os.unlink(node.get_abspath())
+        raise
+    for node, packing, app, rom in packed:
         for warning in warnings(app, rom):
-            sys.stderr.write(f"rboot: {node.attributes.rboot_elf}: warning: {warning}\n")
+            sys.stderr.write(f"rboot: {packing.elf}: warning: {warning}\n")
         if not env.GetOption("silent"):
             # In one piece, line end and all: other jobs print too.
-            sys.stdout.write(report.rom_table(str(node), slot, irom(app).address, usage(app, rom.size, slot)) + "\n")
+            used = usage(app, rom.size, packing.slot)
+            sys.stdout.write(report.rom_table(str(node), packing.slot, irom(app).address, used) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
 import sys
@@ -14,6 +15,7 @@ import SCons.Action
 import SCons.Builder
 import SCons.Errors
 import SCons.Node.FS
+import SCons.Platform.posix
 import SCons.Scanner
 import SCons.Scanner.Prog
 import SCons.Subst
@@ -22,18 +24,18 @@ from .. import ldscript
 from ..errors import LayoutError
 from ..files import write_atomic
 from ..flash import DRAM, IRAM, Slot
-from .actions import action, rebuild_altered
-from .variables import check_names, slots_of
+from .actions import OWN_SCANNER, action, build, nodes, rebuild_if_altered
+from .variables import expand, for_call, is_set, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
 """The linker script for applications without an SDK."""
 
 
 def script_builder() -> Any:
-    """RbootLinkerScript: a base linker script -> the one for $RBOOT_SLOT."""
+    """The step of RbootLinkerScript: a base linker script -> the one for the slot $_RBOOT_SCRIPT_SLOT."""
     return SCons.Builder.Builder(
-        action=action(_write_script, "$RBOOTLDSCRIPTCOMSTR", "_RBOOT_SCRIPT_OPTIONS"),
-        emitter=_checked,
+        action=action(_write_script, "$RBOOTLDSCRIPTCOMSTR", "_RBOOT_SCRIPT_SLOT"),
+        target_scanner=OWN_SCANNER,
         suffix=".ld",
         single_source=True,
     )
@@ -51,34 +53,41 @@ def program_builder() -> Any:
     )
 
 
+def rboot_linker_script(env: Any, target: Any, source: Any, **overrides: object) -> Any:
+    """The linker script `target` for $RBOOT_SLOT, from the base script `source`."""
+    env = for_call(env, overrides)
+    [base, *more] = nodes(env, str(target), source)
+    if more or len(env.Flatten([target])) != 1:
+        raise SCons.Errors.UserError(f"rboot: {target}: RbootLinkerScript makes one script from one")
+    try:
+        [slot] = slots_of(env, 1)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {target}: {error}") from None
+    if slot is None:
+        raise SCons.Errors.UserError(f"rboot: {target}: RBOOT_SLOT is not set; give the slot's flash address")
+    return script_for_slot(env, target, base, slot)
+
+
+def script_for_slot(env: Any, target: Any, base: Any, slot: Slot) -> Any:
+    """The node of the linker script `target` for `slot`."""
+    return build(env, "_RbootLinkerScript", target, base, _RBOOT_SCRIPT_SLOT=slot)
+
+
 def base_scripts(env: Any) -> list[Any]:
     """The nodes of $RBOOT_LDSCRIPT, however the user names them. Raises UserError."""
-    scripts = env.Flatten([env.get("RBOOT_LDSCRIPT") or str(BASE_SCRIPT)])
+    if not is_set(env, "RBOOT_LDSCRIPT"):
+        return [env.File(str(BASE_SCRIPT))]
+    scripts = env.Flatten([env["RBOOT_LDSCRIPT"]])
     try:
-        return [env.File(env.subst(script) if isinstance(script, str) else script) for script in scripts]
-    except TypeError:  # which SCons raises for a folder that it knows
-        raise SCons.Errors.UserError("rboot: RBOOT_LDSCRIPT is a folder; give a linker script") from None
-
-
-def _checked(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
-    check_names(env.Dictionary())
-    return target, source
-
-
-# SCons calls a variable's value with these names.
-def script_options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
-    """The value of $_RBOOT_SCRIPT_OPTIONS: what a linker script depends on beside its base."""
-    try:
-        return str(slots_of(env, 1))
+        scripts = [expand(env, "RBOOT_LDSCRIPT", item) if isinstance(item, str) else item for item in scripts]
     except LayoutError as error:
-        return str(error)  # which the action raises again, where SCons prints it well
+        raise SCons.Errors.UserError(f"rboot: {error}") from None
+    return nodes(env, "RBOOT_LDSCRIPT", scripts)
 
 
 def _write_script(target: Any, source: Any, env: Any) -> None:
-    [slot] = slots_of(env, 1)
-    if slot is None:
-        raise LayoutError("RBOOT_SLOT is not set; give the slot's flash address")
-    write_atomic(Path(target[0].get_abspath()), ldscript.for_slot(source[0].get_contents(), slot))
+    script = ldscript.for_slot(source[0].get_contents(), env["_RBOOT_SCRIPT_SLOT"])
+    write_atomic(Path(target[0].get_abspath()), script)
 
 
 def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
@@ -109,15 +118,26 @@ def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
 
     A script that is still to be generated is scanned again when it is there: SCons sees to that.
     """
-    rebuild_altered((node, *node.sources, node.attributes.rboot_ldscript))
+    rebuild_if_altered(node)
     scripts = [node.attributes.rboot_ldscript]
     # ld looks in its working folder, then in the -L folders.
-    folders = (env.fs.Top, *path, node.attributes.rboot_ldfolder)
+    folders = (env.fs.Top, *_flags_folders(env), *path, node.attributes.rboot_ldfolder)
     for script in scripts:
         names = ldscript.includes(script.get_contents()) if script.exists() else ()
         found = (SCons.Node.FS.find_file(name, folders) for name in names)
         scripts += [included for included in found if included and included not in scripts]
     return [*scripts, *SCons.Scanner.Prog.scan(node, env, path)]
+
+
+def _flags_folders(env: Any) -> list[Any]:
+    """The folders of the -L options among the user's own flags."""
+    flags = [*env.Flatten([env.get("LINKFLAGS", "")]), *env.Flatten([env.get("RBOOT_LINKFLAGS", "")])]
+    if "-L" not in str(flags):
+        return []
+    words = [str(word) for word in env.subst_list("$RBOOT_LINKFLAGS $LINKFLAGS")[0]]
+    pairs = zip(words, [*words[1:], ""])
+    names = [following if word == "-L" else word[2:] for word, following in pairs if word.startswith("-L")]
+    return [env.Dir(f"#{name}" if not os.path.isabs(name) else name) for name in names if name]
 
 
 class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
@@ -138,6 +158,8 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
         return 0
 
     def execute(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        if env["SPAWN"] is not SCons.Platform.posix.subprocess_spawn:  # the user's own
+            return super().execute(target, source, env, executor)
         with tempfile.TemporaryFile() as messages:
 
             def spawn(shell: str, escape: Any, command: str, arguments: list[str], environment: Any) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import SCons.Errors
+import SCons.Subst
 
 from .. import layout
 from ..errors import LayoutError
@@ -31,6 +32,12 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_LDSCRIPT", "", "base linker script (default: our own for bare-metal applications)"),
     ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: those of .text .data .rodata with data)"),
     ("RBOOT_WEBROOT", "#build/webroot", "folder that `scons publish` writes to"),
+    ("RBOOT_LOADER", "", "ready boot loader for RbootFlashImage and proofs (default: our own)"),
+    ("RBOOT_SRC", "", "rBoot's sources, for RbootLoader (default: our own loader)"),
+    ("RBOOT_CURRENT_ROM", "", "the ROM that boots from a flash image (default: 0)"),
+    ("RBOOT_PROVE", "auto", "prove ROMs before `scons publish`: auto (if QEMU is there) always never"),
+    ("RBOOT_PORT", "", "serial port of `scons flash` (default: esptool looks for it)"),
+    ("RBOOT_BAUD", "", "baud rate of `scons flash` (default: esptool's)"),
     ("RBOOT_TOOLCHAIN", "", f"folder or prefix of {COMPILER} (default: PATH)"),
 )
 
@@ -41,34 +48,67 @@ FLAGS = {
     "RBOOT_ASFLAGS": "--longcalls --text-section-literals",
     "RBOOT_LINKFLAGS": "-nostdlib -static",
 }
-_KNOWN = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS, "RBOOT_SLOT"))
+# Those that a call takes and the command line does not.
+_OF_CALLS = ("RBOOT_SLOT", "RBOOT_FILES")
+_GLOBAL = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS))
+_KNOWN = _GLOBAL.union(_OF_CALLS)
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str], known: frozenset[str] = _KNOWN) -> None:
     """Raise UserError for a name that looks like one of ours and is none: a misspelt setting is never ignored."""
     for name in names:
-        if name.startswith("RBOOT_") and name not in _KNOWN:
+        if name.startswith("RBOOT_") and name not in known:
             raise SCons.Errors.UserError(f"rboot: there is no variable {name}; `scons -h` lists them")
 
 
+def check_arguments(names: Iterable[str]) -> None:
+    """Raise UserError for a name on the command line that is none of the variables that it can set."""
+    check_names(names, _GLOBAL)
+
+
+def for_call(env: Any, overrides: Mapping[str, object]) -> Any:
+    """The environment of a call with construction variables of its own. Raises UserError for what has no effect."""
+    for name in ("srcdir", "chdir"):
+        if name in overrides:
+            raise SCons.Errors.UserError(f"rboot: {name} has no effect here; write the folder in the names")
+    env = env.Override(overrides) if overrides else env
+    check_names(env.Dictionary())
+    if env["RBOOT_TOOLCHAIN"] != env["_RBOOT_TOOLCHAIN"]:
+        raise SCons.Errors.UserError(
+            "rboot: RBOOT_TOOLCHAIN was changed after the tool was loaded; set it in Environment(...)"
+        )
+    return env
+
+
 def is_set(env: Any, name: str) -> bool:
-    """Whether the user gave the variable a value; 0 is one."""
-    return env.get(name) not in (None, "", [], ())
+    """Whether the user gave the variable a value; 0 is one, and so is an empty list."""
+    value = env.get(name)
+    return value is not None and value != ""
 
 
-def _text(env: Any, name: str) -> str:
-    """The variable as text. SCons's subst() takes its time even for a text without a `$`."""
-    value = env.get(name, "")
-    return value if isinstance(value, str) and "$" not in value else str(env.subst(f"${name}"))
+def text(env: Any, name: str) -> str:
+    """The variable as text, "" if it is not set. Raises LayoutError if it refers to a variable that is not set."""
+    value = env.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return " ".join(expand(env, name, str(item)) for item in value)
+    return expand(env, name, str(value))
 
 
-def path(env: Any, name: str) -> str:
-    """The variable, which names a file or folder. Raises LayoutError if it refers to a variable that is not set."""
-    text = str(env.get(name) or "")
-    for match in re.finditer(r"\$(?:\{(\w+)\}|(\w+))", text):
-        if (match[1] or match[2]) not in env:
-            raise LayoutError(f"{name} is {text!r}, but {match[0]} is not set")
-    return str(env.subst(text)) if "$" in text else text
+def expand(env: Any, name: str, value: str) -> str:
+    """`value` with the variables in it. SCons takes those that are not set for nothing; here that is a LayoutError."""
+    if "$" not in value:  # subst() takes its time all the same
+        return value
+    allowed = SCons.Subst.AllowableExceptions
+    SCons.Subst.SetAllowableExceptions()
+    try:
+        return str(env.subst(value))
+    except SCons.Errors.UserError as error:
+        reason = re.sub(r"^\w+Error `(.*)' trying to evaluate .*", r"\1", str(error).splitlines()[0])
+        raise LayoutError(f"{name} is {value!r}: {reason}") from None
+    finally:
+        SCons.Subst.SetAllowableExceptions(*allowed)
 
 
 # What holds without a layout file. It says nothing of the loader's MAX_ROMS or the SDK's sectors.
@@ -85,21 +125,27 @@ def flash_map(env: Any, slots: object = None) -> FlashMap:
 
     Raises LayoutError.
     """
-    texts = {key: _text(env, f"RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
+    texts = {key: text(env, f"RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
     flags = {key: _is_on(env, f"RBOOT_{key.upper()}") for key in ("big_flash", "irom_checksum")}
-    slots = slots or env.get("RBOOT_SLOTS")
-    if isinstance(slots, str):
-        slots = env.subst(slots)
-    own = parse_slots(slots) if slots else ()
+    if slots is None and is_set(env, "RBOOT_SLOTS"):
+        slots = _expanded(env, "RBOOT_SLOTS", env["RBOOT_SLOTS"])
+    own = () if slots is None else parse_slots(slots)
+    name = text(env, "RBOOT_LAYOUT")
     try:
-        return _layout(_layout_text(env), tuple(texts.items()), tuple(flags.items()), own)
+        return _layout(_layout_text(env, name), tuple(texts.items()), tuple(flags.items()), own)
     except LayoutError as error:
-        name = _text(env, "RBOOT_LAYOUT")
         raise LayoutError(f"{name}: {error}" if name else str(error)) from None
 
 
-def _layout_text(env: Any) -> str:
-    name = path(env, "RBOOT_LAYOUT")
+def _expanded(env: Any, name: str, value: object) -> object:
+    if isinstance(value, str):
+        return expand(env, name, value)
+    if isinstance(value, (list, tuple)):
+        return [_expanded(env, name, item) for item in value]
+    return value
+
+
+def _layout_text(env: Any, name: str) -> str:
     if not name:
         return _NO_LAYOUT
     if name in layout.PRESETS:
@@ -109,8 +155,8 @@ def _layout_text(env: Any) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise LayoutError(f"the layout file cannot be read: {reason}") from None
-    except TypeError:  # which SCons raises for a folder that it knows
-        raise LayoutError("the layout file cannot be read: it is a folder") from None
+    except (TypeError, ValueError) as error:  # which SCons raises for a folder that it knows, or for a NUL
+        raise LayoutError(f"the layout file cannot be read: {error}") from None
 
 
 @functools.lru_cache(maxsize=64)  # each application asks for one of a few
@@ -122,7 +168,7 @@ def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tu
 
 def _is_on(env: Any, name: str) -> bool | None:
     """A yes-or-no variable; None if it is not set."""
-    value = _text(env, name).strip().lower()
+    value = text(env, name).strip().lower()
     if not value:
         return None
     if value in ("1", "true", "yes", "on"):
@@ -134,7 +180,7 @@ def _is_on(env: Any, name: str) -> bool | None:
 
 def header_params(env: Any, found: FlashMap) -> FlashParams:
     """The flash bytes for the header of a ROM in the layout `found`. Raises LayoutError."""
-    header_size = _text(env, "RBOOT_HEADER_FLASH_SIZE")
+    header_size = text(env, "RBOOT_HEADER_FLASH_SIZE")
     return replace(found.params, size=flash_size(header_size).code) if header_size else found.params
 
 
@@ -157,6 +203,5 @@ def slots_of(env: Any, count: int) -> tuple[Slot | None, ...]:
 def _slot(env: Any, value: object) -> Slot:
     if isinstance(value, Slot):
         return value
-    if isinstance(value, str):
-        value = env.subst(value)
+    value = _expanded(env, "RBOOT_SLOT", value)
     return replace(flash_map(env, [value]).slots[0], number=None)

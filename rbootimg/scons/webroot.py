@@ -11,10 +11,10 @@ from typing import Any
 import SCons.Errors
 
 from .. import publish
-from ..errors import LayoutError, PublishError
+from ..errors import LayoutError, PublishError, RbootError
 from ..flash import FlashMap
 from .actions import action, nodes
-from .variables import check_names, flash_map, path
+from .variables import expand, flash_map, for_call, text
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ class _WebRoot:
 
 def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
     """Let `scons publish` put `roms`, in slot order, into $RBOOT_WEBROOT as those of application `name`."""
-    env = env.Override(overrides) if overrides else env
-    check_names(env.Dictionary())
+    env = for_call(env, overrides)
     name = app_name(env, name)
     try:
         found = flash_map(env)
@@ -53,8 +52,12 @@ def app_name(env: Any, name: object) -> str:
     """The name of an application, which may have folders before it. Raises UserError if it cannot be one."""
     if not isinstance(name, str):
         raise SCons.Errors.UserError(f"rboot: an application cannot be called {name!r}; give its name as a text")
-    full = str(env.subst(name))
-    if os.path.basename(full) in ("", ".", "..") or "\0" in full or "\\" in full:
+    try:
+        full = expand(env, "its name", name)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {error}") from None
+    last = os.path.basename(full)
+    if last in ("", ".", "..") or last.startswith("#") or "\0" in full or "\\" in full:
         raise SCons.Errors.UserError(
             f"rboot: an application cannot be called {full!r}; its name becomes a folder of the web root"
         )
@@ -88,7 +91,9 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, built_here: bool)
 def _web_root(env: Any, app: str) -> str:
     """$RBOOT_WEBROOT, as SCons reads a folder; not as its node, which fails with a traceback for a file."""
     try:
-        name = path(env, "RBOOT_WEBROOT") or "#build/webroot"
+        name = text(env, "RBOOT_WEBROOT") or "#build/webroot"
+        if "\0" in name:
+            raise LayoutError(f"RBOOT_WEBROOT is {name!r}, which is no folder's name")
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {app}: {error}") from None
     if name.startswith("#"):
@@ -98,8 +103,9 @@ def _web_root(env: Any, app: str) -> str:
 
 def _write_web_roots(target: Any, source: Any, env: Any) -> None:
     """Check all that is to be published, then publish it."""
-    trees = []
+    trees: list[tuple[dict[str, bytes], _WebRoot]] = []
     owners: dict[str, str] = {}
+    built = {os.path.realpath(str(node.get_abspath())) for node in source}
     for web_root in target[0].attributes.rboot_web_roots.values():
         tree = _tree(web_root)
         for file in tree:
@@ -108,6 +114,8 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
                 raise PublishError(
                     f"the web roots {owners[place]} and {web_root.path} both have a {place}; keep them apart"
                 )
+            if place in built:
+                raise PublishError(f"{place} is built here, and would be published there; choose another RBOOT_WEBROOT")
         trees.append((tree, web_root))
     for tree, web_root in trees:
         for published in publish.publish(tree, Path(web_root.path)):
@@ -123,6 +131,23 @@ def _tree(web_root: _WebRoot) -> dict[str, bytes]:
     tree = publish.web_tree(contents, kinds)
     changed = {tree[name] for name in publish.to_publish(tree, Path(web_root.path))}
     for name, app in web_root.apps.items():
-        if not app.built_here and changed.intersection(contents[name]):
+        if app.built_here:
+            for rom, data in zip(app.roms, contents[name]):
+                if data in changed:
+                    _check_packed(name, rom, data)
+        else:
             publish.check_app(name, contents[name], app.layout.slots)
     return tree
+
+
+def _check_packed(name: str, rom: Any, data: bytes) -> None:
+    """Raise PublishError unless the ROM is what its ELF packs to, whatever came between: another scons, an editor."""
+    packing = rom.attributes.rboot_packing
+    try:
+        expected = packing.pack(packing.read()).to_bytes()
+    except (RbootError, OSError) as error:
+        raise PublishError(f"{rom} of {name} is not published: {packing.elf}: {error}") from None
+    if data != expected:
+        raise PublishError(
+            f"{rom} of {name} is not published: it is not what {packing.elf} packs to; delete it and build again"
+        )

@@ -1,0 +1,137 @@
+"""RbootFlashImage and what is done with it: `scons flash` writes it to a device, `scons boot` runs it here."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SCons.Builder
+import SCons.Errors
+
+from .. import emulator, flashimage, flashtool, report
+from ..errors import LayoutError, RbootError
+from ..files import write_atomic
+from ..flash import FlashMap
+from ..flashimage import Piece
+from .actions import OWN_SCANNER, action, build, nodes
+from .loader import default_loader
+from .variables import flash_map, for_call, text
+
+
+@dataclass(frozen=True)
+class _Flash:
+    """What goes into a flash image: nodes, and the layout that says where."""
+
+    layout: FlashMap
+    loader: Any
+    roms: list[Any]
+    files: dict[str, Any]
+    current_rom: int
+
+
+def builders() -> dict[str, Any]:
+    """The step of RbootFlashImage that puts the flash together."""
+    return {
+        "_RbootFlash": SCons.Builder.Builder(
+            action=action(_assemble, "$RBOOTFLASHIMAGECOMSTR", "_RBOOT_FLASH_OPTIONS"),
+            target_scanner=OWN_SCANNER,
+            suffix=".bin",
+        )
+    }
+
+
+def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> Any:
+    """The whole flash with `roms`, in slot order, as one file; `scons flash` writes it to a device.
+
+    The loader is $RBOOT_LOADER, else our own. $RBOOT_FILES says what goes into the layout's regions, such as
+    {"phy_init": "esp_init_data_default.bin"}; $RBOOT_CURRENT_ROM is the ROM that boots (0).
+    """
+    env = for_call(env, overrides)
+    try:
+        found = flash_map(env)
+        current = _number(env, "RBOOT_CURRENT_ROM")
+        files = env.get("RBOOT_FILES") or {}
+        if not isinstance(files, Mapping):
+            raise LayoutError(f"RBOOT_FILES is {files!r}; write a dictionary, from the region's name to the file")
+        contents = _Flash(
+            found,
+            default_loader(env, found.loader),
+            nodes(env, str(target), roms),
+            {name: nodes(env, str(target), file)[0] for name, file in files.items()},
+            current,
+        )
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {target}: {error}") from None
+    sources = [contents.loader, *contents.roms, *contents.files.values()]
+    image = build(env, "_RbootFlash", target, sources)
+    image[0].attributes.rboot_flash = contents
+    for name, act, message in (("flash", _flash, "$RBOOTFLASHCOMSTR"), ("boot", _boot, "$RBOOTBOOTCOMSTR")):
+        if not env.Alias(name)[0].has_builder():
+            env.AlwaysBuild(env.Alias(name, image, action(act, message)))
+        else:
+            env.Alias(name, image)
+    return image
+
+
+def flash_options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
+    """The value of $_RBOOT_FLASH_OPTIONS: what a flash image depends on beside its files."""
+    contents = getattr(target[0].attributes, "rboot_flash", None)
+    return f"{contents.layout} {sorted(contents.files)} {contents.current_rom}" if contents else ""
+
+
+def _number(env: Any, name: str, default: int = 0) -> int:
+    value = text(env, name)
+    if value and not value.isdecimal():
+        raise LayoutError(f"{name} is {value!r}; write a number")
+    return int(value or default)
+
+
+def _pieces(contents: _Flash) -> tuple[Piece, ...]:
+    loader = contents.loader.get_contents()
+    return flashimage.flash_pieces(
+        contents.layout,
+        loader,
+        {number: rom.get_contents() for number, rom in enumerate(contents.roms)},
+        flashimage.boot_config(contents.layout, loader, contents.current_rom),
+        {name: file.get_contents() for name, file in contents.files.items()},
+    )
+
+
+def _assemble(target: Any, source: Any, env: Any) -> None:
+    contents = target[0].attributes.rboot_flash
+    pieces = _pieces(contents)
+    write_atomic(Path(target[0].get_abspath()), flashimage.assemble(pieces, contents.layout.size.bytes))
+    for warning in flashimage.warnings(contents.layout, pieces):
+        sys.stderr.write(f"rboot: {target[0]}: warning: {warning}\n")
+    if not env.GetOption("silent"):
+        sys.stdout.write(report.pieces_table(pieces, [piece.name for piece in pieces]) + "\n")
+
+
+def _only(source: Any, env: Any, target: str) -> Any:
+    """The flash image that `scons flash` or `scons boot` is about."""
+    if len(source) > 1:
+        raise RbootError(
+            f"there are {len(source)} flash images ({', '.join(map(str, source))}); `scons {target}` takes one: "
+            "build the others in another SConstruct, or use the command line (`rbootimg --help`)"
+        )
+    return source[0]
+
+
+def _flash(target: Any, source: Any, env: Any) -> None:
+    contents = _only(source, env, "flash").attributes.rboot_flash
+    port = text(env, "RBOOT_PORT") or None
+    with tempfile.TemporaryDirectory(prefix="rbootimg-") as folder:
+        files = []
+        for piece in _pieces(contents):
+            file = Path(folder) / piece.file_name
+            file.write_bytes(piece.data)
+            files.append((piece.address, str(file)))
+        flashtool.run(flashtool.command_line(files, port, _number(env, "RBOOT_BAUD") or None))
+
+
+def _boot(target: Any, source: Any, env: Any) -> None:
+    emulator.interact(_only(source, env, "boot").get_contents())
