@@ -61,6 +61,8 @@ def _prove_slot(
     flash_code = irom(elf)
     check_link(flash_code, slot)
     loaded = _loaded(elf, sections)
+    if not any(section.address <= elf.entry < section.address + section.size for section in loaded):
+        raise ProofError(f"the entry {elf.entry:#x} of ROM {number} is in nothing that is loaded to RAM; check ENTRY()")
     start = slot.address + flash_code.address - slot.link_address + 0x10
     _compare(slot, flash_code, flash[start : start + flash_code.size], "flash")
     with tempfile.TemporaryDirectory(prefix="rbootimg-") as name:

@@ -21,7 +21,7 @@ from typing import Any
 import SCons.Script
 
 from .. import __version__
-from . import app, compiler, device, image, link, loader, webroot
+from . import app, compiler, device, image, link, loader, proof, webroot
 from .variables import FLAGS, VARIABLES, check_arguments, check_names
 
 _MESSAGES = {
@@ -30,6 +30,7 @@ _MESSAGES = {
     "RBOOTPUBLISHCOMSTR": "Publishing",
     "RBOOTHEADERCOMSTR": "Writing $TARGET",
     "RBOOTFLASHIMAGECOMSTR": "Putting $TARGET together",
+    "RBOOTPROVECOMSTR": "Proving $TARGET",
     "RBOOTFLASHCOMSTR": "Writing the device",
     "RBOOTBOOTCOMSTR": "Booting $SOURCE; Ctrl-C ends it",
 }
@@ -38,6 +39,7 @@ _INTERNAL = {
     "_RBOOT_LDSCRIPT": link.script_flags,
     "_RBOOT_IMAGE_OPTIONS": image.options,
     "_RBOOT_FLASH_OPTIONS": device.flash_options,
+    "_RBOOT_PROOF_OPTIONS": proof.options,
 }
 
 
@@ -67,6 +69,7 @@ def generate(env: Any, **keywords: object) -> None:
         _RbootLinkerScript=link.script_builder(),
         _RbootLink=link.program_builder(),
         _RbootImage=image.builder(),
+        _RbootProof=proof.builder(),
         **loader.builders(),
         **device.builders(),
     )
@@ -98,6 +101,7 @@ def _help() -> str:
     targets = (
         ("(none)", "build the ROMs of each slot"),
         ("publish", "put the ROMs into the web root"),
+        ("prove", "boot the ROMs in the emulator and look at every byte"),
         ("flash", "write the flash image to a device"),
         ("boot", "run the flash image in the emulator"),
         ("compile_commands.json", "the compile commands, for editors"),

@@ -59,7 +59,10 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         [program_of[slot.link_address] for slot in slots],
         slots,
     )
-    webroot.add(env, name, roms, found, built_here=True)
+    try:
+        webroot.add(env, name, roms, found, f"{name}/proof.json", built_here=True)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     return roms
 
 

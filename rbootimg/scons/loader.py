@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import SCons.Action
 import SCons.Builder
 import SCons.Errors
+import SCons.Node
 
 from .. import elf, esptool2
 from ..errors import LayoutError, RbootError
@@ -16,9 +18,14 @@ from ..flash import CONFIG_ADDRESS, LoaderOptions
 from ..loader import defines
 from ..rom import RamSection, old_image
 from .actions import OWN_SCANNER, action, build, nodes
+from .link import BASE_SCRIPT
 from .variables import expand, flash_map, for_call, is_set, text
 
 _OURS = Path(__file__).parents[1] / "firmware" / "loader"
+_COMMAND = (
+    "$CC -o $TARGET -Os -ffreestanding $RBOOT_CCFLAGS $_CPPDEFFLAGS $RBOOT_LINKFLAGS "
+    f"-L{BASE_SCRIPT.parent} -T {_OURS / 'loader.ld'} $SOURCE"
+)
 _SECTIONS = (".text", ".rodata")
 _NO_FLAGS = {"CFLAGS": "", "CPPFLAGS": "", "LIBS": [], "OBJPREFIX": "", "RBOOTLDSCRIPTCOMSTR": ""}
 """The user's flags are for the applications."""
@@ -31,6 +38,7 @@ _RBOOT_LINK_FLAGS = "-Wl,--no-check-sections -u call_user_start"
 def builders() -> dict[str, Any]:
     """The steps of RbootLoader that compile nothing."""
     return {
+        "_RbootOwnLoader": SCons.Builder.Builder(action=SCons.Action.Action(_COMMAND), target_scanner=OWN_SCANNER),
         "_RbootLoaderImage": SCons.Builder.Builder(
             action=action(_pack_loader, "$RBOOTIMAGECOMSTR"), target_scanner=OWN_SCANNER, suffix=".bin"
         ),
@@ -61,31 +69,22 @@ def default_loader(env: Any, options: LoaderOptions) -> Any:
     loader = env.File("-".join(("loader", *words)) + ".bin")
     if not loader.has_builder():
         _ours(env, loader, options)
+        for node in (loader, *loader.sources):
+            env.Ignore(node.dir, node)  # it is built for those that want it
     return loader
 
 
 def _ours(env: Any, target: Any, options: LoaderOptions) -> Any:
-    stem = os.path.splitext(str(env.File(target)))[0]
-    env = env.Override(
-        {
-            **_NO_FLAGS,
-            "CCFLAGS": "-Os -ffreestanding",
-            "CPPDEFINES": defines(options),
-            "CPPPATH": [],
-            "LINKFLAGS": "",
-            "LIBPATH": [str(_OURS.parents[1] / "ld")],
-        }
-    )
-    compiled = build(env, "Object", env.File(f"#{stem}.o"), env.File(str(_OURS / "loader.c")))
-    script = env.File(str(_OURS / "loader.ld"))
-    linked = build(env, "_RbootLink", env.File(f"#{stem}.elf"), compiled, RBOOT_LDSCRIPT=script)
-    return build(env, "_RbootLoaderImage", target, linked)
+    # One command, so that it is in no list of compile commands and no object gets in anybody's way.
+    env = env.Override({"CPPDEFINES": defines(options)})
+    program = build(env, "_RbootOwnLoader", _beside(env, target, ".elf"), env.File(str(_OURS / "loader.c")))
+    env.Depends(program, [env.File(str(_OURS / "loader.ld")), env.File(str(BASE_SCRIPT.parent / "maskrom.ld"))])
+    return build(env, "_RbootLoaderImage", target, program)
 
 
 def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
     """As rBoot's Makefile does it: its second stage is linked first, and goes as a C header into the first."""
     folder = env.Dir(source)
-    stem = os.path.splitext(str(env.File(target)))[0]
     # 1.4.2 has a linker script of its own, older versions one called like the SDK's.
     first, second = "rboot.ld", "rboot-stage2a.ld"
     if not os.path.exists(folder.File(first).get_abspath()):
@@ -93,26 +92,31 @@ def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
     for name in ("rboot.c", "rboot-stage2a.c", first, second):
         if not folder.File(name).exists():
             raise SCons.Errors.UserError(f"rboot: {target}: RBOOT_SRC ({source}) has no {name}; give rBoot's folder")
-    made = f"{stem}-stage2a"
+    header = _beside(env, target, "-stage2a/rboot-hex2a.h")
+    made = header.dir
     env = env.Override(
         {
             **_NO_FLAGS,
             "CCFLAGS": _RBOOT_FLAGS,
             "CPPDEFINES": defines(options),
-            "CPPPATH": [env.Dir(f"#{made}"), folder],
+            "CPPPATH": [made, folder],
             "LINKFLAGS": _RBOOT_LINK_FLAGS,
             "LIBPATH": [],
         }
     )
-    stage2 = build(env, "Object", env.File(f"#{made}/rboot-stage2a.o"), folder.File("rboot-stage2a.c"))
-    linked = build(
-        env, "_RbootLink", env.File(f"#{made}/rboot-stage2a.elf"), stage2, RBOOT_LDSCRIPT=folder.File(second)
-    )
-    header = build(env, "_RbootHeader", env.File(f"#{made}/rboot-hex2a.h"), linked)
-    compiled = build(env, "Object", env.File(f"#{stem}.o"), folder.File("rboot.c"))
+    stage2 = build(env, "Object", made.File("rboot-stage2a.o"), folder.File("rboot-stage2a.c"))
+    linked = build(env, "_RbootLink", made.File("rboot-stage2a.elf"), stage2, RBOOT_LDSCRIPT=folder.File(second))
+    build(env, "_RbootHeader", header, linked)
+    compiled = build(env, "Object", _beside(env, target, ".o"), folder.File("rboot.c"))
     env.Depends(compiled, header)
-    whole = build(env, "_RbootLink", env.File(f"#{stem}.elf"), compiled, RBOOT_LDSCRIPT=folder.File(first))
+    whole = build(env, "_RbootLink", _beside(env, target, ".elf"), compiled, RBOOT_LDSCRIPT=folder.File(first))
     return build(env, "_RbootLoaderImage", target, whole)
+
+
+def _beside(env: Any, target: Any, suffix: str) -> Any:
+    """The file beside `target` that is called like it, but with another suffix."""
+    node = target if isinstance(target, SCons.Node.Node) else env.File(target)
+    return node.dir.File(os.path.splitext(node.name)[0] + suffix)
 
 
 def _write_header(target: Any, source: Any, env: Any) -> None:

@@ -14,7 +14,7 @@ import SCons.Subst
 
 from .. import layout
 from ..errors import LayoutError
-from ..flash import FlashMap, FlashParams, Slot, flash_size, parse_slots
+from ..flash import FlashMap, FlashParams, LoaderOptions, Slot, flash_size, parse_slots
 
 COMPILER = "xtensa-lx106-elf-gcc"
 
@@ -111,7 +111,7 @@ def expand(env: Any, name: str, value: str) -> str:
         SCons.Subst.SetAllowableExceptions(*allowed)
 
 
-# What holds without a layout file. It says nothing of the loader's MAX_ROMS or the SDK's sectors.
+# What holds without a layout file. It says nothing of the SDK's sectors; MAX_ROMS is as many as it takes.
 _NO_LAYOUT = """
 flash_size = "1MB"
 sdk_data = false
@@ -163,7 +163,11 @@ def _layout_text(env: Any, name: str) -> str:
 def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashMap:
     changes: dict[str, Any] = {key: value for key, value in texts if value}
     changes["loader"] = {key: value for key, value in flags if value is not None}
-    return layout.from_toml(text, changes, slots)
+    found = layout.from_toml(text, changes, slots)
+    if text is _NO_LAYOUT:
+        most = max(len(found.slots), LoaderOptions().max_roms)
+        found = replace(found, loader=replace(found.loader, max_roms=most))
+    return found
 
 
 def _is_on(env: Any, name: str) -> bool | None:

@@ -13,6 +13,7 @@ import SCons.Errors
 from .. import publish
 from ..errors import LayoutError, PublishError, RbootError
 from ..flash import FlashMap
+from . import proof as proofs
 from .actions import action, nodes
 from .variables import expand, flash_map, for_call, text
 
@@ -27,6 +28,7 @@ class _App:
     roms: list[Any]
     layout: FlashMap
     built_here: bool
+    unproved: bool
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,12 @@ def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
     """Let `scons publish` put `roms`, in slot order, into $RBOOT_WEBROOT as those of application `name`."""
     env = for_call(env, overrides)
     name = app_name(env, name)
+    roms = nodes(env, name, roms)
     try:
         found = flash_map(env)
+        return add(env, name, roms, found, roms[0].dir.File(f"{os.path.basename(name)}-proof.json"), built_here=False)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
-    return add(env, name, nodes(env, name, roms), found, built_here=False)
 
 
 def app_name(env: Any, name: object) -> str:
@@ -64,8 +67,11 @@ def app_name(env: Any, name: object) -> str:
     return full
 
 
-def add(env: Any, name: str, roms: list[Any], found: FlashMap, built_here: bool) -> Any:
+def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof: Any, built_here: bool) -> Any:
     """Let `scons publish` publish the `roms`, of the layout `found`, under the last part of `name`.
+
+    The file `proof` will say that they boot, if that is wanted and it is known what they were packed from.
+    Raises LayoutError or UserError.
 
     The web root's files are no SCons targets: SCons deletes targets before it builds them and when it
     cleans, and a device may be fetching just then. So the alias itself has the action; it runs once,
@@ -80,7 +86,10 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, built_here: bool)
     place = _web_root(env, name)
     web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(place), _WebRoot(place, {}))
     name = os.path.basename(name)
-    app = _App(roms, found, built_here)
+    proving = proofs.wanted(env) if all(hasattr(rom.attributes, "rboot_packing") for rom in roms) else False
+    if proving and len(roms) <= len(found.slots):
+        env.Depends(alias, proofs.add(env, proof, roms, found))
+    app = _App(roms, found, built_here, unproved=proving is None)
     if web_root.apps.setdefault(name, app) is not app:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
@@ -117,6 +126,8 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
             if place in built:
                 raise PublishError(f"{place} is built here, and would be published there; choose another RBOOT_WEBROOT")
         trees.append((tree, web_root))
+    if any(app.unproved for _, web_root in trees for app in web_root.apps.values()):
+        sys.stderr.write(proofs.MISSING)
     for tree, web_root in trees:
         for published in publish.publish(tree, Path(web_root.path)):
             if not env.GetOption("silent"):

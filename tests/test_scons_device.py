@@ -1,0 +1,285 @@
+"""Whole builds of loaders, flash images and proofs, through the real SCons, compiler and QEMU."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import APP, TOOL, Project
+from esp8266 import FakeChip
+
+from rbootimg import flashimage, layout
+from rbootimg.bootconfig import BootConfig
+from rbootimg.emulator import boot
+from rbootimg.loader import read_options
+
+QUIET = APP.replace("void call_user_start(void) { in_flash(); }", "void call_user_start(void) { ets_printf(text); }")
+
+
+def sconstruct(project: Project, *lines: str, settings: str = "") -> None:
+    project.write("SConstruct", f"env = Environment({TOOL}, {settings})\n" + "\n".join(lines) + "\n")
+
+
+def flash_image(project: Project, *lines: str, settings: str = "") -> None:
+    project.write("main.c", QUIET)
+    sconstruct(
+        project,
+        "roms = env.RbootApp('app', 'main.c')",
+        *(lines or ("env.RbootFlashImage('flash.bin', roms)",)),
+        settings=settings,
+    )
+
+
+# Loaders
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", []),
+        ("big_flash = true\nirom_checksum = true", ["Big flash", "irom chksum"]),
+        ("config_checksum = true\nrtc = true\nmax_roms = 8", ["Config chksum", "RTC data"]),
+        ('gpio = "rom"\ngpio_pin = 0', ["GPIO rom mode (0)"]),
+        ('gpio = "skip"', ["GPIO skip mode (16)"]),
+    ],
+)
+def test_our_loader_is_built_with_the_layouts_options(project: Project, options: str, said: list[str]) -> None:
+    project.write("board.toml", f'flash_size = "1MB"\n[loader]\n{options}\n')
+    sconstruct(project, "env.RbootLoader('rboot.bin')", settings="RBOOT_LAYOUT='board.toml'")
+    project.build()
+    loader = project.read("rboot.bin")
+    assert len(loader) <= 0x1000
+    expected = layout.from_toml(project.read("board.toml").decode()).loader
+    info = read_options(loader)
+    assert (info.big_flash, info.irom_checksum, info.config_checksum, info.rtc, info.gpio) == (
+        expected.big_flash,
+        expected.irom_checksum,
+        expected.config_checksum,
+        expected.rtc,
+        expected.gpio,
+    )
+    uart = boot(loader.ljust(0x100000, b"\xff")).uart
+    assert [line.removeprefix("rBoot Option: ") for line in uart.splitlines() if "Option" in line] == said
+    assert "up to date" in project.build()
+
+
+RBOOT_SOURCES = {
+    "rboot-stage2a.c": "unsigned call_user_start(void) { return 0xABCD; }\n",
+    "rboot-stage2a.ld": "MEMORY { iram : org = 0x4010FC00, len = 0x400 }\nENTRY(call_user_start)\n"
+    "SECTIONS { .text : { *(.literal .text .literal.* .text.*) } > iram }\n",
+    "rboot.ld": "MEMORY { dram : org = 0x3FFE8000, len = 0x14000 iram : org = 0x40100000, len = 0x8000 }\n"
+    "ENTRY(call_user_start)\nets_printf = 0x400024cc;\n"
+    "SECTIONS { .rodata : { *(.rodata .rodata.*) } > dram .text : { *(.literal .text .literal.* .text.*) } > iram }\n",
+    "rboot.c": """
+typedef unsigned uint32_t;
+typedef unsigned char uint8_t;
+#include <rboot-hex2a.h>
+extern int ets_printf(const char *, ...);
+void call_user_start(void)
+{
+    volatile uint32_t *to = (volatile uint32_t *)_text_addr;
+    for (uint32_t i = 0; i < _text_len / 4; i++)
+        to[i] = ((const uint32_t *)_text_data)[i];
+#ifdef BOOT_BIG_FLASH
+    ets_printf("big flash, ");
+#endif
+    ets_printf("%d ROMs, second stage says %x\\r\\n", MAX_ROMS, ((unsigned (*)(void))entry_addr)());
+}
+""",
+}
+
+
+def test_rboot_is_built_from_its_sources(project: Project) -> None:
+    for name, text in RBOOT_SOURCES.items():
+        project.write(f"rboot/{name}", text)
+    sconstruct(project, "env.RbootLoader('out/rboot.bin', RBOOT_SRC='rboot')", settings="RBOOT_LAYOUT='4MB-big'")
+    project.build()
+    uart = boot(project.read("out/rboot.bin").ljust(0x100000, b"\xff")).uart
+    assert "big flash, 4 ROMs, second stage says abcd" in uart
+    assert "up to date" in project.build()
+    project.write("rboot/rboot-stage2a.c", RBOOT_SOURCES["rboot-stage2a.c"].replace("0xABCD", "0x1234"))
+    project.build()
+    assert "says 1234" in boot(project.read("out/rboot.bin").ljust(0x100000, b"\xff")).uart
+    assert not (project.folder / "rboot/rboot.o").exists(), "nothing is made in rBoot's own folder"
+
+
+def test_a_folder_that_is_not_rboots_is_one_line(project: Project) -> None:
+    sconstruct(project, "env.RbootLoader('rboot.bin', RBOOT_SRC='.')")
+    assert "RBOOT_SRC (.) has no rboot.c; give rBoot's folder" in project.fail()
+
+
+# Flash images
+
+
+def test_a_flash_image_boots(project: Project) -> None:
+    flash_image(project)
+    output = project.build()
+    assert "0x082000  0x0820a0    160  rom1" in output
+    flash = project.read("flash.bin")
+    assert len(flash) == 0x100000
+    assert flash[2:4] == bytes((0, 0x20))
+    result = boot(flash)
+    assert (result.ended, result.rom) == ("done", 0)
+    assert "an application" in result.uart
+    assert "up to date" in project.build()
+
+
+def test_the_current_rom_and_files_for_regions(project: Project) -> None:
+    project.write("init.bin", bytes(range(128)))
+    settings = "RBOOT_LAYOUT='1MB', RBOOT_CURRENT_ROM=1, RBOOT_FILES={'phy_init': 'init.bin'}, RBOOT_FLASH_MODE='dio'"
+    flash_image(project, settings=settings)
+    project.build()
+    flash = project.read("flash.bin")
+    assert BootConfig.from_bytes(flash[0x1000:0x2000]).current_rom == 1
+    assert flash[0xFC000 : 0xFC000 + 128] == bytes(range(128))
+    assert flash[2] == 2
+    project.write("init.bin", bytes(128))
+    project.build()
+    assert project.read("flash.bin")[0xFC000 : 0xFC000 + 128] == bytes(128)
+    flash_image(project, settings=settings.replace("ROM=1", "ROM=0"))
+    project.build()
+    assert BootConfig.from_bytes(project.read("flash.bin")[0x1000:0x2000]).current_rom == 0
+
+
+def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
+    flash_image(project, "env.RbootLoader('rboot.bin')")
+    project.build("rboot.bin")
+    shutil.copy(project.folder / "rboot.bin", project.folder / "mine.bin")
+    flash_image(project, settings="RBOOT_LOADER='mine.bin'")
+    project.build()
+    assert project.read("flash.bin").startswith(project.read("mine.bin")[:2])
+    flash_image(project, settings="RBOOT_LOADER='mine.bin', RBOOT_IROM_CHECKSUM=True")
+    assert "the loader is built without BOOT_IROM_CHKSUM, but the layout says irom_checksum = true" in project.fail()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("env.RbootFlashImage('f.bin', [])", "rboot: f.bin: there are no files"),
+        ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES='init.bin')", "RBOOT_FILES is 'init.bin'; write a dictionary"),
+        ("env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM='x')", "RBOOT_CURRENT_ROM is 'x'; write a number"),
+        ("env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM=2)", "the current ROM is 2, but there are only 2 ROMs"),
+        ("env.RbootFlashImage('f.bin', roms[::-1])", "is linked for 0x40282010, but the slot runs at 0x40202010"),
+        ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'nope': 'main.c'})", "the layout has no region 'nope'"),
+    ],
+)
+def test_a_flash_image_that_cannot_be_is_one_line(project: Project, lines: str, message: str) -> None:
+    project.write("main.c", APP)
+    flash_image(project, lines)
+    project.write("main.c", APP)
+    assert message in project.fail()
+    assert not project.exists("f.bin")
+
+
+def test_flash_writes_exactly_the_pieces(project: Project) -> None:
+    flash_image(project)
+    project.build()
+    with FakeChip(b"\xff" * 0x400000) as chip:
+        project.build("flash", f"RBOOT_PORT={chip.port}", "RBOOT_BAUD=115200")
+        assert bytes(chip.flash[:0x100000]) == project.read("flash.bin")
+
+
+def test_flash_without_a_device_is_one_line(project: Project) -> None:
+    flash_image(project)
+    assert "[flash] flash.bin: esptool: " in project.fail("flash", "RBOOT_PORT=/dev/nothing")
+
+
+def test_boot_runs_the_image_with_what_is_typed(project: Project) -> None:
+    flash_image(project)
+    assert "an application" in project.build("boot")
+
+
+def test_two_images_are_too_many_for_one_device(project: Project) -> None:
+    flash_image(project, "env.RbootFlashImage('a.bin', roms)", "env.RbootFlashImage('b.bin', roms)")
+    project.build()
+    assert "there are 2 flash images (a.bin, b.bin); `scons boot` takes one" in project.fail("boot")
+
+
+# Proofs
+
+
+def test_publish_proves_each_rom_once(project: Project) -> None:
+    output = project.build("publish")
+    assert output.count("Proving") == 1
+    proof = json.loads(project.read("app/proof.json"))
+    assert [rom["slot"] for rom in proof["roms"]] == [0, 1]
+    assert "Proving" not in project.build("publish")
+    assert "Proving" not in project.build("publish", "-j4")
+    project.write("main.c", APP.replace("= 3", "= 4"))
+    assert "Proving" not in project.build()
+    assert project.build("publish").count("Proving") == 1
+
+
+def test_every_application_is_proved_in_its_own_layout(project: Project) -> None:
+    sconstruct(
+        project,
+        "env.RbootApp('small', 'main.c', RBOOT_FLASH_SIZE='512KB')",
+        "env.RbootApp('big', 'main.c', RBOOT_LAYOUT='four-1MB', RBOOT_IROM_CHECKSUM=True)",
+        "env.RbootApp('many', 'main.c', RBOOT_SLOTS=[0x2000, 0x12000, 0x22000, 0x32000, 0x42000, 0x52000])",
+    )
+    project.build("prove")
+    for name, count in (("small", 2), ("big", 4), ("many", 6)):
+        assert len(json.loads(project.read(f"{name}/proof.json"))["roms"]) == count
+    assert not project.exists("build/webroot")
+
+
+def test_roms_of_elfs_from_elsewhere_are_proved_too(project: Project) -> None:
+    sconstruct(project, "env.RbootApp('app', 'main.c')")
+    project.build()
+    for number in (0, 1):
+        shutil.copy(project.folder / f"app/rom{number}.elf", project.folder / f"{number}.elf")
+    images = "roms = env.RbootImage(['0.bin', '1.bin'], ['0.elf', '1.elf'])"
+    sconstruct(project, images, "env.RbootPublish('app', roms)")
+    assert "Proving app-proof.json" in project.build("publish")
+
+
+def test_a_rom_that_does_not_boot_is_not_published(project: Project) -> None:
+    project.write("main.c", 'asm(".global start\\nstart = 0x40107ff0\\n");\n' + QUIET)
+    sconstruct(project, "env.RbootApp('app', 'main.c')", settings="LINKFLAGS='-Wl,-estart'")
+    assert "the entry 0x40107ff0 of ROM 0 is in nothing that is loaded to RAM" in project.fail("publish")
+    assert not project.exists("build/webroot")
+    project.build("publish", "RBOOT_PROVE=never")
+    assert project.exists("build/webroot/rom0.bin")
+
+
+def without_qemu(tmp_path: Path) -> dict[str, str]:
+    """An environment with all programs but QEMU on its PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for place in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(place).glob("*") if Path(place).is_dir() else ():
+            if not program.name.startswith("qemu-"):
+                link = folder / program.name
+                link.unlink(missing_ok=True)
+                link.symlink_to(program)
+    return {"PATH": str(folder)}
+
+
+def test_without_qemu_publish_says_so_unless_told_otherwise(project: Project, tmp_path: Path) -> None:
+    environment = without_qemu(tmp_path)
+    run = project.run("publish", environment=environment)
+    assert run.status == 0, run.text
+    assert "the ROMs are not proved: no qemu-system-xtensa; install it (Debian: qemu-system-misc)" in run.err
+    assert project.exists("build/webroot/rom0.bin")
+    run = project.run("publish", "RBOOT_PROVE=never", environment=environment)
+    assert "not proved" not in run.err
+    line = project.fail("publish", "RBOOT_PROVE=always", environment=environment)
+    assert "no qemu-system-xtensa on PATH; install it (Debian: qemu-system-misc)" in line
+
+
+def test_another_word_for_the_proof_is_refused(project: Project) -> None:
+    assert "RBOOT_PROVE is 'yes'; write auto, always or never" in project.fail("RBOOT_PROVE=yes")
+
+
+def test_the_pieces_are_those_of_the_command_line(project: Project) -> None:
+    flash_image(project)
+    project.build()
+    found = layout.from_toml('flash_size = "1MB"\nsdk_data = false')
+    pieces = {piece.name: piece.data for piece in flashimage.split(project.read("flash.bin"), found)}
+    assert pieces["rom1"] == project.read("app/rom1.bin")
+    assert set(pieces) == {"loader", "config", "rom0", "rom1"}
+    assert sys.executable
