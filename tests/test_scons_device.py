@@ -203,15 +203,17 @@ def test_two_images_are_too_many_for_one_device(project: Project) -> None:
 
 
 def test_publish_proves_each_rom_once(project: Project) -> None:
-    output = project.build("publish")
-    assert output.count("Proving") == 1
+    assert "  app: 2 ROMs proved\n" in project.build("publish")
     proof = json.loads(project.read("app/proof.json"))
     assert [rom["slot"] for rom in proof["roms"]] == [0, 1]
-    assert "Proving" not in project.build("publish")
-    assert "Proving" not in project.build("publish", "-j4")
+    assert "proved" not in project.build("publish")
+    assert "proved" not in project.build("prove", "-j4")
     project.write("main.c", APP.replace("= 3", "= 4"))
-    assert "Proving" not in project.build()
-    assert project.build("publish").count("Proving") == 1
+    assert "proved" not in project.build()
+    assert "proved" in project.build("prove")
+    assert "proved" not in project.build("publish")
+    project.write("app/proof.json", "{}")
+    assert "proved" in project.build("publish")
 
 
 def test_every_application_is_proved_in_its_own_layout(project: Project) -> None:
@@ -221,7 +223,7 @@ def test_every_application_is_proved_in_its_own_layout(project: Project) -> None
         "env.RbootApp('big', 'main.c', RBOOT_LAYOUT='four-1MB', RBOOT_IROM_CHECKSUM=True)",
         "env.RbootApp('many', 'main.c', RBOOT_SLOTS=[0x2000, 0x12000, 0x22000, 0x32000, 0x42000, 0x52000])",
     )
-    project.build("prove")
+    project.build("prove", "-j2")
     for name, count in (("small", 2), ("big", 4), ("many", 6)):
         assert len(json.loads(project.read(f"{name}/proof.json"))["roms"]) == count
     assert not project.exists("build/webroot")
@@ -234,13 +236,16 @@ def test_roms_of_elfs_from_elsewhere_are_proved_too(project: Project) -> None:
         shutil.copy(project.folder / f"app/rom{number}.elf", project.folder / f"{number}.elf")
     images = "roms = env.RbootImage(['0.bin', '1.bin'], ['0.elf', '1.elf'])"
     sconstruct(project, images, "env.RbootPublish('app', roms)")
-    assert "Proving app-proof.json" in project.build("publish")
+    assert "  app: 2 ROMs proved\n" in project.build("publish")
+    assert project.exists("app-proof.json")
 
 
 def test_a_rom_that_does_not_boot_is_not_published(project: Project) -> None:
     project.write("main.c", 'asm(".global start\\nstart = 0x40107ff0\\n");\n' + QUIET)
     sconstruct(project, "env.RbootApp('app', 'main.c')", settings="LINKFLAGS='-Wl,-estart'")
-    assert "the entry 0x40107ff0 of ROM 0 is in nothing that is loaded to RAM" in project.fail("publish")
+    assert "app is not proved: the entry 0x40107ff0 of ROM 0 is in nothing that is loaded to RAM" in project.fail(
+        "publish"
+    )
     assert not project.exists("build/webroot")
     project.build("publish", "RBOOT_PROVE=never")
     assert project.exists("build/webroot/rom0.bin")

@@ -21,7 +21,7 @@ from typing import Any
 import SCons.Script
 
 from .. import __version__
-from . import app, compiler, device, image, link, loader, proof, webroot
+from . import app, compiler, device, image, link, loader, webroot
 from .variables import FLAGS, VARIABLES, check_arguments, check_names
 
 _MESSAGES = {
@@ -30,7 +30,7 @@ _MESSAGES = {
     "RBOOTPUBLISHCOMSTR": "Publishing",
     "RBOOTHEADERCOMSTR": "Writing $TARGET",
     "RBOOTFLASHIMAGECOMSTR": "Putting $TARGET together",
-    "RBOOTPROVECOMSTR": "Proving $TARGET",
+    "RBOOTPROVECOMSTR": "Proving",
     "RBOOTFLASHCOMSTR": "Writing the device",
     "RBOOTBOOTCOMSTR": "Booting $SOURCE; Ctrl-C ends it",
 }
@@ -39,7 +39,6 @@ _INTERNAL = {
     "_RBOOT_LDSCRIPT": link.script_flags,
     "_RBOOT_IMAGE_OPTIONS": image.options,
     "_RBOOT_FLASH_OPTIONS": device.flash_options,
-    "_RBOOT_PROOF_OPTIONS": proof.options,
 }
 
 
@@ -69,7 +68,6 @@ def generate(env: Any, **keywords: object) -> None:
         _RbootLinkerScript=link.script_builder(),
         _RbootLink=link.program_builder(),
         _RbootImage=image.builder(),
-        _RbootProof=proof.builder(),
         **loader.builders(),
         **device.builders(),
     )

@@ -60,7 +60,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         slots,
     )
     try:
-        webroot.add(env, name, roms, found, f"{name}/proof.json", built_here=True)
+        webroot.add(env, name, roms, found, "proof.json", built_here=True)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     return roms

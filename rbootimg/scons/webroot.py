@@ -13,7 +13,7 @@ import SCons.Errors
 from .. import publish
 from ..errors import LayoutError, PublishError, RbootError
 from ..flash import FlashMap
-from . import proof as proofs
+from . import proof
 from .actions import action, nodes
 from .variables import expand, flash_map, for_call, text
 
@@ -28,6 +28,7 @@ class _App:
     roms: list[Any]
     layout: FlashMap
     built_here: bool
+    claim: proof.Claim | None
     unproved: bool
 
 
@@ -46,7 +47,7 @@ def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
     roms = nodes(env, name, roms)
     try:
         found = flash_map(env)
-        return add(env, name, roms, found, roms[0].dir.File(f"{os.path.basename(name)}-proof.json"), built_here=False)
+        return add(env, name, roms, found, f"{os.path.basename(name)}-proof.json", built_here=False)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
 
@@ -67,10 +68,11 @@ def app_name(env: Any, name: object) -> str:
     return full
 
 
-def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof: Any, built_here: bool) -> Any:
+def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, built_here: bool) -> Any:
     """Let `scons publish` publish the `roms`, of the layout `found`, under the last part of `name`.
 
-    The file `proof` will say that they boot, if that is wanted and it is known what they were packed from.
+    Before that they are proved, if that is wanted and it is known what they were packed from; the file `proof_name`
+    beside them says so.
     Raises LayoutError or UserError.
 
     The web root's files are no SCons targets: SCons deletes targets before it builds them and when it
@@ -86,10 +88,12 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof: Any, built
     place = _web_root(env, name)
     web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(place), _WebRoot(place, {}))
     name = os.path.basename(name)
-    proving = proofs.wanted(env) if all(hasattr(rom.attributes, "rboot_packing") for rom in roms) else False
-    if proving and len(roms) <= len(found.slots):
-        env.Depends(alias, proofs.add(env, proof, roms, found))
-    app = _App(roms, found, built_here, unproved=proving is None)
+    known = all(hasattr(rom.attributes, "rboot_packing") for rom in roms) and len(roms) <= len(found.slots)
+    proving = proof.wanted(env) if known else False
+    claim = proof.claim(env, name, roms[0].dir.File(proof_name), roms, found) if proving else None
+    if claim:
+        env.Depends(alias, claim.loader)
+    app = _App(roms, found, built_here, claim, unproved=proving is None)
     if web_root.apps.setdefault(name, app) is not app:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
@@ -126,8 +130,10 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
             if place in built:
                 raise PublishError(f"{place} is built here, and would be published there; choose another RBOOT_WEBROOT")
         trees.append((tree, web_root))
-    if any(app.unproved for _, web_root in trees for app in web_root.apps.values()):
-        sys.stderr.write(proofs.MISSING)
+    apps = [app for _, web_root in trees for app in web_root.apps.values()]
+    proof.settle([app.claim for app in apps if app.claim], env)
+    if any(app.unproved for app in apps):
+        sys.stderr.write(proof.MISSING)
     for tree, web_root in trees:
         for published in publish.publish(tree, Path(web_root.path)):
             if not env.GetOption("silent"):
