@@ -71,7 +71,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
+        command = commands.add_parser(name, help=summary, add_help=name == wanted)
         if name == wanted:
             module = importlib.import_module(f".commands.{name.replace('-', '_')}", __package__)
             command.description = module.DESCRIPTION

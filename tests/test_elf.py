@@ -188,7 +188,6 @@ def test_the_elf_to_be_damaged_is_good() -> None:
     assert elf.parse(WITH_SYMBOLS) == elf.parse(build_elf())
 
 
-# No deadline: the first example imports pyelftools.
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
