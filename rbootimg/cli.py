@@ -18,6 +18,8 @@ from .errors import RbootError
 COMMANDS = {
     "pack": "pack a linked application into a ROM",
     "verify": "check a ROM as rBoot does",
+    "info": "what a file is and what is in it: a ROM, a flash, a boot config, an ELF",
+    "extract": "take a ROM apart into its sections",
     "layout": "draw a flash layout",
     "compare": "whether two ROMs are the same application for two slots",
     "size": "what takes the memory, and what changed since another build",

@@ -90,6 +90,11 @@ class Detection:
     evidence: tuple[Evidence, ...]
     reason: str
 
+    @property
+    def own(self) -> Evidence | None:
+        """The evidence for `link_address`, if it was asked for."""
+        return next((found for found in self.evidence if found.link_address == self.link_address), None)
+
 
 def detect(rom: Rom, candidates: Sequence[int] | None = None) -> Detection:
     """The link address of `rom`, among those of all sector-aligned slots.

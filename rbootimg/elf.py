@@ -143,9 +143,12 @@ def _names(headers: Sequence[_Header], names: int, data: bytes) -> list[str]:
         raise _damaged("no section names")
     texts = _content(headers[names], data)
     try:
-        return [texts[header.name : texts.index(b"\0", header.name)].decode() for header in headers]
+        found = [texts[header.name : texts.index(b"\0", header.name)].decode() for header in headers]
     except ValueError:
         raise _damaged("a section's name") from None
+    if not all(map(str.isprintable, found)):  # messages have them, and are one line
+        raise _damaged("a section's name")
+    return found
 
 
 def _damaged(what: object) -> ElfError:
@@ -165,6 +168,28 @@ def symbols(data: bytes) -> tuple[Symbol, ...]:
         return () if table is None else tuple(_symbols(table, headers, data))
     except (struct.error, ValueError, LookupError) as error:
         raise _damaged(error) from None
+
+
+def place(symbols: Sequence[Symbol], address: int) -> str | None:
+    """The name of what is at `address`: `user_init+0x8`; None if no symbol covers it.
+
+    A label without a size covers what is up to the next symbol.
+    """
+
+    def covering(where: int) -> list[Symbol]:
+        return [symbol for symbol in symbols if symbol.address <= where < symbol.address + symbol.size]
+
+    found = covering(address)
+    if not found:
+        labels = [symbol for symbol in symbols if symbol.address <= address]
+        nearest = max((symbol.address for symbol in labels), default=0)
+        # A label within a function is not the start of something behind it.
+        found = [] if covering(nearest) else [symbol for symbol in labels if symbol.address == nearest]
+    if not found:
+        return None
+    innermost = max(found, key=lambda symbol: symbol.address)
+    distance = address - innermost.address
+    return f"{innermost.name}+{distance:#x}" if distance else innermost.name
 
 
 def _symbols(table: _Header, headers: Sequence[_Header], data: bytes) -> Iterator[Symbol]:

@@ -34,3 +34,11 @@ class ScriptError(RbootError):
 
 class PublishError(RbootError):
     """A web root that cannot be written, or ROMs that do not belong in it."""
+
+
+class LoaderError(RbootError):
+    """A boot loader that the chip would not start, or that does not go with the layout."""
+
+
+class FlashError(RbootError):
+    """A device that could not be written."""

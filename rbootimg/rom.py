@@ -7,6 +7,7 @@ check_image), esptool2 2.0.0 (esptool2.c), esptool 5.6 (bin_image.py).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 import struct
@@ -116,14 +117,7 @@ class Rom:
             raise RomError("the two headers disagree on entry or flash parameters; one was altered")
         if count == 0:
             raise RomError("the ROM has no RAM sections, so nothing to start")
-        sections = []
-        for number in range(count):
-            address, length = _read(_SECTION, data, offset, f"the header of RAM section {number}")
-            offset += _SECTION.size
-            if length % _RAM_ALIGNMENT:
-                raise RomError(f"RAM section {number} has {length} bytes, not a multiple of {_RAM_ALIGNMENT}")
-            sections.append(RamSection(address, _slice(data, offset, length, f"RAM section {number}")))
-            offset += length
+        sections, offset = _read_sections(data, offset, count)
         end = offset | (_ALIGNMENT - 1)
         stored = _slice(data, end, 1, "the checksum")[0]
         if any(data[offset:end]):
@@ -160,6 +154,91 @@ def old_image(
     parts.append(bytes(_ALIGNMENT - 1 - used % _ALIGNMENT))
     parts.append(bytes((_checksum(sections, irom),)))
     return b"".join(parts)
+
+
+def check_old_image(data: bytes) -> int:
+    """Check the image of the "old" type with which `data` begins, as the mask ROM does; returns its size.
+
+    Raises RomError if it is not whole or its checksum is wrong.
+    """
+    _, _, offset, count = _read_header(data, 0, _RAM_MAGIC, "an image for the mask ROM")
+    if count == 0:
+        raise RomError("the image has no RAM sections, so nothing to start")
+    sections, offset = _read_sections(data, offset, count)
+    end = offset | (_ALIGNMENT - 1)
+    stored, computed = _slice(data, end, 1, "the checksum")[0], _checksum(sections, b"")
+    if stored != computed:
+        raise RomError(f"the checksum at offset {end:#x} is {stored:#04x}, but the data give {computed:#04x}")
+    return end + 1
+
+
+def image_size(data: bytes) -> int:
+    """The bytes of the image, a ROM or one of the "old" type, with which `data` begins; esptool's CRC included.
+
+    Reads headers only, not the checksum. Raises RomError if no image begins there, or only a part of one is there.
+    """
+    offset = 0
+    if data[:1] == bytes((_IROM_MAGIC,)):
+        _, _, offset, _ = _read_header(data, 0, _IROM_MAGIC, "the ROM")
+        _, length = _read(_SECTION, data, offset, "the irom header")
+        offset += _SECTION.size + length
+    _, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+    for number in range(count):
+        _, length = _read(_SECTION, data, offset, f"the header of RAM section {number}")
+        offset += _SECTION.size + length
+    end = (offset | (_ALIGNMENT - 1)) + 1
+    _slice(data, end - 1, 1, "the checksum")
+    has_crc = data[end : end + _CRC.size] == _CRC.pack(_esptool_crc(data[:end]))
+    return end + _CRC.size * has_crc
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What stands in an image, sound or not, as far as it is there.
+
+    `irom` is None in an image of the "old" type. `sections` are those that are whole. `size` counts to the byte with
+    the checksum, `stored`; both are None if the image is cut off before it. `ram_sum` and `full_sum` are what the
+    checksum would have to be: over the RAM sections, and with irom too.
+    """
+
+    params: FlashParams
+    entry: int
+    irom: bytes | None = field(repr=False)
+    sections: tuple[RamSection, ...]
+    size: int | None
+    stored: int | None
+    ram_sum: int
+    full_sum: int
+
+
+def outline(data: bytes) -> Outline:
+    """What stands in the image with which `data` begins; unlike Rom.from_bytes() it takes damaged ones.
+
+    Raises RomError if no image begins there.
+    """
+    irom, sections, end, stored = None, [], None, None
+    if data[:1] == bytes((_IROM_MAGIC,)):
+        params, entry, offset, _ = _read_header(data, 0, _IROM_MAGIC, "the ROM")
+        irom = b""
+    else:
+        params, entry, offset, _ = _read_header(data, 0, _RAM_MAGIC, "the image")
+    with contextlib.suppress(RomError):  # what is missing is left out
+        if irom is not None:
+            _, length = _read(_SECTION, data, offset, "the irom header")
+            offset += _SECTION.size
+            irom = data[offset : offset + length]
+            offset += length
+        else:
+            offset = 0
+        _, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+        for _ in range(count):
+            read, offset = _read_sections(data, offset, 1)
+            sections += read
+        end = (offset | (_ALIGNMENT - 1)) + 1
+        stored = _slice(data, end - 1, 1, "the checksum")[0]
+    size = end if stored is not None else None
+    ram_sum, full_sum = _checksum(sections, b""), _checksum(sections, irom or b"")
+    return Outline(params, entry, irom, tuple(sections), size, stored, ram_sum, full_sum)
 
 
 def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParams) -> None:
@@ -201,6 +280,19 @@ def _read_header(data: bytes, offset: int, magic: int, what: str) -> tuple[Flash
     if found != magic:
         raise RomError(f"byte {found:#04x} at offset {offset:#x} is not {magic:#04x}, with which {what} begins")
     return FlashParams.from_bytes(params), entry, offset + _HEADER.size, count
+
+
+def _read_sections(data: bytes, offset: int, count: int) -> tuple[list[RamSection], int]:
+    """The `count` RAM sections at `offset`, and the offset behind them."""
+    sections = []
+    for number in range(count):
+        address, length = _read(_SECTION, data, offset, f"the header of RAM section {number}")
+        offset += _SECTION.size
+        if length % _RAM_ALIGNMENT:
+            raise RomError(f"RAM section {number} has {length} bytes, not a multiple of {_RAM_ALIGNMENT}")
+        sections.append(RamSection(address, _slice(data, offset, length, f"RAM section {number}")))
+        offset += length
+    return sections, offset
 
 
 def _read(layout: struct.Struct, data: bytes, offset: int, what: str) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import subprocess
@@ -18,7 +19,7 @@ from rbootimg import elf
 from rbootimg.errors import RomError
 from rbootimg.flash import FlashParams
 from rbootimg.pack import pack
-from rbootimg.rom import RamSection, Rom
+from rbootimg.rom import RamSection, Rom, check_old_image, image_size, old_image
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -132,6 +133,21 @@ def test_a_damaged_rom_is_refused_or_gives_the_same_bytes_back(rom: Rom, data: s
 
 
 @settings(max_examples=200, deadline=None)
+@given(roms(), st.binary(max_size=40))
+def test_an_image_ends_where_it_ends_whatever_follows(rom: Rom, rest: bytes) -> None:
+    old = old_image(rom.entry, rom.sections, rom.params)
+    assert image_size(rom.to_bytes() + b"\xff" + rest) == rom.size
+    assert image_size(old + b"\xff" + rest) == check_old_image(old + rest) == len(old)
+
+
+@given(st.binary(max_size=100), st.sampled_from([b"", b"\xea", b"\xe9\x01", GOLDEN[:16], GOLDEN[:32], GOLDEN]))
+def test_any_bytes_begin_with_an_image_or_not(tail: bytes, start: bytes) -> None:
+    data = start + tail
+    for measure in (image_size, check_old_image):
+        with contextlib.suppress(RomError):
+            assert 0 < measure(data) <= len(data)
+
+
 @given(st.binary(max_size=100), st.sampled_from([b"", b"\xea", b"\xea\x04", GOLDEN[:16], GOLDEN[:32], GOLDEN]))
 def test_any_bytes_are_a_rom_or_refused(tail: bytes, start: bytes) -> None:
     try:

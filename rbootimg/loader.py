@@ -1,0 +1,98 @@
+"""What a boot loader's bytes tell about it: rBoot says at power-on how it was built. No files.
+
+Sources: the texts of rBoot 1.0.0, 1.2.1 and 1.4.2 (rboot.c); the default config of 1.4.2 (rboot.c,
+default_config).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .bootconfig import Mode
+from .errors import LoaderError, RomError
+from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashMap, FlashParams
+from .rom import check_old_image
+
+_VERSION = re.compile(rb"rBoot v([0-9]+(?:\.[0-9]+)+)")
+_OPTION = b"rBoot Option: "
+_LISTS_OPTIONS = (1, 2, 1)
+"""From this version on rBoot names the options that it was built with, so that one not named is not there."""
+
+# What the size code at flash 0 means to rBoot; 1.4.2 takes all others for 512 KB.
+_USABLE_SIZES = MappingProxyType({0: 0x80000, 1: 0x40000, 2: 0x100000, 3: 0x200000, 4: 0x400000})
+_UNKNOWN_SIZE = 0x80000
+
+
+@dataclass(frozen=True)
+class LoaderInfo:
+    """What is known of a loader; None stands for what is not, as with a loader that is no rBoot.
+
+    `big_flash`: BOOT_BIG_FLASH, `config_checksum`: BOOT_CONFIG_CHKSUM, `irom_checksum`: BOOT_IROM_CHKSUM;
+    `mode` is the mode of its default config.
+    """
+
+    version: str | None = None
+    big_flash: bool | None = None
+    config_checksum: bool | None = None
+    irom_checksum: bool | None = None
+    mode: Mode = Mode(0)  # noqa: RUF009 - an immutable value
+
+
+def read_options(loader: bytes) -> LoaderInfo:
+    """The version and the options that the texts in `loader` tell."""
+    match = _VERSION.search(loader)
+    version = match[1].decode() if match else None
+    lists_options = version is not None and tuple(map(int, version.split("."))) >= _LISTS_OPTIONS
+    if not lists_options and _OPTION not in loader:
+        return LoaderInfo(version)
+
+    def has(text: bytes) -> bool:
+        return _OPTION + text in loader
+
+    mode = Mode(0)
+    if has(b"GPIO skip mode"):
+        mode = Mode.GPIO_SKIP
+    elif has(b"GPIO rom mode") or has(b"GPIO mode"):
+        mode = Mode.GPIO_ROM
+    return LoaderInfo(version, has(b"Big flash"), has(b"Config chksum"), has(b"irom chksum"), mode)
+
+
+def default_roms(params: FlashParams, big_flash: bool) -> tuple[int, int]:
+    """The flash addresses of the two ROMs in the config that rBoot writes where it finds none.
+
+    `params` are those at flash 0.
+    """
+    size = _USABLE_SIZES.get(params.size, _UNKNOWN_SIZE)
+    usable = size if big_flash else min(size, WINDOW_SIZE)
+    return FIRST_SLOT_ADDRESS, usable // 2 + FIRST_SLOT_ADDRESS
+
+
+def check_loader(loader: bytes, layout: FlashMap) -> LoaderInfo:
+    """What `loader` tells, checked: the chip starts it, and its options are those of the layout.
+
+    Raises LoaderError.
+    """
+    try:
+        check_old_image(loader)
+    except RomError as error:
+        raise LoaderError(f"the chip would not start the loader: {error}") from None
+    if len(loader) > CONFIG_ADDRESS:
+        raise LoaderError(
+            f"the loader has {len(loader):,} bytes, but rBoot's config stands at {CONFIG_ADDRESS:#x}; "
+            "take a loader without an application behind it"
+        )
+    info = read_options(loader)
+    wanted = layout.loader
+    for name, define, is_set, should, reason in (
+        ("irom_checksum", "BOOT_IROM_CHKSUM", info.irom_checksum, wanted.irom_checksum, "every ROM is bad to it"),
+        ("big_flash", "BOOT_BIG_FLASH", info.big_flash, wanted.big_flash, "it uses another part of the flash"),
+        ("config_checksum", "BOOT_CONFIG_CHKSUM", info.config_checksum, wanted.config_checksum, "its configs differ"),
+    ):
+        if is_set not in (None, should):
+            raise LoaderError(
+                f"the loader is built with{'' if is_set else 'out'} {define}, but the layout says {name} = "
+                f"{str(should).lower()}: {reason}; change the layout's [loader] or take another loader"
+            )
+    return info

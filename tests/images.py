@@ -1,0 +1,32 @@
+"""Loaders and ROMs for the tests of whole flashes."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from rbootimg import elf
+from rbootimg.pack import pack
+from rbootimg.rom import RamSection, Rom, old_image
+
+VECTORS = Path(__file__).resolve().parent / "vectors"
+
+BIG, CONFIG, IROM = "Big flash", "Config chksum", "irom chksum"
+
+
+def loader(*options: str, version: str | None = "1.4.2") -> bytes:
+    """A loader with the texts of an rBoot built with `options`, those that it prints; it runs nowhere."""
+    texts = [f"\r\nrBoot v{version} - somebody\r\n"] if version else []
+    texts += ["Flash Size:   ", *(f"rBoot Option: {option}\r\n" for option in options)]
+    return old_image(0x40100000, (RamSection(0x40100000, b"code"), RamSection(0x3FFE8000, "\0".join(texts).encode())))
+
+
+@functools.cache
+def rom(slot: int, name: str = "mixed", irom_checksum: bool = False) -> bytes:
+    """A real application's ROM, linked for slot 0 at 0x2000 or slot 1 at 0x82000."""
+    return pack(elf.parse((VECTORS / f"{name}.rom{slot}.elf").read_bytes()), irom_checksum=irom_checksum).to_bytes()
+
+
+def silent_rom(irom_size: int = 32, irom_checksum: bool = False) -> bytes:
+    """A ROM of which nobody can tell what slot it is linked for."""
+    return Rom(0x40100000, bytes(irom_size), (RamSection(0x40100000, b"code"),), irom_checksum=irom_checksum).to_bytes()
