@@ -18,6 +18,8 @@ from .errors import RbootError
 COMMANDS = {
     "pack": "pack a linked application into a ROM",
     "verify": "check a ROM as rBoot does",
+    "info": "what a file is and what is in it: a ROM, a flash, a boot config, an ELF",
+    "extract": "take a ROM apart into its sections",
     "layout": "draw a flash layout",
     "compare": "whether two ROMs are the same application for two slots",
     "size": "what takes the memory, and what changed since another build",
@@ -74,7 +76,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
+        command = commands.add_parser(name, help=summary, add_help=name == wanted)
         if name == wanted:
             module = importlib.import_module(f".commands.{name.replace('-', '_')}", __package__)
             command.description = module.DESCRIPTION

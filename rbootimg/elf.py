@@ -126,9 +126,12 @@ def _names(header: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], data
         raise ElfError("the ELF is damaged or cut off (no section names); link it again")
     texts = _content(headers[index], data)
     try:
-        return [texts[at : texts.index(b"\0", at)].decode() for at in (section["sh_name"] for section in headers)]
+        found = [texts[at : texts.index(b"\0", at)].decode() for at in (section["sh_name"] for section in headers)]
     except ValueError:
         raise ElfError("the ELF is damaged or cut off (a section's name); link it again") from None
+    if not all(map(str.isprintable, found)):  # messages have them, and are one line
+        raise ElfError("the ELF is damaged or cut off (a section's name); link it again")
+    return found
 
 
 def symbols(data: bytes) -> tuple[Symbol, ...]:
@@ -144,6 +147,28 @@ def symbols(data: bytes) -> tuple[Symbol, ...]:
         return () if table is None else tuple(_symbols(table, headers, data))
     except (struct.error, ValueError, LookupError) as error:
         raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
+
+
+def place(symbols: Sequence[Symbol], address: int) -> str | None:
+    """The name of what is at `address`: `user_init+0x8`; None if no symbol covers it.
+
+    A label without a size covers what is up to the next symbol.
+    """
+
+    def covering(where: int) -> list[Symbol]:
+        return [symbol for symbol in symbols if symbol.address <= where < symbol.address + symbol.size]
+
+    found = covering(address)
+    if not found:
+        labels = [symbol for symbol in symbols if symbol.address <= address]
+        nearest = max((symbol.address for symbol in labels), default=0)
+        # A label within a function is not the start of something behind it.
+        found = [] if covering(nearest) else [symbol for symbol in labels if symbol.address == nearest]
+    if not found:
+        return None
+    innermost = max(found, key=lambda symbol: symbol.address)
+    distance = address - innermost.address
+    return f"{innermost.name}+{distance:#x}" if distance else innermost.name
 
 
 def _symbols(table: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], data: bytes) -> Iterator[Symbol]:

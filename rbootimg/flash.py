@@ -35,7 +35,7 @@ SDK_TAIL_SIZE = 0x5000
 
 @dataclass(frozen=True)
 class Region:
-    """A piece of the ESP8266's RAM that the boot loader fills; `size` bytes from `start`."""
+    """A piece of the ESP8266's memory; `size` bytes from `start`."""
 
     name: str
     start: int
@@ -48,6 +48,17 @@ class Region:
 
 DRAM = Region("DRAM", 0x3FFE8000, 0x14000)
 IRAM = Region("IRAM", 0x40100000, 0x8000)
+WINDOW = Region("flash", WINDOW_START, WINDOW_SIZE)
+OTHER = "other"
+"""The kind of memory at an address that none of these three has."""
+
+
+def memory_at(address: int) -> str:
+    """The kind of memory that the CPU sees at `address`: IRAM, DRAM, flash, or other."""
+    for region in (IRAM, DRAM, WINDOW):
+        if region.start <= address < region.end:
+            return region.name
+    return OTHER
 
 
 @dataclass(frozen=True)
@@ -124,18 +135,17 @@ class FlashParams:
         """The two header bytes."""
         return bytes((self.mode, self.size << 4 | self.freq))
 
-    def describe(self) -> str:
-        """The values by esptool's names, unknown codes as numbers: `qio, 512KB, 40m`."""
-        sizes = {size.code: name for name, size in FLASH_SIZES.items()}
+    def names(self) -> tuple[str | int, str | int, str | int]:
+        """Mode, size and frequency by esptool's names, unknown codes as numbers."""
         modes = {code: name for name, code in FLASH_MODES.items()}
+        sizes = {size.code: name for name, size in FLASH_SIZES.items()}
         freqs = {code: name for name, code in FLASH_FREQS.items()}
-        return ", ".join(
-            (
-                modes.get(self.mode, f"mode {self.mode}"),
-                sizes.get(self.size, f"size {self.size}"),
-                freqs.get(self.freq, f"frequency {self.freq}"),
-            )
-        )
+        return modes.get(self.mode, self.mode), sizes.get(self.size, self.size), freqs.get(self.freq, self.freq)
+
+    def describe(self) -> str:
+        """The same as one text: `qio, 512KB, 40m`."""
+        named = zip(("mode", "size", "frequency"), self.names())
+        return ", ".join(name if isinstance(name, str) else f"{what} {name}" for what, name in named)
 
 
 DEFAULT_PARAMS = FlashParams()
@@ -183,6 +193,12 @@ class Slot:
         return f"{'the slot' if self.number is None else f'slot {self.number}'} at {self.address:#x}"
 
 
+def slot_of_link(link_address: int) -> int | None:
+    """The flash address, within its megabyte, of the slot with this link address; None if no slot can have it."""
+    address = link_address - WINDOW_START - IROM_OFFSET
+    return address if 0 <= address < WINDOW_SIZE and address % SECTOR_SIZE == 0 else None
+
+
 @dataclass(frozen=True)
 class FlashRegion:
     """A piece of the flash that is no slot: `size` bytes at flash `address`, such as a file system."""
@@ -204,6 +220,19 @@ class FlashRegion:
 
 GPIO_MODES = ("", "rom", "skip")
 """What a pin can do in rBoot: nothing, choose a ROM, or skip one."""
+
+
+# The SDK's own sectors, by their distance from the flash's end. Source: rBoot sample, NONOS SDK 2 and 3.
+_SDK_REGIONS = (
+    ("rf_cal", SDK_TAIL_SIZE, SECTOR_SIZE),
+    ("phy_init", 4 * SECTOR_SIZE, SECTOR_SIZE),
+    ("sdk_params", 3 * SECTOR_SIZE, 3 * SECTOR_SIZE),
+)
+
+
+def sdk_regions(chip: FlashSize) -> tuple[FlashRegion, ...]:
+    """RF calibration, PHY init data and the SDK's parameters, at the end of the flash."""
+    return tuple(FlashRegion(name, chip.bytes - distance, size) for name, distance, size in _SDK_REGIONS)
 
 
 @dataclass(frozen=True)
@@ -318,7 +347,7 @@ class FlashMap:
         if slot.address // WINDOW_SIZE != (slot.end - 1) // WINDOW_SIZE:
             raise LayoutError(
                 f"{slot.label} ends at {slot.end:#x} and straddles a 1 MB boundary, which the flash "
-                f"window cannot; end it at {_window_end(slot.address):#x} or move it there"
+                f"window cannot; end it at {window_end(slot.address):#x} or move it there"
             )
 
 
@@ -368,7 +397,7 @@ def with_sizes(slots: Sequence[Slot], chip: FlashSize, regions: Sequence[FlashRe
     def room(slot: Slot) -> int:
         pieces: list[Slot | FlashRegion] = [*slots, *regions]
         ends = [piece.address for piece in pieces if piece.address > slot.address]
-        ends.append(_window_end(slot.address))
+        ends.append(window_end(slot.address))
         # A slot inside the SDK's sectors is the user's explicit wish; the flash's end still holds.
         tail = chip.bytes - SDK_TAIL_SIZE
         ends.append(tail if slot.address < tail else max(chip.bytes, slot.address + SECTOR_SIZE))
@@ -416,5 +445,6 @@ def _sector_up(address: int) -> int:
     return -(-address // SECTOR_SIZE) * SECTOR_SIZE
 
 
-def _window_end(address: int) -> int:
+def window_end(address: int) -> int:
+    """The end of the megabyte that flash `address` is in."""
     return (address // WINDOW_SIZE + 1) * WINDOW_SIZE

@@ -39,7 +39,6 @@ from typing import Any
 from .errors import LayoutError
 from .flash import (
     DEFAULT_LOADER,
-    SDK_TAIL_SIZE,
     SECTOR_SIZE,
     FlashMap,
     FlashParams,
@@ -51,6 +50,7 @@ from .flash import (
     flash_size,
     parse_number,
     parse_slots,
+    sdk_regions,
     with_sizes,
 )
 
@@ -59,19 +59,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# The SDK's own sectors, by their distance from the flash's end. Source: rBoot sample, NONOS SDK 2 and 3.
-_SDK_REGIONS = (
-    ("rf_cal", SDK_TAIL_SIZE, SECTOR_SIZE),
-    ("phy_init", 4 * SECTOR_SIZE, SECTOR_SIZE),
-    ("sdk_params", 3 * SECTOR_SIZE, 3 * SECTOR_SIZE),
-)
-
 _BIG = LoaderOptions(big_flash=True)
-
-
-def sdk_regions(chip: FlashSize) -> tuple[FlashRegion, ...]:
-    """RF calibration, PHY init data and the SDK's parameters, at the end of the flash."""
-    return tuple(FlashRegion(name, chip.bytes - distance, size) for name, distance, size in _SDK_REGIONS)
 
 
 def _preset(size: str, addresses: Iterable[int] = (), loader: LoaderOptions = DEFAULT_LOADER) -> FlashMap:

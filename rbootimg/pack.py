@@ -11,13 +11,10 @@ from .flash import (
     DEFAULT_PARAMS,
     DRAM,
     IRAM,
-    IROM_OFFSET,
-    SECTOR_SIZE,
-    WINDOW_SIZE,
-    WINDOW_START,
     FlashParams,
     Region,
     Slot,
+    slot_of_link,
 )
 from .rom import RamSection, Rom
 
@@ -131,8 +128,8 @@ def _in_region(elf: Elf, region: Region) -> list[Section]:
 
 
 def _slot_of(link_address: int) -> str:
-    offset = link_address - WINDOW_START - IROM_OFFSET
-    return f" (for a slot at {offset:#x})" if 0 <= offset < WINDOW_SIZE and offset % SECTOR_SIZE == 0 else ""
+    address = slot_of_link(link_address)
+    return "" if address is None else f" (for a slot at {address:#x})"
 
 
 @dataclass(frozen=True)

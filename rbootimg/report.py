@@ -1,8 +1,9 @@
-"""What people read after a ROM was packed or checked: plain text, aligned."""
+"""What people read after a ROM was packed or checked: plain text, aligned, or tables for that and for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what a start of the command line need not load
@@ -13,10 +14,59 @@ if TYPE_CHECKING:  # what a start of the command line need not load
     from .rom import Rom
 
 
+@dataclass(frozen=True)
+class Heading:
+    """A line of its own; `good` tells a terminal its colour, None is neither good nor bad."""
+
+    text: str
+    good: bool | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts, under `heads` if there are any; `align` has a `<` or `>` for each column.
+
+    `shares` says for each row how full something is, which a terminal draws: 1 is full, None draws nothing.
+    """
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    align: str
+    shares: tuple[float | None, ...] = ()
+
+
+def plain(blocks: Iterable[Heading | Table]) -> str:
+    """The blocks as text. A table behind a heading is indented; else an empty line stands between two blocks."""
+    lines: list[str] = []
+    indent = ""
+    previous: Heading | Table | None = None
+    for block in blocks:
+        if previous is not None and (isinstance(previous, Table) or isinstance(block, Heading)):
+            lines.append("")
+        if isinstance(block, Heading):
+            lines.append(printable(block.text))
+            indent = "  "
+        else:
+            lines += ((indent + line).rstrip() for line in _lines(block))
+        previous = block
+    return "\n".join(lines)
+
+
+def _lines(table: Table) -> Iterator[str]:
+    rows = [[printable(cell) for cell in row] for row in ((table.heads, *table.rows) if table.heads else table.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        yield "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, table.align, widths))
+
+
+def printable(text: str) -> str:
+    """`text` as it may be printed: names come from files, and must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[Usage]) -> str:
     """The table for one ROM: where it belongs and what of each memory it takes."""
-    place = f"{slot.label}, " if slot else ""
-    lines = [f"{name}: {place}linked at {link_address:#x}"]
+    lines = [rom_place(name, slot, link_address)]
     for usage in usages:
         if usage.available is None:
             lines.append(f"  {usage.name:<5} {usage.used:>9,} bytes")
@@ -24,6 +74,27 @@ def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[
             share = 100 * usage.used / usage.available
             lines.append(f"  {usage.name:<5} {usage.used:>9,} of {usage.available:>9,} bytes  {share:5.1f} %")
     return "\n".join(lines)
+
+
+def rom_place(name: str, slot: Slot | None, link_address: int) -> str:
+    """Where a ROM belongs: the line above its table."""
+    return f"{name}: {f'{slot.label}, ' if slot else ''}linked at {link_address:#x}"
+
+
+def usage_table(usages: Iterable[Usage], head: str = "memory") -> Table:
+    """What is taken of each memory, under a heading for their names."""
+    known = tuple(usages)
+    rows = (
+        (at.name, f"{at.used:,}", f"{at.available:,}" if at.available else "", percent(at.used, at.available))
+        for at in known
+    )
+    shares = tuple(at.used / at.available if at.available else None for at in known)
+    return Table((head, "bytes", "of", "%"), tuple(rows), "<>>>", shares)
+
+
+def percent(size: int, whole: int | None) -> str:
+    """What of the `whole` it is, with a decimal; nothing if there is no whole."""
+    return f"{100 * size / whole:.1f}" if whole else ""
 
 
 def verified(name: str, size: int, rom: Rom) -> str:
@@ -36,15 +107,18 @@ def verified(name: str, size: int, rom: Rom) -> str:
     )
 
 
-def compared(comparison: Comparison, most: int = 20) -> str:
-    """What differs between two ROMs, at the most so many differences in their contents."""
+def compared(comparison: Comparison, name: Callable[[Difference], str] = lambda difference: "", most: int = 20) -> str:
+    """What differs between two ROMs, at the most so many differences in their contents.
+
+    `name` says what is at the place of a difference, nothing if that is not known.
+    """
     if comparison.same_app:
         if not comparison.relocated:
             return "nothing differs: both are linked for the same address"
         return f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, nothing else differs"
     lines = [f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, and else:"]
     lines += (f"  {clause}" for clause in comparison.structure)
-    lines += (f"  {_difference(difference)}" for difference in comparison.differences[:most])
+    lines += (f"  {_difference(difference, name(difference))}" for difference in comparison.differences[:most])
     if len(comparison.differences) > most:
         lines.append(f"  and {len(comparison.differences) - most:,} more differences")
     return "\n".join(lines)
@@ -61,9 +135,11 @@ def pieces_table(pieces: Sequence[Piece], names: Sequence[str]) -> str:
     return "\n".join(rows)
 
 
-def _difference(difference: Difference, most: int = 16) -> str:
+def _difference(difference: Difference, name: str, most: int = 16) -> str:
     place = f"{difference.section}+{difference.offset:#x}"
     if difference.address is not None:
         place += f" at {difference.address:#x}"
+    if name:
+        place += f" in {printable(name)}"
     cut = " …" if len(difference.a) > most else ""
     return f"{place}: {difference.a[:most].hex(' ')}{cut} | {difference.b[:most].hex(' ')}{cut}"

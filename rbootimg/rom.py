@@ -7,6 +7,7 @@ check_image), esptool2 2.0.0 (esptool2.c), esptool 5.6 (bin_image.py).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 import struct
@@ -189,6 +190,55 @@ def image_size(data: bytes) -> int:
     _slice(data, end - 1, 1, "the checksum")
     has_crc = data[end : end + _CRC.size] == _CRC.pack(_esptool_crc(data[:end]))
     return end + _CRC.size * has_crc
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What stands in an image, sound or not, as far as it is there.
+
+    `irom` is None in an image of the "old" type. `sections` are those that are whole. `size` counts to the byte with
+    the checksum, `stored`; both are None if the image is cut off before it. `ram_sum` and `full_sum` are what the
+    checksum would have to be: over the RAM sections, and with irom too.
+    """
+
+    params: FlashParams
+    entry: int
+    irom: bytes | None = field(repr=False)
+    sections: tuple[RamSection, ...]
+    size: int | None
+    stored: int | None
+    ram_sum: int
+    full_sum: int
+
+
+def outline(data: bytes) -> Outline:
+    """What stands in the image with which `data` begins; unlike Rom.from_bytes() it takes damaged ones.
+
+    Raises RomError if no image begins there.
+    """
+    irom, sections, end, stored = None, [], None, None
+    if data[:1] == bytes((_IROM_MAGIC,)):
+        params, entry, offset, _ = _read_header(data, 0, _IROM_MAGIC, "the ROM")
+        irom = b""
+    else:
+        params, entry, offset, _ = _read_header(data, 0, _RAM_MAGIC, "the image")
+    with contextlib.suppress(RomError):  # what is missing is left out
+        if irom is not None:
+            _, length = _read(_SECTION, data, offset, "the irom header")
+            offset += _SECTION.size
+            irom = data[offset : offset + length]
+            offset += length
+        else:
+            offset = 0
+        _, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+        for _ in range(count):
+            read, offset = _read_sections(data, offset, 1)
+            sections += read
+        end = (offset | (_ALIGNMENT - 1)) + 1
+        stored = _slice(data, end - 1, 1, "the checksum")[0]
+    size = end if stored is not None else None
+    ram_sum, full_sum = _checksum(sections, b""), _checksum(sections, irom or b"")
+    return Outline(params, entry, irom, tuple(sections), size, stored, ram_sum, full_sum)
 
 
 def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParams) -> None:

@@ -28,17 +28,16 @@ from typing import TypeVar
 from . import elf, mapfile
 from .elf import Elf, Section, Symbol
 from .errors import RbootError
-from .flash import DRAM, IRAM, WINDOW_SIZE, WINDOW_START, Region
+from .flash import DRAM, IRAM, OTHER, WINDOW, memory_at
 from .mapfile import Contribution, OutputSection
 from .pack import Usage
+from .report import Table, percent
 
 SCHEMA = 1
 """The version of the JSON; it rises when a reader of the old one would go wrong."""
 
-FLASH = Region("flash", WINDOW_START, WINDOW_SIZE)
-OTHER = "other"
-REGIONS = (IRAM.name, DRAM.name, FLASH.name, OTHER)
-"""The kinds of memory; OTHER is whatever is at no address that the first three have."""
+REGIONS = (IRAM.name, DRAM.name, WINDOW.name, OTHER)
+"""The kinds of memory."""
 
 CUTS = ("section", "symbol", "object", "library")
 """What the bytes can be counted by; the last two need a map file."""
@@ -122,7 +121,7 @@ def measure(data: bytes, map_text: str | None = None) -> Sizes:
     for a bad ELF, and RbootError for a map file that is none or that another link made.
     """
     app = elf.parse(data)
-    sections = [Part(section.name, _region(section.address), section.name, section.size) for section in app.sections]
+    sections = [Part(section.name, memory_at(section.address), section.name, section.size) for section in app.sections]
     by = {"section": _largest(sections), "symbol": _largest(_by_symbol(app, elf.symbols(data)))}
     if map_text is not None:
         outputs = _outputs(app, mapfile.parse(map_text))
@@ -159,13 +158,6 @@ def as_json(sizes: Sizes, difference: Difference | None = None) -> dict[str, obj
     }
 
 
-def _region(address: int) -> str:
-    for region in (IRAM, DRAM, FLASH):
-        if region.start <= address < region.end:
-            return region.name
-    return OTHER
-
-
 def _largest(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda part: (-part.size, part.name, part.section)))
 
@@ -196,14 +188,14 @@ def _in_section(section: Section, symbols: Iterable[Symbol]) -> Iterator[Part]:
             end = next_address
         end = min(end, section.end)
         if end > start:
-            yield Part(symbol.name, _region(section.address), section.name, end - start, not symbol.size)
+            yield Part(symbol.name, memory_at(section.address), section.name, end - start, not symbol.size)
             covered = end
 
 
 def _rest(section: Section | OutputSection, parts: Iterable[Part | Contribution], name: str) -> Iterator[Part]:
     rest = section.size - sum(part.size for part in parts)
     if rest:
-        yield Part(name, _region(section.address), section.name, rest)
+        yield Part(name, memory_at(section.address), section.name, rest)
 
 
 def _outputs(app: Elf, outputs: Iterable[OutputSection]) -> tuple[OutputSection, ...]:
@@ -243,7 +235,7 @@ def _by_file(outputs: Iterable[OutputSection], owner: Callable[[Contribution], _
         for part in output.parts:
             sizes[labels[owner(part)]] += part.size
         for label, size in sizes.items():
-            yield Part(label, _region(output.address), output.name, size)
+            yield Part(label, memory_at(output.address), output.name, size)
         yield from _rest(output, output.parts, NOT_IN_MAP)
 
 
@@ -309,22 +301,22 @@ def _change_json(change: Change) -> dict[str, object]:
 # Text
 
 
-def tables(sizes: Sizes, cuts: Iterable[str] = CUTS, top: int = 20) -> str:
+def tables(sizes: Sizes, cuts: Iterable[str] = CUTS, top: int = 20) -> tuple[Table, ...]:
     """Tables of the regions and of those of `cuts` that are known, with the `top` largest rows of each; 0 for all.
 
     `~` stands before an estimated size.
     """
     known = [cut for cut in cuts if cut in sizes.by]
     found = (_spread_table(cut, sizes, top) if cut in _SPREAD else _part_table(cut, sizes, top) for cut in known)
-    return "\n\n".join((_region_table(sizes), *found))
+    return (_region_table(sizes), *found)
 
 
-def difference_tables(difference: Difference, cuts: Iterable[str] = CUTS, top: int = 20) -> str:
+def difference_tables(difference: Difference, cuts: Iterable[str] = CUTS, top: int = 20) -> tuple[Table, ...]:
     """The same for a difference, where the `top` rows are those that changed most."""
     total = Change("total", "", "", *(sum(sizes) for sizes in zip(*((at.old, at.new) for at in difference.regions))))
     rows = [(*_numbers(change), change.name) for change in (*difference.regions, total)]
     found = (_change_table(cut, difference.by[cut], top) for cut in cuts if cut in difference.by)
-    return "\n\n".join((_table((*_NUMBERS, "memory"), rows, len(_NUMBERS)), *found))
+    return (_table((*_NUMBERS, "memory"), rows, len(_NUMBERS)), *found)
 
 
 _SPREAD = ("object", "library")
@@ -333,19 +325,20 @@ _SPREAD = ("object", "library")
 _NUMBERS = ("old", "new", "change", "%")
 
 
-def _region_table(sizes: Sizes) -> str:
+def _region_table(sizes: Sizes) -> Table:
     rows = [
-        (f"{at.used:,}", f"{at.available:,}" if at.available else "", _percent(at.used, at.available), at.name)
+        (f"{at.used:,}", f"{at.available:,}" if at.available else "", percent(at.used, at.available), at.name)
         for at in sizes.regions
     ]
-    return _table(("bytes", "of", "%", "memory"), [*rows, (f"{sizes.total:,}", "", "", "total")], numbers=3)
+    shares = tuple(at.used / at.available if at.available else None for at in sizes.regions)
+    return _table(("bytes", "of", "%", "memory"), [*rows, (f"{sizes.total:,}", "", "", "total")], 3, (*shares, None))
 
 
-def _part_table(cut: str, sizes: Sizes, top: int) -> str:
+def _part_table(cut: str, sizes: Sizes, top: int) -> Table:
     used = _regions(sizes)
     shown, hidden = _split(sizes.by[cut], top)
     rows = [
-        (f"{'~' * part.estimated}{part.size:,}", _percent(part.size, used[part.region]), *_place(cut, part))
+        (f"{'~' * part.estimated}{part.size:,}", percent(part.size, used[part.region]), *_place(cut, part))
         for part in shown
     ]
     if hidden:
@@ -353,7 +346,7 @@ def _part_table(cut: str, sizes: Sizes, top: int) -> str:
     return _table(("bytes", "% of used", *_place_heads(cut)), rows, numbers=2)
 
 
-def _spread_table(cut: str, sizes: Sizes, top: int) -> str:
+def _spread_table(cut: str, sizes: Sizes, top: int) -> Table:
     spread = defaultdict[str, Counter[str]](Counter)
     for part in sizes.by[cut]:
         spread[part.name][part.region] += part.size
@@ -365,15 +358,15 @@ def _spread_table(cut: str, sizes: Sizes, top: int) -> str:
         shown = [*shown, (f"({len(hidden):,} more)", rest)]
     names = [at.name for at in sizes.regions]
     rows = [
-        (*(f"{at[name]:,}" for name in names), f"{at.total():,}", _percent(at.total(), sizes.total), label)
+        (*(f"{at[name]:,}" for name in names), f"{at.total():,}", percent(at.total(), sizes.total), label)
         for label, at in shown
     ]
     return _table((*names, "total", "%", cut), rows, numbers=len(names) + 2)
 
 
-def _change_table(cut: str, changes: Sequence[Change], top: int) -> str:
+def _change_table(cut: str, changes: Sequence[Change], top: int) -> Table:
     if not changes:
-        return f"no difference by {cut}"
+        return Table((), ((f"no difference by {cut}",),), "<")
     shown, hidden = _split(changes, top)
     rows = [(*_numbers(change), change.kind, *_place(cut, change)) for change in shown]
     if hidden:
@@ -407,23 +400,9 @@ def _split(items: Sequence[_Item], top: int) -> tuple[Sequence[_Item], Sequence[
     return (items[:top], items[top:]) if top and len(items) > top + 1 else (items, ())
 
 
-def _percent(size: int, whole: int | None) -> str:
-    return f"{100 * size / whole:.1f}" if whole else ""
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> str:
+def _table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int, shares: Sequence[float | None] = ()
+) -> Table:
     """A table whose first `numbers` columns stand to the right, the others to the left."""
-    lines = [heads, *([_printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if at < numbers else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _printable(text: str) -> str:
-    # Names come from files: they must not steer the terminal.
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    align = ">" * numbers + "<" * (len(heads) - numbers)
+    return Table(tuple(heads), tuple(tuple(row) for row in rows), align, tuple(shares))

@@ -475,8 +475,14 @@ def test_a_full_device_is_told_with_its_name() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("verify", "ROM"), ("verify", "--json", "ROM"), ("pack", MIXED, "-o", "OUTPUT"), ("pack", "--help")],
-    ids=["verify", "json", "pack", "help"],
+    [
+        ("verify", "ROM"),
+        ("verify", "--json", "ROM"),
+        ("pack", MIXED, "-o", "OUTPUT"),
+        ("pack", "--help"),
+        ("info", "ROM"),
+    ],
+    ids=["verify", "json", "pack", "help", "info"],
 )
 def test_a_closed_pipe_ends_quietly(rom: Path, output: Path, arguments: tuple[object, ...]) -> None:
     names = {"ROM": rom, "OUTPUT": output}
@@ -585,6 +591,148 @@ def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
     assert "  the entry is 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
     assert "  irom+0x6f: 00 | 78\n" in done.stdout or "  irom+0x6f at 0x4020207f: 00 | 78\n" in done.stdout
     assert done.stderr == f"rbootimg: {rom}: not the same application as {other}\n"
+
+
+@pytest.mark.parametrize(
+    ("elfs", "name"),
+    [
+        (("--elf0", MIXED), " in in_flash+0x8"),
+        (("--elf1", "OTHER"), " in in_flash+0x8"),
+        (("--elf0", MIXED, "--elf1", "OTHER"), " in in_flash+0x8"),
+        ((), ""),
+    ],
+    ids=["elf0", "elf1", "both", "none"],
+)
+def test_compare_names_what_differs_by_the_elfs(tmp_path: Path, rom: Path, elfs: tuple[object, ...], name: str) -> None:
+    # An instruction of in_flash in a second build; as in any ELF its bytes stand there once.
+    data, code = MIXED.read_bytes(), Rom.from_bytes(MIXED_ROM).irom
+    functions = [symbol for symbol in elf.symbols(data) if symbol.name == "in_flash"]
+    offset = functions[0].address + 8 - 0x40202010
+    assert data.count(code[offset - 8 : offset + 8]) == 1
+    at = data.index(code[offset - 8 : offset + 8]) + 8
+    (tmp_path / "other.elf").write_bytes(data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :])
+    other = tmp_path / "other.bin"
+    assert run("pack", tmp_path / "other.elf", "-o", other).returncode == 0
+    done = run("compare", rom, other, *(tmp_path / "other.elf" if value == "OTHER" else value for value in elfs))
+    assert done.returncode == 1
+    assert re.search(
+        rf"^  irom\+{offset:#x} at {0x40202010 + offset:#x}{re.escape(name)}: .. \| ..$", done.stdout, re.M
+    )
+
+
+def test_compare_takes_the_elf_of_the_rom_only(tmp_path: Path, rom: Path) -> None:
+    assert refused("compare", rom, rom, "--elf1", VECTORS / "mixed.rom1.elf") == (
+        f"rbootimg: {rom}: {VECTORS}/mixed.rom1.elf is not the ELF of {rom}: their contents differ; "
+        "give the one it was packed from"
+    )
+    (tmp_path / "bad.elf").write_bytes(b"nothing")
+    assert refused("compare", rom, rom, "--elf0", tmp_path / "bad.elf") == (
+        f"rbootimg: {rom}: {tmp_path}/bad.elf: not an ELF file"
+    )
+
+
+# info
+
+
+def test_info_says_what_a_file_is(rom: Path) -> None:
+    done = run("info", rom)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{rom}: an rBoot ROM, sound\n  size      240 bytes\n")
+
+
+def test_info_prints_json(rom: Path) -> None:
+    values = json.loads(run("info", "--json", rom, "--slot", "0x2000:8KB").stdout)
+    assert (values["file"], values["schema"], values["kind"]) == (str(rom), 1, "rom")
+    assert values["slot"] == {"address": 0x2000, "size": 0x2000, "free": 0x2000 - 240}
+
+
+@pytest.mark.parametrize(
+    ("options", "free"),
+    [
+        (("--layout", "1MB"), "slot 0 at 0x2000, 524,048 bytes free"),
+        (("--slot", "0x2000"), "the slot at 0x2000, 1,040,144 bytes free"),
+        (("--layout", "BOARD"), "slot 0 at 0x2000, 495,376 bytes free"),
+    ],
+    ids=["preset", "slot", "file"],
+)
+def test_info_says_what_is_free_in_the_slot(tmp_path: Path, rom: Path, options: tuple[str, ...], free: str) -> None:
+    (tmp_path / "board.toml").write_text(BOARD)
+    done = run("info", rom, *(tmp_path / "board.toml" if option == "BOARD" else option for option in options))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"  slot      {free}\n" in done.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_info_shows_a_bad_rom_and_fails_with_one_line(rom: Path, options: tuple[str, ...]) -> None:
+    rom.write_bytes(MIXED_ROM[:-1] + b"\0")
+    done = run("info", rom, "--slot", "0x82000", *options)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"rbootimg: {rom}: the checksum at offset 0xef is 0x00, but the data give 0xe3 (0xc3 with irom); "
+        "the ROM is corrupt (and 1 more)\n"
+    )
+    if options:
+        assert len(json.loads(done.stdout)["problems"]) == 2
+    else:
+        assert done.stdout.startswith(f"{rom}: an rBoot ROM, with problems\n  problem   the checksum at offset 0xef")
+
+
+def test_info_of_what_it_does_not_know_is_one_line(tmp_path: Path, rom: Path) -> None:
+    path = tmp_path / "file"
+    for content, message in ((b"", "the file is empty"), (b"text", "neither a ROM, a flash, a boot config nor an ELF")):
+        path.write_bytes(content)
+        assert refused("info", path).startswith(f"rbootimg: {path}: {message}")
+    assert "the layout 3MB: neither a file nor a preset" in refused("info", rom, "--layout", "3MB")
+    assert "not allowed with argument" in wrong_usage("info", rom, "--layout", "1MB", "--slot", "0x2000")
+
+
+@pytest.mark.parametrize("command", ["info", "extract"])
+@pytest.mark.parametrize("make", UNREADABLE, ids=lambda make: make.__name__)
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, make: Callable[[Path], str], command: str) -> None:
+    path = tmp_path / "roms" / "rom.bin"
+    path.parent.mkdir()
+    message = make(path)
+    assert refused(command, path) == f"rbootimg: {path}: {message}"
+
+
+# extract
+
+
+def test_extract_writes_each_section_and_a_table(tmp_path: Path, rom: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    done = run("extract", rom, "-o", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{rom}: 4 files in {folder}\n"
+        "  file                   address     bytes  memory\n"
+        "  irom0.text.bin                       112  flash\n"
+        "  section0-40100000.bin  0x40100000     36  IRAM\n"
+        "  section1-3ffe8000.bin  0x3ffe8000      8  DRAM\n"
+        "  section2-3ffe8008.bin  0x3ffe8008     20  DRAM\n"
+    )
+    good = Rom.from_bytes(MIXED_ROM)
+    assert (folder / "irom0.text.bin").read_bytes() == good.irom
+    names = sorted(os.listdir(folder))
+    assert [(folder / name).read_bytes() for name in names[1:]] == [section.data for section in good.sections]
+
+
+def test_extract_makes_a_folder_by_the_roms_name_and_replaces_what_it_wrote(tmp_path: Path, rom: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for _ in range(2):
+        assert run("extract", rom, cwd=tmp_path, env=environment).returncode == 0
+    assert sorted(os.listdir(tmp_path / "sound-sections"))[0] == "irom0.text.bin"
+    assert len(os.listdir(tmp_path / "sound-sections")) == 4
+
+
+def test_extract_takes_sound_roms_only(tmp_path: Path, rom: Path) -> None:
+    rom.write_bytes(MIXED_ROM[:-1])
+    assert "the ROM is cut off" in refused("extract", rom, "-o", tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_extract_to_a_file_is_one_line(tmp_path: Path, rom: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert refused("extract", rom, "-o", tmp_path / "file") == f"rbootimg: {tmp_path}/file: File exists"
 
 
 # size

@@ -188,7 +188,6 @@ def test_the_elf_to_be_damaged_is_good() -> None:
     assert elf.parse(WITH_SYMBOLS) == elf.parse(build_elf())
 
 
-# No deadline: the first example imports pyelftools.
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
@@ -220,3 +219,33 @@ def test_of_any_bytes_only_elf_error_comes_out(tail: bytes) -> None:
 def test_a_section_name_that_is_no_utf_8_does_no_harm() -> None:
     good = build_elf((*APP, Sec(".odd-name", IRAM + 0x1000, b"1", SHT_PROGBITS, SHF_ALLOC)))
     parse_or_refuse(good.replace(b".odd-name", b"\xff\xfe\xfd\x80name"))
+
+
+# Symbols by address
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (0x1000, "outer"),
+        (0x1004, "outer+0x4"),
+        (0x1012, "inner+0x2"),  # the smaller one
+        (0x1018, "outer+0x18"),
+        (0x101F, "outer+0x1f"),  # a label within a function is not the start of something else
+        (0x1020, None),
+        (0x1030, "label"),
+        (0x1038, "label+0x8"),
+        (0x1040, "last"),
+        (0x1044, None),
+        (0xFFF, None),
+    ],
+)
+def test_an_address_has_the_name_of_what_covers_it(address: int, name: str | None) -> None:
+    symbols = (
+        elf.Symbol("label", 0x1030, 0, "notype"),
+        elf.Symbol("outer", 0x1000, 0x20, "func"),
+        elf.Symbol("inner", 0x1010, 8, "func"),
+        elf.Symbol(".L1", 0x101C, 0, "notype"),
+        elf.Symbol("last", 0x1040, 4, "object"),
+    )
+    assert elf.place(symbols, address) == name

@@ -31,6 +31,7 @@ import rbootimg
 from rbootimg import elf, mapfile, size
 from rbootimg.elf import Symbol
 from rbootimg.errors import ElfError, RbootError
+from rbootimg.report import plain
 from rbootimg.size import NO_SYMBOL, NOT_IN_MAP, Change, Part, Sizes, compare, difference_tables, measure, tables
 
 NOTYPE, OBJECT, FUNC, SECTION, FILE = range(5)
@@ -311,7 +312,7 @@ LOOP = with_symbols(Sym("loop", IRAM, 6), Sym("label", IRAM + 6, 0, NOTYPE), Sym
 
 
 def test_the_tables_are_aligned() -> None:
-    assert tables(measure(LOOP), ["section", "symbol"], top=3) == (
+    assert plain(tables(measure(LOOP), ["section", "symbol"], top=3)) == (
         """\
 bytes      of    %  memory
     8  32,768  0.0  IRAM
@@ -334,11 +335,11 @@ bytes  % of used  memory  section      symbol
 
 
 def test_an_estimated_size_is_marked() -> None:
-    assert "\n   ~2       25.0  IRAM    .text        label\n" in tables(measure(LOOP), ["symbol"], top=0) + "\n"
+    assert "\n   ~2       25.0  IRAM    .text        label\n" in plain(tables(measure(LOOP), ["symbol"], top=0)) + "\n"
 
 
 def test_objects_have_a_column_for_each_region() -> None:
-    assert tables(measure(build_elf(), MAP), ["library"]).split("\n\n")[1] == (
+    assert plain(tables(measure(build_elf(), MAP), ["library"])).split("\n\n")[1] == (
         """\
 IRAM  DRAM  flash  total     %  library
    0    41     17     58  82.9  libx.a
@@ -350,7 +351,7 @@ IRAM  DRAM  flash  total     %  library
 
 
 def test_rows_that_are_not_shown_still_count() -> None:
-    assert tables(measure(build_elf(), MAP), ["object"], top=1).endswith(
+    assert plain(tables(measure(build_elf(), MAP), ["object"], top=1)).endswith(
         """
    0    32      0     32  45.7  libx.a(buffer.o)
    8    13     17     38  54.3  (6 more)"""
@@ -358,17 +359,17 @@ def test_rows_that_are_not_shown_still_count() -> None:
 
 
 def test_one_row_too_many_is_shown_rather_than_counted() -> None:
-    assert "more)" not in tables(measure(build_elf()), ["section"], top=len(APP) - 1)
+    assert "more)" not in plain(tables(measure(build_elf()), ["section"], top=len(APP) - 1))
 
 
 def test_large_numbers_have_separators() -> None:
     large = measure(build_elf([Sec(".bss", DRAM, type=SHT_NOBITS, flags=SHF_ALLOC | SHF_WRITE, size=12345)]))
-    assert "12,345  81,920  15.1  DRAM" in tables(large)
+    assert "12,345  81,920  15.1  DRAM" in plain(tables(large))
 
 
 def test_the_tables_of_a_difference_show_both_builds() -> None:
     old, new = measure(with_symbols(Sym("f", IRAM, 4))), measure(with_symbols(Sym("f", IRAM, 5), Sym("g", IRAM + 5, 1)))
-    assert difference_tables(compare(old, new), ["section", "symbol"]) == (
+    assert plain(difference_tables(compare(old, new), ["section", "symbol"])) == (
         """\
 old  new  change     %  memory
   8    8      +0  +0.0  IRAM
@@ -386,7 +387,7 @@ old  new  change      %  kind    memory  section  symbol
 
 
 def test_names_do_not_steer_the_terminal() -> None:
-    text = tables(measure(with_symbols(Sym("\x1b[2J\rloop", IRAM, 8))))
+    text = plain(tables(measure(with_symbols(Sym("\x1b[2J\rloop", IRAM, 8)))))
     assert "\x1b" not in text
     assert "\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}loop" in text
 
@@ -524,7 +525,7 @@ def test_a_damaged_elf_or_map_gives_sizes_that_add_up_or_an_error(
         return
     assert all(sum(part.size for part in parts) == sizes.total for parts in sizes.by.values())
     assert all(part.size > 0 for parts in sizes.by.values() for part in parts)
-    tables(sizes)
+    plain(tables(sizes))
 
 
 def test_many_overlapping_sections_and_symbols_take_no_time_to_speak_of() -> None:

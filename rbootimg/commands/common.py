@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LayoutError, RomError
+from ..flash import FlashMap, Slot, flash_map
 
 if TYPE_CHECKING:  # what not every command needs
-    from ..flash import FlashMap
     from ..rom import Rom
 
 
@@ -24,6 +24,13 @@ def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
+
+
+def sized_slot(slot: Slot, size: str | None = None) -> Slot:
+    """The slot that the user wrote, checked; without a size it reaches as far as it can in a flash of that `size`."""
+    # Without one only the slot itself is checked: in the largest flash every slot fits.
+    checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
+    return Slot(checked.address, checked.size)
 
 
 def read_rom(path: Path) -> Rom:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
-from .. import report
-from ..compare import compare
+from .. import elf, report
+from ..compare import Difference, compare
 from ..detect import detect
 from ..errors import RbootError
+from ..pack import irom
+from ..rom import RamSection, Rom
 from .common import read_rom
 
 DESCRIPTION = (
@@ -21,14 +24,54 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", type=Path, metavar="ROM0.BIN", help="the one ROM")
     parser.add_argument("other", type=Path, metavar="ROM1.BIN", help="the other")
+    parser.add_argument("--elf0", type=Path, metavar="APP.ELF", help="the ELF of ROM0.BIN: names what differs")
+    parser.add_argument("--elf1", type=Path, metavar="APP.ELF", help="the ELF of ROM1.BIN: the same")
 
 
 def run(options: argparse.Namespace) -> None:
     """Print what differs."""
-    roms = [read_rom(path) for path in (options.file, options.other)]
-    links = [detect(rom).link_address for rom in roms]
-    known = (links[0], links[1]) if links[0] is not None and links[1] is not None else None
-    comparison = compare(roms[0], roms[1], known)
-    print(report.compared(comparison))
+    sides = [_read(options.file, options.elf0), _read(options.other, options.elf1)]
+    first, second = sides
+    links = None if first.link is None or second.link is None else (first.link, second.link)
+    comparison = compare(first.rom, second.rom, links)
+
+    def name(difference: Difference) -> str:
+        return " | ".join(dict.fromkeys(filter(None, (side.name(difference) for side in sides))))
+
+    print(report.compared(comparison, name))
     if not comparison.same_app:
         raise RbootError(f"not the same application as {options.other}")
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two ROMs, its link address and symbols as far as they are known."""
+
+    rom: Rom
+    link: int | None
+    symbols: tuple[elf.Symbol, ...] = ()
+
+    def name(self, difference: Difference) -> str | None:
+        """What is at the place of a difference in this ROM."""
+        start = self.link
+        if difference.section != "irom":
+            start = self.rom.sections[int(difference.section.split()[-1])].address
+        return None if start is None else elf.place(self.symbols, start + difference.offset)
+
+
+def _read(path: Path, elf_path: Path | None) -> _Side:
+    """A ROM and its ELF. Raises RbootError if the ELF is that of another ROM."""
+    rom = read_rom(path)
+    if elf_path is None:
+        return _Side(rom, detect(rom).link_address)
+    data = elf_path.read_bytes()
+    try:
+        app = elf.parse(data)
+        code = irom(app)
+        symbols = elf.symbols(data)
+    except RbootError as error:
+        raise RbootError(f"{elf_path}: {error}") from None
+    sections = {RamSection(section.address, section.data) for section in app.sections}
+    if Rom(rom.entry, code.data, rom.sections).irom != rom.irom or not sections.issuperset(rom.sections):
+        raise RbootError(f"{elf_path} is not the ELF of {path}: their contents differ; give the one it was packed from")
+    return _Side(rom, code.address, symbols)

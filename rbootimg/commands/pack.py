@@ -6,12 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from .. import elf, report
+from .. import elf, report, terminal
 from ..errors import RbootError
 from ..files import write_output
-from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, Slot, flash_map, flash_size, parse_slot
+from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size, parse_slot
 from ..pack import RAM_SECTIONS, irom, pack, usage, warnings
-from .common import as_argument
+from .common import as_argument, sized_slot
 
 DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."
 
@@ -53,20 +53,16 @@ def run(options: argparse.Namespace) -> None:
     app = elf.parse(options.file.read_bytes())
     if options.output.exists() and options.output.samefile(options.file):
         raise RbootError("the ROM would replace the ELF; choose another --output")
-    slot = _slot(options.slot, options.flash_size)
+    slot = options.slot and sized_slot(options.slot, options.flash_size)
     params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
     rom = pack(app, options.section, params, options.irom_checksum, slot)
     data = rom.to_bytes()
     for warning in warnings(app, rom):
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
-    table = report.rom_table(str(options.output), slot, irom(app).address, usage(app, len(data), slot))
     is_file = write_output(options.output, data)
-    print(table, file=sys.stdout if is_file else sys.stderr)  # the ROM may have gone to stdout
-
-
-def _slot(slot: Slot | None, size: str | None) -> Slot | None:
-    if slot is None:
-        return None
-    # Without a flash size only the slot itself is checked: in the largest flash every slot fits.
-    checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
-    return Slot(checked.address, checked.size)
+    place = (str(options.output), slot, irom(app).address)
+    usages = usage(app, len(data), slot)
+    if is_file and terminal.is_terminal():
+        terminal.show((report.Heading(report.rom_place(*place), good=True), report.usage_table(usages)))
+    else:
+        print(report.rom_table(*place, usages), file=sys.stdout if is_file else sys.stderr)  # the ROM went to stdout

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from .. import size, treemap
+from .. import size, terminal, treemap
 from ..errors import RbootError
 from ..files import write_output
 
@@ -51,13 +50,15 @@ def run(options: argparse.Namespace) -> None:
         cells = (treemap.Cell(part.name, part.size, part.region) for part in sizes.by[cut])
         write_output(options.svg, treemap.render(cells, f"{options.file.name} by {cut}").encode())
     if options.json:
+        import json  # not for every start
+
         print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference)}, indent=2))
         return
     cuts = (options.by,) if options.by else size.CUTS
     if difference:
-        print(size.difference_tables(difference, cuts, options.top))
+        terminal.show(size.difference_tables(difference, cuts, options.top))
     else:
-        print(size.tables(sizes, cuts, options.top))
+        terminal.show(size.tables(sizes, cuts, options.top))
 
 
 def _count(text: str) -> int:
