@@ -14,6 +14,7 @@ JSON, schema version 1; addresses and sizes are numbers, null stands for what is
                 "slot": {"address", "size", "free"}
     flash       "loader": {an image's fields, "version", "big_flash", "irom_checksum", "config_checksum"},
                 "config": {a config's fields}, "boots": the number of the ROM that rBoot would start,
+                "log": what it would print, from the config on, line by line,
                 "roms": [{"number", "address", "blank", "rom": {an image's fields}, "problems"}],
                 "regions": [{"name", "address", "size", "blank"}]
     config      "blank", "roms": [addresses], "current_rom", "gpio_rom", "mode", "checksum": whether it has a right one
@@ -44,6 +45,7 @@ from .flash import (
     FlashParams,
     FlashRegion,
     FlashSize,
+    LoaderOptions,
     Slot,
     memory_at,
     parse_slots,
@@ -54,6 +56,7 @@ from .flash import (
 )
 from .loader import LoaderInfo, default_roms, read_options
 from .pack import IROM_SECTION, Usage, pack, usage
+from .predict import Decision, predict
 from .rom import Outline, Rom, check_old_image, image_size, outline
 
 SCHEMA = 1
@@ -159,8 +162,8 @@ class RegionInfo:
 class FlashInfo:
     """A whole flash or its beginning. `loader` is None if none is there; `options` are what its texts tell.
 
-    `roms` are those of the config, or without one those of the config that rBoot would write; `boots` is the number
-    of the one that it would start, None if none is good.
+    `roms` are those of the config, or without one those of the config that rBoot would write; `decision` is
+    what it makes of the flash, None without a loader.
     """
 
     size: int
@@ -170,10 +173,15 @@ class FlashInfo:
     options: LoaderInfo
     config: ConfigInfo
     roms: tuple[RomAt, ...]
-    boots: int | None
+    decision: Decision | None
     regions: tuple[RegionInfo, ...]
     problems: tuple[str, ...]
     kind: str = FLASH
+
+    @property
+    def boots(self) -> int | None:
+        """The number of the ROM that rBoot would start, None if it starts none."""
+        return self.decision.rom if self.decision else None
 
 
 @dataclass(frozen=True)
@@ -362,7 +370,7 @@ def _flash(data: bytes, slots: Sequence[Slot]) -> FlashInfo:
         options,
         config,
         roms,
-        _boots(roms, current),
+        _decision(data, options, chip) if loader else None,
         tuple(region for region in found if region.region.end <= len(data)),
         tuple(problems),
     )
@@ -392,10 +400,19 @@ def _rom_at(slot: Slot, data: bytes, irom_checksum: bool | None) -> RomAt:
     return RomAt(0, address, False, image, image.problems)
 
 
-def _boots(roms: Sequence[RomAt], current: int) -> int | None:
-    """The ROM that rBoot starts: the current one, or the next good one below it, from 0 on to the last (rboot.c)."""
-    in_turn = [*roms[current::-1], *roms[:current:-1]]
-    return next((rom.number for rom in in_turn if rom.image and not rom.problems), None)
+def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> Decision:
+    """What the loader makes of the flash; what it does not say of its options is taken for off."""
+    whole = data.ljust(chip.bytes if chip else FIRST_SLOT_ADDRESS, b"\xff")
+    return predict(
+        whole,
+        LoaderOptions(
+            big_flash=bool(options.big_flash),
+            irom_checksum=bool(options.irom_checksum),
+            config_checksum=bool(options.config_checksum),
+            rtc=bool(options.rtc),
+            gpio=options.gpio or "",
+        ),
+    )
 
 
 # The ELF
@@ -509,6 +526,7 @@ def _flash_json(found: FlashInfo) -> dict[str, object]:
         },
         "config": _json(found.config),
         "boots": found.boots,
+        "log": list(found.decision.lines) if found.decision else [],
         "roms": [
             {
                 "number": rom.number,

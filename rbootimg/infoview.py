@@ -127,7 +127,8 @@ def _flash(found: FlashInfo) -> Iterator[Table]:
         addresses = " and ".join(f"{rom.address:#x}" for rom in found.roms)
         config += f"; rBoot would write one with ROMs at {addresses}"
     facts.append(("config", config))
-    facts.append(("boots", "nothing: no ROM is good" if found.boots is None else f"ROM {found.boots}"))
+    facts.append(("boots", "nothing" if found.boots is None else f"ROM {found.boots}"))
+    facts += (("log", line) for line in (found.decision.lines if found.decision else ()))
     yield _facts(facts)
     shares = tuple(rom.image.size / rom.image.slot.size if rom.image and rom.image.slot else None for rom in found.roms)
     heads = ("ROM", "address", "bytes", "of", "%", "linked for", "state")
