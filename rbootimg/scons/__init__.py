@@ -28,6 +28,7 @@ _MESSAGES = {
     "RBOOTLDSCRIPTCOMSTR": "Writing linker script $TARGET",
     "RBOOTIMAGECOMSTR": "Packing $TARGET",
     "RBOOTPUBLISHCOMSTR": "Publishing",
+    "RBOOTLOADERCOMSTR": "Building the boot loader $TARGET",
     "RBOOTHEADERCOMSTR": "Writing $TARGET",
     "RBOOTFLASHIMAGECOMSTR": "Putting $TARGET together",
     "RBOOTPROVECOMSTR": "Proving",

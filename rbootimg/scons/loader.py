@@ -38,7 +38,9 @@ _RBOOT_LINK_FLAGS = "-Wl,--no-check-sections -u call_user_start"
 def builders() -> dict[str, Any]:
     """The steps of RbootLoader that compile nothing."""
     return {
-        "_RbootOwnLoader": SCons.Builder.Builder(action=SCons.Action.Action(_COMMAND), target_scanner=OWN_SCANNER),
+        "_RbootOwnLoader": SCons.Builder.Builder(
+            action=SCons.Action.Action(_COMMAND, cmdstr="$RBOOTLOADERCOMSTR"), target_scanner=OWN_SCANNER
+        ),
         "_RbootLoaderImage": SCons.Builder.Builder(
             action=action(_pack_loader, "$RBOOTIMAGECOMSTR"), target_scanner=OWN_SCANNER, suffix=".bin"
         ),
