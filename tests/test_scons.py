@@ -1271,6 +1271,7 @@ def test_a_web_root_that_cannot_be_written_is_one_line(project: Project) -> None
 
 
 def test_a_full_disk_leaves_the_web_root_as_it_was(project: Project) -> None:
+    app(project, "RBOOT_PROVE='never'")
     project.build("publish")
     good = project.read("build/webroot/rom1.bin")
     project.write("main.c", APP.replace("an application", "another" * 8000))

@@ -119,6 +119,8 @@ def _boot(each: Claim) -> list[dict[str, object]]:
         proofs = prove.prove(flash, each.layout, elfs, packings[0].sections or None)
     except RbootError as error:
         raise PublishError(f"{each.name} is not proved: {error}") from None
+    except OSError as error:
+        raise PublishError(f"{each.name} is not proved: {error.filename or 'the emulator'}: {error.strerror}") from None
     return [
         {
             "slot": proof.number,
