@@ -38,10 +38,12 @@ def parse_all(data: bytes) -> None:
         lambda: mapfile.parse(text),
         lambda: size.measure(data, text),
     ):
+        message = ""
         try:
             parse()
         except RbootError as error:
-            assert "\n" not in str(error)
+            message = str(error)
+        assert "\n" not in message
 
 
 def main() -> None:
