@@ -44,6 +44,8 @@ _CAUSES = MappingProxyType(
         9: "unaligned load or store",
         12: "data error at fetch",
         13: "data error at load or store",
+        14: "instruction fetch from no memory",
+        15: "load from or store to no memory",
         20: "instruction fetch from no memory",
         28: "load from no memory",
         29: "store to no memory",
@@ -65,8 +67,8 @@ class Crash:
     def describe(self, symbols: Sequence[Symbol] = ()) -> str:
         """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`."""
         cause = _CAUSES.get(self.cause, f"cause {self.cause}")
-        kind = "" if self.kind == "exception" else f"{self.kind}: "
-        return f"{kind}{cause} at {place(self.pc, symbols)}, address {self.address:#x}"
+        what = {"exception": cause, "double exception": f"double exception: {cause}"}.get(self.kind, self.kind)
+        return f"{what} at {place(self.pc, symbols)}, address {self.address:#x}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def boot(
         with machine(folder, flash, settings, ["-serial", "stdio"]) as qemu:
             text, timed_out = _talk(qemu, uart_input, until, timeout)
         uart = text.decode("utf-8", errors="replace")
-        if qemu.returncode and not (folder / "report").stat().st_size:
+        if not timed_out and qemu.returncode and not (folder / "report").stat().st_size:
             raise EmulatorError(f"{QEMU} failed: {uart.strip() or f'status {qemu.returncode}'}")
         report = (folder / "report").read_text(errors="replace")
         return _result(report, uart, timed_out, (folder / "flash").read_bytes())

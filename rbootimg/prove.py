@@ -29,7 +29,7 @@ _UART_LINES = 8
 
 @dataclass(frozen=True)
 class SlotProof:
-    """ROM `number` in `slot` was started at `entry`; `size` bytes of its ELF were in RAM and flash as they should be."""
+    """ROM `number` in `slot` was started at `entry`; `size` bytes of its ELF were in place, in RAM and flash."""
 
     number: int
     slot: Slot
