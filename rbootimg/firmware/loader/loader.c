@@ -271,7 +271,7 @@ static void write_rtc(struct rtc *rtc)
 #endif
 
 /* Copies the ROM's sections to RAM and starts it. Uses nothing in the RAM that they may go to: see loader.ld. */
-__attribute__((noreturn)) static void start(uint32_t image)
+static void start(uint32_t image)
 {
     struct header header;
     struct section section;
@@ -284,8 +284,6 @@ __attribute__((noreturn)) static void start(uint32_t image)
         image += section.length;
     }
     ((void (*)(void))header.entry)();
-    for (;;) {
-    }
 }
 
 /* The flash address of the RAM part of the ROM to start, or 0. */
