@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -44,11 +44,15 @@ _CAUSES = MappingProxyType(
         9: "unaligned load or store",
         12: "data error at fetch",
         13: "data error at load or store",
+        14: "instruction fetch from no memory",
+        15: "load from or store to no memory",
         20: "instruction fetch from no memory",
         28: "load from no memory",
         29: "store to no memory",
     }
 )
+_CTRL_C = b"\x03"
+_LONGEST_WAIT = 3600.0  # in seconds; select() takes no infinity
 _BOOTING = re.compile(r"^Booting rom (\d+)\b", re.MULTILINE)
 
 
@@ -65,8 +69,8 @@ class Crash:
     def describe(self, symbols: Sequence[Symbol] = ()) -> str:
         """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`."""
         cause = _CAUSES.get(self.cause, f"cause {self.cause}")
-        kind = "" if self.kind == "exception" else f"{self.kind}: "
-        return f"{kind}{cause} at {place(self.pc, symbols)}, address {self.address:#x}"
+        what = {"exception": cause, "double exception": f"double exception: {cause}"}.get(self.kind, self.kind)
+        return f"{what} at {place(self.pc, symbols)}, address {self.address:#x}"
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,11 @@ class BootResult:
     """What became of a boot.
 
     `ended` is "done" (the code returned), "crash", "no-image" (the mask ROM found nothing to start at flash 0),
-    "resets" (more than were allowed), "power-cut", "until" (the text that was waited for came) or "time-out".
+    "resets" (more than were allowed), "power-cut", "until" (the text that was waited for came), "keyboard" (Ctrl-C)
+    or "time-out".
     `uart` is all that was printed, `rom` the number of the ROM that the loader said last to start. `flash` is the
     flash afterwards, `operations` what changed it, `misuse` what the chip would not have done as asked. `rtc` are
-    rBoot's data in RTC memory; they and `spi` are None after a time-out or `until`.
+    rBoot's data in RTC memory; they and `spi` are None if the boot was ended from outside.
     """
 
     ended: str
@@ -130,12 +135,15 @@ def boot(
     gpio_low: bool = False,
     rtc: RtcData | None = None,
     cut: PowerCut | None = None,
+    on_uart: Callable[[bytes], None] | None = None,
+    keyboard: int | None = None,
 ) -> BootResult:
     """Boot the chip with `flash`, for at most `timeout` seconds and `max_resets` resets after the first.
 
     `until`: stop as soon as the UART has printed this. `uart_input`: what is typed, from the start. `gpio_low`: all
-    pins are low. `rtc`: what rBoot finds in RTC memory. Raises EmulatorError if QEMU is not installed or fails, or
-    if the flash has no size of a flash.
+    pins are low. `rtc`: what rBoot finds in RTC memory. `on_uart` is called with what is printed, as it comes.
+    `keyboard` is the descriptor of a file: what comes from it is typed too, and Ctrl-C in it ends the boot. Raises
+    EmulatorError if QEMU is not installed or fails, or if the flash has no size of a flash.
     """
     settings = [f"resets={max_resets}"]
     if gpio_low:
@@ -148,29 +156,32 @@ def boot(
     with tempfile.TemporaryDirectory(prefix="rbootimg-") as name:
         folder = Path(name)
         with machine(folder, flash, settings, ["-serial", "stdio"]) as qemu:
-            text, timed_out = _talk(qemu, uart_input, until, timeout)
-        uart = text.decode("utf-8", errors="replace")
-        if qemu.returncode and not (folder / "report").stat().st_size:
-            raise EmulatorError(f"{QEMU} failed: {uart.strip() or f'status {qemu.returncode}'}")
+            text, stopped = _talk(qemu, uart_input, until, timeout, on_uart, keyboard)
+            report = (folder / "report").read_text(errors="replace")
+            if not stopped and "\nend " not in report:
+                raise failure(qemu, text)
+        # Only now that QEMU is gone are both what they will be.
         report = (folder / "report").read_text(errors="replace")
-        return _result(report, uart, timed_out, (folder / "flash").read_bytes())
+        return _result(report, text.decode(errors="replace"), stopped, (folder / "flash").read_bytes())
 
 
-def interact(flash: bytes) -> BootResult:
-    """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot()."""
-    with tempfile.TemporaryDirectory(prefix="rbootimg-") as name:
-        folder = Path(name)
-        running = machine(folder, flash, ["resets=1000"], ["-serial", "stdio"], own_terminal=True)
-        with running as qemu, contextlib.suppress(KeyboardInterrupt):
-            qemu.wait()
-        return _result((folder / "report").read_text(errors="replace"), "", None, (folder / "flash").read_bytes())
+def failure(qemu: subprocess.Popen[bytes], said: bytes = b"") -> EmulatorError:
+    """The error of a QEMU that did not run to an end: with the last that it `said`, or what it left to read."""
+    qemu.kill()
+    rest = qemu.stdout.read() if qemu.stdout else b""
+    lines = (said + rest).decode(errors="replace").split("\n")
+    status = f"status {qemu.wait()}"
+    return EmulatorError(f"{QEMU} failed: {next((line.strip() for line in reversed(lines) if line.strip()), status)}")
 
 
 @contextlib.contextmanager
 def machine(
-    folder: Path, flash: bytes, settings: Sequence[str], options: Sequence[str], own_terminal: bool = False
+    folder: Path, flash: bytes, settings: Sequence[str], options: Sequence[str], files: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """QEMU with the mask ROM and `flash`, started in `folder`; it is gone at the end, whatever happens."""
+    """QEMU with the mask ROM and `flash`, started in `folder`; it is gone at the end, whatever happens.
+
+    `options` are QEMU's, `files` the descriptors that they name.
+    """
     least, greatest = FLASH_SIZES
     if not least <= len(flash) <= greatest or len(flash) & (len(flash) - 1):
         raise EmulatorError(f"the flash has {len(flash):,} bytes; that of a chip has 256 KB, 512 KB and so on to 16 MB")
@@ -178,8 +189,10 @@ def machine(
     (folder / "report").touch()
     words = ["flash=flash", "report=report", f"size={len(flash)}", *settings]
     command = [*command_line(), *options, "-append", " ".join(words)]
-    pipe, errors = (None, None) if own_terminal else (subprocess.PIPE, subprocess.STDOUT)
-    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=errors) as qemu:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=folder, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, pass_fds=files
+    ) as qemu:
         try:
             yield qemu
         finally:
@@ -200,24 +213,40 @@ def command_line() -> list[str]:
     ]
 
 
-def _talk(qemu: subprocess.Popen[bytes], typed: bytes, until: str | None, timeout: float) -> tuple[bytes, str | None]:
-    """What QEMU prints, and "time-out" or "until" if it did not end by itself."""
+def _talk(
+    qemu: subprocess.Popen[bytes],
+    typed: bytes,
+    until: str | None,
+    timeout: float,
+    on_uart: Callable[[bytes], None] | None,
+    keyboard: int | None,
+) -> tuple[bytes, str | None]:
+    """What QEMU prints, and "time-out", "until" or "keyboard" if it did not end by itself."""
     assert qemu.stdin is not None
     assert qemu.stdout is not None
     deadline = time.monotonic() + timeout
     wanted = until.encode() if until is not None else None
     out = bytearray()
     while (left := deadline - time.monotonic()) > 0:
-        readable, writable, _ = select.select([qemu.stdout], [qemu.stdin] if typed else [], [], left)
+        sources = [qemu.stdout.fileno(), *([keyboard] if keyboard is not None else [])]
+        readable, writable, _ = select.select(sources, [qemu.stdin] if typed else [], [], min(left, _LONGEST_WAIT))
+        if keyboard in readable:
+            keys = os.read(keyboard, 256)
+            if _CTRL_C in keys:
+                return bytes(out), "keyboard"
+            typed += keys
+            keyboard = keyboard if keys else None
         if writable:
             with contextlib.suppress(BrokenPipeError):
                 typed = typed[os.write(qemu.stdin.fileno(), typed[:256]) :]
-        if readable:
+        if qemu.stdout.fileno() in readable:
             data = os.read(qemu.stdout.fileno(), 65536)
             if not data:
                 qemu.wait()
                 return bytes(out), None
             out += data
+            if on_uart:
+                on_uart(data)
             if wanted is not None and wanted in out:
                 return bytes(out), "until"
     return bytes(out), "time-out"
@@ -228,7 +257,7 @@ def _result(report: str, uart: str, stopped: str | None, flash: bytes) -> BootRe
     by_kind: dict[str, list[list[str]]] = {}
     for kind, *words in lines:
         by_kind.setdefault(kind, []).append(words)
-    ended = stopped or " ".join(by_kind.get("end", [["time-out"]])[0])
+    ended = stopped or " ".join(by_kind["end"][0])
     if ended == "host-error":
         raise EmulatorError("the emulator could not write its flash file; is the disk full?")
     spi = by_kind.get("spi")

@@ -7,7 +7,7 @@ cannot run any further in the emulator.
 from __future__ import annotations
 
 import socket
-import subprocess
+import struct
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,24 @@ from pathlib import Path
 
 from .bootconfig import BootConfig
 from .elf import Elf, Section
-from .emulator import machine
-from .errors import ElfError, EmulatorError, ProofError
-from .flash import CONFIG_ADDRESS, DRAM, IRAM, SECTOR_SIZE, FlashMap, Slot
+from .emulator import failure, machine
+from .errors import ElfError, LayoutError, ProofError
+from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, FlashMap, Slot
 from .pack import IROM_SECTION, check_link, irom
 
-_MOST_STOPS = 64
-"""How often the loader's own code may pass the application's entry before the application is loaded."""
+# Functions of the mask ROM.
+_PRINTF = 0x400024CC
+_SPI_READ = 0x40004B1C
+
+_BOOTING = b"Booting rom %d"
+"""How the last text that rBoot prints begins; the ROM's number is the first value."""
 
 _UART_LINES = 8
 
 
 @dataclass(frozen=True)
 class SlotProof:
-    """ROM `number` in `slot` was started at `entry`; `size` bytes of its ELF were in RAM and flash as they should."""
+    """ROM `number` in `slot` was started at `entry`; `size` bytes of its ELF were in place, in RAM and flash."""
 
     number: int
     slot: Slot
@@ -49,7 +53,7 @@ def prove(
     For each, the flash's config gets it as current ROM; the rest of `flash` stays. `sections` are those loaded to
     RAM; without it all that the ELF has there. Takes about 0.1 s for each. Raises ProofError if a ROM does
     not get to its entry within `timeout` seconds, or if a byte in RAM or flash is not the ELF's;
-    FitError if it is linked for another slot, EmulatorError if QEMU is not there.
+    FitError if it is linked for another slot, LayoutError if there is no such slot, EmulatorError if QEMU is not there.
     """
     return tuple(_prove_slot(flash, layout, number, elf, sections, timeout) for number, elf in sorted(elfs.items()))
 
@@ -57,42 +61,69 @@ def prove(
 def _prove_slot(
     flash: bytes, layout: FlashMap, number: int, elf: Elf, sections: Sequence[str] | None, timeout: float
 ) -> SlotProof:
+    if not 0 <= number < len(layout.slots):
+        raise LayoutError(f"there is no slot {number} to prove; the layout has 0 to {len(layout.slots) - 1}")
     slot = replace(layout.slots[number], number=number)
     flash_code = irom(elf)
     check_link(flash_code, slot)
     loaded = _loaded(elf, sections)
     if not any(section.address <= elf.entry < section.address + section.size for section in loaded):
         raise ProofError(f"the entry {elf.entry:#x} of ROM {number} is in nothing that is loaded to RAM; check ENTRY()")
-    start = slot.address + flash_code.address - slot.link_address + 0x10
+    start = slot.address + flash_code.address - slot.link_address + IROM_OFFSET
     _compare(slot, flash_code, flash[start : start + flash_code.size], "flash")
-    with tempfile.TemporaryDirectory(prefix="rbootimg-") as name:
+    _check_entry(flash, slot, elf)
+    ours, qemus = socket.socketpair()
+    with tempfile.TemporaryDirectory(prefix="rbootimg-") as name, ours, qemus:
         folder = Path(name)
-        options = ["-serial", "file:uart", "-S", "-gdb", "unix:gdb,server=on,wait=off"]
-        with machine(folder, _booting(flash, layout, number), ["resets=4"], options) as qemu:
-            debugger = _Debugger(_connected(folder / "gdb", qemu), time.monotonic() + timeout)
-            error: ProofError | None = None
-            debugger.set_breakpoint(elf.entry)
-            for _ in range(_MOST_STOPS):
-                if not debugger.run():
-                    break
-                uart = _uart(folder)
-                if f"Booting rom {number}" not in uart:
-                    debugger.step()
-                    continue
-                try:
-                    for section in loaded:
-                        _compare(slot, section, debugger.read(section.address, section.size), "RAM")
-                except ProofError as difference:
-                    error = error or difference
-                    debugger.step()
-                    continue
-                size = flash_code.size + sum(section.size for section in loaded)
-                return SlotProof(number, slot, elf.entry, size)
-            uart = _uart(folder)
-    raise error or ProofError(
-        f"ROM {number} in {slot.label} did not get to its entry {elf.entry:#x}; the last lines on the UART: "
-        f"{' | '.join(uart.split(chr(10))[-_UART_LINES:])}"
-    )
+        file = qemus.fileno()
+        options = ["-serial", "file:uart", "-S", "-chardev", f"socket,id=gdb,fd={file}", "-gdb", "chardev:gdb"]
+        with machine(folder, _booting(flash, layout, number), ["resets=4"], options, (file,)) as qemu:
+            qemus.close()  # so that ours ends with QEMU
+            debugger = _Debugger(ours, time.monotonic() + timeout)
+            try:
+                _run_to_entry(debugger, slot, elf.entry)
+                for section in loaded:
+                    _compare(slot, section, debugger.read(section.address, section.size), "RAM")
+            except _StoppedError as stop:
+                if not (folder / "report").stat().st_size:
+                    raise failure(qemu) from None
+                raise ProofError(f"{stop}; {_last_lines(folder)}") from None
+            except TimeoutError:
+                raise ProofError(f"the proof of {slot.label} took longer than {timeout:g} s") from None
+    return SlotProof(number, slot, elf.entry, flash_code.size + sum(section.size for section in loaded))
+
+
+class _StoppedError(Exception):
+    """The machine ended, or the time is over, before it was where the proof wants it."""
+
+
+def _run_to_entry(debugger: _Debugger, slot: Slot, entry: int) -> None:
+    """Up to the application's entry, by way of what the loader does: its own code may pass that address before."""
+    text = b""
+    while text != _BOOTING:
+        debugger.run_to(_PRINTF, f"the loader does not start {slot.label}")
+        address, rom = debugger.arguments()
+        text = debugger.read(address, len(_BOOTING))
+    if rom != slot.number:
+        raise _StoppedError(f"the loader starts ROM {rom} instead of that in {slot.label}")
+    # From its next read on the loader runs above all that it loads.
+    for place in (_SPI_READ, entry):
+        debugger.run_to(place, f"the ROM for {slot.label} did not get to its entry {entry:#x}")
+
+
+def _check_entry(flash: bytes, slot: Slot, elf: Elf) -> None:
+    """Raise ProofError at once if the ROM would be started elsewhere than at the ELF's entry."""
+    irom_size = int.from_bytes(flash[slot.address + 12 : slot.address + IROM_OFFSET], "little")
+    place = slot.address + IROM_OFFSET + irom_size + 4
+    entry = int.from_bytes(flash[place : place + 4], "little")
+    if entry != elf.entry:
+        raise ProofError(f"the ROM for {slot.label} starts at {entry:#x}, and the ELF at {elf.entry:#x}")
+
+
+def _last_lines(folder: Path) -> str:
+    uart = (folder / "uart").read_text(errors="replace") if (folder / "uart").exists() else ""
+    lines = [line.strip() for line in uart.splitlines() if line.strip()][-_UART_LINES:]
+    return f"the last lines on the UART: {' | '.join(lines)}"
 
 
 def _loaded(elf: Elf, names: Sequence[str] | None) -> list[Section]:
@@ -129,29 +160,6 @@ def _compare(slot: Slot, section: Section, found: bytes, where: str) -> None:
     )
 
 
-def _uart(folder: Path) -> str:
-    text = (folder / "uart").read_text(errors="replace") if (folder / "uart").exists() else ""
-    return text.replace("\r", "").strip()
-
-
-def _connected(path: Path, qemu: subprocess.Popen[bytes]) -> socket.socket:
-    """A connection to QEMU's debugger, which is there soon after the start."""
-    deadline = time.monotonic() + 10
-    # A socket's path has at most 108 bytes; the working folder is not ours to change.
-    while True:
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            connection.close()
-            if qemu.poll() is not None or time.monotonic() > deadline:
-                output = qemu.stdout.read().decode(errors="replace").strip() if qemu.stdout else ""
-                raise EmulatorError(f"QEMU failed: {output or 'its debugger does not answer'}") from None
-            time.sleep(0.002)
-        else:
-            return connection
-
-
 class _Debugger:
     """As much of GDB's remote protocol as the proof needs. Source: GDB manual, appendix E."""
 
@@ -160,24 +168,31 @@ class _Debugger:
         self._deadline = deadline
         self._buffer = b""
 
-    def set_breakpoint(self, address: int) -> None:
-        self._ask(f"Z0,{address:x},4")
-
-    def run(self) -> bool:
-        """Run up to the breakpoint; False if the machine ended or the time is over instead."""
+    def run_to(self, address: int, otherwise: str) -> None:
+        """Run up to the next time that `address` is reached. Raises _StoppedError, which says `otherwise`."""
         try:
-            return self._ask("c").startswith((b"T", b"S"))
-        except (TimeoutError, ConnectionError):
-            return False
+            self._ask("s")  # off the address at which it stands
+            self._ask(f"Z0,{address:x},4")
+            if not self._ask("c").startswith(b"T"):
+                raise ConnectionError
+            self._ask(f"z0,{address:x},4")
+        except OSError:
+            raise _StoppedError(otherwise) from None
 
-    def step(self) -> None:
-        self._ask("s")
+    def arguments(self) -> tuple[int, int]:
+        """The first two arguments of the function at whose start the machine stands: registers a2 and a3."""
+        registers = self._ask("g")
+        a2, a3 = struct.unpack_from("<II", bytes.fromhex(registers.decode()), 8)
+        return a2, a3
 
     def read(self, address: int, size: int) -> bytes:
         data = bytearray()
         while len(data) < size:
             part = min(size - len(data), 1024)
-            data += bytes.fromhex(self._ask(f"m{address + len(data):x},{part:x}").decode())
+            answer = self._ask(f"m{address + len(data):x},{part:x}")
+            if len(answer) != 2 * part:  # an error's number: nothing is there
+                break
+            data += bytes.fromhex(answer.decode())
         return bytes(data)
 
     def _ask(self, command: str) -> bytes:

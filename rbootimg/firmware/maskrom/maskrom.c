@@ -513,6 +513,7 @@ int rom_SPIWrite(uint32_t address, const void *from, uint32_t size)
     static uint32_t cells[SECTOR / 4];
     const uint32_t *words = from;
     bool unerased = false;
+    uint32_t start = address;
     if (misused("write", address, size)) {
         return 1;
     }
@@ -535,7 +536,7 @@ int rom_SPIWrite(uint32_t address, const void *from, uint32_t size)
         size -= part;
     }
     if (unerased) {
-        report("misuse write at %x: bits that are 0 cannot become 1; erase the sector first", address);
+        report("misuse write at %x: bits that are 0 cannot become 1; erase the sector first", start);
     }
     after_cut();
     return 0;

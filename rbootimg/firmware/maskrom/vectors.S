@@ -8,7 +8,10 @@ reset:
     .align  4
 2:  .word   reset_stack + 4096 - 32
 3:  .word   rom_main
-1:  l32r    a1, 2b
+1:  movi    a0, 0x20                /* PS: user mode, not in an exception as after the CPU's reset */
+    wsr     a0, ps
+    rsync
+    l32r    a1, 2b
     l32r    a0, 3b
     jx      a0
 
