@@ -26,6 +26,8 @@ COMMANDS = {
     "flash-image": "put loader, config, ROMs and data together to a whole flash",
     "split": "take a dump of a flash apart",
     "flash": "write a whole flash to a device with esptool",
+    "serve": "serve a web root to the devices on the desk",
+    "nginx-conf": "print a configuration for nginx in production",
     "esptool2": "esptool2's command line, for Makefiles that call it",
 }
 """What `rbootimg --help` says of each."""

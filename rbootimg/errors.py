@@ -50,3 +50,7 @@ class EmulatorError(RbootError):
 
 class ProofError(RbootError):
     """A ROM that does not boot as it was linked."""
+
+
+class ServerError(RbootError):
+    """A development server that cannot start, or is asked for what it cannot do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,11 @@ class Machine:
     def user(self, number: int) -> None:
         self.fake("bin/id", f"echo {number}")
 
+    def test_needs(self, words: str) -> None:
+        """Let the tests need these programs; the true ones are, or are not, where the fakes do not reach."""
+        wrapper = self.project / "sconsw"
+        wrapper.write_text(re.sub("(?m)^test_needs='.*'$", f"test_needs='{words}'", wrapper.read_text()))
+
     def start(
         self, *arguments: str, command: str = "./sconsw", cwd: Path | None = None, **variables: str
     ) -> subprocess.Popen[str]:
@@ -120,6 +126,7 @@ def machine(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path)
     machine.project.mkdir()
     shutil.copy(ROOT / "sconsw", machine.project)
+    machine.test_needs("")
     (machine.project / "setup.cfg").write_text("[metadata]\nname = example\n")
     machine.bin.mkdir()
     for name in SYSTEM:
@@ -402,10 +409,7 @@ def test_a_named_toolchain_without_the_compiler_is_refused_in_one_line(machine: 
 
 
 def test_a_program_of_the_tests_is_installed_for_test_alone(machine: Machine) -> None:
-    wrapper = machine.project / "sconsw"
-    text = wrapper.read_text()
-    needs = next(line for line in text.splitlines() if line.startswith("test_needs="))
-    wrapper.write_text(text.replace(needs, "test_needs='simulator:the-simulator sleep:coreutils'"))
+    machine.test_needs("simulator:the-simulator sleep:coreutils")
     machine.installed()
     machine.run("test")
     assert machine.calls == [UPDATE, f"{INSTALL}|the-simulator", f"{PIP}[test]", "scons|test"]

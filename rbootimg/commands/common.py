@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import LayoutError, RomError
+from ..errors import LayoutError, RbootError, RomError
 from ..flash import FlashMap, Slot, flash_map
 
 if TYPE_CHECKING:  # what not every command needs
@@ -20,7 +20,7 @@ def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
     def convert(text: str) -> object:
         try:
             return read(text)
-        except LayoutError as error:
+        except RbootError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
@@ -55,3 +55,10 @@ def read_layout(name: str) -> FlashMap:
         return layout.from_toml(Path(name).read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
+
+
+def port_number(text: str) -> int:
+    """The TCP port of an argument."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write 1 to 65535")
+    return int(text)

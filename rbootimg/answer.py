@@ -1,0 +1,174 @@
+"""What a web server answers to a request: which file of the web root, which part of it, or why not. No sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import formatdate, parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bytes of an open file, from `start` on; who takes it closes `descriptor`."""
+
+    descriptor: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, the headers but Content-Length, which is `size`, and a body of `size` bytes or of none."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    size: int
+    body: bytes | Part
+
+
+def page(status: int, headers: tuple[tuple[str, str], ...] = (), said: int | None = None) -> Answer:
+    """A page that says what a status means; `said` is another one that it speaks of."""
+    meant = HTTPStatus(said or status)
+    title = f"{meant.value} {meant.phrase}"
+    body = f"<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n".encode()
+    return Answer(status, (("Content-Type", _TYPES[".html"]), *headers), len(body), body)
+
+
+def path_of(target: str) -> tuple[str, str]:
+    """The path relative to the web root, and the query, of a request's target. Raises ValueError for one that has none.
+
+    `target` is ASCII; percent signs are decoded once, before `..` is looked for.
+    """
+    if not target.startswith("/"):
+        parts = urlsplit(target)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(target)
+        target = f"{parts.path or '/'}?{parts.query}"
+    quoted, _, query = target.partition("?")
+    path = unquote_to_bytes(quoted)
+    names = [name for name in path.split(b"/") if name not in (b"", b".")]
+    if b"\0" in path or b".." in names:
+        raise ValueError(target)
+    folder = b"/" if names and path.endswith((b"/", b"/.")) else b""
+    return os.fsdecode(b"/".join(names) + folder), query
+
+
+def location(path: str) -> str:
+    """The target that path_of() makes `path` of."""
+    return f"/{quote_from_bytes(os.fsencode(path))}"
+
+
+def answer(web_root: Path, method: str, path: str, headers: Mapping[str, str]) -> Answer:
+    """The answer to a GET or HEAD of `path`, as path_of() makes it; the names of `headers` are in lower case.
+
+    Links are followed inside the web root and never out of it; names that start with a dot are hidden.
+    """
+    if any(name.startswith(".") for name in path.split("/")):
+        return page(404)
+    try:
+        descriptor = _open_inside(web_root, path)
+        try:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                if path and not path.endswith("/"):
+                    return page(301, (("Location", f"{location(path)}/"),))
+                index = _open_inside(web_root, f"{path}index.html")
+                os.close(descriptor)
+                descriptor, path = index, "index.html"
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode) or path.endswith("/"):
+                return page(404)
+            found = _file(descriptor, info, path, method, headers)
+            if isinstance(found.body, Part):
+                descriptor = -1
+            return found
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+    except PermissionError:
+        return page(403)
+    except OSError as error:
+        return page(404 if error.errno in _NO_SUCH_FILE else 500)
+
+
+def _open_inside(web_root: Path, path: str) -> int:
+    top = os.path.realpath(web_root)
+    real = os.path.realpath(os.path.join(top, path))
+    if os.path.commonpath((top, real)) != top:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    descriptor = os.open(top, os.O_RDONLY)
+    # Step by step and through no link, as there may be one by now where realpath() saw none.
+    for name in os.path.relpath(real, top).split("/"):
+        try:
+            step = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = step
+    return descriptor
+
+
+def _file(descriptor: int, info: os.stat_result, path: str, method: str, headers: Mapping[str, str]) -> Answer:
+    """The answer to a request of an open file. Its body is a Part unless nothing of the file is to be sent."""
+    modified = formatdate(info.st_mtime, usegmt=True)
+    tag = f'"{info.st_ino:x}-{info.st_size:x}-{info.st_mtime_ns:x}"'
+    about: tuple[tuple[str, str], ...] = (
+        ("Content-Type", _TYPES.get(os.path.splitext(path)[1], "application/octet-stream")),
+        ("Last-Modified", modified),
+        ("ETag", tag),
+        ("Accept-Ranges", "bytes"),
+        ("Cache-Control", "no-cache"),
+    )
+    if _unchanged(headers, tag, int(info.st_mtime)):
+        return Answer(304, about, info.st_size, b"")
+    if method == "HEAD":
+        return Answer(200, about, info.st_size, b"")
+    if headers.get("if-range", tag) not in (tag, modified):
+        return Answer(200, about, info.st_size, Part(descriptor, 0))
+    status, start, end = _range(headers.get("range", ""), info.st_size)
+    if status == 416:
+        return page(416, (("Content-Range", f"bytes */{info.st_size}"),))
+    if status == 206:
+        about = (*about, ("Content-Range", f"bytes {start}-{end - 1}/{info.st_size}"))
+    return Answer(status, about, end - start, Part(descriptor, start))
+
+
+def _unchanged(headers: Mapping[str, str], tag: str, modified: int) -> bool:
+    """RFC 9110, 13.2.2: a date counts only without a tag; one that cannot be read does not count."""
+    tags = headers.get("if-none-match")
+    if tags is not None:
+        return tags.strip() == "*" or tag in (entry.strip().removeprefix("W/") for entry in tags.split(","))
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        since = parsedate_to_datetime(headers.get("if-modified-since", ""))
+        return modified <= (since if since.tzinfo else since.replace(tzinfo=timezone.utc)).timestamp()
+    return False
+
+
+def _range(text: str, size: int) -> tuple[int, int, int]:
+    """The status, the first byte and the one behind the last. What is not one range is none, as RFC 9110 allows."""
+    match = _RANGE.fullmatch(text.replace(" ", ""))
+    if match is None or match[0] == "bytes=-":
+        return 200, 0, size
+    if not match[1]:
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start, end = int(match[1]), min(size, int(match[2]) + 1 if match[2] else size)
+        if match[2] and int(match[2]) < start:
+            return 200, 0, size
+    return (206, start, end) if start < end else (416, 0, 0)

@@ -1,0 +1,54 @@
+"""`rbootimg serve`: a web root, served to the devices on the desk."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import faults
+from ..flash import parse_number
+from ..server import STATUS_PAGE, Options
+from ..serverview import serve_and_show
+from .common import as_argument, port_number
+
+DESCRIPTION = (
+    "Serve a web root to the devices on the desk until Ctrl-C, and show each of them live; "
+    "with --fault do on purpose what goes wrong in the field."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        default=Path("build/webroot"),
+        metavar="WEBROOT",
+        help="the folder to serve (default: build/webroot)",
+    )
+    parser.add_argument("--host", default="0.0.0.0", help="the address to listen at (default: all of this machine)")
+    parser.add_argument("--port", type=port_number, default=8080, help="the port; 0 takes a free one (default: 8080)")
+    parser.add_argument(
+        "--fault",
+        type=as_argument(faults.parse),
+        action="append",
+        default=[],
+        metavar="[PATH=]FAULT",
+        help=f"for every file, or for those like PATH, such as 'rom1.bin=reset@5000'; repeat it. {faults.HELP}",
+    )
+    parser.add_argument("--rate", type=_rate, metavar="BYTES", help="bytes per second for each connection, such as 20k")
+    parser.add_argument("--status", action="store_true", help=f"also show the devices on a page, /{STATUS_PAGE}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serve and show until Ctrl-C."""
+    settings = Options(faults=tuple(options.fault), rate=options.rate, status_page=options.status)
+    serve_and_show(options.file, options.host, options.port, settings)
+
+
+def _rate(text: str) -> int:
+    rate = as_argument(parse_number)(text)
+    if not isinstance(rate, int) or rate < 1:
+        raise argparse.ArgumentTypeError("the rate must be at least 1 byte per second")
+    return rate

@@ -1,0 +1,422 @@
+"""The development server: a web root for the devices on the desk. The only user of h11, which reads HTTP strictly.
+
+It writes the segments itself: a header and the first data are one, as rBoot's OTA client needs it, and the faults are
+where they are meant to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import math
+import os
+import signal
+import socket
+import struct
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from pathlib import Path
+
+import h11
+
+from . import __version__, faults
+from .answer import Answer, Part, answer, location, page, path_of
+from .errors import ServerError
+from .statuspage import POLICY, status_page
+from .transfers import Board, Event, Listening, State, Transfer
+
+STATUS_PAGE = "_status"
+_LONGEST_REQUEST = 8192
+_PIECE = 64 * 1024
+_TICK = 0.25
+_LINGER = 1.0
+_REDIRECTED = "redirected"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the server behaves; `rate` is in bytes per second for each connection.
+
+    A client that does not send a request within `request_seconds`, or takes nothing for `stall_seconds`, is dropped.
+    """
+
+    faults: tuple[faults.Fault, ...] = ()
+    rate: int | None = None
+    status_page: bool = False
+    connections: int = 256
+    request_seconds: float = 10
+    stall_seconds: float = 30
+
+
+DEFAULTS = Options()
+
+
+def serve(web_root: Path, host: str, port: int, options: Options, on_event: Callable[[Event], None]) -> None:
+    """Serve `web_root` until Ctrl-C or SIGTERM; to be called in the main thread. Raises ServerError."""
+    asyncio.run(_Server(web_root, options, on_event).run(host, port, signals=True))
+
+
+@contextlib.contextmanager
+def serving(
+    web_root: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    options: Options = DEFAULTS,
+    on_event: Callable[[Event], None] | None = None,
+) -> Iterator[Listening]:
+    """Serve `web_root` in a thread, for as long as the context lasts; events come from there. Raises ServerError."""
+    ready: Future[Listening] = Future()
+
+    def hear(event: Event) -> None:
+        if on_event:
+            on_event(event)
+        if isinstance(event, Listening):
+            ready.set_result(event)
+
+    server = _Server(web_root, options, hear)
+    ended: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            asyncio.run(server.run(host, port))
+            ended.set_result(None)
+        except BaseException as error:
+            ended.set_exception(error)
+            if not ready.done():
+                ready.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    listening = ready.result()
+    try:
+        yield listening
+    finally:
+        server.stop()
+        thread.join()
+    ended.result()
+
+
+class _Server:
+    def __init__(self, web_root: Path, options: Options, on_event: Callable[[Event], None]) -> None:
+        if not web_root.is_dir():
+            raise ServerError("there is no such folder to serve; publish something into it first")
+        self.web_root = web_root
+        self.options = options
+        self.board = Board()
+        self.running: dict[asyncio.Task[None], _Connection] = {}
+        self._on_event = on_event
+        self._failure: BaseException | None = None
+        self._responses = 0
+        self._loop: asyncio.AbstractEventLoop
+        self._stopped: asyncio.Event
+
+    async def run(self, host: str, port: int, signals: bool = False) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        if signals:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.add_signal_handler(number, self._stopped.set)
+        try:
+            listener = await asyncio.start_server(self._accept, host, port, limit=_LONGEST_REQUEST, backlog=512)
+        except OSError as error:
+            reason = "in use" if error.errno == errno.EADDRINUSE else error.strerror
+            raise ServerError(f"port {port} of {host} cannot be served: {reason}; name others") from None
+        self.report(Listening(host, listener.sockets[0].getsockname()[1]))
+        try:
+            while not self._stopped.is_set():
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), _TICK)
+                for connection in self.running.values():
+                    connection.report()
+        finally:
+            listener.close()
+            tasks = list(self.running)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failure:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End run(); from any thread."""
+        with contextlib.suppress(RuntimeError):  # of a loop that has ended by itself
+            self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def report(self, event: Event) -> None:
+        """Tell what happens. A listener that fails ends the server, not the one connection."""
+        if isinstance(event, Transfer):
+            self.board.add(event)
+        try:
+            self._on_event(event)
+        except BaseException as error:
+            self._fail(error)
+
+    def next_number(self) -> int:
+        self._responses += 1
+        return self._responses
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._stopped.set()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = _Connection(self, reader, writer)
+        if len(self.running) >= self.options.connections:
+            connection.turn_away()
+            return
+        task = self._loop.create_task(connection.run())
+        self.running[task] = connection
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self.running[task]
+        error = None if task.cancelled() else task.exception()
+        if error:
+            self._fail(error)
+
+
+class _RefusedError(Exception):
+    """A request that is answered with nothing but this status."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class _Connection:
+    """One connection of a client: requests in, responses out, one after the other."""
+
+    def __init__(self, server: _Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._server = server
+        self._options = server.options
+        self._reader = reader
+        self._writer = writer
+        self._transport = writer.transport
+        self._transport.set_write_buffer_limits(high=0)  # so that drain() waits for the system to take everything
+        self._socket: socket.socket = writer.get_extra_info("socket")
+        self._address = str((writer.get_extra_info("peername") or [""])[0])
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_REQUEST)
+        self._transfer: Transfer | None = None
+        self._begun = 0.0
+        self._written = 0
+        self._sent = 0
+
+    async def run(self) -> None:
+        """Answer requests until either side has enough."""
+        try:
+            while await self._exchange():
+                self._http.start_next_cycle()
+            self._writer.write_eof()
+            with contextlib.suppress(asyncio.TimeoutError):  # a close with unread data would take the response away
+                await asyncio.wait_for(self._discard(), _LINGER)
+        except (OSError, asyncio.TimeoutError):
+            pass  # the client is gone, or takes nothing; or the file was cut short
+        finally:
+            self._finish(State.BROKEN)
+            self._transport.abort()
+
+    def turn_away(self) -> None:
+        """Say that the server is full."""
+        self._writer.write(self._head(page(503)))
+        self._transport.close()
+
+    def report(self) -> None:
+        """Tell how far the response is, if there is one."""
+        if self._transfer:
+            self._update(State.SENDING)
+
+    async def _exchange(self) -> bool:
+        """A request and the response to it. Returns whether there can be another."""
+        try:
+            request = await self._request()
+        except _RefusedError as refused:
+            await self._respond("-", "-", "", page(refused.status, (("Connection", "close"),)))
+            return False
+        if request is None:
+            return False
+        method, target = request.method.decode("ascii"), request.target.decode("ascii")
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in request.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        shown, found, active = self._answer(request.http_version, method, target, headers)
+        complete = await self._respond(method, shown, headers.get("user-agent", ""), found, active)
+        return complete and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    async def _request(self) -> h11.Request | None:
+        try:
+            event = await asyncio.wait_for(self._next_event(), self._options.request_seconds)
+            if isinstance(event, h11.Request):
+                self._http.next_event()  # its end, or a body, which nobody reads and which ends the connection
+                return event
+            return None
+        except asyncio.TimeoutError:
+            if not self._http.trailing_data[0]:
+                return None
+            raise _RefusedError(408) from None
+        except h11.RemoteProtocolError as error:
+            long_line = error.error_status_hint == 431 and b"\n" not in self._http.trailing_data[0]
+            raise _RefusedError(414 if long_line else error.error_status_hint) from None
+
+    async def _next_event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._reader.read(_LONGEST_REQUEST))
+        return event
+
+    def _answer(
+        self, version: bytes, method: str, target: str, headers: dict[str, str]
+    ) -> tuple[str, Answer, tuple[faults.Fault, ...]]:
+        """What to show as the path, the answer, and the faults that are yet to be put into it."""
+        if not version.startswith(b"1."):
+            return target, page(505, (("Connection", "close"),)), ()
+        if method not in ("GET", "HEAD"):
+            return target, page(405, (("Allow", "GET, HEAD"),)), ()
+        try:
+            path, query = path_of(target)
+        except ValueError:
+            return target, page(400), ()
+        if self._options.status_page and path == STATUS_PAGE:
+            policy = (("Content-Security-Policy", POLICY), ("Cache-Control", "no-store"))
+            body = status_page(self._server.board.rows())
+            return f"/{path}", Answer(200, (("Content-Type", "text/html; charset=utf-8"), *policy), len(body), body), ()
+        active = faults.meant_for(path, self._options.faults)
+        for fault in active:
+            if fault.kind == "redirect" and query != _REDIRECTED:
+                return f"/{path}", page(302, (("Location", f"{location(path)}?{_REDIRECTED}"),)), active
+            if fault.kind in faults.STATUS and fault.kind != "redirect":
+                said = 404 if fault.kind == "404-as-200" else None
+                return f"/{path}", page(faults.STATUS[fault.kind], said=said), active
+        return f"/{path}", answer(self._server.web_root, method, path, headers), active
+
+    async def _respond(
+        self, method: str, path: str, agent: str, found: Answer, active: tuple[faults.Fault, ...] = ()
+    ) -> bool:
+        """Send a response; returns whether all of it has arrived."""
+        try:
+            head = self._head(found)
+            size = 0 if method == "HEAD" or found.status == 304 else found.size
+            if path != f"/{STATUS_PAGE}":
+                number = self._server.next_number()
+                shown = _printable(agent), _printable(method), _printable(path)
+                self._transfer = Transfer(number, self._address, *shown, found.status, size)
+                self._begun, self._written, self._sent = time.monotonic(), -len(head), 0
+                self._server.report(self._transfer)
+            for step in faults.steps(active, head, self._framed(found.body, size)):
+                if isinstance(step, bytes):
+                    await self._write(step)
+                elif isinstance(step, faults.Pause):
+                    await self._pause(step.seconds)
+                else:
+                    await self._settle()
+                    if step is faults.End.RESET:
+                        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        raise ConnectionResetError
+                    self._finish(State.BROKEN)
+                    return False
+            await self._settle()
+            self._finish(State.DONE)
+            return True
+        finally:
+            if isinstance(found.body, Part):
+                os.close(found.body.descriptor)
+
+    def _head(self, found: Answer) -> bytes:
+        headers = [
+            ("Content-Length", str(found.size)),
+            *found.headers,
+            ("Date", formatdate(usegmt=True)),
+            ("Server", f"rbootimg/{__version__}"),
+        ]
+        reason = HTTPStatus(found.status).phrase
+        return self._http.send(h11.Response(status_code=found.status, headers=headers, reason=reason)) or b""
+
+    def _framed(self, body: bytes | Part, size: int) -> Iterator[bytes]:
+        """The body in pieces, with h11 as the judge of what may be sent."""
+        most = max(1, min(_PIECE, (self._options.rate or _PIECE * 10) // 10))
+        for start in range(0, size, most):
+            length = min(most, size - start)
+            if isinstance(body, Part):
+                piece = os.pread(body.descriptor, length, body.start + start)
+                if len(piece) < length:
+                    raise OSError("the file was cut short while it was sent")
+            else:
+                piece = body[start : start + length]
+            yield self._http.send(h11.Data(data=piece)) or b""
+        self._http.send(h11.EndOfMessage())
+
+    async def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        self._written += len(data)
+        if self._transport.get_write_buffer_size():
+            await asyncio.wait_for(self._writer.drain(), self._options.stall_seconds)
+        else:
+            await asyncio.sleep(0)  # the others' turn
+        self._pending()
+        if self._options.rate:
+            await self._pause(self._begun + self._written / self._options.rate - time.monotonic())
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not for a client that is gone."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._pending()
+            if seconds == math.inf and self._reader.at_eof():
+                raise ConnectionResetError
+            await asyncio.sleep(min(left, 0.1))
+
+    async def _settle(self) -> None:
+        """Wait until the client has acknowledged everything; asyncio.TimeoutError if it goes on no more."""
+        least, pause, deadline = math.inf, 0.001, 0.0
+        while pending := self._pending():
+            if pending < least:
+                least, deadline = pending, time.monotonic() + self._options.stall_seconds
+            elif time.monotonic() > deadline:
+                raise asyncio.TimeoutError
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.05)
+
+    def _pending(self) -> int:
+        """How much of what was written the client has not acknowledged, or, if not on Linux, was not yet sent.
+
+        Keeps the number of bytes of the body that were. Raises ConnectionResetError if the connection is gone.
+        """
+        if self._transport.is_closing():
+            raise ConnectionResetError
+        queued = bytes(4)
+        with contextlib.suppress(OSError):
+            queued = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, queued)
+        pending = int.from_bytes(queued, sys.byteorder) + self._transport.get_write_buffer_size()
+        self._sent = max(self._sent, self._written - pending)
+        return pending
+
+    def _update(self, state: State) -> None:
+        assert self._transfer
+        with contextlib.suppress(ConnectionResetError):
+            self._pending()
+        sent = self._transfer.size if state is State.DONE else min(self._transfer.size, self._sent)
+        seconds = time.monotonic() - self._begun
+        self._transfer = dataclasses.replace(self._transfer, sent=sent, seconds=seconds, state=state)
+        self._server.report(self._transfer)
+
+    def _finish(self, state: State) -> None:
+        if self._transfer:
+            self._update(state)
+            self._transfer = None
+
+    async def _discard(self) -> None:
+        while await self._reader.read(_LONGEST_REQUEST):
+            pass
+
+
+def _printable(text: str, most: int = 80) -> str:
+    """What a client sent, for a terminal."""
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,175 @@
+"""The configuration for nginx, in the real nginx, inside an http block as a distribution has it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, segments
+
+from rbootimg.errors import ServerError
+from rbootimg.nginxconf import configuration
+
+ROM = os.urandom(300_000)
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"  # which is not on every user's PATH
+
+# As Debian's nginx.conf is: what a server block has to get along with.
+OUTER = """
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
+    default_type text/plain;
+    gzip on;
+    gzip_min_length 1;
+    gzip_types *;
+    include {site};
+}}
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """That of an nginx with the configuration that the command prints for a web root."""
+    folder = tmp_path_factory.mktemp("nginx")
+    for name, data in {
+        'web "root"/rom1.bin': ROM,
+        'web "root"/clock/rom0.bin': b"clock",
+        'web "root"/clock/index.html': b"<p>clock",
+        'web "root"/manifest.json': b"{}" * 500,
+        'web "root"/.rbootimg-1.tmp': b"half",
+        'web "root"/.git/config': b"half",
+        "secret": b"from outside",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (folder / 'web "root"' / "out").symlink_to("/etc/passwd")
+    port = free_port()
+    printed = subprocess.run(
+        [sys.executable, "-m", "rbootimg", "nginx-conf", 'web "root"', "--port", str(port)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    (folder / "site.conf").write_bytes(printed.stdout)
+    (folder / "nginx.conf").write_text(OUTER.format(site=folder / "site.conf"))
+    process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE)
+    try:
+        for _ in range(500):
+            assert process.poll() is None, (process.communicate(), (folder / "error.log").read_text())
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.02)
+        yield port
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response, body
+
+
+@pytest.mark.parametrize("path", ["/rom1.bin", "/manifest.json"])
+def test_nothing_is_compressed_or_chunked(port: int, path: str) -> None:
+    response, body = ask(port, path, Accept_Encoding="gzip, deflate, br")
+    assert response.status == 200
+    assert response.getheader("Content-Length") == str(len(body))
+    assert response.getheader("Content-Encoding") is None
+    assert response.getheader("Transfer-Encoding") is None
+    assert response.getheader("Cache-Control") == "no-cache"
+    if path == "/rom1.bin":
+        assert body == ROM
+        assert response.getheader("Content-Type") == "application/octet-stream"
+
+
+def test_a_device_gets_the_header_and_the_first_data_in_one_segment(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET /clock/rom0.bin HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        head, _, data = client.recv(65536).partition(b"\r\n\r\n")
+        assert head[9:12] == b"200"
+        assert b"\r\nContent-Length: 5\r\n" in head
+        assert data == b"clock"
+        assert segments(client) == 1
+
+
+def test_a_device_that_has_the_file_is_told_so(port: int) -> None:
+    tag = ask(port, "/rom1.bin", "HEAD")[0].getheader("ETag")
+    assert tag
+    assert ask(port, "/rom1.bin", If_None_Match=tag)[0].status == 304
+
+
+def test_ranges_are_as_from_the_development_server(port: int) -> None:
+    response, body = ask(port, "/rom1.bin", Range="bytes=5-9")
+    assert (response.status, body) == (206, ROM[5:10])
+    response, body = ask(port, "/rom1.bin", Range="bytes=0-1,5-6")
+    assert (response.status, body) == (200, ROM)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_only_get_and_head(port: int, method: str) -> None:
+    assert ask(port, "/rom1.bin", method)[0].status == 405
+
+
+@pytest.mark.parametrize("path", ["/.rbootimg-1.tmp", "/.git/config", "/clock/../.git/config", "/%2egit/config", "/no"])
+def test_hidden_files_are_not_there(port: int, path: str) -> None:
+    response, body = ask(port, path)
+    assert response.status == 404
+    assert b"half" not in body
+
+
+@pytest.mark.parametrize("path", ["/../secret", "/%2e%2e/secret", "/..%2fsecret", "/out"])
+def test_nothing_from_outside(port: int, path: str) -> None:
+    response, body = ask(port, path)
+    assert response.status in (400, 403, 404)
+    assert b"from outside" not in body
+    assert b"root:" not in body
+
+
+def test_a_folder_has_its_index_and_no_list(port: int) -> None:
+    assert ask(port, "/clock/")[1] == b"<p>clock"
+    assert ask(port, "/clock")[0].getheader("Location") == "/clock/"
+    assert ask(port, "/")[0].status == 403
+
+
+@pytest.mark.parametrize("root", ["relative", "/a$b", "/a\nb"])
+def test_a_folder_that_nginx_cannot_be_told_is_refused(root: str) -> None:
+    with pytest.raises(ServerError, match="nginx cannot be told this folder"):
+        configuration(Path(root))
+
+
+def test_a_name_that_would_be_configuration_is_refused() -> None:
+    with pytest.raises(ServerError, match="no host name for nginx"):
+        configuration(Path("/a"), server_name="a; include /etc/passwd")
+    with pytest.raises(ServerError, match="nginx needs a port"):
+        configuration(Path("/a"), 0)
+
+
+def test_the_name_and_the_port_are_in_it() -> None:
+    text = configuration(Path("/srv/roms"), 8080, "roms.example.org")
+    assert '\n    listen 8080;\n    server_name roms.example.org;\n    root "/srv/roms";\n' in text

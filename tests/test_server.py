@@ -1,0 +1,836 @@
+"""The development server, asked over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import pty
+import random
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from rbootimg import faults, serverview
+from rbootimg.errors import ServerError
+from rbootimg.server import Options, serving
+from rbootimg.transfers import Board, Event, Listening, State, Transfer
+
+ROM = random.Random(1).randbytes(300_000)
+SECRET = b"from outside"
+SAMPLE = (
+    b"GET /rom1.bin HTTP/1.0\r\nHost:\r\nConnection: keep-alive\r\nUser-Agent: rBoot-Sample/1.0\r\nAccept: */*\r\n\r\n"
+)
+
+
+@pytest.fixture
+def web_root(tmp_path: Path) -> Path:
+    root = tmp_path / "web root"
+    (root / "clock").mkdir(parents=True)
+    (tmp_path / "web root2").mkdir()
+    (tmp_path / "web root2" / "secret").write_bytes(SECRET)
+    (tmp_path / "secret").write_bytes(SECRET)
+    (root / "rom1.bin").write_bytes(ROM)
+    (root / "rom0.bin").write_bytes(ROM[::-1])
+    (root / "clock" / "rom0.bin").write_bytes(b"clock")
+    (root / "clock" / "index.html").write_text("<p>clock")
+    (root / "empty.bin").write_bytes(b"")
+    (root / "version").write_text("1.2.3\n")
+    (root / ".hidden").write_bytes(SECRET)
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "folder-out").symlink_to(tmp_path)
+    (root / "inside").symlink_to("clock/rom0.bin")
+    os.mkfifo(root / "pipe")
+    return root
+
+
+class Desk:
+    """A server, what it tells, and clients."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.events: list[Event] = []
+
+    @property
+    def ends(self) -> list[Transfer]:
+        return [event for event in self.events if isinstance(event, Transfer) and event.state is not State.SENDING]
+
+    def wait_for(self, true: Callable[[], object]) -> None:
+        end = time.monotonic() + 10
+        while not true():
+            assert time.monotonic() < end, self.events[-5:]
+            time.sleep(0.01)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def raw(self, request: bytes) -> bytes:
+        """All that comes back until the server closes."""
+        with self.connect() as client:
+            client.sendall(request)
+            return until_the_end(client)
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response, body
+
+
+def until_the_end(client: socket.socket) -> bytes:
+    received = b""
+    try:
+        while data := client.recv(65536):
+            received += data
+    except ConnectionResetError:
+        received += b"(reset)"
+    return received
+
+
+@contextmanager
+def running(web_root: Path, *fault: str, **settings: object) -> Iterator[Desk]:
+    desk = Desk()
+    options = Options(faults=tuple(map(faults.parse, fault)), **settings)
+    with serving(web_root, options=options, on_event=desk.events.append) as listening:
+        desk.port = listening.port
+        yield desk
+
+
+@pytest.fixture
+def desk(web_root: Path) -> Iterator[Desk]:
+    with running(web_root) as desk:
+        yield desk
+
+
+# What a device needs
+
+
+def test_the_sample_of_rboot_gets_its_rom_as_its_client_needs_it(desk: Desk) -> None:
+    with desk.connect() as client:
+        client.sendall(SAMPLE)
+        first = client.recv(65536)
+        head, _, data = first.partition(b"\r\n\r\n")
+        assert head[9:12] == b"200"
+        assert b"\r\nContent-Length: 300000\r\n" in head
+        assert data
+        assert data + until_the_end(client) == ROM
+
+
+def segments(client: socket.socket) -> int:
+    """How many TCP segments with data have come: tcpi_data_segs_in, linux/tcp.h."""
+    return int(struct.unpack_from("I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), 152)[0])
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [b"GET /version HTTP/1.0\r\n\r\n", b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n"]
+)
+def test_the_header_and_the_first_data_are_one_segment(desk: Desk, request_bytes: bytes) -> None:
+    with desk.connect() as client:
+        client.sendall(request_bytes)
+        assert client.recv(65536).endswith(b"\r\n\r\n1.2.3\n")
+        assert segments(client) == 1
+
+
+@pytest.mark.parametrize("size", [536, 1460])
+def test_a_devices_first_segment_is_full(desk: Desk, size: int) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, size)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * size)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", desk.port))
+        client.sendall(SAMPLE)
+        first = client.recv(size)
+        assert len(first) > size - 50
+        assert first.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("request_line", [b"GET /rom1.bin HTTP/1.0\r\n\r\n", b"GET /rom1.bin HTTP/1.0\nHost: a\n\n"])
+def test_old_and_plain_clients_are_served_and_the_connection_is_closed(desk: Desk, request_line: bytes) -> None:
+    response = desk.raw(request_line)
+    assert response.partition(b"\r\n\r\n")[2] == ROM
+    assert b"\r\nConnection: close\r\n" in response
+
+
+def test_a_client_that_closes_its_half_is_served(desk: Desk) -> None:
+    with desk.connect() as client:
+        client.sendall(SAMPLE)
+        client.shutdown(socket.SHUT_WR)
+        assert until_the_end(client).endswith(b"\r\n\r\n" + ROM)
+
+
+def test_nothing_is_chunked_or_compressed(desk: Desk) -> None:
+    response, body = desk.ask("/rom1.bin", Accept_Encoding="gzip, br", TE="chunked")
+    assert body == ROM
+    assert response.getheader("Content-Length") == "300000"
+    assert response.getheader("Transfer-Encoding") is None
+    assert response.getheader("Content-Encoding") is None
+    assert response.getheader("Cache-Control") == "no-cache"
+
+
+def test_a_connection_can_be_kept(desk: Desk) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", desk.port, timeout=10)
+    for path, body in {
+        "/rom1.bin": ROM,
+        "/version": b"1.2.3\n",
+        "/no": None,
+        "/empty.bin": b"",
+        "/rom0.bin": ROM[::-1],
+    }.items():
+        connection.request("GET", path)
+        used = connection.sock
+        received = connection.getresponse().read()
+        assert body is None or received == body
+        assert connection.sock is used
+    connection.close()
+
+
+def test_pipelined_requests_are_answered_in_order(desk: Desk) -> None:
+    one = b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n"
+    response = desk.raw(3 * one + one.replace(b"version", b"inside").replace(b"a\r\n", b"a\r\nConnection: close\r\n"))
+    assert [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]] == [b"1.2.3\n"] * 3 + [
+        b"clock"
+    ]
+
+
+def test_head_is_get_without_the_body(desk: Desk) -> None:
+    get, _ = desk.ask("/rom1.bin")
+    head, body = desk.ask("/rom1.bin", "HEAD")
+    assert body == b""
+    without_date = [[item for item in response.getheaders() if item[0] != "Date"] for response in (get, head)]
+    assert without_date[0] == without_date[1]
+    assert desk.raw(b"HEAD /no HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\n")
+
+
+def test_a_download_that_began_before_a_rom_was_replaced_ends_with_the_old_bytes(web_root: Path) -> None:
+    with running(web_root, rate=600_000) as desk, desk.connect() as client:
+        client.sendall(SAMPLE)
+        first = client.recv(1000)
+        (web_root / "new").write_bytes(b"new")
+        (web_root / "new").replace(web_root / "rom1.bin")
+        assert (first + until_the_end(client)).endswith(ROM)
+        assert desk.ask("/rom1.bin")[1] == b"new"
+
+
+def test_a_file_that_is_cut_short_meanwhile_is_broken_off(web_root: Path) -> None:
+    with running(web_root, rate=600_000) as desk, desk.connect() as client:
+        client.sendall(SAMPLE)
+        client.recv(1000)
+        os.truncate(web_root / "rom1.bin", 100_000)
+        assert len(until_the_end(client)) < 200_000
+        desk.wait_for(lambda: desk.ends)
+        assert desk.ends[0].state is State.BROKEN
+
+
+def test_a_folder_has_its_index_and_no_list(desk: Desk) -> None:
+    assert desk.ask("/clock/")[1] == b"<p>clock"
+    response, _ = desk.ask("/clock")
+    assert (response.status, response.getheader("Location")) == (301, "/clock/")
+    assert desk.ask("/")[0].status == 404
+
+
+def test_the_rate_is_kept(web_root: Path) -> None:
+    with running(web_root, rate=200_000) as desk:
+        start = time.monotonic()
+        assert desk.ask("/rom1.bin")[1] == ROM
+        assert 1.3 < time.monotonic() - start < 3
+
+
+# Ranges and conditions
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=5-9", 5, 10),
+        ("bytes=299990-", 299_990, 300_000),
+        ("bytes=-7", 299_993, 300_000),
+        ("bytes=1-999999", 1, 300_000),
+    ],
+)
+def test_a_range(desk: Desk, text: str, start: int, end: int) -> None:
+    response, body = desk.ask("/rom1.bin", Range=text)
+    assert (response.status, body) == (206, ROM[start:end])
+    assert response.getheader("Content-Range") == f"bytes {start}-{end - 1}/300000"
+    assert response.getheader("Content-Length") == str(end - start)
+
+
+@pytest.mark.parametrize(
+    "text", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=0-5", "bytes=x", f"bytes={'9' * 5000}-"]
+)
+def test_what_is_not_one_range_is_the_whole(desk: Desk, text: str) -> None:
+    response, body = desk.ask("/rom1.bin", Range=text)
+    assert (response.status, body) == (200, ROM)
+
+
+@pytest.mark.parametrize("text", ["bytes=300000-", "bytes=-0"])
+def test_a_range_outside_is_416(desk: Desk, text: str) -> None:
+    response, _ = desk.ask("/rom1.bin", Range=text)
+    assert (response.status, response.getheader("Content-Range")) == (416, "bytes */300000")
+
+
+def test_a_device_that_has_the_file_is_told_so(desk: Desk) -> None:
+    response, _ = desk.ask("/rom1.bin")
+    tag, modified = response.getheader("ETag"), response.getheader("Last-Modified")
+    assert tag is not None
+    assert modified is not None
+    for condition in ({"If_None_Match": f'"x", W/{tag}'}, {"If_None_Match": "*"}, {"If_Modified_Since": modified}):
+        assert desk.ask("/rom1.bin", **condition)[0].status == 304
+        assert desk.ask("/rom1.bin", "HEAD", **condition)[0].status == 304
+    old = formatdate(0, usegmt=True)
+    for condition in (
+        {"If_None_Match": '"x"', "If_Modified_Since": modified},
+        {"If_Modified_Since": old},
+        {"If_Modified_Since": "?"},
+    ):
+        assert desk.ask("/rom1.bin", **condition)[1] == ROM
+
+
+def test_a_range_of_an_old_file_is_the_whole_new_one(desk: Desk) -> None:
+    response, _ = desk.ask("/rom1.bin")
+    tag, modified = str(response.getheader("ETag")), str(response.getheader("Last-Modified"))
+    for validator in (tag, modified):
+        assert desk.ask("/rom1.bin", Range="bytes=0-1", If_Range=validator)[0].status == 206
+    for validator in ('"x"', formatdate(0, usegmt=True)):
+        assert desk.ask("/rom1.bin", Range="bytes=0-1", If_Range=validator)[0].status == 200
+
+
+def test_a_file_that_was_replaced_has_another_tag(desk: Desk, web_root: Path) -> None:
+    before = desk.ask("/version", "HEAD")[0].getheader("ETag")
+    (web_root / "new").write_text("1.2.4\n")
+    os.utime(web_root / "new", ns=(0, (web_root / "version").stat().st_mtime_ns))
+    (web_root / "new").replace(web_root / "version")
+    assert desk.ask("/version", "HEAD")[0].getheader("ETag") != before
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "FROB"])
+def test_only_get_and_head(desk: Desk, method: str) -> None:
+    response, _ = desk.ask("/rom1.bin", method)
+    assert (response.status, response.getheader("Allow")) == (405, "GET, HEAD")
+
+
+TRAVERSALS = [
+    "/../secret",
+    "/clock/../../secret",
+    "/%2e%2e/secret",
+    "/%2E%2E%2Fsecret",
+    "/..%2fsecret",
+    "/clock/..%2f..%2fsecret",
+    "/%252e%252e/secret",
+    "/%c0%ae%c0%ae/secret",
+    "/..\\secret",
+    "/..%5csecret",
+    "\\..\\secret",
+    "/../web%20root2/secret",
+    "//secret",
+    "//../secret",
+    "/./../secret",
+    "/.../secret",
+    "/..;/secret",
+    "/..?/secret",
+    "/out",
+    "/out/",
+    "/folder-out/secret",
+    "/folder-out/web%20root2/secret",
+    "/.hidden",
+    "/%2ehidden",
+    "/clock/../.hidden",
+    "/secret%00",
+    "/rom1.bin%00",
+    "/../secret%00.bin",
+    "http://a/../secret",
+    "http://a//secret",
+    "http:///secret",
+    "file:///etc/passwd",
+    "//etc/passwd",
+    "/%2fetc/passwd",
+    "/proc/self/environ",
+    "*",
+    "a:80",
+    "http://[/secret",
+    "secret",
+    "../secret",
+    "/pipe",
+    "/" + "a" * 300,
+    "/" + "a/" * 3000,
+    "/" + "../" * 2000 + "etc/passwd",
+]
+
+
+@pytest.mark.parametrize("target", TRAVERSALS, ids=range(len(TRAVERSALS)))
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_nothing_from_outside_the_web_root(desk: Desk, web_root: Path, target: str, version: str) -> None:
+    for asked in (target, target.replace("secret", str(web_root.parent / "secret"))):
+        response = desk.raw(f"GET {asked} HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        assert response[9:12] in (b"400", b"404"), response[:200]
+        assert b"\r\nContent-Length: " in response
+        assert SECRET not in response
+        assert b"root:" not in response
+
+
+def test_a_link_that_stays_inside_and_an_absolute_uri_are_served(desk: Desk) -> None:
+    assert desk.ask("/inside")[1] == b"clock"
+    assert desk.raw(b"GET http://device/clock//./rom0.bin?a=/../b HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nclock")
+
+
+def test_a_web_root_may_be_a_link_and_may_be_replaced(web_root: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(web_root)
+    with running(link) as desk:
+        assert desk.ask("/rom1.bin")[1] == ROM
+        link.unlink()
+        assert desk.ask("/rom1.bin")[0].status == 404
+        link.mkdir()
+        (link / "rom1.bin").write_bytes(b"new")
+        assert desk.ask("/rom1.bin")[1] == b"new"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /" + b"a" * 20_000, 414),
+        (b"GET /rom1.bin HTTP/1.0\r\nX: " + b"a" * 20_000, 431),
+        (b"GET /rom1.bin HTTP/1.0\r\n" + b"X: a\r\n" * 5_000, 431),
+        (b"GET /rom1.bin HTTP/1.1\r\n\r\n", 400),
+        (b"GET /rom1.bin HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET /rom1.bin\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+    ],
+)
+def test_a_request_that_cannot_be_is_answered_and_the_connection_closed(
+    desk: Desk, request_bytes: bytes, status: int
+) -> None:
+    response = desk.raw(request_bytes)
+    assert response[9:12] == str(status).encode()
+    assert b"\r\nConnection: close\r\n" in response
+    assert not response.endswith(b"(reset)")
+
+
+def test_a_request_with_a_body_ends_the_connection(desk: Desk) -> None:
+    smuggled = (
+        b"GET /version HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nGET /rom0.bin HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
+    response = desk.raw(smuggled)
+    assert response.count(b"HTTP/1.1") == 1
+    assert response.endswith(b"1.2.3\n")
+
+
+# Slow and many clients
+
+
+def test_a_request_that_does_not_come_to_its_end_is_answered_with_408(web_root: Path) -> None:
+    with running(web_root, request_seconds=0.3) as desk, desk.connect() as client:
+        for byte in b"GET / HTTP":
+            client.sendall(bytes([byte]))
+            time.sleep(0.01)
+        assert until_the_end(client)[9:12] == b"408"
+
+
+def test_an_idle_connection_is_closed_without_a_word(web_root: Path) -> None:
+    with running(web_root, request_seconds=0.3) as desk:
+        assert desk.raw(b"") == b""
+
+
+def test_a_client_that_takes_nothing_is_dropped(web_root: Path) -> None:
+    (web_root / "rom1.bin").write_bytes(bytes(20_000_000))
+    with running(web_root, stall_seconds=0.5) as desk, desk.connect() as client:
+        client.sendall(SAMPLE)
+        desk.wait_for(lambda: desk.ends)
+        assert desk.ends[0].state is State.BROKEN
+        assert desk.ends[0].sent < 20_000_000
+
+
+def test_a_client_that_has_taken_too_little_of_a_small_rom_is_not_done(web_root: Path) -> None:
+    """All of it is with the system by then, which alone is no delivery."""
+    with running(web_root, stall_seconds=0.5) as desk:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", desk.port))
+        client.sendall(SAMPLE)
+        desk.wait_for(lambda: desk.ends)
+        client.close()
+        assert desk.ends[0].state is State.BROKEN
+        assert desk.ends[0].sent < 100_000
+
+
+def test_more_connections_than_allowed_are_turned_away_and_others_served_later(web_root: Path) -> None:
+    with running(web_root, connections=3) as desk:
+        clients = [desk.connect() for _ in range(3)]
+        for client in clients:
+            client.sendall(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(1000)[9:12] == b"200"
+        with desk.connect() as client:
+            assert until_the_end(client)[9:12] == b"503"
+        for client in clients:
+            client.close()
+        desk.wait_for(lambda: desk.raw(b"GET /version HTTP/1.0\r\n\r\n").endswith(b"1.2.3\n"))
+
+
+def malformed(number: int) -> bytes:
+    """A request that a few accidents have happened to, or no request at all."""
+    chance = random.Random(number)
+    targets = [*[b"/rom1.bin", b"/version"] * 20, *(target.encode() for target in TRAVERSALS)]
+    headers = [
+        b"Host: a",
+        b"Range: bytes=0-9",
+        b"If-None-Match: *",
+        b"Content-Length: 5",
+        b"Transfer-Encoding: chunked",
+    ]
+    if chance.random() < 0.1:
+        return chance.randbytes(chance.randrange(3000))
+    lines = [b"GET " + chance.choice(targets) + b" HTTP/1." + chance.choice([b"0", b"1"])]
+    data = bytearray(b"\r\n".join([*lines, *chance.sample(headers, chance.randrange(4)), b"", b""]))
+    for _ in range(chance.randrange(1, 8)):
+        place = chance.randrange(len(data))
+        accident = chance.randrange(4)
+        if accident == 0:
+            data[place] = chance.randrange(256)
+        elif accident == 1:
+            del data[place : place + chance.randrange(1, 9)]
+            data += b"\r"
+        elif accident == 2:
+            data[place:place] = chance.choice([b"\0", b"\r", b"\n", b"\r\n", b" ", b":", b"%", b"/../", b"\xff" * 9])
+        else:
+            data[place:place] = data[: chance.randrange(500)]
+    return bytes(data)
+
+
+def test_a_thousand_malformed_requests_do_no_harm(desk: Desk) -> None:
+    outside = (SECRET, b"root:")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(1000):
+        with desk.connect() as client:
+            try:
+                client.sendall(malformed(number))
+                client.shutdown(socket.SHUT_WR)
+            except OSError:
+                continue  # it has answered before it was sent all
+            response = until_the_end(client)
+            assert not any(text in response for text in outside), malformed(number)
+            assert response == b"" or response.startswith((b"HTTP/1.1 ", b"(reset)")), malformed(number)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
+    assert desk.ask("/rom1.bin")[1] == ROM
+    statuses = {end.status for end in desk.ends}
+    assert {200, 400, 404} <= statuses
+    assert 500 not in statuses
+
+
+# Faults, as a client sees them
+
+
+def test_a_status_can_be_a_fault(web_root: Path) -> None:
+    with running(web_root, "rom1.bin=404", "rom0.bin=500", "version=404-as-200") as desk:
+        assert desk.ask("/rom1.bin")[0].status == 404
+        assert desk.ask("/rom0.bin")[0].status == 500
+        response, body = desk.ask("/version")
+        assert response.status == 200
+        assert b"404 Not Found" in body
+        assert desk.ask("/inside")[1] == b"clock"
+
+
+def test_a_redirect_leads_to_the_file(web_root: Path) -> None:
+    with running(web_root, "redirect") as desk:
+        response, _ = desk.ask("/clock/rom0.bin")
+        assert (response.status, response.getheader("Location")) == (302, "/clock/rom0.bin?redirected")
+        assert desk.ask("/clock/rom0.bin?redirected")[1] == b"clock"
+
+
+def test_a_truncated_response_ends_cleanly_at_its_byte(web_root: Path) -> None:
+    with running(web_root, "truncate@100000") as desk:
+        head, _, body = desk.raw(SAMPLE).partition(b"\r\n\r\n")
+        assert b"Content-Length: 300000" in head
+        assert body == ROM[:100_000]
+        desk.wait_for(lambda: desk.ends)
+        assert (desk.ends[0].state, desk.ends[0].sent) == (State.BROKEN, 100_000)
+
+
+def test_a_response_is_reset_at_its_byte(web_root: Path) -> None:
+    with running(web_root, "reset@100000") as desk:
+        assert desk.raw(SAMPLE).partition(b"\r\n\r\n")[2] == ROM[:100_000] + b"(reset)"
+
+
+def test_a_stall_lasts_as_long_as_it_says(web_root: Path) -> None:
+    with running(web_root, "stall@1000:1") as desk, desk.connect() as client:
+        client.sendall(SAMPLE)
+        client.settimeout(0.4)
+        received = client.recv(65536)
+        with pytest.raises(TimeoutError):
+            client.recv(65536)
+        assert received.endswith(b"\r\n\r\n" + ROM[:1000])
+        client.settimeout(10)
+        assert (received + until_the_end(client)).endswith(ROM)
+
+
+def test_a_stall_for_ever_ends_when_the_client_gives_up(web_root: Path) -> None:
+    with running(web_root, "stall@1000") as desk:
+        with desk.connect() as client:
+            client.sendall(SAMPLE)
+            client.recv(65536)
+            time.sleep(0.3)
+            assert not desk.ends
+        desk.wait_for(lambda: desk.ends)
+        assert (desk.ends[0].state, desk.ends[0].sent) == (State.BROKEN, 1000)
+
+
+def test_one_byte_is_flipped(web_root: Path) -> None:
+    with running(web_root, "flip@123456") as desk:
+        body = desk.ask("/rom1.bin")[1]
+        assert len(body) == len(ROM)
+        assert [place for place in range(len(ROM)) if body[place] != ROM[place]] == [123_456]
+
+
+def test_chunked_encoding_can_be_read_by_those_who_know_it(web_root: Path) -> None:
+    with running(web_root, "chunked") as desk:
+        response, body = desk.ask("/rom1.bin")
+        assert body == ROM
+        assert response.getheader("Content-Length") is None
+        assert desk.raw(SAMPLE).endswith(b"\r\n0\r\n\r\n")  # HTTP/1.0, which has no such thing
+
+
+def test_header_names_come_in_lower_case(web_root: Path) -> None:
+    with running(web_root, "lower-case") as desk:
+        head = desk.raw(SAMPLE).partition(b"\r\n\r\n")[0]
+        assert b"\r\ncontent-length: 300000\r\n" in head
+        assert b"Content-Length" not in head
+
+
+@pytest.mark.parametrize("at", [9, 30, 9999])
+def test_the_header_comes_in_two_segments(web_root: Path, at: int) -> None:
+    with running(web_root, f"split@{at}") as desk, desk.connect() as client:
+        client.sendall(SAMPLE)
+        first = client.recv(65536)
+        assert len(first) == at if at < 9999 else first.endswith(b"\r\n\r\n")
+        assert segments(client) == 1
+        assert (first + until_the_end(client)).endswith(b"\r\n\r\n" + ROM)
+
+
+def test_bursts_come_as_a_device_gets_them(web_root: Path) -> None:
+    (web_root / "rom1.bin").write_bytes(ROM[:40_000])
+    with running(web_root, "bursts") as desk, desk.connect() as client:
+        client.sendall(SAMPLE)
+        received = []
+        while data := client.recv(65536):
+            received.append(data)
+        assert [len(data) for data in received[:-1]] == [5840] * (len(received) - 1)
+        assert b"".join(received).endswith(ROM[:40_000])
+
+
+# What it tells
+
+
+def test_each_response_is_told_from_its_beginning_to_its_end(web_root: Path) -> None:
+    with running(web_root, rate=200_000) as desk:
+        desk.ask("/rom1.bin", User_Agent="rBoot-Sample/1.0")
+        desk.wait_for(lambda: desk.ends)
+        listening, first, *between, last = desk.events
+        assert listening == Listening("127.0.0.1", desk.port)
+        assert first == Transfer(1, "127.0.0.1", "rBoot-Sample/1.0", "GET", "/rom1.bin", 200, 300_000)
+        assert len(between) >= 3
+        progress = [transfer.sent for transfer in (first, *between, last)]
+        assert progress == sorted(progress)
+        assert (last.state, last.sent) == (State.DONE, 300_000)
+        assert 100_000 < last.speed < 210_000
+
+
+def test_a_device_that_leaves_is_told_as_broken_off(web_root: Path) -> None:
+    with running(web_root, rate=100_000) as desk:
+        with desk.connect() as client:
+            client.sendall(SAMPLE)
+            client.recv(65536)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        desk.wait_for(lambda: desk.ends)
+        assert desk.ends[0].state is State.BROKEN
+        assert 0 < desk.ends[0].sent < 200_000
+
+
+def test_what_a_client_says_of_itself_cannot_write_to_the_terminal(desk: Desk) -> None:
+    desk.raw(b"GET /version HTTP/1.0\r\nUser-Agent: \x1b[2Jme\xff" + b"x" * 200 + b"\r\n\r\n")
+    desk.wait_for(lambda: desk.ends)
+    assert desk.ends[0].agent.startswith("?[2Jmeÿx")
+    assert len(desk.ends[0].agent) == 80
+
+
+def test_the_status_page_is_off_unless_asked_for(desk: Desk) -> None:
+    assert desk.ask("/_status")[0].status == 404
+
+
+def test_the_status_page_shows_each_device(web_root: Path) -> None:
+    with running(web_root, status_page=True) as desk:
+        assert b"no request yet" in desk.ask("/_status")[1]
+        desk.ask("/rom1.bin", User_Agent="<script>")
+        response, body = desk.ask("/_status")
+        assert b"300,000 of 300,000" in body
+        assert b"<td>&lt;script&gt;<td>/rom1.bin<td>200<td>" in body
+        assert b"<td>done</tr>" in body
+        assert response.getheader("Content-Security-Policy") == "default-src 'none'; style-src 'unsafe-inline'"
+        assert [end.path for end in desk.ends] == ["/rom1.bin"]
+
+
+def test_a_board_has_the_latest_of_each_device_and_no_more_than_it_may() -> None:
+    board = Board(most=3)
+    transfers = [Transfer(number, "a", "b", "GET", f"/{number % 5}", 200, 1) for number in range(20)]
+    for transfer in transfers:
+        board.add(transfer)
+    board.add(Transfer(3, "a", "b", "GET", "/4", 200, 1))  # a late word of an earlier one
+    assert board.rows() == tuple(transfers[-3:])
+
+
+def test_the_table_has_a_row_for_each_device() -> None:
+    from rich.console import Console
+
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(
+        serverview.table(
+            [
+                Transfer(1, "10.0.0.7", "rBoot-Sample/1.0", "GET", "/rom1.bin", 200, 400_000, 100_000, 2.0),
+                Transfer(2, "10.0.0.8", "[red]me", "GET", "/no", 404, 0, 0, 0.1, State.DONE),
+            ]
+        )
+    )
+    _, first, second = console.export_text().splitlines()
+    assert first.split()[:4] == ["10.0.0.7", "rBoot-Sample/1.0", "/rom1.bin", "200"]
+    assert first.split()[-6:] == ["100,000", "of", "400,000", "49", "KB/s", "sending"]
+    assert second.split()[:4] == ["10.0.0.8", "[red]me", "/no", "404"]
+    assert second.split()[-1] == "done"
+
+
+# The command
+
+
+@contextmanager
+def command(*arguments: str, stdout: int = subprocess.PIPE, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rbootimg", "serve", "--host", "127.0.0.1", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_cleanly_even_in_the_middle_of_a_download(web_root: Path, number: int) -> None:
+    with command(str(web_root), "--port", "0", "--rate", "20k") as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().split("http://127.0.0.1:")[1].split("/")[0])
+        lines = [process.stdout.readline() for _ in range(10)]
+        assert lines[1] == f"  http://127.0.0.1:{port}/rom0.bin  300,000 bytes\n"
+        assert lines[4:6] == ["  GET /rom1.bin HTTP/1.0\n", f"  Host: 127.0.0.1:{port}\n"]
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(SAMPLE)
+            client.recv(1000)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=10)
+        assert (process.returncode, err) == (0, "")
+        started, broken, stopped = out.splitlines()
+        assert started == "127.0.0.1  GET /rom1.bin  200  sending, 300,000 bytes  rBoot-Sample/1.0"
+        assert broken.startswith("127.0.0.1  GET /rom1.bin  200  broken off at ")
+        assert stopped == "stopped"
+
+
+def test_a_terminal_has_a_live_table(web_root: Path) -> None:
+    own, its = pty.openpty()
+    os.set_blocking(own, False)
+    seen = b""
+
+    def shown(text: bytes) -> bool:
+        nonlocal seen
+        with contextlib.suppress(BlockingIOError):
+            seen += os.read(own, 65536)
+        return text in seen
+
+    with command(str(web_root), "--port", "0", "--rate", "200k", stdout=its, TERM="xterm", COLUMNS="120") as process:
+        desk = Desk()
+        desk.wait_for(lambda: shown(b"Accept: */*\r\n"))
+        desk.port = int(seen.split(b"http://127.0.0.1:")[1].split(b"/")[0])
+        with desk.connect() as client:
+            client.sendall(SAMPLE)
+            desk.wait_for(lambda: shown(b"sending"))
+            until_the_end(client)
+        desk.wait_for(lambda: shown(b"300,000 of 300,000"))
+        assert b"rBoot-Sample/1.0" in seen
+        process.send_signal(signal.SIGINT)
+        desk.wait_for(lambda: shown(b"stopped\r\n"))
+        assert process.wait(timeout=10) == 0
+    os.close(own)
+    os.close(its)
+
+
+def refused(*arguments: str) -> str:
+    with command(*arguments) as process:
+        out, err = process.communicate(timeout=10)
+        assert (process.returncode, out) == (1, "")
+        assert err.count("\n") == 1
+        return err
+
+
+def test_a_port_in_use_is_one_line(web_root: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"port {port} of 127.0.0.1 cannot be served: in use; name others" in refused(
+            str(web_root), "--port", str(port)
+        )
+
+
+def test_a_missing_web_root_is_one_line(tmp_path: Path) -> None:
+    assert refused(f"{tmp_path}/no") == (
+        f"rbootimg: {tmp_path}/no: there is no such folder to serve; publish something into it first\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--fault", "404@5"), ("--rate", "0"), ("--rate", "fast"), ("--port", "65536")])
+def test_wrong_usage_is_said_so(web_root: Path, arguments: tuple[str, str]) -> None:
+    with command(str(web_root), *arguments) as process:
+        _, err = process.communicate(timeout=10)
+        assert process.returncode == 2
+        assert f"argument {arguments[0]}: " in err.splitlines()[-1]
+
+
+def test_a_server_in_a_thread_says_why_it_cannot_start(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="no such folder"), serving(tmp_path / "no"):
+        pass
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ServerError, match="in use"), serving(tmp_path, port=port):
+            pass
+
+
+def test_a_listener_that_fails_ends_the_server(web_root: Path) -> None:
+    def fail(event: Event) -> None:
+        if isinstance(event, Transfer):
+            raise ValueError(event.path)
+
+    def fetch() -> None:
+        with (
+            serving(web_root, on_event=fail) as listening,
+            socket.create_connection(("127.0.0.1", listening.port)) as client,
+        ):
+            client.sendall(b"GET /version HTTP/1.0\r\n\r\n")
+            until_the_end(client)
+
+    with pytest.raises(ValueError, match="/version"):
+        fetch()
