@@ -24,6 +24,11 @@ COMMANDS = {
     "flash-image": "put loader, config, ROMs and data together to a whole flash",
     "split": "take a dump of a flash apart",
     "flash": "write a whole flash to a device with esptool",
+    "publish": "put a release into a web root",
+    "releases": "list the releases in a web root",
+    "rollback": "go back to an earlier release",
+    "prune": "delete old releases",
+    "check": "check a web root, in its folder or through its server",
     "esptool2": "esptool2's command line, for Makefiles that call it",
 }
 """What `rbootimg --help` says of each."""
