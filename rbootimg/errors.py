@@ -36,6 +36,10 @@ class PublishError(RbootError):
     """A web root that cannot be written, or ROMs that do not belong in it."""
 
 
+class VersionError(RbootError):
+    """A version that is not semantic, or none at all."""
+
+
 class LoaderError(RbootError):
     """A boot loader that the chip would not start, or that does not go with the layout."""
 

@@ -7,7 +7,7 @@ from html import escape
 
 from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashMap
 
-_FREE = "free"
+FREE = "free"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def pieces(layout: FlashMap) -> tuple[Piece, ...]:
 
 
 def _free(start: int, end: int) -> Piece:
-    return Piece(".", _FREE, _FREE, start, end - start)
+    return Piece(".", FREE, FREE, start, end - start)
 
 
 def title(layout: FlashMap) -> str:
@@ -104,7 +104,7 @@ def table(layout: FlashMap) -> str:
     for piece in parts:
         link = "" if piece.link_address is None else f"{piece.link_address:#x}"
         rows.append((piece.key, f"{piece.address:#08x}", f"{piece.end:#08x}", _kilobytes(piece.size), link, piece.name))
-    free = sum(piece.size for piece in parts if piece.kind == _FREE)
+    free = sum(piece.size for piece in parts if piece.kind == FREE)
     rows.append(("", "", "", _kilobytes(free), "", "free in all"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     cells = (("  ".join(cell.rjust(width) for cell, width in zip(row, widths)), row[5]) for row in rows)
@@ -116,7 +116,7 @@ def _kilobytes(size: int) -> str:
 
 
 # Colours with enough contrast to black text (WCAG AA), told apart by the colour-blind too.
-_COLOURS = {"loader": "#f0b27a", "config": "#f7dc6f", "slot": "#85c1e9", "region": "#a9dfbf", _FREE: "#eeeeee"}
+COLOURS = {"loader": "#f0b27a", "config": "#f7dc6f", "slot": "#85c1e9", "region": "#a9dfbf", FREE: "#eeeeee"}
 _WIDTH, _MARGIN, _BAR_START, _BAR_HEIGHT, _ROW_HEIGHT = 960, 16, 96, 48, 22
 _CHARACTER = 8  # about the width of one at this font size
 
@@ -165,7 +165,7 @@ def _box(x: float, y: float, width: float, piece: Piece) -> str:
     name = _text(x + _CHARACTER / 2, y + _BAR_HEIGHT / 2 + 5, piece.name) if fits else ""
     return (
         f'<g><title>{escape(about)}</title><rect x="{x:.2f}" y="{y}" width="{width:.2f}" height="{_BAR_HEIGHT}" '
-        f'fill="{_COLOURS[piece.kind]}" stroke="#333333" stroke-width="0.5"/>{name}</g>'
+        f'fill="{COLOURS[piece.kind]}" stroke="#333333" stroke-width="0.5"/>{name}</g>'
     )
 
 
@@ -174,7 +174,7 @@ def _row(y: float, piece: Piece) -> str:
     place = f"{piece.address:#x} to {piece.end:#x}"
     columns = ((60, piece.name), (360, place), (560, f"{_kilobytes(piece.size)} KB"), (680, link))
     swatch = (
-        f'<rect x="{_MARGIN}" y="{y + 2}" width="28" height="16" fill="{_COLOURS[piece.kind]}" '
+        f'<rect x="{_MARGIN}" y="{y + 2}" width="28" height="16" fill="{COLOURS[piece.kind]}" '
         'stroke="#333333" stroke-width="0.5"/>'
     )
     return swatch + "".join(_text(x, y + 15, text) for x, text in columns if text)

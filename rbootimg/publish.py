@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from .compare import compare
-from .detect import linked_elsewhere
 from .errors import PublishError, RomError
 from .files import write_atomic
-from .flash import Slot
+from .release import check_app as check_app
 from .rom import Rom
 
 _FILE_MODE = 0o644
@@ -50,31 +48,6 @@ def web_tree(
                 raise PublishError(f"{name} of {app} is not published: {error}") from None
             files[name] = data
     return files
-
-
-def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
-    """Raise PublishError unless `roms` are one application, each linked for its one of the `slots`.
-
-    Where a ROM's link address cannot be told, only its likeness to the first speaks for it. Takes up to a
-    quarter of a second for each MB: not for ROMs that are published already.
-    """
-    if len(roms) > len(slots):
-        raise PublishError(f"{app} has {len(roms)} ROMs for {len(slots)} slots; publish one for each slot")
-    parsed = [Rom.from_bytes(data) for data in roms]
-    for number, (rom, slot) in enumerate(zip(parsed, slots)):
-        found = linked_elsewhere(rom, slot, slots)
-        if found is not None:
-            raise PublishError(
-                f"rom{number}.bin of {app} is linked for {found:#x}, but {slot.label} runs at {slot.link_address:#x}; "
-                "put the ROMs in the order of the slots"
-            )
-    for number, (rom, slot) in enumerate(zip(parsed, slots)):
-        comparison = compare(parsed[0], rom, (slots[0].link_address, slot.link_address))
-        if not comparison.same_app:
-            raise PublishError(
-                f"rom{number}.bin and rom0.bin of {app} are not the same application; build both from the same "
-                "sources (`rbootimg compare` shows what differs)"
-            )
 
 
 def to_publish(files: Mapping[str, bytes], web_root: Path) -> frozenset[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from ..errors import LayoutError, RbootError, RomError
 from ..flash import FlashMap, Slot, flash_map
 
 if TYPE_CHECKING:  # what not every command needs
+    from ..release import Release
     from ..rom import Rom
 
 
@@ -62,3 +65,44 @@ def port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; write 1 to 65535")
     return int(text)
+
+
+def web_root_argument(parser: argparse.ArgumentParser) -> None:
+    """The web root that a command is about."""
+    parser.add_argument(
+        "--web-root",
+        dest="file",
+        type=Path,
+        default=Path(os.environ.get("RBOOT_WEBROOT") or "build/webroot"),
+        metavar="FOLDER",
+        help="the web root (default: $RBOOT_WEBROOT, else build/webroot)",
+    )
+
+
+def app_argument(parser: argparse.ArgumentParser) -> None:
+    """The application in a web root that a command is about."""
+    parser.add_argument("--app", metavar="NAME", help="the application, if the web root has several")
+
+
+def wait_argument(parser: argparse.ArgumentParser) -> None:
+    """How long to wait for others who publish."""
+    parser.add_argument(
+        "--wait",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long to wait for another publisher (default: 30)",
+    )
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; write 0 or more")
+    return float(text)
+
+
+def sizes(release: Release | None) -> str:
+    """The ROMs' sizes, for a table."""
+    if release is None:
+        return "its manifest cannot be read"
+    return " + ".join(f"{rom.file.size:,}" for rom in release.roms) + " bytes"

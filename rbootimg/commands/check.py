@@ -1,0 +1,41 @@
+"""`rbootimg check`: whether a web root is what was published, in its folder or through its server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from .. import httpcheck, webroot
+from ..errors import PublishError
+from .common import web_root_argument
+
+DESCRIPTION = (
+    "Check every file of a web root against its manifest; with --url fetch them as a device would, and tell what it "
+    "would choke on. The exit status is 1 if anything is wrong."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--url", metavar="URL", help="the application's folder on its server")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    web_root_argument(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what was found."""
+    if options.url is None:
+        found = [httpcheck.Finding(problem.name, problem.text) for problem in webroot.check(options.file)]
+    else:
+        options.file = options.url  # what the errors name
+        found = list(httpcheck.check_url(options.url))
+    faults = sum(finding.fault for finding in found)
+    if options.json:
+        print(json.dumps([{"path": f.path, "fault": f.fault, "text": f.text} for f in found], indent=2))
+    else:
+        for finding in found:
+            print(f"{finding.path}: {'' if finding.fault else 'note: '}{finding.text}")
+        if not faults:
+            print(f"{options.file}: ok")
+    if faults:
+        raise PublishError(f"{faults} fault{'s' * (faults > 1)}")

@@ -1,0 +1,30 @@
+"""`rbootimg prune`: away with old releases."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import webroot
+from .common import app_argument, wait_argument, web_root_argument
+
+DESCRIPTION = "Delete old releases, but never the current one nor the one before it."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of the newest stay")
+    app_argument(parser)
+    wait_argument(parser)
+    web_root_argument(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Delete them, and say which."""
+    gone = webroot.prune(options.file, options.keep, options.app, options.wait)
+    print(f"deleted: {', '.join(gone)}" if gone else "nothing to delete")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of releases; write 0 or more")
+    return int(text)

@@ -1,0 +1,106 @@
+"""`rbootimg publish`: a release into a web root."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .. import release, webroot
+from ..errors import LayoutError, PublishError
+from ..version import from_git
+from .common import read_layout, wait_argument, web_root_argument
+
+DESCRIPTION = (
+    "Make ROMs the current release of an application: all of it or nothing. What devices are fetching just then they "
+    "get to the end as it was."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("roms", type=Path, nargs="+", metavar="ROM.BIN", help="the ROMs, in the order of the slots")
+    parser.add_argument("--app", required=True, metavar="NAME", help="the application")
+    parser.add_argument(
+        "--layout", required=True, help="a layout file (TOML) or the name of a preset; `rbootimg layout` lists them"
+    )
+    parser.add_argument(
+        "--version", help="a semantic version (default: $RBOOT_VERSION, else that of the checkout by its tags)"
+    )
+    parser.add_argument(
+        "--device",
+        default=os.environ.get("RBOOT_DEVICE") or release.DEVICE,
+        metavar="CLASS",
+        help=f"what devices it is for (default: $RBOOT_DEVICE, else {release.DEVICE})",
+    )
+    parser.add_argument("--date", help="the date to show, as 2026-11-23 (default: of $SOURCE_DATE_EPOCH, else none)")
+    parser.add_argument(
+        "--elf",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="ROM.ELF",
+        help="publish this too, for its symbols; repeat it, in the order of the ROMs",
+    )
+    parser.add_argument("--proved-by", metavar="LOADER", help="the loader with which the ROMs were proved to boot")
+    parser.add_argument(
+        "--in-folder",
+        action="store_true",
+        default=None,
+        help="give the application a folder of its name (default: only if there are others that have one)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace a release of the same version, for the desk")
+    parser.add_argument("--allow-downgrade", action="store_true", help="even if the current release is newer")
+    wait_argument(parser)
+    web_root_argument(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Publish, and say what devices get now."""
+    try:
+        layout = read_layout(options.layout)
+    except LayoutError as error:
+        raise LayoutError(f"{options.layout}: {error}") from None
+    bundle = release.bundle(
+        options.app,
+        options.version or os.environ.get("RBOOT_VERSION") or from_git(Path()),
+        [path.read_bytes() for path in options.roms],
+        layout,
+        device=options.device,
+        date=options.date or _date_of_source(),
+        elfs=[path.read_bytes() for path in options.elf],
+        proved_by=options.proved_by,
+    )
+    (published,) = webroot.publish(
+        options.file,
+        [bundle],
+        in_folders=options.in_folder,
+        force=options.force,
+        allow_downgrade=options.allow_downgrade,
+        timeout=options.wait,
+    )
+    print(said(published))
+
+
+def said(published: webroot.Published) -> str:
+    """What devices get now, a line for each ROM."""
+    found = published.release
+    if not published.changed:
+        return f"{found.app} {found.version} is current already"
+    lines = [
+        f"{found.app} {found.version} is current" + (f", before it {published.before}" if published.before else "")
+    ]
+    lines += (f"  {rom.file.name}  {rom.file.size:,} bytes  sha256 {rom.file.sha256}" for rom in found.roms)
+    return "\n".join(lines)
+
+
+def _date_of_source() -> str | None:
+    """The date in SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, by UTC."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    try:
+        return datetime.fromtimestamp(int(text), timezone.utc).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise PublishError(f"SOURCE_DATE_EPOCH is {text!r}, which is no time in seconds") from None

@@ -1,0 +1,47 @@
+"""`rbootimg releases`: what is in a web root."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from .. import webroot
+from ..errors import PublishError
+from .common import app_argument, sizes, web_root_argument
+
+DESCRIPTION = "List the releases in a web root: the current one first, then the newest."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    app_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    web_root_argument(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the list."""
+    found = webroot.releases(options.file)
+    if options.app is not None:
+        if options.app not in found:
+            raise PublishError(f"there is no application {options.app!r}, but {', '.join(found)}")
+        found = {options.app: found[options.app]}
+    if options.json:
+        print(json.dumps({app: [_as_json(listed) for listed in every] for app, every in found.items()}, indent=2))
+        return
+    for app, every in found.items():
+        width = max(len(listed.version) for listed in every)
+        print(app)
+        for listed in every:
+            state = "current" if listed.current else "previous" if listed.previous else ""
+            date = listed.release.date or "" if listed.release else ""
+            print(f"  {listed.version:<{width}}  {state:<8}  {date:<10}  {sizes(listed.release)}")
+
+
+def _as_json(listed: webroot.Listed) -> dict[str, object]:
+    return {
+        "version": listed.version,
+        "current": listed.current,
+        "previous": listed.previous,
+        "manifest": json.loads(listed.release.to_json()) if listed.release else None,
+    }

@@ -1,0 +1,27 @@
+"""`rbootimg rollback`: back to an earlier release."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import webroot
+from .common import app_argument, wait_argument, web_root_argument
+from .publish import said
+
+DESCRIPTION = (
+    "Make an earlier release current again, by default the one that was current before. The release that is taken back "
+    "stays in the web root, and can be made current again in the same way."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("version", nargs="?", metavar="VERSION", help="which one (default: the previous one)")
+    app_argument(parser)
+    wait_argument(parser)
+    web_root_argument(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Roll back, and say what devices get now."""
+    print(said(webroot.rollback(options.file, options.version, options.app, options.wait)))

@@ -1,0 +1,428 @@
+"""A release: an application's ROMs with one version, its manifest, and which releases a web root has. No files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from . import layoutview, version
+from .compare import compare
+from .detect import linked_elsewhere
+from .errors import PublishError, RomError, VersionError
+from .flash import FlashMap, Slot
+from .rom import Rom
+
+RELEASES = "releases"
+"""The folder of all releases, in an application's own."""
+MANIFEST = "manifest.json"
+VERSION = "version"
+"""The file with nothing but the version and a newline, for devices that parse nothing."""
+
+_RESERVED = frozenset((RELEASES, "index.html", "style.css"))
+"""What stands beside the applications' folders, or in their place."""
+
+DEVICE = "esp8266"
+"""The device class of who says nothing else."""
+
+SCHEMA = 1
+"""Of manifest.json and history.json. A reader refuses any other, and passes over keys that it does not know."""
+
+RAM_CHECKSUM, FULL_CHECKSUM = "ram", "ram+irom"
+"""What a ROM's checksum byte is over; the second as rBoot built with BOOT_IROM_CHKSUM wants it."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file of a release: its name in the release's folder, its size in bytes, its SHA-256 as hex digits."""
+
+    name: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> Stored:
+        return cls(name, len(data), digest(data))
+
+
+@dataclass(frozen=True)
+class ReleaseRom:
+    """A ROM for `slot`, which has `slot_size` bytes at `flash_address`; it is linked at `link_address`.
+
+    `checksum` is RAM_CHECKSUM or FULL_CHECKSUM. `proved_by` is the loader with which it was proved to boot, or None.
+    `elf` is what it was packed from, if that is published too.
+    """
+
+    slot: int
+    flash_address: int
+    slot_size: int
+    link_address: int
+    file: Stored
+    checksum: str
+    proved_by: str | None = None
+    elf: Stored | None = None
+
+
+@dataclass(frozen=True)
+class FlashPart:
+    """A piece of the flash that is in use: `kind` is loader, config, slot or region, as in layoutview."""
+
+    kind: str
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """What manifest.json says: the ROMs of `app` in one `version`, for the device class `device`.
+
+    `flash_size` is in bytes, `parts` what is in the flash, by address; `date` is YYYY-MM-DD, or None.
+    """
+
+    app: str
+    version: str
+    device: str
+    roms: tuple[ReleaseRom, ...]
+    flash_size: int
+    parts: tuple[FlashPart, ...]
+    date: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where the release's files stay, from the application's folder."""
+        return f"{RELEASES}/{self.version}"
+
+    @property
+    def files(self) -> tuple[Stored, ...]:
+        """The ROMs, and the ELFs that are published too."""
+        return (*(rom.file for rom in self.roms), *(rom.elf for rom in self.roms if rom.elf))
+
+    def same_roms(self, other: Release) -> bool:
+        """Whether a device gets the same from both: only proof, date and ELFs may differ."""
+
+        def essence(release: Release) -> Release:
+            roms = tuple(replace(rom, proved_by=None, elf=None) for rom in release.roms)
+            return replace(release, roms=roms, date=None)
+
+        return essence(self) == essence(other)
+
+    def to_json(self) -> bytes:
+        """manifest.json. Numbers are bytes and addresses; paths count from the application's folder."""
+        return _json(
+            {
+                "schema": SCHEMA,
+                "app": self.app,
+                "version": self.version,
+                "device": self.device,
+                "date": self.date,
+                "roms": [self._rom_json(rom) for rom in self.roms],
+                "flash": {"size": self.flash_size, "parts": [asdict(part) for part in self.parts]},
+            }
+        )
+
+    def _rom_json(self, rom: ReleaseRom) -> dict[str, object]:
+        entry: dict[str, object] = {
+            "slot": rom.slot,
+            **self._file_json(rom.file),
+            "flash_address": rom.flash_address,
+            "slot_size": rom.slot_size,
+            "link_address": rom.link_address,
+            "checksum": rom.checksum,
+            "proved_by": rom.proved_by,
+        }
+        return {**entry, "elf": self._file_json(rom.elf)} if rom.elf else entry
+
+    def _file_json(self, file: Stored) -> dict[str, object]:
+        return {"path": f"{self.folder}/{file.name}", "size": file.size, "sha256": file.sha256}
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Release:
+        """The release that manifest.json describes. Raises PublishError if it is none."""
+        top = _Reader.start(data, "the manifest")
+        name = top.text("version")
+        try:
+            version.parse(name)
+        except VersionError as error:
+            raise PublishError(f"the manifest: {error}") from None
+        flash = top.within("flash")
+        return cls(
+            app=check_name(top.text("app")),
+            version=name,
+            device=top.text("device"),
+            roms=tuple(_rom(rom, number) for number, rom in enumerate(top.each("roms"))),
+            flash_size=flash.number("size"),
+            parts=tuple(
+                FlashPart(part.text("kind"), part.text("name"), part.number("address"), part.number("size"))
+                for part in flash.each("parts")
+            ),
+            date=top.text_or_none("date"),
+        )
+
+
+def _rom(entry: _Reader, number: int) -> ReleaseRom:
+    if entry.number("slot") != number:
+        raise PublishError(f"the manifest's ROM {number} is for slot {entry.number('slot')}; they come in slot order")
+    elf = entry.within("elf") if "elf" in entry.values else None
+    return ReleaseRom(
+        slot=number,
+        flash_address=entry.number("flash_address"),
+        slot_size=entry.number("slot_size"),
+        link_address=entry.number("link_address"),
+        # Never the name in the file, which could lead anywhere.
+        file=Stored(rom_name(number), entry.number("size"), entry.text("sha256")),
+        checksum=entry.text("checksum"),
+        proved_by=entry.text_or_none("proved_by"),
+        elf=Stored(elf_name(number), elf.number("size"), elf.text("sha256")) if elf else None,
+    )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A release with the contents of its files by name."""
+
+    release: Release
+    contents: Mapping[str, bytes] = field(repr=False)
+
+
+def bundle(
+    app: str,
+    release_version: str,
+    roms: Sequence[bytes],
+    layout: FlashMap,
+    *,
+    device: str = DEVICE,
+    date: str | None = None,
+    elfs: Sequence[bytes] = (),
+    proved_by: str | None = None,
+    one_build: bool = False,
+) -> Bundle:
+    """The release of `roms`, in the order of the layout's slots, and of `elfs`, if any, in the same order.
+
+    `one_build` says that the ROMs were made of one set of objects, each linked for its slot; without it that is
+    looked into, see check_app(). Raises PublishError for a ROM that is not sound or too large for its slot;
+    VersionError for the version.
+    """
+    version.parse(release_version)
+    check_name(app)
+    if not (device.isprintable() and device.strip()):
+        raise PublishError(f"{device!r} is no device class; write a word such as {DEVICE}")
+    if date is not None and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", date):
+        raise PublishError(f"{date!r} is no date; write it as 2026-11-23")
+    if not roms:
+        raise PublishError(f"{app} has no ROMs; publish one for each slot")
+    if elfs and len(elfs) != len(roms):
+        raise PublishError(f"{app} has {len(elfs)} ELFs for {len(roms)} ROMs; give one for each, or none")
+    _check_count(app, roms, layout.slots)
+    contents: dict[str, bytes] = {}
+    entries = []
+    for number, (data, slot) in enumerate(zip(roms, layout.slots)):
+        name = rom_name(number)
+        try:
+            Rom.from_bytes(data, layout.loader.irom_checksum)
+        except RomError as error:
+            raise PublishError(f"{name} of {app} is not published: {error}") from None
+        if len(data) > slot.size:
+            raise PublishError(
+                f"{name} of {app} has {len(data):#x} bytes and does not fit {slot.label}: {slot.size:#x}"
+            )
+        contents[name] = data
+        elf = None
+        if elfs:
+            contents[elf_name(number)] = elfs[number]
+            elf = Stored.of(elf_name(number), elfs[number])
+        checksum = FULL_CHECKSUM if layout.loader.irom_checksum else RAM_CHECKSUM
+        file = Stored.of(name, data)
+        entries.append(ReleaseRom(number, slot.address, slot.size, slot.link_address, file, checksum, proved_by, elf))
+    if not one_build:
+        check_app(app, roms, layout.slots)
+    parts = tuple(
+        FlashPart(piece.kind, piece.name, piece.address, piece.size)
+        for piece in layoutview.pieces(layout)
+        if piece.kind != layoutview.FREE
+    )
+    release = Release(app, release_version, device, tuple(entries), layout.size.bytes, parts, date)
+    return Bundle(release, contents)
+
+
+def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
+    """Raise PublishError unless `roms` are one application, each linked for its one of the `slots`.
+
+    Where a ROM's link address cannot be told, only its likeness to the first speaks for it. Takes up to a
+    quarter of a second for each MB: not for ROMs that are published already.
+    """
+    _check_count(app, roms, slots)
+    parsed = [Rom.from_bytes(data) for data in roms]
+    for number, (rom, slot) in enumerate(zip(parsed, slots)):
+        found = linked_elsewhere(rom, slot, slots)
+        if found is not None:
+            raise PublishError(
+                f"rom{number}.bin of {app} is linked for {found:#x}, but {slot.label} runs at {slot.link_address:#x}; "
+                "put the ROMs in the order of the slots"
+            )
+    for number, (rom, slot) in enumerate(zip(parsed, slots)):
+        comparison = compare(parsed[0], rom, (slots[0].link_address, slot.link_address))
+        if not comparison.same_app:
+            raise PublishError(
+                f"rom{number}.bin and rom0.bin of {app} are not the same application; build both from the same "
+                "sources (`rbootimg compare` shows what differs)"
+            )
+
+
+def _check_count(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
+    if len(roms) > len(slots):
+        raise PublishError(f"{app} has {len(roms)} ROMs for {len(slots)} slots; publish one for each slot")
+
+
+def check_name(app: str) -> str:
+    """`app`, if an application can be called that. Raises PublishError."""
+    if app in _RESERVED or not re.fullmatch(r"[^./\\\s\x00-\x1f][^/\\\x00-\x1f]{0,99}", app):
+        raise PublishError(f"an application cannot be called {app!r}; its name becomes a folder of the web root")
+    return app
+
+
+def rom_name(slot: int) -> str:
+    """The ROM's file for rBoot's OTA samples, which ask for rom0.bin or rom1.bin."""
+    return f"rom{slot}.bin"
+
+
+def elf_name(slot: int) -> str:
+    """The file of the ELF that a ROM was packed from."""
+    return f"rom{slot}.elf"
+
+
+@dataclass(frozen=True)
+class History:
+    """What history.json says: the versions of `app` that were current one after the other, the current one last,
+    without those that were taken back; and for each release that there is, the SHA-256 of its manifest.
+
+    It is the one file that decides which release is current: all others can be made from it and the releases.
+    """
+
+    app: str
+    versions: tuple[str, ...]
+    manifests: Mapping[str, str]
+
+    @property
+    def current(self) -> str:
+        return self.versions[-1]
+
+    @property
+    def previous(self) -> str | None:
+        """What a rollback goes back to."""
+        return self.versions[-2] if len(self.versions) > 1 else None
+
+    def published(self, release: str, manifest: str) -> History:
+        """This history after `release`, with the SHA-256 `manifest`, has become current."""
+        versions = (*(known for known in self.versions if known != release), release)
+        return History(self.app, versions, {**self.manifests, release: manifest})
+
+    def rolled_back(self, release: str) -> History:
+        """This history after it went back to `release`, or forth again to one that was taken back."""
+        if release not in self.versions:
+            return replace(self, versions=(*self.versions, release))
+        return replace(self, versions=self.versions[: self.versions.index(release) + 1])
+
+    def pruned(self, keep: int) -> History:
+        """This history with the `keep` newest releases, the current and the previous one alone."""
+        kept = {*newest_first(self.manifests)[:keep], self.current, self.previous}
+        return History(
+            self.app,
+            tuple(known for known in self.versions if known in kept),
+            {known: manifest for known, manifest in self.manifests.items() if known in kept},
+        )
+
+    def to_json(self) -> bytes:
+        """history.json."""
+        manifests = {known: self.manifests[known] for known in newest_first(self.manifests)}
+        return _json({"schema": SCHEMA, "app": self.app, "versions": list(self.versions), "manifests": manifests})
+
+    @classmethod
+    def from_json(cls, data: bytes) -> History:
+        """The history in history.json. Raises PublishError if it is none."""
+        top = _Reader.start(data, "the history")
+        manifests = top.within("manifests")
+        found = cls(
+            check_name(top.text("app")),
+            tuple(top.texts("versions")),
+            {known: manifests.text(known) for known in manifests.values},
+        )
+        try:
+            newest_first(found.manifests)
+        except VersionError as error:
+            raise PublishError(f"the history: {error}") from None
+        if not found.versions or not found.manifests.keys() >= set(found.versions):
+            raise PublishError("the history: its versions are not those of its manifests")
+        return found
+
+
+def newest_first(versions: Mapping[str, object]) -> list[str]:
+    """The versions, the highest first."""
+    return sorted(versions, key=version.parse, reverse=True)
+
+
+def digest(data: bytes) -> str:
+    """The SHA-256 of `data` as hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _json(values: Mapping[str, object]) -> bytes:
+    return json.dumps(values, indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """An object of a JSON file, whose values are taken out by kind. `where` is for the errors."""
+
+    values: dict[str, Any]
+    where: str
+
+    @classmethod
+    def start(cls, data: bytes, where: str) -> _Reader:
+        try:
+            values = json.loads(data)
+        except (ValueError, RecursionError):
+            raise PublishError(f"{where} is not JSON") from None
+        reader = cls._of(values, where)
+        if reader.number("schema") != SCHEMA:
+            raise PublishError(f"{where} has schema {reader.number('schema')}, not {SCHEMA}; update rbootimg")
+        return reader
+
+    @classmethod
+    def _of(cls, value: object, where: str) -> _Reader:
+        if not isinstance(value, dict):
+            raise PublishError(f"{where} is no object")
+        return cls(value, where)
+
+    def text(self, key: str) -> str:
+        return self._get(key, str, "text")  # type: ignore[no-any-return]
+
+    def text_or_none(self, key: str) -> str | None:
+        return None if self.values.get(key) is None else self.text(key)
+
+    def number(self, key: str) -> int:
+        value: int = self._get(key, int, "number")
+        if value < 0 or isinstance(value, bool):
+            raise PublishError(f"{self.where}: {key} is {value}")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        values: list[str] = self._get(key, list, "list")
+        if not all(isinstance(value, str) for value in values):
+            raise PublishError(f"{self.where}: {key} has what is no text")
+        return values
+
+    def within(self, key: str) -> _Reader:
+        return self._of(self._get(key, dict, "object"), f"{self.where}: {key}")
+
+    def each(self, key: str) -> list[_Reader]:
+        return [self._of(value, f"{self.where}: {key}") for value in self._get(key, list, "list")]
+
+    def _get(self, key: str, kind: type, what: str) -> Any:
+        value = self.values.get(key)
+        if not isinstance(value, kind):
+            raise PublishError(f"{self.where} has no {what} {key!r}")
+        return value

@@ -1,0 +1,80 @@
+"""A release's version: semantic versioning 2.0.0, in one exact form, by default that of the git checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import semver
+
+from .errors import VersionError
+
+_LONGEST = 100
+"""A version becomes a folder's name."""
+
+_DESCRIBE = ("git", "describe", "--tags", "--long", "--dirty", "--abbrev=10")
+_MATCHES = ("--match=v[0-9]*.[0-9]*.[0-9]*", "--match=[0-9]*.[0-9]*.[0-9]*")
+
+
+def parse(text: str) -> semver.Version:
+    """The version that `text` is, for comparing; `str()` of it is `text` again.
+
+    Raises VersionError for anything that is not MAJOR.MINOR.PATCH or MAJOR.MINOR.PATCH-PRERELEASE. Build metadata
+    (`+…`) is refused: versions that differ in it only are equally new, and servers disagree on a plus in a path.
+    """
+    try:
+        version = semver.Version.parse(text)
+    except (ValueError, TypeError):
+        raise VersionError(f"{text!r} is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1") from None
+    if version.build is not None:
+        raise VersionError(
+            f"{text!r} has build metadata, which makes no version newer; write {str(version).partition('+')[0]}, "
+            "or what is behind the plus as a prerelease"
+        )
+    if len(text) > _LONGEST:
+        raise VersionError(f"the version {text[:20]}… has {len(text)} characters; write at most {_LONGEST}")
+    return version
+
+
+def from_describe(text: str) -> str:
+    """The version for what `git describe --long --dirty` printed: `v1.2.0-0-g…` is 1.2.0.
+
+    Commits behind a tag come after its version and before the next one: `v1.2.0-5-gabc` is 1.2.1-dev.5.gabc, and
+    `v1.2.0-rc.1-5-gabc` is 1.2.0-rc.1.dev.5.gabc. What is not committed adds `.dirty`. Raises VersionError.
+    """
+    match = re.fullmatch(r"v?(.+)-([0-9]+)-(g[0-9a-f]+)(-dirty)?", text.strip())
+    if not match:
+        raise VersionError(f"git describes the checkout as {text.strip()!r}, which is no version; set RBOOT_VERSION")
+    try:
+        tagged = parse(match[1])
+    except VersionError as error:
+        raise VersionError(f"the nearest tag is no version: {error}, or set RBOOT_VERSION") from None
+    if match[2] == "0" and not match[4]:
+        return str(tagged)
+    behind = f"dev.{match[2]}.{match[3]}{'.dirty' if match[4] else ''}"
+    if tagged.prerelease:
+        return str(parse(f"{tagged}.{behind}"))
+    return str(parse(f"{tagged.bump_patch()}-{behind}"))
+
+
+def from_git(folder: Path) -> str:
+    """The version of the git checkout that `folder` is in. Raises VersionError if it is none, or has no version tag."""
+    try:
+        done = subprocess.run(
+            [*_DESCRIBE, *_MATCHES],
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise VersionError(f"there is no version: git does not start ({error.strerror}); set RBOOT_VERSION") from None
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["git describe failed"])[0]
+        raise VersionError(f"there is no version: git says {reason!r}; set RBOOT_VERSION, or tag a commit v1.2.0")
+    return from_describe(done.stdout)

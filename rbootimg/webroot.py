@@ -1,0 +1,647 @@
+"""A web root that devices fetch from: a release goes in whole or not at all, and can be taken back.
+
+In an application's folder, which is the web root itself if there is only one, stand
+
+    releases/VERSION/       the release: ROMs, manifest, version, page; nothing here changes any more
+    releases/history.json   which releases there are, and which are and were current
+    rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies of those of the current release
+
+All are plain files. A switch to another release goes like this:
+
+1. The new release is written to releases/.rbootimg-next, flushed and read back; then the copies, under names
+   that begin with .rbootimg-. Whatever fails up to here leaves the old release as it was.
+2. history.json is replaced. From here on the new release is current; if we are killed, the next command goes on.
+3. releases/.rbootimg-next becomes releases/VERSION.
+4. The copies are put in place, in the order above. Each is replaced in one step, so that a download which has
+   begun ends with the old bytes. The manifest names the ROMs in releases/VERSION, which are there since step 3, so
+   whatever manifest a device reads, its ROMs are there and are those that it describes. `version` comes after the
+   ROMs, so that a device never reads a new version and then gets an older ROM.
+
+A copy's time is always later than that of the file it replaces, also on the way back: servers and caches compare
+times and sizes only, and two releases can have both in common.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import math
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import page
+from .errors import PublishError, VersionError
+from .release import MANIFEST, RELEASES, VERSION, Bundle, History, Release, digest, newest_first
+from .version import parse
+
+LOCK = ".rbootimg.lock"
+"""Stays in the web root, empty. The lock on it ends with the process that holds it."""
+HISTORY = "history.json"
+_UNFINISHED = ".rbootimg-"
+"""How the names begin of what is not in place yet."""
+_NEXT = f"{_UNFINISHED}next"
+
+FILE_MODE, FOLDER_MODE = 0o644, 0o755
+"""The web server is another user than the builder."""
+
+WAIT = 30.0
+"""How many seconds to wait for another publisher."""
+
+
+class _DamagedError(PublishError):
+    """A release whose files are not those of its manifest."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a release: its application's `folder`, and whether anything `changed`.
+
+    `before` is the version that was current until then, None if there was none.
+    """
+
+    folder: Path
+    release: Release
+    changed: bool
+    before: str | None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A release that is in a web root, None if its manifest cannot be read."""
+
+    version: str
+    release: Release | None
+    current: bool
+    previous: bool
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with the file `name` of a web root."""
+
+    name: str
+    text: str
+
+
+# The operations
+
+
+def publish(
+    web_root: Path,
+    bundles: Sequence[Bundle],
+    *,
+    in_folders: bool | None = None,
+    force: bool = False,
+    allow_downgrade: bool = False,
+    timeout: float = WAIT,
+) -> tuple[Published, ...]:
+    """Make each of `bundles` the current release of its application, in a web root that is made if need be.
+
+    With `in_folders` each application has a folder of its name, and the web root a page with all of them; without
+    it the only one is at the root. None leaves that to the web root as it is, and to the number of `bundles`.
+    All are written before the first becomes current.
+
+    What is current already is left alone. Raises PublishError, and leaves the current releases as they are, if the
+    web root cannot be written, if another publisher has it for `timeout` seconds, if the version was published
+    with other ROMs and not `force`, or if it is older than the current one and not `allow_downgrade`.
+    """
+    with _errors(web_root):
+        root = web_root.resolve()
+        _make_folder(root)
+        with _locked(root, timeout):
+            folders = _folders(root, bundles, in_folders)
+            with _cleaning(*folders):
+                switches = [
+                    _prepared(folder, bundle, force, allow_downgrade) for folder, bundle in zip(folders, bundles)
+                ]
+            for folder, (_, history, _) in zip(folders, switches):
+                _switch(folder, history)
+            _write_index(root)
+    return tuple(
+        Published(folder, bundle.release, changed, before.current if before else None)
+        for folder, bundle, (before, _, changed) in zip(folders, bundles, switches)
+    )
+
+
+def rollback(web_root: Path, release: str | None = None, app: str | None = None, timeout: float = WAIT) -> Published:
+    """Make another `release` current again, by default the one that was current before this one.
+
+    `app` is needed if the web root has several applications. Raises PublishError.
+    """
+    with _errors(web_root), _locked(_existing(web_root), timeout):
+        folder = _folder_of(web_root, app)
+        before = _recovered(folder)
+        if release is None and before.previous is None:
+            raise PublishError(f"{before.current} is the only release of {before.app} so far; publish another one")
+        wanted = release or before.previous or ""
+        if wanted not in before.manifests:
+            known = ", ".join(newest_first(before.manifests))
+            raise PublishError(f"there is no release {wanted!r} of {before.app}; there are {known}")
+        history = before.rolled_back(wanted)
+        with _cleaning(folder):
+            _stage(folder, history)
+        _switch(folder, history)
+        _write_index(_existing(web_root))
+        return Published(folder, _release(folder, wanted), before != history, before.current)
+
+
+def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
+    """Delete all releases but the `keep` newest, the current and the previous one; returns their versions.
+
+    `app` is needed if the web root has several applications. Raises PublishError.
+    """
+    with _errors(web_root), _locked(_existing(web_root), timeout):
+        folder = _folder_of(web_root, app)
+        before = _recovered(folder)
+        history = before.pruned(keep)
+        with _cleaning(folder):
+            _stage(folder, history)
+        _switch(folder, history)
+        releases = folder / RELEASES
+        # Also those that no history names: a prune that was killed had left them.
+        gone = {entry.name: None for entry in releases.iterdir() if _is_release(entry)}.keys() - history.manifests
+        for name in gone:
+            (releases / name).rename(releases / f"{_UNFINISHED}{name}")  # from here on nobody can read half of it
+        _clean(folder)
+        return tuple(newest_first(dict.fromkeys(gone)))
+
+
+def releases(web_root: Path) -> dict[str, tuple[Listed, ...]]:
+    """The releases by application, each with the current one first and then the newest. Raises PublishError."""
+    with _errors(web_root), _locked(_existing(web_root), WAIT, shared=True):
+        found = {}
+        for folder in _app_folders(_existing(web_root)):
+            history = _read_history(folder)
+            order = [history.current, *(name for name in newest_first(history.manifests) if name != history.current)]
+            found[history.app] = tuple(
+                Listed(name, _readable(folder, name), name == history.current, name == history.previous)
+                for name in order
+            )
+        return found
+
+
+def check(web_root: Path) -> tuple[Problem, ...]:
+    """What is wrong: every file against its manifest, and the current files against the current release.
+
+    Raises PublishError if there is nothing to check.
+    """
+    with _errors(web_root), _locked(_existing(web_root), WAIT, shared=True):
+        root = _existing(web_root)
+        return tuple(problem for folder in _app_folders(root) for problem in _check_app(root, folder))
+
+
+# Which applications, and where
+
+
+def _existing(web_root: Path) -> Path:
+    root = web_root.resolve()
+    if not root.exists():
+        raise PublishError("there is no such folder; nothing was published here")
+    return root
+
+
+def _app_folders(root: Path) -> list[Path]:
+    """The folders of the applications, of which there is at least one."""
+    found = _known_folders(root)
+    if not found:
+        raise PublishError(f"nothing was published here: there is no {RELEASES}/{HISTORY}")
+    return found
+
+
+def _known_folders(root: Path) -> list[Path]:
+    def has_app(folder: Path) -> bool:
+        return (folder / RELEASES / HISTORY).is_file()
+
+    return [root] if has_app(root) else [folder for folder in sorted(root.iterdir()) if has_app(folder)]
+
+
+def _folder_of(web_root: Path, app: str | None) -> Path:
+    apps = {_read_history(folder).app: folder for folder in _app_folders(_existing(web_root))}
+    if app is None and len(apps) > 1:
+        raise PublishError(f"there are several applications, {', '.join(apps)}; say which one")
+    if app is not None and app not in apps:
+        raise PublishError(f"there is no application {app!r}, but {', '.join(apps)}")
+    return apps[app] if app is not None else next(iter(apps.values()))
+
+
+def _folders(root: Path, bundles: Sequence[Bundle], in_folders: bool | None) -> list[Path]:
+    """The folder of each application. Raises PublishError where they do not go with what the web root has."""
+    names = [bundle.release.app for bundle in bundles]
+    if len(set(names)) < len(names):
+        raise PublishError("two releases of one application at once; publish one after the other")
+    known = _known_folders(root)
+    if in_folders is None:
+        in_folders = len(bundles) > 1 or any(folder != root for folder in known)
+    if not in_folders:
+        if len(bundles) > 1:
+            raise PublishError("several applications need a folder each")
+        if known and known != [root]:
+            raise PublishError(
+                f"the web root has applications in folders, such as {known[0].name}; put {names[0]} there"
+            )
+        return [root]
+    if known == [root]:
+        raise PublishError(
+            f"the web root has {_read_history(root).app} at its top, where its devices look, so it cannot have "
+            "folders for several applications; choose another web root"
+        )
+    return [root / name for name in names]
+
+
+# The switch
+
+
+def _prepared(folder: Path, bundle: Bundle, force: bool, allow_downgrade: bool) -> tuple[History | None, History, bool]:
+    """Step 1: the history until now, the one with the release of `bundle` as current, and whether anything changes."""
+    release = bundle.release
+    _make_folder(folder / RELEASES)
+    before = _recovered(folder) if (folder / RELEASES / HISTORY).exists() else None
+    if before is None:
+        if (folder / MANIFEST).exists():
+            raise PublishError(f"{folder / RELEASES / HISTORY} is gone, which says what is current; put it back")
+        _clean(folder)
+    if before and before.app != release.app:
+        raise PublishError(
+            f"the web root is that of {before.app}, whose devices would get {release.app}; choose another one"
+        )
+    if before and parse(release.version) < parse(before.current) and not allow_downgrade:
+        raise PublishError(
+            f"{release.version} of {release.app} is older than {before.current}, which is current; raise the "
+            "version, or allow it (--allow-downgrade); `rbootimg rollback` goes back to what was published"
+        )
+    place = folder / RELEASES / release.version
+    if place.exists() and not place.is_dir():
+        raise PublishError(f"{place} is not a folder; move it away")
+    manifest = digest(release.to_json())
+    published = before.manifests.get(release.version) if before else None
+    stands = _whole(folder, release.version, published) if published else None
+    staged = False
+    if published and stands and stands.same_roms(release) and not (force and stands != release):
+        manifest = published  # with the proof and the date that it was published with first
+    elif published is None or force or (stands is None and published == manifest):
+        _stage_release(folder, bundle, before)
+        staged = True
+    else:
+        raise PublishError(
+            f"{release.version} of {release.app} was published already, with other ROMs; raise the version, or for "
+            "the desk replace it (--force)"
+        )
+    history = (before or History(release.app, (), {})).published(release.version, manifest)
+    _stage(folder, history)
+    return before, history, staged or before != history
+
+
+def _whole(folder: Path, name: str, manifest: str) -> Release | None:
+    """The release in the web root whose manifest has that SHA-256, or None if it is damaged."""
+    try:
+        return Release.from_json(_contents(folder / RELEASES / name, manifest)[MANIFEST])
+    except _DamagedError:
+        return None
+
+
+def _stage_release(folder: Path, bundle: Bundle, before: History | None) -> None:
+    """Write the release to where it waits, and read it back."""
+    place = folder / RELEASES / _NEXT
+    _remove(place)
+    _make_folder(place)
+    current = _readable(folder, before.current) if before else None
+    files = {
+        **bundle.contents,
+        VERSION: _version_file(bundle.release),
+        page.STYLE: page.STYLESHEET.encode(),
+        page.PAGE: page.release_page(bundle.release, current).encode(),
+        MANIFEST: bundle.release.to_json(),  # last: with it the release is whole
+    }
+    for name, data in files.items():
+        _write(place / name, data)
+    _sync(place)
+    for name, data in files.items():
+        if (place / name).read_bytes() != data:
+            raise PublishError(f"{place / name} reads back as something else than was written; look at the disk")
+
+
+def _stage(folder: Path, history: History) -> None:
+    """The end of step 1: write all that is to be put in place, so that no more than names have to change."""
+    _stage_copies(folder, _copies(folder, history))
+    _stage_copies(folder / RELEASES, {HISTORY: history.to_json()})
+
+
+def _switch(folder: Path, history: History) -> None:
+    """Steps 2 to 4."""
+    _put(folder / RELEASES, (HISTORY,))
+    _finish(folder, history)
+
+
+def _finish(folder: Path, history: History) -> None:
+    """Steps 3 and 4, from wherever they were broken off. Raises _DamagedError if the release is not whole."""
+    copies = _copies(folder, history)
+    waiting = folder / RELEASES / _NEXT
+    if _waits(folder, history):
+        _install(waiting, folder / RELEASES / history.current)
+    _stage_copies(folder, copies)
+    _put(folder, copies)
+    for entry in folder.iterdir():
+        # The ROM of a slot that the release does not have: better none than an older one.
+        if re.fullmatch(r"rom[0-9]+\.bin", entry.name) and entry.name not in copies and not entry.is_dir():
+            entry.unlink()
+    _sync(folder)
+    _clean(folder)
+
+
+def _recovered(folder: Path) -> History:
+    """What is current, after a switch that was broken off is finished."""
+    history = _read_history(folder)
+    # A release that is damaged is no reason not to publish another.
+    with contextlib.suppress(_DamagedError):
+        _finish(folder, history)
+    return history
+
+
+def _waits(folder: Path, history: History) -> bool:
+    """Whether the current release is still where it was written to."""
+    try:
+        return digest((folder / RELEASES / _NEXT / MANIFEST).read_bytes()) == history.manifests[history.current]
+    except FileNotFoundError:
+        return False
+
+
+def _install(waiting: Path, place: Path) -> None:
+    """Step 3. A release of this version that stands there, which happens by force only, is replaced file by file."""
+    if place.exists():
+        names = [*sorted(entry.name for entry in waiting.iterdir() if entry.name != MANIFEST), MANIFEST]
+        for name in names:
+            os.replace(waiting / name, place / name)
+        _sync(place)
+        waiting.rmdir()
+    else:
+        os.rename(waiting, place)
+    _sync(place.parent)
+
+
+def _copies(folder: Path, history: History) -> dict[str, bytes]:
+    """The files of the current release beside `releases`, in the order in which they are switched."""
+    name = _NEXT if _waits(folder, history) else history.current
+    contents = _contents(folder / RELEASES / name, history.manifests[history.current])
+    release = Release.from_json(contents[MANIFEST])
+    known = {
+        version: release if version == history.current else _readable(folder, version)
+        for version in newest_first(history.manifests)
+    }
+    before = known[history.previous] if history.previous else None
+    return {
+        **{rom.file.name: contents[rom.file.name] for rom in release.roms},
+        MANIFEST: contents[MANIFEST],
+        VERSION: _version_file(release),
+        page.STYLE: page.STYLESHEET.encode(),
+        page.PAGE: page.app_page(release, before, known).encode(),
+    }
+
+
+def _contents(place: Path, manifest: str) -> dict[str, bytes]:
+    """The files of a release whose manifest has the SHA-256 `manifest`. Raises _DamagedError."""
+    try:
+        contents = {MANIFEST: (place / MANIFEST).read_bytes()}
+        if digest(contents[MANIFEST]) != manifest:
+            raise _DamagedError(f"{place / MANIFEST} is not what was published; publish another version")
+        for file in Release.from_json(contents[MANIFEST]).files:
+            contents[file.name] = (place / file.name).read_bytes()
+            if digest(contents[file.name]) != file.sha256:
+                raise _DamagedError(f"{place / file.name} is not what its manifest says; publish another version")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise _DamagedError(f"{error.filename} is missing; publish another version") from None
+    return contents
+
+
+def _write_index(root: Path) -> None:
+    """The page above several applications, if there are several."""
+    folders = _known_folders(root)
+    if folders and folders != [root]:
+        current = [_readable(folder, _read_history(folder).current) for folder in folders]
+        shown = [release for release in current if release]
+        files = {page.STYLE: page.STYLESHEET.encode(), page.PAGE: page.index_page(shown).encode()}
+        with _cleaning(root):
+            _stage_copies(root, files)
+            _put(root, files)
+
+
+# Reading
+
+
+def _read_history(folder: Path) -> History:
+    path = folder / RELEASES / HISTORY
+    try:
+        return History.from_json(path.read_bytes())
+    except PublishError as error:
+        raise PublishError(f"{path}: {error}; put back the file that was published") from None
+
+
+def _release(folder: Path, name: str) -> Release:
+    path = folder / RELEASES / name / MANIFEST
+    try:
+        return Release.from_json(path.read_bytes())
+    except PublishError as error:
+        raise PublishError(f"{path}: {error}") from None
+
+
+def _readable(folder: Path, name: str) -> Release | None:
+    try:
+        return _release(folder, name)
+    except (PublishError, OSError):
+        return None
+
+
+def _version_file(release: Release) -> bytes:
+    return f"{release.version}\n".encode()
+
+
+def _is_release(entry: Path) -> bool:
+    try:
+        parse(entry.name)
+    except VersionError:
+        return False
+    return entry.is_dir()
+
+
+def _check_app(root: Path, folder: Path) -> Iterator[Problem]:
+    def problem(path: Path, text: str) -> Problem:
+        return Problem(str(path.relative_to(root)), text)
+
+    history = _read_history(folder)
+    for name, manifest in history.manifests.items():
+        place = folder / RELEASES / name
+        if name == history.current and _waits(folder, history):
+            yield problem(place, f"the switch to {name} was broken off; `rbootimg rollback {name}` goes on with it")
+            continue
+        if not place.is_dir():
+            yield problem(place, "is missing")
+            continue
+        path = place / MANIFEST
+        if not path.is_file() or digest(path.read_bytes()) != manifest:
+            yield problem(path, "is not what was published" if path.is_file() else "is missing")
+            continue
+        release = _release(folder, name)
+        expected = {file.name: file.sha256 for file in release.files} | {VERSION: digest(_version_file(release))}
+        for file, sha256 in expected.items():
+            yield from (problem(place / file, text) for text in _wrong(place / file, sha256, "its manifest says"))
+        for file in (MANIFEST, page.PAGE, page.STYLE):
+            yield from (problem(place / file, text) for text in _wrong(place / file))
+    with contextlib.suppress(_DamagedError):
+        for file, data in _copies(folder, history).items():
+            what = f"{history.current} has; `rbootimg rollback {history.current}` puts it right"
+            yield from (problem(folder / file, text) for text in _wrong(folder / file, digest(data), what))
+
+
+def _wrong(path: Path, sha256: str | None = None, what: str = "") -> Iterator[str]:
+    """What is wrong with a file that should have this SHA-256."""
+    try:
+        if sha256 is not None and digest(path.read_bytes()) != sha256:
+            yield f"is not what {what}"
+        if path.stat().st_mode & FILE_MODE != FILE_MODE:
+            yield f"cannot be read by the web server; its mode should be {FILE_MODE:o}"
+    except FileNotFoundError:
+        yield "is missing"
+
+
+# Writing
+
+
+def _stage_copies(folder: Path, copies: Mapping[str, bytes]) -> None:
+    """Write those of `copies` that do not stand in `folder`, each beside its place."""
+    for name, data in copies.items():
+        path, staged = folder / name, folder / f"{_UNFINISHED}{name}"
+        if path.is_dir():
+            raise PublishError(f"{path} is a folder; move it away")
+        if _stands(path, data):
+            _remove(staged)
+        elif not _stands(staged, data):
+            _write(staged, data, later_than=path)
+
+
+def _put(folder: Path, names: Iterable[str]) -> None:
+    """Put what was staged in place, each in one step."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):  # what stands already was not staged
+            os.replace(folder / f"{_UNFINISHED}{name}", folder / name)
+    _sync(folder)
+
+
+def _write(path: Path, data: bytes, later_than: Path | None = None) -> None:
+    """Write a file to the disk, in the place of any other; its time is later than that of the file `later_than`."""
+    _remove(path)
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), FILE_MODE)
+            if later_than is not None and later_than.exists():
+                # In whole seconds, as HTTP has them.
+                now = max(time.time(), math.floor(later_than.stat().st_mtime) + 1)
+                os.utime(file.fileno(), (now, now))
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _stands(path: Path, data: bytes) -> bool:
+    try:
+        info = path.lstat()
+    except FileNotFoundError:
+        return False
+    return (
+        stat.S_ISREG(info.st_mode)
+        and stat.S_IMODE(info.st_mode) & FILE_MODE == FILE_MODE
+        and info.st_size == len(data)
+        and path.read_bytes() == data
+    )
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in `folder` are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # as some network file systems say
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(FOLDER_MODE)
+        _sync(folder.parent)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _cleaning(*folders: Path) -> Iterator[None]:
+    """Leave nothing behind of what fails."""
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                _clean(folder)
+        raise
+
+
+def _clean(folder: Path) -> None:
+    """Remove what a command left that was killed or failed."""
+    for place in (folder, folder / RELEASES):
+        for entry in place.glob(f"{_UNFINISHED}*"):
+            _remove(entry)
+
+
+@contextlib.contextmanager
+def _locked(root: Path, timeout: float, shared: bool = False) -> Iterator[None]:
+    """Keep other publishers out, or with `shared` any publisher."""
+    path = root / LOCK
+    try:
+        descriptor = os.open(path, os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT, FILE_MODE)
+    except (FileNotFoundError, PermissionError):
+        if not shared:
+            raise
+        yield  # who may only look must do without
+        return
+    try:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise PublishError(
+                        f"another rbootimg has been publishing here for {timeout:g} seconds; try again when it is done"
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _errors(web_root: Path) -> Iterator[None]:
+    """What the system refuses, as a PublishError."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise PublishError(f"{error.filename or web_root} is not a folder, or has a file in its path") from None
+    except OSError as error:
+        raise PublishError(f"{error.filename or web_root}: {error.strerror}") from None
