@@ -87,6 +87,13 @@ class Machine:
     def python(self, before: str = "pass", name: str = "bin/python3") -> None:
         self.fake(name, PYTHON, real=sys.executable, before=before)
 
+    def needs(self, words: str) -> None:
+        """Have the wrapper look for these programs of the tests instead of its own."""
+        wrapper = self.project / "sconsw"
+        text = wrapper.read_text()
+        line = next(line for line in text.splitlines() if line.startswith("test_needs="))
+        wrapper.write_text(text.replace(line, f"test_needs='{words}'"))
+
     def user(self, number: int) -> None:
         self.fake("bin/id", f"echo {number}")
 
@@ -120,6 +127,7 @@ def machine(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path)
     machine.project.mkdir()
     shutil.copy(ROOT / "sconsw", machine.project)
+    machine.needs("")
     (machine.project / "setup.cfg").write_text("[metadata]\nname = example\n")
     machine.bin.mkdir()
     for name in SYSTEM:
@@ -402,10 +410,7 @@ def test_a_named_toolchain_without_the_compiler_is_refused_in_one_line(machine: 
 
 
 def test_a_program_of_the_tests_is_installed_for_test_alone(machine: Machine) -> None:
-    wrapper = machine.project / "sconsw"
-    text = wrapper.read_text()
-    needs = next(line for line in text.splitlines() if line.startswith("test_needs="))
-    wrapper.write_text(text.replace(needs, "test_needs='simulator:the-simulator sleep:coreutils'"))
+    machine.needs("simulator:the-simulator sleep:coreutils")
     machine.installed()
     machine.run("test")
     assert machine.calls == [UPDATE, f"{INSTALL}|the-simulator", f"{PIP}[test]", "scons|test"]
