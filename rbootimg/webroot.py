@@ -335,16 +335,17 @@ def _stage(folder: Path, history: History) -> None:
 
 def _switch(folder: Path, history: History) -> None:
     """Steps 2 to 4."""
-    _put(folder / RELEASES, (HISTORY,))
+    with _cleaning(folder):
+        _put(folder / RELEASES, (HISTORY,))
+    _sync(folder / RELEASES)
     _finish(folder, history)
 
 
 def _finish(folder: Path, history: History) -> None:
     """Steps 3 and 4, from wherever they were broken off. Raises _DamagedError if the release is not whole."""
-    copies = _copies(folder, history)
-    waiting = folder / RELEASES / _NEXT
     if _waits(folder, history):
-        _install(waiting, folder / RELEASES / history.current)
+        _install(folder / RELEASES / _NEXT, folder / RELEASES / history.current)
+    copies = _copies(folder, history)
     _stage_copies(folder, copies)
     _put(folder, copies)
     for entry in folder.iterdir():
@@ -429,6 +430,7 @@ def _write_index(root: Path) -> None:
         with _cleaning(root):
             _stage_copies(root, files)
             _put(root, files)
+        _sync(root)
 
 
 # Reading
@@ -529,7 +531,6 @@ def _put(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         with contextlib.suppress(FileNotFoundError):  # what stands already was not staged
             os.replace(folder / f"{_UNFINISHED}{name}", folder / name)
-    _sync(folder)
 
 
 def _write(path: Path, data: bytes, later_than: Path | None = None) -> None:

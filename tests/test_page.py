@@ -1,0 +1,163 @@
+"""A release's page: its numbers, and that a browser shows it under the strictest policy without asking elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from releases import make
+
+from rbootimg import page
+from rbootimg.webroot import publish, rollback
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "www"
+    publish(root, [make("1.0.0", size=131072)])
+    publish(root, [make("1.1.0", size=262144, date="2026-11-23", proved_by="rBoot 1.4.2", elfs=(b"elf",) * 2)])
+    return root
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", html))
+
+
+def test_the_page_has_the_numbers_of_the_release(root: Path) -> None:
+    text = text_of((root / "index.html").read_text())
+    size = (root / "rom0.bin").stat().st_size
+    before = (root / "releases/1.0.0/rom0.bin").stat().st_size
+    for words in (
+        "blink 1.1.0 for esp8266 · 2026-11-23",
+        "slot 1 0x082000 0x0fb000 484",
+        "ROMs, compared with 1.0.0",
+        f"size {size:,} bytes (+{size - before:,})",
+        f"full {100 * size / 0x80000:.1f} %",
+        "linked at 0x40282010",
+        "proved with rBoot 1.4.2",
+        f"1.1.0 current 2026-11-23 {size:,} + {size:,}",
+        f"1.0.0 {before:,} + {before:,}",
+    ):
+        assert words in text
+    rollback(root)
+    text = text_of((root / "index.html").read_text())
+    assert "blink 1.0.0 for esp8266" in text
+    assert "proved no" in text
+    assert f"1.0.0 current {before:,}" in text
+    assert "compared" not in text
+
+
+def test_the_flash_is_drawn_to_scale(root: Path) -> None:
+    svg = re.search("<svg.*?</svg>", (root / "index.html").read_text())[0]
+    boxes = {
+        name: (float(x), float(width))
+        for x, width, name in re.findall(r'x="([\d.]+)" .*?width="([\d.]+)".*?<title>([^:]+):', svg)
+    }
+    assert boxes["slot 1"] == pytest.approx((0x82000 / 0x100000 * 1000, 0x79000 / 0x100000 * 1000), abs=0.001)
+    size = (root / "rom1.bin").stat().st_size
+    assert boxes["rom1.bin"] == pytest.approx((0x82000 / 0x100000 * 1000, size / 0x100000 * 1000), abs=0.001)
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    name = '<b>&"x'
+    publish(tmp_path, [make("1.0.0", name, device="<i>", proved_by="<u>"), make("1.0.0", "a b#c")])
+    pages = [path.read_text() for path in tmp_path.rglob("index.html")]
+    assert len(pages) == 5
+    for html in pages:
+        assert not re.search("<[biu]>", html)
+    assert 'href="a%20b%23c/index.html"' in (tmp_path / "index.html").read_text()
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+def test_every_link_leads_to_a_file_and_nothing_is_inline(root: Path) -> None:
+    publish(root.parent / "several", [make("1.0.0"), make("1.0.0", "clock")])
+    for path in root.parent.rglob("index.html"):
+        found = _Links()
+        found.feed(path.read_text())
+        assert not found.tags & {"script", "style", "img", "iframe"}
+        assert not [name for name in found.attributes if name == "style" or name.startswith("on")]
+        for link in found.links:
+            assert link == "data:," or (path.parent / link).is_file(), (path, link)
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    policy = ""
+    asked: list[str] = []  # noqa: RUF012 # one for all
+
+    def end_headers(self) -> None:
+        self.send_header("Content-Security-Policy", self.policy)
+        super().end_headers()
+
+    def log_request(self, *_: object) -> None:
+        self.asked.append(self.path)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(params=[page.POLICY, "default-src 'self'; img-src 'self' data:"], ids=["strictest", "self"])
+def served(root: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, list[str]]]:
+    """The web root on a server with such a policy: its URL, and what it is asked for."""
+    handler = type("Handler", (_Handler,), {"policy": request.param, "asked": []})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=root)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", handler.asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("size", ["1280,900", "390,844"])
+def test_a_browser_shows_it_without_a_complaint_or_a_request_elsewhere(
+    served: tuple[str, list[str]], size: str, tmp_path: Path
+) -> None:
+    url, asked = served
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "this test needs Chromium"
+    for name in ("index.html", "releases/1.1.0/index.html"):
+        done = subprocess.run(
+            [
+                chromium,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                f"--user-data-dir={tmp_path / 'profile'}",
+                f"--window-size={size}",
+                "--enable-logging=stderr",
+                "--v=0",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                f"--screenshot={tmp_path / 'page.png'}",
+                url + name,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "CONSOLE" not in done.stderr, done.stderr
+        assert (tmp_path / "page.png").stat().st_size > 10_000
+        folder = name.rpartition("index.html")[0]
+        assert sorted(asked) == [f"/{name}", f"/{folder}style.css"]
+        asked.clear()

@@ -1,0 +1,193 @@
+"""A release: what its manifest says, which ROMs may be in one, and the history of those that were current."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from images import rom, silent_rom
+from releases import LAYOUT, make
+
+from rbootimg.errors import PublishError, VersionError
+from rbootimg.release import FlashPart, History, Release, ReleaseRom, Stored, bundle, digest
+
+TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+NUMBERS = st.integers(0, 2**32)
+VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
+
+
+def stored(name: str) -> st.SearchStrategy[Stored]:
+    return st.builds(Stored, st.just(name), NUMBERS, TEXTS)
+
+
+@st.composite
+def releases(draw: st.DrawFn) -> Release:
+    roms = tuple(
+        ReleaseRom(
+            slot,
+            draw(NUMBERS),
+            draw(NUMBERS),
+            draw(NUMBERS),
+            draw(stored(f"rom{slot}.bin")),
+            draw(TEXTS),
+            draw(st.none() | TEXTS),
+            draw(st.none() | stored(f"rom{slot}.elf")),
+        )
+        for slot in range(draw(st.integers(0, 3)))
+    )
+    parts = tuple(draw(st.lists(st.builds(FlashPart, TEXTS, TEXTS, NUMBERS, NUMBERS), max_size=4)))
+    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(NUMBERS), parts, draw(st.none() | TEXTS))
+
+
+@given(releases())
+def test_a_manifest_gives_the_release_again(release: Release) -> None:
+    assert Release.from_json(release.to_json()) == release
+
+
+def test_the_manifest_is_the_documented_one() -> None:
+    roms = [rom(0), rom(1)]
+    found = bundle("blink", "1.2.0", roms, LAYOUT, device="board-b", elfs=[b"elf 0", b"elf 1"], proved_by="rBoot 1.4.2")
+    manifest = json.loads(found.release.to_json())
+    flash = manifest.pop("flash")
+    assert manifest == {
+        "schema": 1,
+        "app": "blink",
+        "version": "1.2.0",
+        "device": "board-b",
+        "date": None,
+        "roms": [
+            {
+                "slot": slot,
+                "path": f"releases/1.2.0/rom{slot}.bin",
+                "size": len(roms[slot]),
+                "sha256": digest(roms[slot]),
+                "flash_address": address,
+                "slot_size": size,
+                "link_address": link,
+                "checksum": "ram",
+                "proved_by": "rBoot 1.4.2",
+                "elf": {"path": f"releases/1.2.0/rom{slot}.elf", "size": 5, "sha256": digest(b"elf %d" % slot)},
+            }
+            for slot, address, size, link in ((0, 0x2000, 0x80000, 0x40202010), (1, 0x82000, 0x79000, 0x40282010))
+        ],
+    }
+    assert flash["size"] == 0x100000
+    assert flash["parts"][:3] == [
+        {"kind": "loader", "name": "loader", "address": 0, "size": 0x1000},
+        {"kind": "config", "name": "rBoot config", "address": 0x1000, "size": 0x1000},
+        {"kind": "slot", "name": "slot 0", "address": 0x2000, "size": 0x80000},
+    ]
+    assert found.contents == {"rom0.bin": roms[0], "rom0.elf": b"elf 0", "rom1.bin": roms[1], "rom1.elf": b"elf 1"}
+
+
+def test_a_manifest_may_have_keys_that_came_later() -> None:
+    release = make("1.0.0").release
+    values = json.loads(release.to_json())
+    values["roms"][0]["later"] = values["later"] = 1
+    assert Release.from_json(json.dumps(values).encode()) == release
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(schema=2), r"the manifest has schema 2, not 1; update rbootimg"),
+        (lambda m: m.pop("schema"), r"the manifest has no number 'schema'"),
+        (lambda m: m.update(app="../x"), r"an application cannot be called '\.\./x'"),
+        (lambda m: m.update(version="../x"), r"the manifest: '\.\./x' is no semantic version"),
+        (lambda m: m.update(roms={}), r"the manifest has no list 'roms'"),
+        (lambda m: m.update(roms=[1]), r"the manifest: roms is no object"),
+        (lambda m: m["roms"].reverse(), r"the manifest's ROM 0 is for slot 1"),
+        (lambda m: m["roms"][0].update(size=-1), r"the manifest: roms: size is -1"),
+        (lambda m: m["roms"][0].update(size=True), r"the manifest: roms: size is True"),
+        (lambda m: m["roms"][0].pop("sha256"), r"the manifest: roms has no text 'sha256'"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(change: Callable[[dict[str, object]], object], message: str) -> None:
+    values = json.loads(make("1.0.0").release.to_json())
+    change(values)
+    with pytest.raises(PublishError, match=f"^{message}"):
+        Release.from_json(json.dumps(values).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_not_json_is_refused(data: bytes) -> None:
+    with pytest.raises(PublishError, match="the manifest is not JSON"):
+        Release.from_json(data)
+
+
+def test_a_manifest_leads_to_no_other_file() -> None:
+    values = json.loads(make("1.0.0").release.to_json())
+    values["roms"][0]["path"] = "../../etc/passwd"
+    assert Release.from_json(json.dumps(values).encode()).roms[0].file.name == "rom0.bin"
+
+
+@pytest.mark.parametrize(
+    ("roms", "options", "message"),
+    [
+        ([], {}, "blink has no ROMs"),
+        ([b"x" * 99], {}, r"rom0\.bin of blink is not published: byte 0x78"),
+        ([rom(0, irom_checksum=True)], {}, "the ROM is corrupt, or has the other kind of checksum"),
+        ([silent_rom(0x80000)], {}, r"rom0\.bin of blink has 0x\w+ bytes and does not fit slot 0 at 0x2000: 0x80000"),
+        ([rom(0)] * 3, {}, "blink has 3 ROMs for 2 slots"),
+        ([rom(1), rom(0)], {}, "linked for 0x40282010, but slot 0 at 0x2000 runs at 0x40202010"),
+        ([rom(0), silent_rom()], {}, r"rom1\.bin and rom0\.bin of blink are not the same application"),
+        ([rom(0), rom(1)], {"elfs": [b""]}, "blink has 1 ELFs for 2 ROMs"),
+        ([rom(0)], {"device": " "}, "' ' is no device class"),
+        ([rom(0)], {"device": "a\nb"}, "is no device class"),
+        ([rom(0)], {"date": "today"}, "'today' is no date; write it as 2026-11-23"),
+    ],
+)
+def test_what_a_device_could_not_use_makes_no_release(
+    roms: list[bytes], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(PublishError, match=message):
+        bundle("blink", "1.0.0", roms, LAYOUT, **options)
+
+
+@pytest.mark.parametrize("app", ["", ".", "..", ".hidden", "a/b", "a\\b", "a\0", "a\n", "releases", "index.html"])
+def test_an_application_needs_a_name_that_can_be_a_folders(app: str) -> None:
+    with pytest.raises(PublishError, match="cannot be called"):
+        make("1.0.0", app)
+
+
+def test_a_release_needs_a_semantic_version() -> None:
+    with pytest.raises(VersionError):
+        make("1.0")
+
+
+def test_a_history_goes_forth_and_back() -> None:
+    history = History("blink", (), {}).published("1.0.0", "a").published("1.1.0", "b").published("1.2.0", "c")
+    assert (history.current, history.previous) == ("1.2.0", "1.1.0")
+    back = history.rolled_back("1.1.0")
+    assert (back.current, back.previous) == ("1.1.0", "1.0.0")
+    assert back.rolled_back("1.0.0").previous is None
+    assert back.rolled_back("1.2.0") == history
+    assert back.published("1.3.0", "d").previous == "1.1.0"
+    assert History.from_json(back.to_json()) == back
+
+
+def test_pruning_keeps_the_newest_the_current_and_the_previous() -> None:
+    history = History("blink", (), {})
+    for minor in range(12):
+        history = history.published(f"1.{minor}.0", "")
+    back = history.rolled_back("1.3.0")
+    assert set(back.pruned(2).manifests) == {"1.11.0", "1.10.0", "1.3.0", "1.2.0"}
+    assert back.pruned(2).versions == ("1.2.0", "1.3.0")
+    assert set(back.pruned(0).manifests) == {"1.3.0", "1.2.0"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"schema": 1, "app": "a", "versions": [], "manifests": {}}', "its versions are not those of its manifests"),
+        ('{"schema": 1, "app": "a", "versions": ["1.0.0"], "manifests": {}}', "its versions are not those"),
+        ('{"schema": 1, "app": "a", "versions": [1], "manifests": {}}', "versions has what is no text"),
+        ('{"schema": 1, "app": "a", "versions": ["x"], "manifests": {"x": ""}}', "'x' is no semantic version"),
+    ],
+)
+def test_what_is_no_history_is_refused(text: str, message: str) -> None:
+    with pytest.raises(PublishError, match=f"the history: {message}"):
+        History.from_json(text.encode())

@@ -1,0 +1,154 @@
+"""The commands publish, releases, rollback, prune and check, as their users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from images import rom, silent_rom
+
+from rbootimg.release import digest
+
+ROOT = Path(__file__).resolve().parents[1]
+PUBLISH = ("publish", "rom0.bin", "rom1.bin", "--app", "blink", "--layout", "1MB")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two ROMs, and the one to work in."""
+    for slot in (0, 1):
+        (tmp_path / f"rom{slot}.bin").write_bytes(rom(slot))
+    for name in ("RBOOT_VERSION", "RBOOT_DEVICE", "RBOOT_WEBROOT", "SOURCE_DATE_EPOCH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, status: int = 0, **environment: str) -> tuple[str, str]:
+    """Run rbootimg; what it printed to stdout and to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rbootimg", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    out, line = run(*arguments, status=1, **environment)
+    assert out == ""
+    assert line.startswith("rbootimg: ")
+    assert line.count("\n") == 1
+    return line.removeprefix("rbootimg: ").rstrip("\n")
+
+
+def manifest(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "build/webroot/manifest.json").read_bytes())
+
+
+def test_publish_says_what_devices_get_now() -> None:
+    roms = "".join(f"  rom{slot}.bin  240 bytes  sha256 {digest(rom(slot))}\n" for slot in (0, 1))
+    assert run(*PUBLISH, "--version", "1.0.0") == (f"blink 1.0.0 is current\n{roms}", "")
+    assert run(*PUBLISH, "--version", "1.0.0") == ("blink 1.0.0 is current already\n", "")
+    assert run(*PUBLISH, "--version", "1.1.0") == (f"blink 1.1.0 is current, before it 1.0.0\n{roms}", "")
+
+
+def test_publish_takes_what_it_is_not_told_from_the_environment(folder: Path) -> None:
+    environment = {"RBOOT_VERSION": "2.0.0", "RBOOT_DEVICE": "board-b", "SOURCE_DATE_EPOCH": "1795392000"}
+    run(*PUBLISH, "--web-root", "www", **environment)
+    found = json.loads((folder / "www/manifest.json").read_bytes())
+    assert [found[key] for key in ("version", "device", "date")] == ["2.0.0", "board-b", "2026-11-23"]
+    assert refused(*PUBLISH, SOURCE_DATE_EPOCH="now", RBOOT_VERSION="1.0.0").endswith("which is no time in seconds")
+    assert refused(*PUBLISH).endswith("set RBOOT_VERSION, or tag a commit v1.2.0")
+
+
+def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
+    (folder / "rom0.elf").write_bytes(b"elf 0")
+    (folder / "rom1.elf").write_bytes(b"elf 1")
+    run(*PUBLISH, "--version", "1.0.0", "--elf", "rom0.elf", "--elf", "rom1.elf", "--proved-by", "rBoot 1.4.2")
+    assert (folder / "build/webroot/releases/1.0.0/rom1.elf").read_bytes() == b"elf 1"
+    assert [entry["proved_by"] for entry in manifest(folder)["roms"]] == ["rBoot 1.4.2"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--version", "1.0"), "build/webroot: '1.0' is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1"),
+        (("--version", "1.0.0", "--layout", "9MB"), "build/webroot: 9MB: neither a file nor a preset"),
+        (("--version", "1.0.0", "--elf", "missing.elf"), "missing.elf: No such file or directory"),
+        (("--version", "1.0.0", "--date", "x"), "build/webroot: 'x' is no date; write it as 2026-11-23"),
+        (("--version", "0.9.0"), "build/webroot: 0.9.0 of blink is older than 0.9.1, which is current"),
+        (("--version", "1.0.0", "--in-folder"), "build/webroot: the web root has blink at its top"),
+        (("--version", "1.0.0", "--web-root", "rom0.bin"), "rom0.bin: "),
+    ],
+)
+def test_what_cannot_be_published_is_one_line(arguments: tuple[str, ...], message: str) -> None:
+    run(*PUBLISH, "--version", "0.9.1")
+    assert refused(*PUBLISH, *arguments).startswith(message)
+
+
+def test_force_and_downgrade_are_for_who_asks(folder: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0")
+    for slot in (0, 1):
+        (folder / f"rom{slot}.bin").write_bytes(silent_rom(64))
+    assert "was published already, with other ROMs" in refused(*PUBLISH, "--version", "1.0.0")
+    run(*PUBLISH, "--version", "1.0.0", "--force")
+    assert (folder / "build/webroot/rom0.bin").read_bytes() == silent_rom(64)
+    run(*PUBLISH, "--version", "0.1.0", "--allow-downgrade")
+    assert manifest(folder)["version"] == "0.1.0"
+
+
+def test_releases_rollback_and_prune(folder: Path) -> None:
+    for version in ("1.9.0", "1.10.0", "1.11.0"):
+        run(*PUBLISH, "--version", version, "--date", "2026-11-23")
+    assert run("rollback")[0].startswith("blink 1.10.0 is current, before it 1.11.0\n")
+    assert run("releases")[0] == (
+        "blink\n"
+        "  1.10.0  current   2026-11-23  240 + 240 bytes\n"
+        "  1.11.0            2026-11-23  240 + 240 bytes\n"
+        "  1.9.0   previous  2026-11-23  240 + 240 bytes\n"
+    )
+    listed = json.loads(run("releases", "--json")[0])["blink"]
+    assert [entry["version"] for entry in listed if entry["current"]] == ["1.10.0"]
+    assert listed[0]["manifest"] == manifest(folder)
+    assert run("rollback", "1.11.0")[0].startswith("blink 1.11.0 is current")
+    assert run("prune", "--keep", "2") == ("deleted: 1.9.0\n", "")
+    assert run("prune", "--keep", "2") == ("nothing to delete\n", "")
+    assert run("check") == ("build/webroot: ok\n", "")
+    assert (
+        refused("rollback", "1.9.0") == "build/webroot: there is no release '1.9.0' of blink; there are 1.11.0, 1.10.0"
+    )
+    assert refused("releases", "--app", "x") == "build/webroot: there is no application 'x', but blink"
+    assert (
+        "is no number of releases"
+        in run("prune", "--keep", "-x", status=2)[1] + run("prune", "--keep", "x", status=2)[1]
+    )
+
+
+def test_check_tells_what_is_wrong_with_status_1(folder: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0")
+    (folder / "build/webroot/version").write_text("9.9.9\n")
+    text = "is not what 1.0.0 has; `rbootimg rollback 1.0.0` puts it right"
+    assert run("check", status=1) == (f"version: {text}\n", "rbootimg: build/webroot: 1 fault\n")
+    out, _ = run("check", "--json", status=1)
+    assert json.loads(out) == [{"path": "version", "fault": True, "text": text}]
+    run("rollback", "1.0.0")
+    assert run("check", "--json") == ("[]\n", "")
+    assert refused("check", "--web-root", "none") == "none: there is no such folder; nothing was published here"
+
+
+def test_check_with_an_url_names_it() -> None:
+    assert refused("check", "--url", "http://127.0.0.1:1/") == (
+        "http://127.0.0.1:1/: no reply for /manifest.json: Connection refused"
+    )
+    assert refused("check", "--url", "x").startswith("x: this is no URL of a web root")

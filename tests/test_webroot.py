@@ -1,0 +1,688 @@
+"""The web root: what stands in it after each command, after a kill at any point, and when the system refuses."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from releases import make, make_roms, tree
+
+from rbootimg import webroot
+from rbootimg.errors import PublishError
+from rbootimg.release import History, Release
+from rbootimg.webroot import Problem, check, prune, publish, releases, rollback
+
+KILLS = 300
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "www" / "firmware"
+
+
+def put(root: Path, *versions: str, **options: object) -> None:
+    for version in versions:
+        publish(root, [make(version)], **options)
+
+
+def history(folder: Path) -> History:
+    return History.from_json((folder / "releases/history.json").read_bytes())
+
+
+def assert_current(folder: Path, version: str, rom_count: int = 2) -> None:
+    for slot, data in enumerate(make_roms(version, count=rom_count)):
+        assert (folder / f"rom{slot}.bin").read_bytes() == data
+    assert (folder / "version").read_bytes() == f"{version}\n".encode()
+    assert (folder / "manifest.json").read_bytes() == (folder / f"releases/{version}/manifest.json").read_bytes()
+    assert f"<h1>blink {version}</h1>" in (folder / "index.html").read_text()
+    assert history(folder).current == version
+    assert check(folder) == ()
+    assert not list(folder.rglob(".rbootimg-*"))
+
+
+# Publishing
+
+
+def test_a_release_is_there_for_samples_for_devices_and_for_good(root: Path) -> None:
+    (published,) = publish(root, [make("1.0.0", elfs=(b"elf 0", b"elf 1"))])
+    assert (published.folder, published.changed, published.before) == (root, True, None)
+    assert list(tree(root)) == [
+        "index.html",
+        "manifest.json",
+        "releases/1.0.0/index.html",
+        "releases/1.0.0/manifest.json",
+        "releases/1.0.0/rom0.bin",
+        "releases/1.0.0/rom0.elf",
+        "releases/1.0.0/rom1.bin",
+        "releases/1.0.0/rom1.elf",
+        "releases/1.0.0/style.css",
+        "releases/1.0.0/version",
+        "releases/history.json",
+        "rom0.bin",
+        "rom1.bin",
+        "style.css",
+        "version",
+    ]
+    assert_current(root, "1.0.0")
+
+
+def test_the_next_release_leaves_the_first_as_it_was(root: Path) -> None:
+    put(root, "1.0.0")
+    first = tree(root / "releases/1.0.0")
+    assert publish(root, [make("1.1.0")])[0].before == "1.0.0"
+    assert_current(root, "1.1.0")
+    assert tree(root / "releases/1.0.0") == first
+
+
+def test_the_same_releases_give_the_same_bytes_anywhere(root: Path, tmp_path: Path) -> None:
+    put(root, "1.0.0", "1.1.0")
+    put(tmp_path / "other", "1.0.0", "1.1.0")
+    assert tree(root) == tree(tmp_path / "other")
+
+
+def test_what_is_current_already_is_left_alone(root: Path) -> None:
+    put(root, "1.0.0")
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert not publish(root, [make("1.0.0", date="2026-11-23")])[0].changed
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_the_web_server_may_read_everything(root: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        put(root, "1.0.0", "1.1.0")
+    finally:
+        os.umask(before)
+    for path in (root, *root.rglob("*")):
+        if path.name != webroot.LOCK:
+            wanted = 0o755 if path.is_dir() else 0o644
+            assert stat.S_IMODE(path.stat().st_mode) == wanted, path
+
+
+def test_the_same_version_with_other_roms_is_refused_unless_forced(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0")
+    other = make("1.1.0", size=128)
+    before = tree(root)
+    with pytest.raises(
+        PublishError, match=r"^1\.1\.0 of blink was published already, with other ROMs; raise the version"
+    ):
+        publish(root, [other])
+    assert tree(root) == before
+    publish(root, [other], force=True)
+    assert (root / "rom0.bin").read_bytes() == (root / "releases/1.1.0/rom0.bin").read_bytes()
+    assert (root / "rom0.bin").read_bytes() == make_roms("1.1.0", 128)[0]
+    assert check(root) == ()
+
+
+def test_force_also_replaces_what_a_device_does_not_get(root: Path) -> None:
+    put(root, "1.0.0")
+    assert publish(root, [make("1.0.0", proved_by="rBoot 1.4.2")], force=True)[0].changed
+    assert json.loads((root / "manifest.json").read_bytes())["roms"][0]["proved_by"] == "rBoot 1.4.2"
+    assert check(root) == ()
+
+
+def test_an_older_version_needs_leave(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0")
+    with pytest.raises(
+        PublishError, match=r"^1\.0\.5 of blink is older than 1\.1\.0, which is current.*--allow-downgrade"
+    ):
+        put(root, "1.0.5")
+    assert_current(root, "1.1.0")
+    put(root, "1.0.5", allow_downgrade=True)
+    assert_current(root, "1.0.5")
+    assert history(root).previous == "1.1.0"
+
+
+def test_a_prerelease_is_older_than_its_release(root: Path) -> None:
+    put(root, "1.0.0-rc.9", "1.0.0-rc.10", "1.0.0")
+    with pytest.raises(PublishError, match="is older"):
+        put(root, "1.0.0-rc.11")
+
+
+def test_a_slot_that_the_release_does_not_have_has_no_older_rom(root: Path) -> None:
+    put(root, "1.0.0")
+    publish(root, [make("1.1.0", count=1)])
+    assert not (root / "rom1.bin").exists()
+    assert_current(root, "1.1.0", rom_count=1)
+    rollback(root)
+    assert_current(root, "1.0.0")
+
+
+def test_roms_that_were_published_without_a_version_are_replaced(root: Path) -> None:
+    root.mkdir(parents=True)
+    (root / "rom0.bin").write_bytes(b"flat")
+    (root / "notes.txt").write_bytes(b"mine")
+    put(root, "1.0.0")
+    assert_current(root, "1.0.0")
+    assert (root / "notes.txt").read_bytes() == b"mine"
+
+
+def test_a_file_is_always_newer_than_the_one_it_replaces(root: Path) -> None:
+    """Servers and caches know two files of one size apart by whole seconds, and take an earlier one for no change."""
+    times = []
+    put(root, "1.0.0")
+    for step in (lambda: put(root, "1.1.0"), lambda: rollback(root), lambda: rollback(root, "1.1.0")):
+        times.append(int((root / "rom0.bin").stat().st_mtime))
+        step()
+    times.append(int((root / "rom0.bin").stat().st_mtime))
+    assert times == sorted(set(times))
+
+
+def test_a_download_that_has_begun_ends_with_the_old_bytes(root: Path) -> None:
+    put(root, "1.0.0")
+    with (root / "rom0.bin").open("rb") as download:
+        start = download.read(10)
+        put(root, "1.1.0")
+        assert start + download.read() == make_roms("1.0.0")[0]
+
+
+def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root, "1.0.0")
+    replaced: list[str] = []
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if target == root / "manifest.json":
+            for rom in Release.from_json(source.read_bytes()).roms:
+                assert (root / f"releases/1.1.0/{rom.file.name}").read_bytes() == make_roms("1.1.0")[rom.slot]
+        real(source, target)
+        replaced.append(str(target.relative_to(root)))
+
+    monkeypatch.setattr(os, "replace", replace)
+    put(root, "1.1.0")
+    assert replaced == ["releases/history.json", "rom0.bin", "rom1.bin", "manifest.json", "version", "index.html"]
+
+
+# Several applications
+
+
+def test_several_applications_have_a_folder_each_and_a_page_above(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("2.0.0", "clock")])
+    assert sorted(path.name for path in root.iterdir()) == [
+        ".rbootimg.lock",
+        "blink",
+        "clock",
+        "index.html",
+        "style.css",
+    ]
+    publish(root, [make("2.1.0", "clock")])
+    assert_current(root / "blink", "1.0.0")
+    page = (root / "index.html").read_text()
+    assert '<a href="blink/index.html">blink</a></td><td>1.0.0</td>' in page
+    assert '<a href="clock/index.html">clock</a></td><td>2.1.0</td>' in page
+    assert check(root) == ()
+    rollback(root, app="clock")
+    assert "<td>2.0.0</td>" in (root / "index.html").read_text()
+
+
+def test_with_several_applications_one_must_be_named(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("2.0.0", "clock")])
+    with pytest.raises(PublishError, match="there are several applications, blink, clock; say which one"):
+        rollback(root)
+    with pytest.raises(PublishError, match="there is no application 'x', but blink, clock"):
+        prune(root, 1, app="x")
+
+
+def test_if_one_of_several_cannot_be_published_none_is(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    before = tree(root)
+    with pytest.raises(PublishError, match=r"0\.9\.0 of clock is older"):
+        publish(root, [make("1.1.0"), make("0.9.0", "clock")])
+    assert tree(root) == before
+
+
+def test_an_application_does_not_move_or_get_anothers_devices(root: Path, tmp_path: Path) -> None:
+    put(root, "1.0.0")
+    with pytest.raises(PublishError, match="the web root is that of blink, whose devices would get clock"):
+        publish(root, [make("1.0.0", "clock")])
+    with pytest.raises(PublishError, match="the web root has blink at its top"):
+        publish(root, [make("1.1.0")], in_folders=True)
+    publish(tmp_path / "other", [make("1.0.0")], in_folders=True)
+    with pytest.raises(PublishError, match="the web root has applications in folders, such as blink; put clock there"):
+        publish(tmp_path / "other", [make("1.0.0", "clock")], in_folders=False)
+
+
+# Back, list, prune
+
+
+def test_rollback_goes_to_the_previous_release_and_further(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0", "1.2.0")
+    found = rollback(root)
+    assert (found.release.version, found.before) == ("1.1.0", "1.2.0")
+    assert_current(root, "1.1.0")
+    rollback(root)
+    assert_current(root, "1.0.0")
+    with pytest.raises(PublishError, match=r"1\.0\.0 is the only release of blink so far"):
+        rollback(root)
+    rollback(root, "1.2.0")
+    assert_current(root, "1.2.0")
+    with pytest.raises(PublishError, match=r"no release '9\.9\.9' of blink; there are 1\.2\.0, 1\.1\.0, 1\.0\.0"):
+        rollback(root, "9.9.9")
+
+
+def test_the_list_has_the_current_release_first_then_the_newest(root: Path) -> None:
+    put(root, "1.9.0", "1.10.0", "1.11.0")
+    rollback(root)
+    listed = releases(root)["blink"]
+    assert [(each.version, each.current, each.previous) for each in listed] == [
+        ("1.10.0", True, False),
+        ("1.11.0", False, False),
+        ("1.9.0", False, True),
+    ]
+    assert listed[0].release == make("1.10.0").release
+
+
+def test_prune_keeps_the_newest_the_current_and_the_previous(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0")
+    rollback(root, "1.1.0")
+    assert prune(root, 1) == ("1.3.0", "1.2.0")
+    assert sorted(path.name for path in (root / "releases").iterdir() if path.is_dir()) == ["1.0.0", "1.1.0", "1.4.0"]
+    assert_current(root, "1.1.0")
+    page = (root / "index.html").read_text()
+    assert "releases/1.4.0/index.html" in page
+    assert "releases/1.2.0" not in page
+    assert prune(root, 1) == ()
+
+
+def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0", "1.2.0")
+    prune(root, 0)
+    publish(root, [make("1.0.0", size=128)], allow_downgrade=True)
+    assert check(root) == ()
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("damage", "problems"),
+    [
+        (
+            lambda root: (root / "rom0.bin").write_bytes(b"x"),
+            [("rom0.bin", "is not what 1.1.0 has; `rbootimg rollback 1.1.0` puts it right")],
+        ),
+        (lambda root: (root / "version").unlink(), [("version", "is missing")]),
+        (lambda root: (root / "rom1.bin").chmod(0o600), [("rom1.bin", "cannot be read by the web server; its mode")]),
+        (
+            lambda root: (root / "releases/1.0.0/rom1.bin").write_bytes(b"x"),
+            [("releases/1.0.0/rom1.bin", "is not what its manifest says")],
+        ),
+        (
+            lambda root: (root / "releases/1.0.0/manifest.json").write_bytes(b"{}"),
+            [("releases/1.0.0/manifest.json", "is not what was published"), ("index.html", "is not what 1.1.0 has")],
+        ),
+        (
+            lambda root: shutil.rmtree(root / "releases/1.0.0"),
+            [("releases/1.0.0", "is missing"), ("index.html", "is not what 1.1.0 has")],
+        ),
+        (lambda root: (root / "releases/1.1.0/rom0.bin").unlink(), [("releases/1.1.0/rom0.bin", "is missing")]),
+    ],
+)
+def test_check_finds_each_file_that_is_not_as_published(
+    root: Path, damage: Callable[[Path], object], problems: list[tuple[str, str]]
+) -> None:
+    put(root, "1.0.0", "1.1.0")
+    assert check(root) == ()
+    damage(root)
+    found = check(root)
+    assert [problem.name for problem in found] == [name for name, _ in problems]
+    for problem, (_, text) in zip(found, problems):
+        assert problem.text.startswith(text)
+    put(root, "1.2.0")  # which no damage keeps from being published
+    assert (root / "rom0.bin").read_bytes() == make_roms("1.2.0")[0]
+
+
+def test_a_damaged_release_is_neither_gone_back_to_nor_taken_for_published(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0")
+    (root / "releases/1.0.0/rom0.bin").write_bytes(b"x")
+    with pytest.raises(PublishError, match=r"releases/1\.0\.0/rom0\.bin is not what its manifest says"):
+        rollback(root)
+    assert (root / "version").read_text() == "1.1.0\n"
+    (root / "releases/1.1.0/rom0.bin").unlink()
+    assert publish(root, [make("1.1.0")])[0].changed
+    assert (root / "releases/1.1.0/rom0.bin").read_bytes() == make_roms("1.1.0")[0]
+
+
+def test_without_its_history_a_web_root_is_not_written(root: Path) -> None:
+    put(root, "1.0.0")
+    path = root / "releases/history.json"
+    path.write_bytes(b"[]")
+    with pytest.raises(PublishError, match=r"history\.json: the history is no object; put back the file"):
+        put(root, "1.1.0")
+    path.unlink()
+    with pytest.raises(PublishError, match=r"history\.json is gone, which says what is current; put it back"):
+        put(root, "1.1.0")
+    with pytest.raises(PublishError, match=r"nothing was published here: there is no releases/history\.json"):
+        check(root)
+
+
+def test_where_nothing_was_published_there_is_nothing_to_do(root: Path) -> None:
+    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+        with pytest.raises(PublishError, match="there is no such folder; nothing was published here"):
+            command(root)
+    assert not root.exists()
+
+
+# Killed
+
+
+def kill_at(point: int, operation: Callable[[], object]) -> bool:
+    """Do `operation` in a process of its own, killed at that line of its Python code; False if it ended before."""
+    child = os.fork()
+    if child == 0:
+        left = point
+        files = {webroot.__file__}
+
+        def trace(frame: object, event: str, _: object) -> object:
+            nonlocal left
+            if frame.f_code.co_filename not in files:
+                return None
+            if event in ("line", "return"):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return trace
+
+        try:
+            sys.settrace(trace)
+            operation()
+            sys.settrace(None)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+def lines_of(operation: Callable[[], object]) -> int:
+    """How many lines the operation runs."""
+    count = 0
+
+    def trace(frame: object, event: str, _: object) -> object:
+        nonlocal count
+        if frame.f_code.co_filename != webroot.__file__:
+            return None
+        count += event in ("line", "return")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        operation()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder where flushing takes no time."""
+    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        yield Path(folder)
+
+
+def assert_consistent(root: Path, versions: set[str]) -> None:
+    """That no device, whichever way it looks for a release, finds half of one or none that was there before."""
+    roms = {hashlib.sha256(data).hexdigest() for version in versions for data in make_roms(version)}
+    if (root / "manifest.json").exists():
+        manifest = json.loads((root / "manifest.json").read_bytes())
+        assert manifest["version"] in versions
+        for rom in manifest["roms"]:
+            data = (root / rom["path"]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (rom["size"], rom["sha256"])
+    for name in ("rom0.bin", "rom1.bin"):
+        if (root / name).exists():
+            assert hashlib.sha256((root / name).read_bytes()).hexdigest() in roms
+    if (root / "version").exists():
+        assert (root / "version").read_text().removesuffix("\n") in versions
+    if (root / "releases/history.json").exists():
+        for version, digest in history(root).manifests.items():
+            folders = [root / "releases" / name for name in (version, ".rbootimg-next")]
+            assert digest in [
+                hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+                for folder in folders
+                if (folder / "manifest.json").exists()
+            ]
+
+
+OPERATIONS = {
+    "first release": ([], lambda root: put(root, "1.3.0")),
+    "next release": (["1.0.0", "1.1.0", "1.2.0"], lambda root: put(root, "1.3.0")),
+    "rollback": (["1.0.0", "1.1.0", "1.2.0"], lambda root: rollback(root, "1.0.0")),
+    "prune": (["0.1.0", "1.0.0", "1.1.0", "1.2.0"], lambda root: prune(root, 1)),
+    "forced release": (["1.0.0", "1.1.0", "1.2.0"], lambda root: publish(root, [make("1.2.0", size=64)], force=True)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_works(memory: Path, name: str) -> None:
+    stands, operation = OPERATIONS[name]
+    start = memory / "start"
+    put(start, *stands)
+    if name == "forced release":
+        publish(start, [make("1.2.0", size=128)], force=True)
+    start.mkdir(exist_ok=True)
+    root = memory / "root"
+    shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
+    total = lines_of(lambda: operation(root))
+    kills = KILLS if name != "forced release" else KILLS // 5
+    assert total >= kills
+    for number in range(kills):
+        shutil.rmtree(root)
+        shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
+        assert kill_at(total * number // kills, lambda: operation(root))
+        if name != "forced release":  # of which a device may see the old manifest with the new ROM
+            assert_consistent(root, {*stands, "1.3.0"})
+            if stands:
+                assert (root / "rom0.bin").exists()
+                assert (root / "manifest.json").exists()
+        publish(root, [make("1.4.0")])
+        assert_current(root, "1.4.0")
+
+
+def test_a_switch_that_was_broken_off_is_found_and_finished(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root, "1.0.0")
+    with monkeypatch.context() as patch:
+        patch.setattr(webroot, "_finish", lambda *_: sys.exit())
+        patch.setattr(webroot, "_recovered", webroot._read_history)
+        with pytest.raises(SystemExit):
+            put(root, "1.1.0")
+    assert check(root)[0] == Problem(
+        "releases/1.1.0", "the switch to 1.1.0 was broken off; `rbootimg rollback 1.1.0` goes on with it"
+    )
+    rollback(root, "1.1.0")
+    assert_current(root, "1.1.0")
+
+
+def test_a_lock_ends_with_its_holder(root: Path) -> None:
+    put(root, "1.0.0")
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with webroot._locked(root, 0):
+            os.write(told, b"x")
+            time.sleep(60)
+        os._exit(0)
+    os.read(ready, 1)
+    with pytest.raises(PublishError, match=r"another rbootimg has been publishing here for 0\.1 seconds; try again"):
+        put(root, "1.1.0", timeout=0.1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    put(root, "1.1.0", timeout=0)
+    assert_current(root, "1.1.0")
+
+
+def test_publishers_at_once_come_one_after_the_other(root: Path) -> None:
+    children = []
+    for number in range(8):
+        child = os.fork()
+        if child == 0:
+            try:
+                put(root, f"1.{number}.0", allow_downgrade=True)
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
+    assert len(history(root).manifests) == 8
+    assert_current(root, history(root).current)
+
+
+# Refused by the system
+
+
+def refusal(root: Path, version: str = "1.1.0") -> str:
+    """Publish, which must be refused and leave the current release as it was; the reason, one line."""
+    before = tree(root)
+    with pytest.raises(PublishError) as refused:
+        put(root, version)
+    assert "\n" not in str(refused.value)
+    assert tree(root) == before
+    return str(refused.value)
+
+
+def error_of(operation: Callable[[], object]) -> str | None:
+    try:
+        operation()
+    except PublishError as error:
+        return str(error)
+    return None
+
+
+def test_a_full_disk_leaves_the_old_release(root: Path) -> None:
+    put(root, "1.0.0")
+    big = make("1.1.0", size=65536)
+    before = tree(root)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10000, limits[1]))
+    try:
+        with pytest.raises(PublishError, match=r"rom0\.bin: File too large$"):
+            publish(root, [big])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert tree(root) == before
+    assert_current(root, "1.0.0")
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "replace", "mkdir", "utime", "fchmod", "rename"])
+def test_whatever_call_fails_the_release_is_the_old_or_the_new(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Each call of each kind once: a full disk or a broken one can show in any."""
+    real = getattr(os, call)
+    for number in range(1000):
+        root = memory / str(number)
+        put(root, "1.0.0")
+        left = number
+
+        def fails(*arguments: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, fails)
+            failure = error_of(lambda: put(root, "1.1.0"))  # noqa: B023 # called at once
+        assert failure is None or failure.endswith("No space left on device")
+        assert_consistent(root, {"1.0.0", "1.1.0"})
+        if failure and history(root).current == "1.0.0":
+            assert_current(root, "1.0.0")
+        put(root, "1.1.0")
+        assert_current(root, "1.1.0")
+        if left >= 0:
+            assert number > 0
+            return
+    pytest.fail("there is no end")
+
+
+@pytest.mark.parametrize("folder", [".", "releases"])
+def test_a_folder_that_may_not_be_written_is_named_and_the_old_release_stays(root: Path, folder: str) -> None:
+    put(root, "1.0.0")
+    (root / folder).chmod(0o555)
+    for path in (root, *root.parents):
+        if path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid == os.getuid():
+            path.chmod(0o755)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            (root / webroot.LOCK).chmod(0o666)
+            if os.getuid() == 0:
+                os.setuid(65534)
+            put(root, "1.1.0")
+        except PublishError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    text = os.read(read, 1000).decode()
+    (root / folder).chmod(0o755)
+    assert text.startswith(f"{root / folder}".removesuffix("/."))
+    assert text.endswith(": Permission denied")
+    assert_current(root, "1.0.0")
+
+
+def test_a_file_where_a_folder_should_be_is_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "www"):
+        with pytest.raises(PublishError, match="is not a folder, or has a file in its path"):
+            put(place, "1.0.0")
+    root.mkdir(parents=True)
+    (root / "releases").write_bytes(b"mine")
+    assert refusal(root) == f"{root}/releases is not a folder, or has a file in its path"
+    (root / "releases").unlink()
+    put(root, "1.0.0")
+    (root / "releases/1.1.0").write_bytes(b"mine")
+    assert refusal(root) == f"{root}/releases/1.1.0 is not a folder; move it away"
+
+
+@pytest.mark.parametrize("name", ["rom1.bin", "manifest.json", "version", "index.html"])
+def test_a_folder_where_a_file_should_be_is_named(root: Path, name: str) -> None:
+    put(root, "1.0.0")
+    (root / name).unlink()
+    (root / name).mkdir()
+    assert refusal(root) == f"{root}/{name} is a folder; move it away"
+
+
+def test_a_web_root_may_be_a_link_and_on_another_file_system(tmp_path: Path, memory: Path) -> None:
+    (memory / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(memory / "real")
+    put(link, "1.0.0", "1.1.0")
+    rollback(link)
+    assert link.is_symlink()
+    assert_current(memory / "real", "1.0.0")
+
+
+def test_who_may_only_look_may_list_and_check(root: Path) -> None:
+    put(root, "1.0.0")
+    (root / webroot.LOCK).unlink()
+    assert check(root) == ()
+    assert list(releases(root)) == ["blink"]
+    assert not (root / webroot.LOCK).exists()
+
+
+def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root, "1.0.0")
+    monkeypatch.setattr(webroot, "WAIT", 0.1)
+    with (root / webroot.LOCK).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(PublishError, match="another rbootimg has been publishing here"):
+            check(root)
