@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ if TYPE_CHECKING:  # what a start of the command line need not load
     from .flash import Slot
     from .flashimage import Piece
     from .pack import Usage
+    from .release import Release
     from .rom import Rom
+    from .webroot import Listed, Published
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,38 @@ def pieces_table(pieces: Sequence[Piece], names: Sequence[str]) -> str:
         for piece, name in zip(pieces, names)
     )
     return "\n".join(rows)
+
+
+def published(found: Published, folder: str = "") -> list[str]:
+    """What devices get now, a line for each ROM; `folder` is where it stands."""
+    release = found.release
+    what = f"{release.app} {release.version} is current{' already' * (not found.changed)}"
+    if not found.changed:
+        return [what]
+    before = f", before it {found.before}" if found.before else ""
+    names = [os.path.join(folder, rom.file.name) for rom in release.roms]
+    sizes = [f"{rom.file.size:,} bytes  sha256 {rom.file.sha256}" for rom in release.roms]
+    return [what + before, *(f"  {name}  {size}" for name, size in zip(names, sizes))]
+
+
+def releases(found: Mapping[str, Sequence[Listed]]) -> str:
+    """The releases of each application, a line for each."""
+    lines = []
+    for app, every in found.items():
+        lines.append(app)
+        width = max(len(listed.version) for listed in every)
+        for listed in every:
+            state = "current" if listed.current else "previous" if listed.previous else ""
+            date = listed.release.date or "" if listed.release else ""
+            lines.append(f"  {listed.version:<{width}}  {state:<8}  {date:<10}  {rom_sizes(listed.release)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def rom_sizes(release: Release | None) -> str:
+    """The sizes of a release's ROMs, for a table."""
+    if release is None:
+        return "its manifest cannot be read"
+    return " + ".join(f"{rom.file.size:,}" for rom in release.roms) + " bytes"
 
 
 def _difference(difference: Difference, name: str, most: int = 16) -> str:

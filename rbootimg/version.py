@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 
 import semver
@@ -78,3 +80,17 @@ def from_git(folder: Path) -> str:
         reason = (done.stderr.strip().splitlines() or ["git describe failed"])[0]
         raise VersionError(f"there is no version: git says {reason!r}; set RBOOT_VERSION, or tag a commit v1.2.0")
     return from_describe(done.stdout)
+
+
+def source_date(environment: Mapping[str, str]) -> str | None:
+    """The date in SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, by UTC: `2026-11-23`.
+
+    None if that is not set. Raises VersionError if it is no time.
+    """
+    text = environment.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    try:
+        return datetime.fromtimestamp(int(text), timezone.utc).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise VersionError(f"SOURCE_DATE_EPOCH is {text!r}, which is no time in seconds") from None

@@ -187,6 +187,11 @@ def releases(web_root: Path) -> dict[str, tuple[Listed, ...]]:
         return found
 
 
+def has_releases(web_root: Path) -> bool:
+    """Whether there is a release in the web root, at its top or in a folder."""
+    return web_root.is_dir() and bool(_known_folders(web_root))
+
+
 def check(web_root: Path) -> tuple[Problem, ...]:
     """What is wrong: every file against its manifest, and the current files against the current release.
 

@@ -88,13 +88,6 @@ class Machine:
     def python(self, before: str = "pass", name: str = "bin/python3") -> None:
         self.fake(name, PYTHON, real=sys.executable, before=before)
 
-    def needs(self, words: str) -> None:
-        """Have the wrapper look for these programs of the tests instead of its own."""
-        wrapper = self.project / "sconsw"
-        text = wrapper.read_text()
-        line = next(line for line in text.splitlines() if line.startswith("test_needs="))
-        wrapper.write_text(text.replace(line, f"test_needs='{words}'"))
-
     def user(self, number: int) -> None:
         self.fake("bin/id", f"echo {number}")
 

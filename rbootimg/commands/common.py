@@ -13,7 +13,6 @@ from ..errors import LayoutError, RbootError, RomError
 from ..flash import FlashMap, Slot, flash_map
 
 if TYPE_CHECKING:  # what not every command needs
-    from ..release import Release
     from ..rom import Rom
 
 
@@ -99,10 +98,3 @@ def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; write 0 or more")
     return float(text)
-
-
-def sizes(release: Release | None) -> str:
-    """The ROMs' sizes, for a table."""
-    if release is None:
-        return "its manifest cannot be read"
-    return " + ".join(f"{rom.file.size:,}" for rom in release.roms) + " bytes"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from datetime import datetime, timezone
 from pathlib import Path
 
-from .. import release, webroot
-from ..errors import LayoutError, PublishError
-from ..version import from_git
+from .. import release, report, webroot
+from ..errors import LayoutError
+from ..version import from_git, source_date
 from .common import read_layout, wait_argument, web_root_argument
 
 DESCRIPTION = (
@@ -68,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
         [path.read_bytes() for path in options.roms],
         layout,
         device=options.device,
-        date=options.date or _date_of_source(),
+        date=options.date or source_date(os.environ),
         elfs=[path.read_bytes() for path in options.elf],
         proved_by=options.proved_by,
     )
@@ -80,27 +79,4 @@ def run(options: argparse.Namespace) -> None:
         allow_downgrade=options.allow_downgrade,
         timeout=options.wait,
     )
-    print(said(published))
-
-
-def said(published: webroot.Published) -> str:
-    """What devices get now, a line for each ROM."""
-    found = published.release
-    if not published.changed:
-        return f"{found.app} {found.version} is current already"
-    lines = [
-        f"{found.app} {found.version} is current" + (f", before it {published.before}" if published.before else "")
-    ]
-    lines += (f"  {rom.file.name}  {rom.file.size:,} bytes  sha256 {rom.file.sha256}" for rom in found.roms)
-    return "\n".join(lines)
-
-
-def _date_of_source() -> str | None:
-    """The date in SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, by UTC."""
-    text = os.environ.get("SOURCE_DATE_EPOCH")
-    if not text:
-        return None
-    try:
-        return datetime.fromtimestamp(int(text), timezone.utc).date().isoformat()
-    except (ValueError, OverflowError, OSError):
-        raise PublishError(f"SOURCE_DATE_EPOCH is {text!r}, which is no time in seconds") from None
+    print("\n".join(report.published(published)))

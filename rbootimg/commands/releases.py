@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from .. import webroot
+from .. import report, webroot
 from ..errors import PublishError
-from .common import app_argument, sizes, web_root_argument
+from .common import app_argument, web_root_argument
 
 DESCRIPTION = "List the releases in a web root: the current one first, then the newest."
 
@@ -29,13 +29,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({app: [_as_json(listed) for listed in every] for app, every in found.items()}, indent=2))
         return
-    for app, every in found.items():
-        width = max(len(listed.version) for listed in every)
-        print(app)
-        for listed in every:
-            state = "current" if listed.current else "previous" if listed.previous else ""
-            date = listed.release.date or "" if listed.release else ""
-            print(f"  {listed.version:<{width}}  {state:<8}  {date:<10}  {sizes(listed.release)}")
+    print(report.releases(found), end="")
 
 
 def _as_json(listed: webroot.Listed) -> dict[str, object]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .. import webroot
+from .. import report, webroot
 from .common import app_argument, wait_argument, web_root_argument
-from .publish import said
 
 DESCRIPTION = (
     "Make an earlier release current again, by default the one that was current before. The release that is taken back "
@@ -24,4 +23,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Roll back, and say what devices get now."""
-    print(said(webroot.rollback(options.file, options.version, options.app, options.wait)))
+    back = webroot.rollback(options.file, options.version, options.app, options.wait)
+    print("\n".join(report.published(back)))

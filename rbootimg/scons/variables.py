@@ -38,6 +38,13 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_PROVE", "auto", "prove ROMs before `scons publish`: auto (if QEMU is there) always never"),
     ("RBOOT_PORT", "", "serial port of `scons flash` (default: esptool looks for it)"),
     ("RBOOT_BAUD", "", "baud rate of `scons flash` (default: esptool's)"),
+    ("RBOOT_VERSION", "", "semantic version of the release (default: that of the git checkout by its tags)"),
+    ("RBOOT_DEVICE", "", "what devices a release is for (default: esp8266)"),
+    ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs too, for their symbols"),
+    ("RBOOT_FORCE", "", "publish other ROMs under a version that was published, for the desk"),
+    ("RBOOT_ALLOW_DOWNGRADE", "", "publish an older version than the current one"),
+    ("RBOOT_ROLLBACK", "", "the version that `scons rollback` goes back to (default: the previous one)"),
+    ("RBOOT_SERVE_PORT", "8080", "port of `scons serve`"),
     ("RBOOT_TOOLCHAIN", "", f"folder or prefix of {COMPILER} (default: PATH)"),
 )
 
@@ -126,7 +133,7 @@ def flash_map(env: Any, slots: object = None) -> FlashMap:
     Raises LayoutError.
     """
     texts = {key: text(env, f"RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
-    flags = {key: _is_on(env, f"RBOOT_{key.upper()}") for key in ("big_flash", "irom_checksum")}
+    flags = {key: is_on(env, f"RBOOT_{key.upper()}") for key in ("big_flash", "irom_checksum")}
     if slots is None and is_set(env, "RBOOT_SLOTS"):
         slots = _expanded(env, "RBOOT_SLOTS", env["RBOOT_SLOTS"])
     own = () if slots is None else parse_slots(slots)
@@ -170,7 +177,7 @@ def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tu
     return found
 
 
-def _is_on(env: Any, name: str) -> bool | None:
+def is_on(env: Any, name: str) -> bool | None:
     """A yes-or-no variable; None if it is not set."""
     value = text(env, name).strip().lower()
     if not value:

@@ -10,12 +10,12 @@ from typing import Any
 
 import SCons.Errors
 
-from .. import publish
-from ..errors import LayoutError, PublishError, RbootError
+from .. import publish, release, report, version, webroot
+from ..errors import LayoutError, PublishError, RbootError, VersionError
 from ..flash import FlashMap
 from . import proof
 from .actions import action, nodes
-from .variables import expand, flash_map, for_call, text
+from .variables import expand, flash_map, for_call, is_on, text
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class _App:
     built_here: bool
     claim: proof.Claim | None
     unproved: bool
+    version: str
+    device: str
+    with_elfs: bool
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,10 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
     if not hasattr(alias.attributes, "rboot_web_roots"):
         alias = env.AlwaysBuild(env.Alias("publish", roms, action(_write_web_roots, "$RBOOTPUBLISHCOMSTR")))[0]
         alias.attributes.rboot_web_roots = {}
+        for other, act in (("releases", _releases), ("rollback", _rollback), ("serve", _serve)):
+            # Nothing is built for these: they are about what was published.
+            other_alias = env.AlwaysBuild(env.Alias(other, [], action(act, f"$RBOOT{other.upper()}COMSTR")))[0]
+            other_alias.attributes.rboot_web_roots = alias.attributes.rboot_web_roots
     else:
         env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
     place = _web_root(env, name)
@@ -93,7 +100,16 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
     claim = proof.claim(env, name, roms[0].dir.File(proof_name), roms, found) if proving else None
     if claim:
         env.Depends(alias, claim.loader)
-    app = _App(roms, found, built_here, claim, unproved=proving is None)
+    app = _App(
+        roms,
+        found,
+        built_here,
+        claim,
+        unproved=proving is None,
+        version=text(env, "RBOOT_VERSION"),
+        device=text(env, "RBOOT_DEVICE"),
+        with_elfs=bool(is_on(env, "RBOOT_PUBLISH_ELFS")) and known,
+    )
     if web_root.apps.setdefault(name, app) is not app:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
@@ -134,11 +150,88 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
     proof.settle([app.claim for app in apps if app.claim], env)
     if any(app.unproved for app in apps):
         sys.stderr.write(proof.MISSING)
+    lines = []
     for tree, web_root in trees:
-        for published in publish.publish(tree, Path(web_root.path)):
-            if not env.GetOption("silent"):
-                place = os.path.relpath(published.path, env.Dir("#").get_abspath())
-                sys.stdout.write(f"  {place}  {published.size:,} bytes{'' if published.changed else ', unchanged'}\n")
+        bundles = _bundles(web_root, env)
+        if bundles:
+            lines += _release(web_root, bundles, env)
+        else:
+            lines += _copy(web_root, tree, env)
+    if not env.GetOption("silent"):
+        sys.stdout.write("".join(f"  {line}\n" for line in lines))
+
+
+def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
+    """The releases for the web root; none if there is no version for them. Raises PublishError or VersionError."""
+    versions = {name: app.version for name, app in web_root.apps.items()}
+    if not all(versions.values()):
+        try:
+            default = version.from_git(Path(env.Dir("#").get_abspath()))
+        except VersionError as error:
+            if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
+                raise
+            sys.stderr.write(f"rboot: published without releases: {error}\n")
+            return []
+        versions = {name: found or default for name, found in versions.items()}
+    return [
+        release.bundle(
+            name,
+            versions[name],
+            [rom.get_contents() for rom in app.roms],
+            app.layout,
+            device=app.device or release.DEVICE,
+            date=version.source_date(os.environ),
+            elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
+            proved_by=app.claim.loader.name if app.claim else None,
+            one_build=app.built_here,
+        )
+        for name, app in web_root.apps.items()
+    ]
+
+
+def _release(web_root: _WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
+    """Make `bundles` the current releases; what there is to say."""
+    # What was not committed is built anew under one version, on the desk.
+    force = bool(is_on(env, "RBOOT_FORCE")) or all(".dirty" in bundle.release.version for bundle in bundles)
+    downgrade = bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE"))
+    published = webroot.publish(Path(web_root.path), bundles, force=force, allow_downgrade=downgrade)
+    return [line for each in published for line in report.published(each, _place(each.folder, env))]
+
+
+def _copy(web_root: _WebRoot, tree: dict[str, bytes], env: Any) -> list[str]:
+    """The ROMs and nothing else, for want of a version; what there is to say."""
+    found = publish.publish(tree, Path(web_root.path))
+    return [f"{_place(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}" for each in found]
+
+
+def _place(path: Path, env: Any) -> str:
+    return os.path.relpath(path, env.Dir("#").get_abspath())
+
+
+def _only(target: Any) -> Path:
+    """The web root that a target is about."""
+    paths = [web_root.path for web_root in target[0].attributes.rboot_web_roots.values()]
+    if len(paths) > 1:
+        raise PublishError(f"there are {len(paths)} web roots; use `rbootimg {target[0]} --web-root FOLDER` for one")
+    return Path(paths[0])
+
+
+def _releases(target: Any, source: Any, env: Any) -> None:
+    sys.stdout.write(report.releases(webroot.releases(_only(target))))
+
+
+def _rollback(target: Any, source: Any, env: Any) -> None:
+    place = _only(target)
+    for app in webroot.releases(place):
+        back = webroot.rollback(place, text(env, "RBOOT_ROLLBACK") or None, app)
+        sys.stdout.write("".join(f"  {line}\n" for line in report.published(back, _place(back.folder, env))))
+
+
+def _serve(target: Any, source: Any, env: Any) -> None:
+    from ..server import Options
+    from ..serverview import serve_and_show  # not for every build
+
+    serve_and_show(_only(target), "0.0.0.0", int(text(env, "RBOOT_SERVE_PORT") or 8080), Options())
 
 
 def _tree(web_root: _WebRoot) -> dict[str, bytes]:
