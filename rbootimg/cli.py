@@ -24,6 +24,8 @@ COMMANDS = {
     "flash-image": "put loader, config, ROMs and data together to a whole flash",
     "split": "take a dump of a flash apart",
     "flash": "write a whole flash to a device with esptool",
+    "boot": "run a whole flash in the emulator",
+    "prove": "prove in the emulator that a whole flash boots, every byte in place",
     "esptool2": "esptool2's command line, for Makefiles that call it",
 }
 """What `rbootimg --help` says of each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,3 +49,14 @@ def read_layout(name: str) -> FlashMap:
         return layout.from_toml(Path(name).read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
+
+
+def seconds(text: str) -> float:
+    """How long, as an argument."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds

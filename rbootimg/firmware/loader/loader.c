@@ -270,8 +270,8 @@ static void write_rtc(struct rtc *rtc)
 }
 #endif
 
-/* Copies the ROM's sections to RAM and starts it. Uses nothing in the RAM that they may go to: see loader.ld. */
-static void start(uint32_t image)
+/* Copies the ROM's sections to RAM; its entry. Uses nothing in the RAM that they may go to: see loader.ld. */
+static uint32_t load(uint32_t image)
 {
     struct header header;
     struct section section;
@@ -283,7 +283,7 @@ static void start(uint32_t image)
         SPIRead(image, (void *)section.address, section.length);
         image += section.length;
     }
-    ((void (*)(void))header.entry)();
+    return header.entry;
 }
 
 /* The flash address of the RAM part of the ROM to start, or 0. */
@@ -417,10 +417,24 @@ static uint32_t choose(void)
     return image;
 }
 
-void call_user_start(void)
+/* Called below: the entry of the ROM, or 0. */
+uint32_t choose_and_load(void)
 {
     uint32_t image = choose();
-    if (image) {
-        start(image);
-    }
+    return image ? load(image) : 0;
 }
+
+/* The ROM gets the mask ROM's stack and return address: an SDK's entry returns there, and by then the flash's cache may
+ * be where this code was. */
+__asm__(".text\n"
+        ".align 4\n"
+        ".global call_user_start\n"
+        "call_user_start:\n"
+        "    addi a1, a1, -16\n"
+        "    s32i a0, a1, 0\n"
+        "    call0 choose_and_load\n"
+        "    l32i a0, a1, 0\n"
+        "    addi a1, a1, 16\n"
+        "    beqz a2, 1f\n"
+        "    jx a2\n"
+        "1:  ret\n");
