@@ -26,6 +26,8 @@ COMMANDS = {
     "flash-image": "put loader, config, ROMs and data together to a whole flash",
     "split": "take a dump of a flash apart",
     "flash": "write a whole flash to a device with esptool",
+    "boot": "run a whole flash in the emulator",
+    "prove": "prove in the emulator that a whole flash boots, every byte in place",
     "publish": "put a release into a web root",
     "releases": "list the releases in a web root",
     "rollback": "go back to an earlier release",

@@ -13,6 +13,7 @@ import re
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -163,6 +164,37 @@ def boot(
         # Only now that QEMU is gone are both what they will be.
         report = (folder / "report").read_text(errors="replace")
         return _result(report, text.decode(errors="replace"), stopped, (folder / "flash").read_bytes())
+
+
+def interact(flash: bytes, *, timeout: float = float("inf"), gpio_low: bool = False) -> BootResult:
+    """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot()."""
+
+    def show(text: bytes) -> None:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+
+    keyboard = sys.stdin.fileno()
+    sys.stdout.flush()
+    with _raw(keyboard):
+        return boot(flash, timeout=timeout, max_resets=1000, gpio_low=gpio_low, on_uart=show, keyboard=keyboard)
+
+
+@contextlib.contextmanager
+def _raw(terminal: int) -> Iterator[None]:
+    """The terminal without echo, each key as it is typed, Ctrl-C too; as it was at the end. A file stays as it is."""
+    if not os.isatty(terminal):
+        yield
+        return
+    import termios  # not for every boot
+
+    before = termios.tcgetattr(terminal)
+    now = termios.tcgetattr(terminal)
+    now[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
+    termios.tcsetattr(terminal, termios.TCSANOW, now)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def failure(qemu: subprocess.Popen[bytes], said: bytes = b"") -> EmulatorError:

@@ -18,7 +18,8 @@ from .bootconfig import BootConfig
 from .elf import Elf, Section
 from .emulator import failure, machine
 from .errors import ElfError, LayoutError, ProofError
-from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, FlashMap, Slot
+from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, FlashMap, LoaderOptions, Slot
+from .loader import read_options
 from .pack import IROM_SECTION, check_link, irom
 
 # Functions of the mask ROM.
@@ -77,7 +78,7 @@ def _prove_slot(
         folder = Path(name)
         file = qemus.fileno()
         options = ["-serial", "file:uart", "-S", "-chardev", f"socket,id=gdb,fd={file}", "-gdb", "chardev:gdb"]
-        with machine(folder, _booting(flash, layout, number), ["resets=4"], options, (file,)) as qemu:
+        with machine(folder, with_current(flash, number, layout), ["resets=4"], options, (file,)) as qemu:
             qemus.close()  # so that ours ends with QEMU
             debugger = _Debugger(ours, time.monotonic() + timeout)
             try:
@@ -142,11 +143,21 @@ def _loaded(elf: Elf, names: Sequence[str] | None) -> list[Section]:
     return found
 
 
-def _booting(flash: bytes, layout: FlashMap, number: int) -> bytes:
-    """The flash with a config that boots ROM `number`."""
-    config = BootConfig(tuple(slot.address for slot in layout.slots), number)
+def with_current(flash: bytes, number: int, layout: FlashMap | None = None) -> bytes:
+    """The flash with a config that boots ROM `number`: for `layout`, else the config in the flash, changed.
+
+    Raises ConfigError if there is no such ROM or, without a layout, no config; its checksum is made new if it has one.
+    """
     end = CONFIG_ADDRESS + SECTOR_SIZE
-    sector = config.rewrite(flash[CONFIG_ADDRESS:end], layout.loader.max_roms, layout.loader.config_checksum)
+    sector = flash[CONFIG_ADDRESS:end]
+    if layout:
+        config = BootConfig(tuple(slot.address for slot in layout.slots), number)
+        options = layout.loader
+    else:
+        known = read_options(flash[:CONFIG_ADDRESS])
+        options = LoaderOptions(config_checksum=bool(known.config_checksum))
+        config = replace(BootConfig.from_bytes(sector, options.max_roms, options.config_checksum), current_rom=number)
+    sector = config.rewrite(sector, options.max_roms, options.config_checksum)
     return flash[:CONFIG_ADDRESS] + sector + flash[end:]
 
 

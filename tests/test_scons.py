@@ -310,6 +310,9 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
         "examples/hello/main.c",
         "tests/vectors/expected.tsv",
         "rbootimg/ld/maskrom.ld",
+        "rbootimg/firmware/maskrom.elf",
+        "rbootimg/firmware/loader/loader.c",
+        "rbootimg/firmware/maskrom/vectors.S",
     ):
         assert name in listing
     for name in leftovers:
@@ -331,6 +334,9 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
         [environment / "bin/rbootimg", "verify", "app/rom1.bin"], cwd=project.folder, capture_output=True, check=True
     )
     assert b"ok" in checked.stdout
+    (package,) = environment.glob("lib/*/site-packages/rbootimg")
+    for name in ("maskrom.elf", "loader/loader.c", "loader/loader.ld"):
+        assert (package / "firmware" / name).read_bytes() == (ROOT / "rbootimg/firmware" / name).read_bytes()
 
 
 # The toolchain

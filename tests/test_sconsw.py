@@ -120,6 +120,12 @@ class Machine:
         return self
 
 
+def needs_of_tests() -> list[str]:
+    """What sconsw installs for the tests alone: words COMMAND:PACKAGE."""
+    line = next(line for line in (ROOT / "sconsw").read_text().splitlines() if line.startswith("test_needs="))
+    return line.partition("=")[2].strip("'").split()
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     """A root's machine with everything but the .venv."""
@@ -136,6 +142,8 @@ def machine(tmp_path: Path) -> Machine:
     machine.python()
     machine.user(0)
     machine.fake(f"bin/{COMPILER}", "")
+    for need in needs_of_tests():
+        machine.fake(f"bin/{need.partition(':')[0]}", "")
     machine.fake("bin/apt-get", APT_GET)
     machine.fake("fakes/venv-python", VENV_PYTHON)
     machine.fake("fakes/scons", SCONS)
@@ -413,3 +421,12 @@ def test_a_program_of_the_tests_is_installed_for_test_alone(machine: Machine) ->
     machine.installed()
     machine.run("test")
     assert machine.calls == [UPDATE, f"{INSTALL}|the-simulator", f"{PIP}[test]", "scons|test"]
+
+
+def test_the_emulator_is_installed_for_test_alone(machine: Machine) -> None:
+    machine.installed()
+    (machine.bin / "qemu-system-xtensa").unlink()
+    machine.run("-Q")
+    assert machine.calls == ["scons|-Q"]
+    machine.run("test")
+    assert machine.calls[:2] == [UPDATE, f"{INSTALL}|qemu-system-misc"]

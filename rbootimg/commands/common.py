@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Callable
@@ -87,14 +88,25 @@ def wait_argument(parser: argparse.ArgumentParser) -> None:
     """How long to wait for others who publish."""
     parser.add_argument(
         "--wait",
-        type=_seconds,
+        type=_wait_seconds,
         default=30.0,
         metavar="SECONDS",
         help="how long to wait for another publisher (default: 30)",
     )
 
 
-def _seconds(text: str) -> float:
+def _wait_seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; write 0 or more")
     return float(text)
+
+
+def seconds(text: str) -> float:
+    """How long, as an argument."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds

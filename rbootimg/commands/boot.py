@@ -1,0 +1,140 @@
+"""`rbootimg boot`: a whole flash in the emulator, and what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from .. import elf, emulator, prove
+from ..errors import EmulatorError
+from ..files import write_output
+from .common import read_layout, seconds
+
+DESCRIPTION = (
+    "Run a whole flash in QEMU's ESP8266 core and say how it ended. An application that prints through the mask ROM "
+    "runs whole; one on the SDK stops where it waits for hardware. The file stays as it is. The exit status is 1 if "
+    "no ROM was started, if it crashed, or if the text of --until did not come."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the whole flash, 256 KB to 16 MB")
+    parser.add_argument("--uart", action="store_true", help="print the UART's text as it comes, not the summary")
+    parser.add_argument("--interactive", action="store_true", help="the UART on your terminal, until Ctrl-C")
+    parser.add_argument("--slot", type=int, metavar="N", help="boot this ROM: changes the config first")
+    parser.add_argument(
+        "--layout", metavar="LAYOUT", help="with --slot: the layout (default: the config that is in the flash)"
+    )
+    parser.add_argument("--elf", type=Path, metavar="APP.ELF", help="the application: a crash gets function names")
+    parser.add_argument(
+        "--timeout", type=seconds, metavar="S", help="seconds at most (default: 5; on your terminal no limit)"
+    )
+    parser.add_argument("--until", metavar="TEXT", help="end well as soon as the UART has printed this")
+    parser.add_argument("--gpio-low", action="store_true", help="all pins are low, as when the button is pressed")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the flash as it is afterwards")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Boot the flash, and raise EmulatorError if it did not come up."""
+    if options.interactive and (options.json or options.uart or options.until):
+        options.usage_error("--interactive shows the UART itself; leave --json, --uart and --until out")
+    if options.uart and options.json:
+        options.usage_error("--uart and --json both print to stdout; the JSON has the UART's text in it")
+    symbols = elf.symbols(options.elf.read_bytes()) if options.elf else ()
+    flash = _with_current(options.file.read_bytes(), options)
+    if options.interactive:
+        no_end = math.inf if sys.stdin.isatty() else 5.0
+        result = emulator.interact(flash, timeout=options.timeout or no_end, gpio_low=options.gpio_low)
+    else:
+        result = emulator.boot(
+            flash,
+            timeout=options.timeout or 5.0,
+            until=options.until,
+            gpio_low=options.gpio_low,
+            on_uart=_show if options.uart else None,
+        )
+    if options.save:
+        write_output(options.save, result.flash)
+    crash = result.crash.describe(symbols) if result.crash else None
+    if options.json:
+        import json  # not for every start
+
+        print(json.dumps({"file": str(options.file), **_as_json(result, crash)}, indent=2))
+    elif not options.uart and not options.interactive:
+        print(_summary(result, crash))
+    _check(result, crash, options.until)
+
+
+def _show(text: bytes) -> None:
+    sys.stdout.write(text.decode(errors="replace"))
+    sys.stdout.flush()
+
+
+def _with_current(flash: bytes, options: argparse.Namespace) -> bytes:
+    if options.slot is None:
+        if options.layout:
+            options.usage_error("--layout goes with --slot")
+        return flash
+    layout = read_layout(options.layout) if options.layout else None
+    return prove.with_current(flash, options.slot, layout)
+
+
+_ENDS = {
+    "done": "the code returned",
+    "crash": "crash",
+    "no-image": "the mask ROM found no loader at flash 0",
+    "resets": "too many resets",
+    "until": "the text came",
+    "keyboard": "Ctrl-C",
+    "time-out": "still running when the time was over",
+}
+
+
+def _summary(result: emulator.BootResult, crash: str | None) -> str:
+    rows = [
+        ("ended", _ENDS[result.ended] if crash is None else f"crash: {crash}"),
+        ("ROM", "none" if result.rom is None else str(result.rom)),
+        ("resets", str(result.resets)),
+    ]
+    if result.spi:
+        spi = result.spi
+        rows.append(("flash", f"{spi.reads:,} reads of {spi.read_bytes:,} bytes in all"))
+    rows += (
+        ("" if number else "changed", f"{operation.kind} of {operation.size:,} bytes at {operation.address:#x}")
+        for number, operation in enumerate(result.operations)
+    )
+    rows += (("" if number else "misuse", line) for number, line in enumerate(result.misuse))
+    rows += (
+        ("" if number else "last lines", line)
+        for number, line in enumerate([line for line in result.uart.splitlines() if line.strip()][-4:])
+    )
+    return "\n".join(f"{name:<10}  {text}" for name, text in rows)
+
+
+def _as_json(result: emulator.BootResult, crash: str | None) -> dict[str, object]:
+    return {
+        "ended": result.ended,
+        "rom": result.rom,
+        "resets": result.resets,
+        "crash": crash,
+        "uart": result.uart,
+        "operations": [vars(operation) for operation in result.operations],
+        "misuse": result.misuse,
+        "spi": vars(result.spi) if result.spi else None,
+    }
+
+
+def _check(result: emulator.BootResult, crash: str | None, until: str | None) -> None:
+    if crash:
+        raise EmulatorError(f"crash: {crash}")
+    if result.ended in ("no-image", "resets"):
+        raise EmulatorError(_ENDS[result.ended])
+    if until is not None and result.ended != "until":
+        raise EmulatorError(f"the UART did not print {until!r}: {_ENDS[result.ended]}")
+    if until is None and result.rom is None and result.ended != "keyboard":
+        raise EmulatorError("no ROM was started; --uart shows what the loader says")

@@ -1,0 +1,66 @@
+"""`rbootimg prove`: that a whole flash boots each of its ROMs, with every byte in place."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import elf, prove
+from ..errors import ElfError
+from .common import read_layout, seconds
+
+DESCRIPTION = (
+    "Boot each ROM of a whole flash in QEMU up to its entry, and compare RAM and flash with the ELF that it was packed "
+    "from. The loader's config is set to each ROM in turn; the file stays as it is. The exit status is 1 if a byte "
+    "differs or a ROM is not started."
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the whole flash")
+    parser.add_argument(
+        "--layout", required=True, metavar="LAYOUT", help="a layout file (TOML) or the name of a preset"
+    )
+    parser.add_argument(
+        "--elf",
+        action="append",
+        required=True,
+        metavar="[SLOT=]APP.ELF",
+        help="what a ROM was packed from; repeat it, in the order of the slots or with their numbers",
+    )
+    parser.add_argument(
+        "--section", action="append", metavar="NAME", help="a section that is loaded to RAM; repeat it (default: all)"
+    )
+    parser.add_argument("--timeout", type=seconds, default=5.0, metavar="S", help="seconds for each ROM (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print what was proved as JSON")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what was proved."""
+    layout = read_layout(options.layout)
+    elfs: dict[int, elf.Elf] = {}
+    for place, text in enumerate(options.elf):
+        slot, separator, name = text.partition("=")
+        number, name = (int(slot), name) if separator and slot.isdecimal() else (place, text)
+        if number in elfs:
+            options.usage_error(f"there are two ELFs for slot {number}")
+        try:
+            elfs[number] = elf.parse(Path(name).read_bytes())
+        except ElfError as error:
+            raise ElfError(f"{name}: {error}") from None
+    proofs = prove.prove(options.file.read_bytes(), layout, elfs, options.section, options.timeout)
+    if options.json:
+        import json  # not for every start
+
+        found = [
+            {"rom": proof.number, "address": proof.slot.address, "entry": proof.entry, "bytes": proof.size}
+            for proof in proofs
+        ]
+        print(json.dumps({"file": str(options.file), "proved": found}, indent=2))
+        return
+    width = max(len("bytes"), *(len(f"{proof.size:,}") for proof in proofs))
+    print(f"ROM     address       entry  {'bytes':>{width}}")
+    for proof in proofs:
+        print(f"{proof.number:<3}  {proof.slot.address:#010x}  {proof.entry:#x}  {proof.size:>{width},}  in place")
