@@ -1,0 +1,163 @@
+"""Releases by `scons publish`, and the targets that go with them, through the real SCons."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from conftest import APP, TOOL, Project
+
+ROOT = "build/webroot"
+
+
+@pytest.fixture
+def released(project: Project) -> Project:
+    """A project whose version comes from the command line, without the proofs' time."""
+    project.write("SConstruct", f"env = Environment({TOOL}, RBOOT_PROVE='never')\nenv.RbootApp('app', 'main.c')\n")
+    return project
+
+
+def version_of(project: Project, folder: str = ROOT) -> str:
+    """The version that devices get, after a look at whether the ROMs are its own."""
+    manifest = json.loads(project.read(f"{folder}/manifest.json"))
+    for number, rom in enumerate(manifest["roms"]):
+        release = f"{folder}/releases/{manifest['version']}/rom{number}.bin"
+        assert project.read(f"{folder}/rom{number}.bin") == project.read(release)
+        assert rom["sha256"] == project.digest(release)
+    assert project.read(f"{folder}/version").decode() == manifest["version"] + "\n"
+    return str(manifest["version"])
+
+
+def change(project: Project, counter: int) -> None:
+    project.write("main.c", APP.replace("= 3", f"= {counter}"))
+
+
+def test_a_version_makes_a_release(released: Project) -> None:
+    output = released.build("publish", "RBOOT_VERSION=1.0.0")
+    assert "  app 1.0.0 is current\n" in output
+    assert f"    {ROOT}/rom1.bin  144 bytes  sha256 {released.digest('app/rom1.bin')}\n" in output
+    assert version_of(released) == "1.0.0"
+    assert released.read(f"{ROOT}/rom0.bin") == released.read("app/rom0.bin")
+    assert "app 1.0.0 is current already" in released.build("publish", "RBOOT_VERSION=1.0.0")
+
+
+def test_the_release_says_which_loader_proved_it(project: Project) -> None:
+    project.build("publish", "RBOOT_VERSION=1.0.0", "RBOOT_DEVICE=lamp", "RBOOT_PUBLISH_ELFS=yes")
+    manifest = json.loads(project.read(f"{ROOT}/manifest.json"))
+    assert manifest["device"] == "lamp"
+    assert [rom["proved_by"] for rom in manifest["roms"]] == ["loader-max_roms4.bin"] * 2
+    assert project.read(f"{ROOT}/releases/1.0.0/rom1.elf") == project.read("app/rom1.elf")
+
+
+def test_a_version_is_published_once_and_not_an_older_one(released: Project) -> None:
+    released.build("publish", "RBOOT_VERSION=1.1.0")
+    good = released.read(f"{ROOT}/rom0.bin")
+    change(released, 4)
+    assert "1.1.0" in released.fail("publish", "RBOOT_VERSION=1.1.0")
+    assert "1.0.9" in released.fail("publish", "RBOOT_VERSION=1.0.9")
+    assert released.read(f"{ROOT}/rom0.bin") == good
+    released.build("publish", "RBOOT_VERSION=1.1.0", "RBOOT_FORCE=yes")
+    assert released.read(f"{ROOT}/rom0.bin") != good
+    released.build("publish", "RBOOT_VERSION=1.0.9", "RBOOT_ALLOW_DOWNGRADE=yes")
+    assert version_of(released) == "1.0.9"
+
+
+def test_releases_are_listed_and_taken_back(released: Project) -> None:
+    for number in (1, 2, 3):
+        change(released, number)
+        released.build("publish", f"RBOOT_VERSION=1.{number}.0")
+    listed = released.build("releases")
+    assert re.findall(r"^  (\S+)  (current|previous)?", listed, re.MULTILINE) == [
+        ("1.3.0", "current"),
+        ("1.2.0", "previous"),
+        ("1.1.0", ""),
+    ]
+    assert "app 1.2.0 is current, before it 1.3.0" in released.build("rollback")
+    assert version_of(released) == "1.2.0"
+    released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
+    assert version_of(released) == "1.1.0"
+    assert "9.9.9" in released.fail("rollback", "RBOOT_ROLLBACK=9.9.9")
+    released.build("-c")
+    assert version_of(released) == "1.1.0"
+
+
+def test_several_applications_have_a_folder_and_a_version_each(released: Project) -> None:
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
+        "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'main.c', RBOOT_VERSION='2.0.0-rc.1')\n",
+    )
+    released.build("publish")
+    assert version_of(released, f"{ROOT}/one") == "1.0.0"
+    assert version_of(released, f"{ROOT}/two") == "2.0.0-rc.1"
+    assert released.exists(f"{ROOT}/index.html")
+
+
+@pytest.mark.parametrize("version", ["1", "v1.0.0", "1.0.0+build", "../1.0.0"])
+def test_what_is_no_version_is_one_line(released: Project, version: str) -> None:
+    assert "is no semantic version" in released.fail("publish", f"RBOOT_VERSION={version}").replace(
+        "has build metadata", "is no semantic version"
+    )
+    assert not released.exists(ROOT)
+
+
+def git(project: Project, *arguments: str) -> None:
+    identity = ["-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=project.folder, check=True, capture_output=True)
+
+
+def test_the_version_is_that_of_the_checkout(released: Project) -> None:
+    released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
+    git(released, "init", "-q")
+    git(released, "add", ".")
+    git(released, "commit", "-qm", "first")
+    run = released.run("publish")
+    assert (run.status, "rboot: published without releases: there is no version" in run.err) == (0, True), run.text
+    shutil.rmtree(released.folder / "build")
+    git(released, "tag", "v1.2.0")
+    released.build("publish")
+    assert version_of(released) == "1.2.0"
+    for counter in (4, 5):  # not committed: on the desk, again and again
+        change(released, counter)
+        released.build("publish")
+        assert re.fullmatch(r"1\.2\.1-dev\.0\.g[0-9a-f]+\.dirty", version_of(released))
+
+
+def test_where_there_are_releases_nothing_goes_in_without_a_version(released: Project) -> None:
+    released.build("publish", "RBOOT_VERSION=1.0.0")
+    change(released, 4)
+    assert "there is no version" in released.fail("publish")
+    assert version_of(released) == "1.0.0"
+
+
+def test_the_date_is_that_of_the_source(released: Project) -> None:
+    released.build("publish", "RBOOT_VERSION=1.0.0", environment={"SOURCE_DATE_EPOCH": "1700000000"})
+    assert json.loads(released.read(f"{ROOT}/manifest.json"))["date"] == "2023-11-14"
+
+
+def test_serve_hands_out_the_web_root_until_ctrl_c(released: Project) -> None:
+    released.build("publish", "RBOOT_VERSION=1.0.0")
+    command = [sys.executable, "-m", "SCons", "-Q", "serve", "RBOOT_SERVE_PORT=0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=released.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as server:
+        assert server.stdout is not None
+        lines: list[str] = []
+        deadline = time.monotonic() + 30
+        while not (match := re.search(r"http://[^\s/]+:(\d+)", "".join(lines))) and time.monotonic() < deadline:
+            lines.append(server.stdout.readline())
+        assert match, lines
+        with urllib.request.urlopen(f"http://127.0.0.1:{match[1]}/rom1.bin", timeout=10) as answer:
+            assert answer.read() == released.read("app/rom1.bin")
+        server.send_signal(signal.SIGINT)
+        rest = server.communicate(timeout=30)[0]
+        assert "Traceback" not in rest
