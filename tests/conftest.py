@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -23,6 +25,11 @@ void call_user_start(void) { in_flash(); }
 """
 
 TOOL = f"tools=['default', 'rboot'], toolpath=[{str(ROOT / 'site_scons' / 'site_tools')!r}], CCFLAGS='-Os'"
+
+
+def segments(client: socket.socket) -> int:
+    """How many TCP segments with data have come: tcpi_data_segs_in, linux/tcp.h."""
+    return int(struct.unpack_from("I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), 152)[0])
 
 
 @dataclass(frozen=True)

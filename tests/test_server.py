@@ -20,7 +20,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, segments
 
 from rbootimg import faults, serverview
 from rbootimg.errors import ServerError
@@ -127,11 +127,6 @@ def test_the_sample_of_rboot_gets_its_rom_as_its_client_needs_it(desk: Desk) -> 
         assert b"\r\nContent-Length: 300000\r\n" in head
         assert data
         assert data + until_the_end(client) == ROM
-
-
-def segments(client: socket.socket) -> int:
-    """How many TCP segments with data have come: tcpi_data_segs_in, linux/tcp.h."""
-    return int(struct.unpack_from("I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), 152)[0])
 
 
 @pytest.mark.parametrize(
