@@ -423,10 +423,29 @@ def test_a_program_of_the_tests_is_installed_for_test_alone(machine: Machine) ->
     assert machine.calls == [UPDATE, f"{INSTALL}|the-simulator", f"{PIP}[test]", "scons|test"]
 
 
-def test_the_emulator_is_installed_for_test_alone(machine: Machine) -> None:
+def test_the_emulator_is_installed_for_publish_too(machine: Machine) -> None:
     machine.installed()
     (machine.bin / "qemu-system-xtensa").unlink()
     machine.run("-Q")
     assert machine.calls == ["scons|-Q"]
-    machine.run("test")
-    assert machine.calls[:2] == [UPDATE, f"{INSTALL}|qemu-system-misc"]
+    machine.run("publish")
+    assert machine.calls == [UPDATE, f"{INSTALL}|qemu-system-misc", "scons|publish"]
+
+
+def test_publish_goes_on_where_the_emulator_cannot_be_had_and_does_not_try_each_time(machine: Machine) -> None:
+    machine.installed()
+    (machine.bin / "qemu-system-xtensa").unlink()
+    machine.offline.touch()
+    run = machine.run("publish")
+    assert "the ROMs go out unproved; to try again remove .venv/no-emulator" in run.err
+    assert machine.calls[-1] == "scons|publish"
+    machine.run("publish")
+    assert machine.calls == ["scons|publish"]
+
+
+def test_publish_without_apt_says_nothing_of_the_emulator(machine: Machine) -> None:
+    machine.installed()
+    (machine.bin / "qemu-system-xtensa").unlink()
+    (machine.bin / "apt-get").unlink()
+    assert machine.run("publish").err == ""
+    assert machine.calls == ["scons|publish"]
