@@ -129,6 +129,7 @@ def machine(tmp_path: Path) -> Machine:
     machine.python()
     machine.user(0)
     machine.fake(f"bin/{COMPILER}", "")
+    machine.fake("bin/gcc", "")
     machine.fake("bin/apt-get", APT_GET)
     machine.fake("fakes/venv-python", VENV_PYTHON)
     machine.fake("fakes/scons", SCONS)
