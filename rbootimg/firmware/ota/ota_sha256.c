@@ -1,0 +1,98 @@
+#include "ota_sha256.h"
+
+/* The fractions of the cube roots of the first 64 primes; in the flash, which gives whole words. */
+static const uint32 roots[64] ICACHE_RODATA_ATTR = {
+    0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
+    0xD807AA98, 0x12835B01, 0x243185BE, 0x550C7DC3, 0x72BE5D74, 0x80DEB1FE, 0x9BDC06A7, 0xC19BF174,
+    0xE49B69C1, 0xEFBE4786, 0x0FC19DC6, 0x240CA1CC, 0x2DE92C6F, 0x4A7484AA, 0x5CB0A9DC, 0x76F988DA,
+    0x983E5152, 0xA831C66D, 0xB00327C8, 0xBF597FC7, 0xC6E00BF3, 0xD5A79147, 0x06CA6351, 0x14292967,
+    0x27B70A85, 0x2E1B2138, 0x4D2C6DFC, 0x53380D13, 0x650A7354, 0x766A0ABB, 0x81C2C92E, 0x92722C85,
+    0xA2BFE8A1, 0xA81A664B, 0xC24B8B70, 0xC76C51A3, 0xD192E819, 0xD6990624, 0xF40E3585, 0x106AA070,
+    0x19A4C116, 0x1E376C08, 0x2748774C, 0x34B0BCB5, 0x391C0CB3, 0x4ED8AA4A, 0x5B9CCA4F, 0x682E6FF3,
+    0x748F82EE, 0x78A5636F, 0x84C87814, 0x8CC70208, 0x90BEFFFA, 0xA4506CEB, 0xBEF9A3F7, 0xC67178F2,
+};
+
+static const uint32 start[8] ICACHE_RODATA_ATTR = {
+    0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19,
+};
+
+static uint32 ICACHE_FLASH_ATTR rotate(uint32 value, uint32 bits)
+{
+    return value >> bits | value << (32 - bits);
+}
+
+static void ICACHE_FLASH_ATTR add_block(uint32 *state, uint32 *words)
+{
+    uint32 a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32 e = state[4], f = state[5], g = state[6], h = state[7];
+    uint32 i;
+    for (i = 0; i < 64; i++) {
+        uint32 one, two;
+        if (i >= 16) {
+            uint32 near = words[(i + 14) % 16], far = words[(i + 1) % 16];
+            words[i % 16] += (rotate(near, 17) ^ rotate(near, 19) ^ near >> 10) + words[(i + 9) % 16] +
+                             (rotate(far, 7) ^ rotate(far, 18) ^ far >> 3);
+        }
+        one = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + roots[i] + words[i % 16];
+        two = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        h = g;
+        g = f;
+        f = e;
+        e = d + one;
+        d = c;
+        c = b;
+        b = a;
+        a = one + two;
+    }
+    state[0] += a;
+    state[1] += b;
+    state[2] += c;
+    state[3] += d;
+    state[4] += e;
+    state[5] += f;
+    state[6] += g;
+    state[7] += h;
+}
+
+void ICACHE_FLASH_ATTR ota_sha256_init(ota_sha256 *sha)
+{
+    uint32 i;
+    for (i = 0; i < 8; i++) {
+        sha->state[i] = start[i];
+    }
+    sha->size = 0;
+}
+
+static void ICACHE_FLASH_ATTR add_byte(ota_sha256 *sha, uint8 byte)
+{
+    uint32 place = sha->size++ % 64;
+    sha->words[place / 4] = sha->words[place / 4] << 8 | byte;
+    if (place == 63) {
+        add_block(sha->state, sha->words);
+    }
+}
+
+void ICACHE_FLASH_ATTR ota_sha256_add(ota_sha256 *sha, const uint8 *data, uint32 size)
+{
+    while (size--) {
+        add_byte(sha, *data++);
+    }
+}
+
+bool ICACHE_FLASH_ATTR ota_sha256_is(ota_sha256 *sha, const uint8 *digest)
+{
+    uint32 size = sha->size, i;
+    add_byte(sha, 0x80);
+    while (sha->size % 64 != 56) {
+        add_byte(sha, 0);
+    }
+    sha->words[14] = size >> 29;
+    sha->words[15] = size << 3;
+    add_block(sha->state, sha->words);
+    for (i = 0; i < 32; i++) {
+        if (digest[i] != (uint8)(sha->state[i / 4] >> (24 - i % 4 * 8))) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,26 @@
+/* The check of a ROM as rBoot does it, of the words as they stand in the flash, one after the other. */
+#ifndef OTA_VERIFY_H
+#define OTA_VERIFY_H
+
+#include "rboot-ota.h"
+
+typedef struct {
+    uint32 offset; /* bytes so far */
+    uint32 size;   /* of the file */
+    uint32 left;   /* words of the part that is being read */
+    uint32 sum;
+    uint32 irom_size;
+    uint32 own, elsewhere; /* words that point into the flash: into its own irom if it is linked for the slot, or not */
+    uint32 link;           /* where the irom of the slot's ROM is mapped */
+    uint8 part;
+    uint8 sections; /* to come */
+    bool irom_checksum;
+} ota_verify;
+
+/* For a ROM of `size` bytes in the slot at flash address `slot`. */
+void ota_verify_init(ota_verify *verify, uint32 slot, uint32 size, bool irom_checksum);
+void ota_verify_add(ota_verify *verify, const uint32 *words, uint32 count);
+/* OTA_OK, OTA_BAD_ROM or OTA_OTHER_SLOT, after the last word. */
+rboot_ota_reason ota_verify_end(const ota_verify *verify);
+
+#endif

@@ -1,0 +1,199 @@
+/* rBoot's functions for applications. See the headers; the formats are those of rBoot 1.4.2. */
+#include "ota_private.h"
+
+#define CONFIG_ADDRESS (BOOT_CONFIG_SECTOR * SECTOR_SIZE)
+#define BROKEN 0xFFFFFFFF /* the address of a write that failed */
+#define PIECE 1460        /* a multiple of 4 */
+
+uint32 ota_scratch[SECTOR_SIZE / 4];
+
+static uint8 ICACHE_FLASH_ATTR checksum(const uint8 *data, uint32 size)
+{
+    uint8 sum = CHKSUM_INIT;
+    while (size--) {
+        sum ^= *data++;
+    }
+    return sum;
+}
+
+void ICACHE_FLASH_ATTR ota_copy(void *to, const void *from, uint32 size)
+{
+    uint8 *out = to;
+    const uint8 *in = from;
+    while (size--) {
+        *out++ = *in++;
+    }
+}
+
+/* The config */
+
+rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
+{
+    union {
+        rboot_config config;
+        uint32 words[sizeof(rboot_config) / 4];
+    } found;
+    if (!ota_port_read(CONFIG_ADDRESS, found.words, sizeof found)) {
+        uint32 i;
+        for (i = 0; i < sizeof found / 4; i++) {
+            found.words[i] = 0;
+        }
+    }
+    return found.config;
+}
+
+bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
+{
+    const uint8 *bytes = (const uint8 *)conf, *stored = (const uint8 *)ota_scratch;
+    uint32 used = sizeof(rboot_config), size = SECTOR_SIZE, i;
+#ifdef BOOT_CONFIG_CHKSUM
+    used = (uint32)((uint8 *)&conf->chksum - (uint8 *)conf);
+    conf->chksum = checksum(bytes, used++);
+#endif
+    if (!ota_port_read(CONFIG_ADDRESS, ota_scratch, SECTOR_SIZE)) {
+        return false;
+    }
+    for (i = 0; i < used && stored[i] == bytes[i]; i++) {
+    }
+    if (i == used) {
+        return true;
+    }
+    ota_copy(ota_scratch, conf, used);
+    while (ota_scratch[size / 4 - 1] == 0xFFFFFFFF) { /* the less to write, the less can be cut off */
+        size -= 4;
+    }
+    if (!ota_port_erase(BOOT_CONFIG_SECTOR) || !ota_port_write(CONFIG_ADDRESS, ota_scratch, size) ||
+        !ota_port_read(CONFIG_ADDRESS, ota_scratch, sizeof(rboot_config))) {
+        return false;
+    }
+    for (i = 0; i < used && stored[i] == bytes[i]; i++) {
+    }
+    return i == used;
+}
+
+uint8 ICACHE_FLASH_ATTR rboot_get_current_rom(void)
+{
+    return rboot_get_config().current_rom;
+}
+
+bool ICACHE_FLASH_ATTR rboot_set_current_rom(uint8 rom)
+{
+    rboot_config config = rboot_get_config();
+    if (rom >= config.count) {
+        return false;
+    }
+    config.current_rom = rom;
+    return rboot_set_config(&config);
+}
+
+/* Writing */
+
+rboot_write_status ICACHE_FLASH_ATTR rboot_write_init(uint32 start_addr)
+{
+    rboot_write_status status = {0};
+    status.start_addr = start_addr;
+    status.start_sector = start_addr / SECTOR_SIZE;
+    status.last_sector_erased = (int32)status.start_sector - 1;
+    return status;
+}
+
+/* Writes the first `size` bytes of the scratch memory, whole words. */
+static bool ICACHE_FLASH_ATTR write_words(rboot_write_status *status, uint32 size)
+{
+    int32 last = (int32)((status->start_addr + size - 1) / SECTOR_SIZE);
+    while (status->last_sector_erased < last) {
+        if (!ota_port_erase((uint32)(status->last_sector_erased + 1))) {
+            return false;
+        }
+        status->last_sector_erased++;
+    }
+    if (!ota_port_write(status->start_addr, ota_scratch, size)) {
+        return false;
+    }
+    status->start_addr += size;
+    return true;
+}
+
+bool ICACHE_FLASH_ATTR rboot_write_flash(rboot_write_status *status, uint8 *data, uint16 len)
+{
+    uint8 *bytes = (uint8 *)ota_scratch;
+    uint32 left = len;
+    while (left && status->start_addr != BROKEN) {
+        uint32 used = status->extra_count;
+        uint32 part = left < PIECE - used ? left : PIECE - used;
+        uint32 whole = (used + part) / 4 * 4;
+        ota_copy(bytes, status->extra_bytes, used);
+        ota_copy(bytes + used, data, part);
+        data += part;
+        left -= part;
+        status->extra_count = (uint8)(used + part - whole);
+        ota_copy(status->extra_bytes, bytes + whole, status->extra_count);
+        if (whole && !write_words(status, whole)) {
+            status->start_addr = BROKEN;
+        }
+    }
+    return status->start_addr != BROKEN;
+}
+
+bool ICACHE_FLASH_ATTR rboot_write_end(rboot_write_status *status)
+{
+    uint8 blank[4] = {0xFF, 0xFF, 0xFF, 0xFF};
+    return rboot_write_flash(status, blank, status->extra_count ? 4 - status->extra_count : 0);
+}
+
+/* RTC memory */
+
+#define RTC_WORDS (sizeof(rboot_rtc_data) / 4)
+#define RTC_SUMMED 8 /* bytes before the checksum */
+
+bool ICACHE_FLASH_ATTR rboot_get_rtc_data(rboot_rtc_data *rtc)
+{
+    uint32 words[RTC_WORDS];
+    if (!ota_port_rtc_read(RBOOT_RTC_ADDR, words, RTC_WORDS)) {
+        return false;
+    }
+    ota_copy(rtc, words, sizeof words);
+    return rtc->magic == RBOOT_RTC_MAGIC && rtc->chksum == checksum((const uint8 *)words, RTC_SUMMED);
+}
+
+bool ICACHE_FLASH_ATTR rboot_set_rtc_data(rboot_rtc_data *rtc)
+{
+    uint32 words[RTC_WORDS];
+    rtc->magic = RBOOT_RTC_MAGIC;
+    rtc->chksum = checksum((const uint8 *)rtc, RTC_SUMMED);
+    words[RTC_WORDS - 1] = 0;
+    ota_copy(words, rtc, RTC_SUMMED + 1);
+    return ota_port_rtc_write(RBOOT_RTC_ADDR, words, RTC_WORDS);
+}
+
+bool ICACHE_FLASH_ATTR rboot_set_temp_rom(uint8 rom)
+{
+    rboot_rtc_data rtc;
+    if (!rboot_get_rtc_data(&rtc)) {
+        rtc.last_mode = MODE_STANDARD;
+        rtc.last_rom = 0;
+    }
+    rtc.next_mode = MODE_TEMP_ROM;
+    rtc.temp_rom = rom;
+    return rboot_set_rtc_data(&rtc);
+}
+
+bool ICACHE_FLASH_ATTR rboot_get_last_boot_rom(uint8 *rom)
+{
+    rboot_rtc_data rtc;
+    if (!rboot_get_rtc_data(&rtc)) {
+        return false;
+    }
+    *rom = rtc.last_rom;
+    return true;
+}
+
+bool ICACHE_FLASH_ATTR rboot_get_last_boot_mode(uint8 *mode)
+{
+    rboot_rtc_data rtc;
+    if (!rboot_get_rtc_data(&rtc)) {
+        return false;
+    }
+    *mode = rtc.last_mode;
+    return true;
+}

@@ -1,0 +1,53 @@
+/* rBoot's structures in the flash and in RTC memory, by rBoot's names.
+ *
+ * BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM and MAX_ROMS must be what the loader was built with.
+ */
+#ifndef RBOOT_H
+#define RBOOT_H
+
+#include "rboot-types.h"
+
+#ifndef MAX_ROMS
+#define MAX_ROMS 4
+#endif
+
+#define SECTOR_SIZE 0x1000
+#define BOOT_CONFIG_SECTOR 1
+#define BOOT_CONFIG_MAGIC 0xE1
+#define BOOT_CONFIG_VERSION 0x01
+#define CHKSUM_INIT 0xEF
+
+/* Modes: a ROM of the config, the one that a pin chooses, one for a single boot; the others are flags of the config. */
+#define MODE_STANDARD 0x00
+#define MODE_GPIO_ROM 0x01
+#define MODE_TEMP_ROM 0x02
+#define MODE_GPIO_ERASES_SDKCONFIG 0x04
+#define MODE_GPIO_SKIP 0x08
+
+#define RBOOT_RTC_MAGIC 0x2334AE68
+#define RBOOT_RTC_ADDR 64 /* in blocks of 4 bytes */
+
+typedef struct {
+    uint8 magic, version;
+    uint8 mode;
+    uint8 current_rom; /* boots next */
+    uint8 gpio_rom;
+    uint8 count;
+    uint8 unused[2];
+    uint32 roms[MAX_ROMS]; /* their flash addresses */
+#ifdef BOOT_CONFIG_CHKSUM
+    uint8 chksum;
+#endif
+} rboot_config;
+
+/* Only a loader built with BOOT_RTC_ENABLED fills and heeds it. */
+typedef struct {
+    uint32 magic;
+    uint8 next_mode; /* of the next boot: MODE_STANDARD or MODE_TEMP_ROM */
+    uint8 last_mode; /* of this boot */
+    uint8 last_rom;  /* that runs now */
+    uint8 temp_rom;  /* for MODE_TEMP_ROM */
+    uint8 chksum;
+} rboot_rtc_data;
+
+#endif

@@ -1,0 +1,339 @@
+/* The update client on the host: a port whose flash is an array, and a command for each thing that can happen.
+ *
+ * Commands are lines on stdin; what comes of each is lines on stdout. See tests/ota_host.py, which writes them. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ota_http.h"
+#include "ota_port.h"
+#include "ota_sha256.h"
+#include "ota_verify.h"
+#include "rboot-ota.h"
+
+#define FLASH_SIZE 0x100000u
+
+static uint8 flash[FLASH_SIZE];
+static uint32 rtc[3];
+static bool has_rtc = true;
+static uint32 timer;
+static bool closing;
+static long operations, failing; /* the operation that fails, from 1 */
+
+static rboot_ota ota;
+static rboot_ota_demands demands;
+static rboot_version_check check;
+static uint8 digest[32];
+static char own[200];
+static uint8 request[] = "GET /rom1.bin HTTP/1.1\r\n\r\n";
+
+/* The port */
+
+bool ota_port_connect(const uint8 *ip, uint16 port)
+{
+    printf("connect %d.%d.%d.%d:%d\n", ip[0], ip[1], ip[2], ip[3], port);
+    return true;
+}
+
+bool ota_port_send(const uint8 *data, uint16 size)
+{
+    printf("send %d\n", size);
+    return size == sizeof request - 1 && memcmp(data, request, size) == 0;
+}
+
+void ota_port_close(void)
+{
+    closing = true;
+}
+
+void ota_port_timer(uint32 milliseconds)
+{
+    timer = milliseconds;
+}
+
+static bool misused(uint32 address, uint32 size)
+{
+    if (address % 4 || size % 4 || address > FLASH_SIZE || size > FLASH_SIZE - address) {
+        printf("misuse %x %u\n", address, size);
+        return true;
+    }
+    return false;
+}
+
+bool ota_port_read(uint32 address, uint32 *to, uint32 size)
+{
+    if (misused(address, size)) {
+        return false;
+    }
+    memcpy(to, flash + address, size);
+    return true;
+}
+
+bool ota_port_write(uint32 address, const uint32 *from, uint32 size)
+{
+    uint32 i;
+    const uint8 *bytes = (const uint8 *)from;
+    printf("write %x %u\n", address, size);
+    if (misused(address, size) || ++operations == failing) {
+        return false;
+    }
+    for (i = 0; i < size; i++) {
+        if ((flash[address + i] & bytes[i]) != bytes[i]) {
+            printf("misuse unerased %x\n", address + i);
+        }
+        flash[address + i] &= bytes[i];
+    }
+    return true;
+}
+
+bool ota_port_erase(uint32 sector)
+{
+    printf("erase %x\n", sector * SECTOR_SIZE);
+    if (misused(sector * SECTOR_SIZE, SECTOR_SIZE) || ++operations == failing) {
+        return false;
+    }
+    memset(flash + sector * SECTOR_SIZE, 0xFF, SECTOR_SIZE);
+    return true;
+}
+
+bool ota_port_rtc_read(uint32 block, uint32 *to, uint32 words)
+{
+    memcpy(to, rtc, words * 4);
+    return has_rtc && block == RBOOT_RTC_ADDR;
+}
+
+bool ota_port_rtc_write(uint32 block, const uint32 *from, uint32 words)
+{
+    memcpy(rtc, from, words * 4);
+    return has_rtc && block == RBOOT_RTC_ADDR;
+}
+
+/* The commands */
+
+static void at_end(void *arg, bool result)
+{
+    printf("callback %d %d\n", arg == &ota, result);
+}
+
+static void at_version(rboot_version_check *arg, rboot_version_order order)
+{
+    printf("version %d %d %s\n", arg == &check, order, arg->found);
+}
+
+static uint32 from_hex(const char *text, uint8 *to)
+{
+    uint32 size = 0;
+    unsigned byte;
+    while (isxdigit((unsigned char)text[2 * size]) && sscanf(text + 2 * size, "%2x", &byte) == 1) {
+        to[size++] = (uint8)byte;
+    }
+    return size;
+}
+
+/* Hands a piece over in memory of exactly its size, at an odd address. */
+static void receive(const uint8 *data, uint32 size)
+{
+    uint8 *copy = malloc(size + 1);
+    memcpy(copy + 1, data, size);
+    ota_event_received(copy + 1, (uint16)size);
+    free(copy);
+}
+
+static void receive_file(const char *path, uint32 piece)
+{
+    static uint8 data[2 * FLASH_SIZE];
+    FILE *file = fopen(path, "rb");
+    uint32 size = (uint32)fread(data, 1, sizeof data, file), place;
+    fclose(file);
+    for (place = 0; place < size; place += piece) {
+        receive(data + place, size - place < piece ? size - place : piece);
+    }
+}
+
+/* The header of a reply in two or three pieces; whether the client takes it, and what for. */
+static void parse(const uint8 *data, uint32 size, uint32 one, uint32 two, char *result)
+{
+    ota_http http;
+    rboot_ota_reason reason = OTA_OK;
+    uint32 ends[3], used = 0, piece;
+    ends[0] = one;
+    ends[1] = two;
+    ends[2] = size;
+    ota_http_init(&http);
+    for (piece = 0; piece < 3 && reason == OTA_OK && !ota_http_is_done(&http); piece++) {
+        uint32 part = ends[piece] - used;
+        uint8 *copy = malloc(part + 1);
+        memcpy(copy, data + used, part);
+        used += ota_http_read(&http, copy, part, &reason);
+        free(copy);
+    }
+    sprintf(result, "http %d %d %u %u", reason, ota_http_is_done(&http), http.length, used);
+}
+
+static void parse_all_splits(const uint8 *data, uint32 size)
+{
+    char whole[80], split[80];
+    uint32 one, two;
+    parse(data, size, 0, 0, whole);
+    for (one = 0; one <= size; one++) {
+        for (two = one; two <= size; two++) {
+            parse(data, size, one, two, split);
+            if (strcmp(whole, split)) {
+                printf("split %u %u: %s\n", one, two, split);
+                return;
+            }
+        }
+    }
+    puts(whole);
+}
+
+static void load(const char *path, uint32 address)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file || !fread(flash + address, 1, FLASH_SIZE - address, file)) {
+        puts("misuse load");
+    }
+    fclose(file);
+}
+
+static void save(const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    fwrite(flash, 1, sizeof flash, file);
+    fclose(file);
+}
+
+static void run(void)
+{
+    while (timer || closing) {
+        if (closing) {
+            closing = false;
+            ota_event_closed();
+        } else {
+            timer = 0;
+            ota_event_timer();
+        }
+    }
+}
+
+static void start(uint8 slot, uint32 slot_size, uint32 irom_checksum, const char *sha)
+{
+    bool is_started;
+    ota.ip[0] = 192, ota.ip[1] = 168, ota.ip[2] = 7, ota.ip[3] = 5;
+    ota.port = 80;
+    ota.request = request;
+    ota.rom_slot = slot;
+    ota.callback = at_end;
+    memset(&demands, 0, sizeof demands);
+    demands.slot_size = slot_size;
+    demands.irom_checksum = irom_checksum != 0;
+    if (from_hex(sha, digest)) {
+        demands.sha256 = digest;
+    }
+    is_started = demands.sha256 || slot_size || irom_checksum ? rboot_ota_start_demanding(&ota, &demands)
+                                                              : rboot_ota_start(&ota);
+    printf("start %d\n", is_started);
+}
+
+int main(void)
+{
+    static char line[0x40000];
+    static uint8 data[0x20000];
+    memset(flash, 0xFF, sizeof flash);
+    while (fgets(line, sizeof line, stdin)) {
+        char command[20] = "", text[200] = "", more[200] = "";
+        unsigned one = 0, two = 0, three = 0;
+        static rboot_write_status writer;
+        uint8 value = 0;
+        sscanf(line, "%19s", command);
+        if (!strcmp(command, "load") && sscanf(line, "%*s %199s %x", text, &one) == 2) {
+            load(text, one);
+        } else if (!strcmp(command, "save") && sscanf(line, "%*s %199s", text) == 1) {
+            save(text);
+        } else if (!strcmp(command, "rtc") && sscanf(line, "%*s %x %x %x", &rtc[0], &rtc[1], &rtc[2]) == 3) {
+        } else if (!strcmp(command, "no-rtc")) {
+            has_rtc = false;
+        } else if (!strcmp(command, "fail") && sscanf(line, "%*s %u", &one) == 1) {
+            failing = operations + one;
+        } else if (!strcmp(command, "start") && sscanf(line, "%*s %u %x %u %199s", &one, &two, &three, text) == 4) {
+            start((uint8)one, two, three, text);
+        } else if (!strcmp(command, "start-nothing")) {
+            printf("start %d %d\n", rboot_ota_start(NULL), rboot_ota_check_version(NULL));
+        } else if (!strcmp(command, "check") && sscanf(line, "%*s %199s", own) == 1) {
+            check.port = 80;
+            check.request = request;
+            check.own = own;
+            check.callback = at_version;
+            printf("start %d\n", rboot_ota_check_version(&check));
+        } else if (!strcmp(command, "connected")) {
+            ota_event_connected();
+        } else if (!strcmp(command, "data")) {
+            receive(data, from_hex(line + 5, data));
+        } else if (!strcmp(command, "file") && sscanf(line, "%*s %199s %u", text, &one) == 2) {
+            receive_file(text, one);
+        } else if (!strcmp(command, "closed")) {
+            ota_event_closed();
+        } else if (!strcmp(command, "failed")) {
+            ota_event_failed();
+        } else if (!strcmp(command, "timeout")) { /* whatever the timer is set to */
+            printf("timer %u\n", timer);
+            timer = 0;
+            ota_event_timer();
+        } else if (!strcmp(command, "run")) {
+            run();
+        } else if (!strcmp(command, "reason")) {
+            printf("reason %d %s\n", rboot_ota_get_reason(), rboot_ota_reason_text(rboot_ota_get_reason()));
+        } else if (!strcmp(command, "progress")) {
+            rboot_ota_progress(&one, &two);
+            printf("progress %u %u\n", one, two);
+        } else if (!strcmp(command, "http")) {
+            parse_all_splits(data, from_hex(line + 5, data));
+        } else if (!strcmp(command, "compare") && sscanf(line, "%*s %199s %199s", text, more) == 2) {
+            printf("%d\n", rboot_compare_versions(text, more));
+        } else if (!strcmp(command, "verify") && sscanf(line, "%*s %x %u %x", &one, &three, &two) == 3) {
+            ota_verify verify;
+            ota_verify_init(&verify, one, two, three != 0);
+            ota_verify_add(&verify, (uint32 *)(void *)(flash + one), two / 4);
+            printf("verify %d %u %u\n", ota_verify_end(&verify), verify.own, verify.elsewhere);
+        } else if (!strcmp(command, "sha256")) {
+            ota_sha256 sha;
+            ota_sha256_init(&sha);
+            two = from_hex(line + 7 + 65, data);
+            for (one = 0; one < two; one++) {
+                ota_sha256_add(&sha, data + one, 1);
+            }
+            from_hex(line + 7, digest);
+            printf("sha256 %d\n", ota_sha256_is(&sha, digest));
+        } else if (!strcmp(command, "write") && sscanf(line, "%*s %x", &one) == 1) {
+            writer = rboot_write_init(one);
+        } else if (!strcmp(command, "piece")) {
+            printf("piece %d\n", rboot_write_flash(&writer, data, (uint16)from_hex(line + 6, data)));
+        } else if (!strcmp(command, "end")) {
+            printf("end %d\n", rboot_write_end(&writer));
+        } else if (!strcmp(command, "current")) {
+            printf("current %d\n", rboot_get_current_rom());
+        } else if (!strcmp(command, "set-current") && sscanf(line, "%*s %u", &one) == 1) {
+            printf("set-current %d\n", rboot_set_current_rom((uint8)one));
+        } else if (!strcmp(command, "set-temp") && sscanf(line, "%*s %u", &one) == 1) {
+            printf("set-temp %d\n", rboot_set_temp_rom((uint8)one));
+        } else if (!strcmp(command, "switch") && sscanf(line, "%*s %u", &one) == 1) {
+            printf("switch %d\n", rboot_ota_switch((uint8)one));
+        } else if (!strcmp(command, "confirm")) {
+            printf("confirm %d\n", rboot_ota_confirm());
+        } else if (!strcmp(command, "running")) {
+            printf("running %d\n", rboot_ota_running_rom());
+        } else if (!strcmp(command, "last")) {
+            bool has_rom = rboot_get_last_boot_rom(&value);
+            printf("last %d %d", has_rom, value);
+            value = 0;
+            has_rom = rboot_get_last_boot_mode(&value);
+            printf(" %d %d\n", has_rom, value);
+        } else if (!strcmp(command, "show-rtc")) {
+            printf("rtc %08x %08x %08x\n", rtc[0], rtc[1], rtc[2]);
+        } else {
+            printf("misuse command %s", line);
+        }
+    }
+    return 0;
+}
