@@ -208,6 +208,7 @@ class _Connection:
         self._begun = 0.0
         self._written = 0
         self._sent = 0
+        self._lost = False
 
     async def run(self) -> None:
         """Answer requests until either side has enough."""
@@ -388,7 +389,13 @@ class _Connection:
 
         Keeps the number of bytes of the body that were. Raises ConnectionResetError if the connection is gone.
         """
-        if self._transport.is_closing():
+        # asyncio does not look any more at a connection whose other half is closed already.
+        self._lost = (
+            self._lost
+            or self._transport.is_closing()
+            or bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        )
+        if self._lost:
             raise ConnectionResetError
         queued = bytes(4)
         with contextlib.suppress(OSError):

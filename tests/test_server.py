@@ -466,6 +466,21 @@ def test_a_client_that_has_taken_too_little_of_a_small_rom_is_not_done(web_root:
         assert desk.ends[0].sent < 100_000
 
 
+def test_a_client_that_closes_its_half_and_then_leaves_is_noticed_at_once(web_root: Path) -> None:
+    with running(web_root) as desk:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", desk.port))
+            client.sendall(SAMPLE)
+            client.shutdown(socket.SHUT_WR)
+            client.recv(1000)
+            time.sleep(0.3)
+        start = time.monotonic()
+        desk.wait_for(lambda: desk.ends)
+        assert desk.ends[0].state is State.BROKEN
+        assert time.monotonic() - start < 2
+
+
 def test_more_connections_than_allowed_are_turned_away_and_others_served_later(web_root: Path) -> None:
     with running(web_root, connections=3) as desk:
         clients = [desk.connect() for _ in range(3)]
@@ -672,7 +687,11 @@ def test_the_status_page_shows_each_device(web_root: Path) -> None:
     with running(web_root, status_page=True) as desk:
         assert b"no request yet" in desk.ask("/_status")[1]
         desk.ask("/rom1.bin", User_Agent="<script>")
-        response, body = desk.ask("/_status")
+        deadline = time.monotonic() + 10
+        while True:  # the client has all before the server has noted it
+            response, body = desk.ask("/_status")
+            if b"done" in body or time.monotonic() > deadline:
+                break
         assert b"300,000 of 300,000" in body
         assert b"<td>&lt;script&gt;<td>/rom1.bin<td>200<td>" in body
         assert b"<td>done</tr>" in body
