@@ -389,19 +389,17 @@ class _Connection:
 
         Keeps the number of bytes of the body that were. Raises ConnectionResetError if the connection is gone.
         """
-        # asyncio does not look any more at a connection whose other half is closed already.
-        self._lost = (
-            self._lost
-            or self._transport.is_closing()
-            or bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        )
-        if self._lost:
+        if self._lost or self._transport.is_closing():
             raise ConnectionResetError
         queued = bytes(4)
         with contextlib.suppress(OSError):
             queued = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, queued)
         pending = int.from_bytes(queued, sys.byteorder) + self._transport.get_write_buffer_size()
         self._sent = max(self._sent, self._written - pending)
+        # asyncio does not look any more at a connection whose other half is closed already.
+        self._lost = bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if self._lost:
+            raise ConnectionResetError
         return pending
 
     def _update(self, state: State) -> None:
