@@ -631,6 +631,11 @@ def test_a_new_config_leaves_the_rest_of_its_sector_as_it_is(new: NewHost) -> No
     assert host.flash == flash(BootConfig(SLOTS, 1).to_bytes() + settings_of_the_app)
 
 
+def test_the_word_with_the_configs_magic_is_written_last(new: NewHost) -> None:
+    lines = new(flash(BootConfig(SLOTS).to_bytes())).do("set-current 1").run()
+    assert lines == ["erase 1000", "write 1004 20", "write 1000 4", "set-current 1"]
+
+
 def test_a_config_that_stands_there_is_not_written_again(new: NewHost) -> None:
     assert new().do("set-current 0").run() == ["set-current 1"]
 

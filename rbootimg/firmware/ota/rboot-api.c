@@ -62,7 +62,9 @@ bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
     while (ota_scratch[size / 4 - 1] == 0xFFFFFFFF) { /* the less to write, the less can be cut off */
         size -= 4;
     }
-    if (!ota_port_erase(BOOT_CONFIG_SECTOR) || !ota_port_write(CONFIG_ADDRESS, ota_scratch, size) ||
+    /* The word with the magic last: half a config would be one with wrong addresses, which rBoot would keep. */
+    if (!ota_port_erase(BOOT_CONFIG_SECTOR) || !ota_port_write(CONFIG_ADDRESS + 4, ota_scratch + 1, size - 4) ||
+        !ota_port_write(CONFIG_ADDRESS, ota_scratch, 4) ||
         !ota_port_read(CONFIG_ADDRESS, ota_scratch, sizeof(rboot_config))) {
         return false;
     }

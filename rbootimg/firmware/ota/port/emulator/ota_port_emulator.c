@@ -1,0 +1,226 @@
+/* The update client without an SDK: flash and RTC memory as on the chip; the network is QEMU's first serial port,
+ * where rbootimg/relay.py makes the connections: frames of two bytes of size, high byte first, and so much data.
+ *
+ * The chip runs no code from the flash while that is written or read through SPI: those functions are in IRAM. */
+#include "ota_port_emulator.h"
+
+#include "ota_port.h"
+#include "rboot.h"
+
+#define IRAM __attribute__((noinline))
+#define REGISTER(address) (*(volatile uint32 *)(address))
+#define RTC_USER 0x60001100
+#define MEGABYTE 0x100000u
+#define CYCLES_PER_MS 40000 /* as QEMU counts them */
+#define MOST 1460
+#define SIZE_CONNECT 0xFFFF /* there is, or shall be, a connection */
+#define SIZE_CLOSE 0        /* there is none, or none any more */
+
+extern void Cache_Read_Disable(void);
+extern void Cache_Read_Enable(uint32 odd_megabyte, uint32 megabyte_pair, uint32 no_cache);
+extern int SPIRead(uint32 address, void *to, uint32 size);
+extern int SPIWrite(uint32 address, const void *from, uint32 size);
+extern int SPIEraseSector(uint32 sector);
+
+/* The flash */
+
+static uint32 megabyte;
+
+static IRAM void map_flash(void)
+{
+    Cache_Read_Enable(megabyte % 2, megabyte / 2, 1);
+}
+
+IRAM void ota_port_map_flash(void)
+{
+    rboot_config config;
+    rboot_rtc_data rtc;
+    uint32 i;
+    uint8 rom;
+    SPIRead(BOOT_CONFIG_SECTOR * SECTOR_SIZE, &config, sizeof config);
+    for (i = 0; i < sizeof rtc / 4; i++) {
+        ((uint32 *)&rtc)[i] = REGISTER(RTC_USER + 4 * (RBOOT_RTC_ADDR + i));
+    }
+    rom = rtc.magic == RBOOT_RTC_MAGIC ? rtc.last_rom : config.current_rom;
+    megabyte = rom < MAX_ROMS ? config.roms[rom] / MEGABYTE : 0;
+    map_flash();
+}
+
+IRAM bool ota_port_read(uint32 address, uint32 *to, uint32 size)
+{
+    int result;
+    Cache_Read_Disable();
+    result = SPIRead(address, to, size);
+    map_flash();
+    return result == 0;
+}
+
+IRAM bool ota_port_write(uint32 address, const uint32 *from, uint32 size)
+{
+    int result;
+    Cache_Read_Disable();
+    result = SPIWrite(address, from, size);
+    map_flash();
+    return result == 0;
+}
+
+IRAM bool ota_port_erase(uint32 sector)
+{
+    int result;
+    Cache_Read_Disable();
+    result = SPIEraseSector(sector);
+    map_flash();
+    return result == 0;
+}
+
+/* RTC memory, which takes words only */
+
+bool ICACHE_FLASH_ATTR ota_port_rtc_read(uint32 block, uint32 *to, uint32 words)
+{
+    uint32 i;
+    for (i = 0; i < words; i++) {
+        to[i] = REGISTER(RTC_USER + 4 * (block + i));
+    }
+    return true;
+}
+
+bool ICACHE_FLASH_ATTR ota_port_rtc_write(uint32 block, const uint32 *from, uint32 words)
+{
+    uint32 i;
+    for (i = 0; i < words; i++) {
+        REGISTER(RTC_USER + 4 * (block + i)) = from[i];
+    }
+    return true;
+}
+
+/* The timer */
+
+static uint32 timer_start, timer_cycles; /* 0: not set */
+
+static uint32 ICACHE_FLASH_ATTR cycles(void)
+{
+    uint32 count;
+    __asm__ volatile("rsr %0, ccount" : "=r"(count));
+    return count;
+}
+
+void ICACHE_FLASH_ATTR ota_port_timer(uint32 milliseconds)
+{
+    timer_start = cycles();
+    timer_cycles = milliseconds * CYCLES_PER_MS;
+}
+
+/* The network */
+
+enum { CALL_READ = 3, CALL_WRITE = 4, CALL_SELECT = 29, FILE_IN = 0, FILE_OUT = 1, SELECT_READ = 1 };
+
+static uint8 frame[2 + MOST];
+static uint32 frame_used;
+static bool is_open, is_closing;
+
+/* QEMU's semihosting. */
+static int ICACHE_FLASH_ATTR host_call(uint32 number, uint32 one, uint32 two, uint32 three)
+{
+    register uint32 a2 __asm__("a2") = number;
+    register uint32 a3 __asm__("a3") = one;
+    register uint32 a4 __asm__("a4") = two;
+    register uint32 a5 __asm__("a5") = three;
+    register uint32 a6 __asm__("a6") = 0;
+    __asm__ volatile("simcall" : "+r"(a2), "+r"(a3) : "r"(a4), "r"(a5), "r"(a6) : "memory");
+    return (int)a2;
+}
+
+static bool ICACHE_FLASH_ATTR put(const uint8 *data, uint32 size)
+{
+    while (size) {
+        int written = host_call(CALL_WRITE, FILE_OUT, (uint32)data, size);
+        if (written <= 0) {
+            return false;
+        }
+        data += written;
+        size -= (uint32)written;
+    }
+    return true;
+}
+
+static bool ICACHE_FLASH_ATTR put_frame(uint32 number, const uint8 *data, uint32 size)
+{
+    uint8 head[2];
+    head[0] = (uint8)(number >> 8);
+    head[1] = (uint8)number;
+    return put(head, sizeof head) && put(data, size);
+}
+
+bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
+{
+    (void)ip;
+    (void)port; /* the relay knows where to */
+    if (is_open) {
+        return false;
+    }
+    is_closing = false;
+    is_open = put_frame(SIZE_CONNECT, NULL, 0);
+    return is_open;
+}
+
+bool ICACHE_FLASH_ATTR ota_port_send(const uint8 *data, uint16 size)
+{
+    return put_frame(size, data, size);
+}
+
+void ICACHE_FLASH_ATTR ota_port_close(void)
+{
+    is_closing = true;
+    put_frame(SIZE_CLOSE, NULL, 0); /* the relay answers the same */
+}
+
+static bool ICACHE_FLASH_ATTR is_ready(void)
+{
+    uint32 no_time[2] = {0, 0};
+    return host_call(CALL_SELECT, FILE_IN, SELECT_READ, (uint32)no_time) > 0;
+}
+
+/* Adds to the frame what there is; whether it is whole. */
+static bool ICACHE_FLASH_ATTR read_frame(void)
+{
+    for (;;) {
+        uint32 size = (uint32)frame[0] << 8 | frame[1];
+        uint32 wanted = frame_used < 2 ? 2 : size == SIZE_CONNECT ? 2 : 2 + size;
+        int got;
+        if (frame_used >= 2 && frame_used == wanted) {
+            return true;
+        }
+        if (wanted > sizeof frame || !is_ready()) {
+            return false;
+        }
+        got = host_call(CALL_READ, FILE_IN, (uint32)(frame + frame_used), wanted - frame_used);
+        if (got <= 0) {
+            return false;
+        }
+        frame_used += (uint32)got;
+    }
+}
+
+void ICACHE_FLASH_ATTR ota_port_poll(void)
+{
+    if (read_frame()) {
+        uint32 size = frame_used - 2;
+        frame_used = 0;
+        if (size) {
+            if (!is_closing) {
+                ota_event_received(frame + 2, (uint16)size);
+            }
+        } else if (frame[0]) {
+            if (!is_closing) {
+                ota_event_connected();
+            }
+        } else {
+            is_open = false;
+            ota_event_closed();
+        }
+    }
+    if (timer_cycles && cycles() - timer_start >= timer_cycles) {
+        timer_cycles = 0;
+        ota_event_timer();
+    }
+}
