@@ -170,7 +170,9 @@ def _is_config(sector: bytearray, options: LoaderOptions) -> bool:
 
 
 def _set_default(sector: bytearray, options: LoaderOptions, params: FlashParams) -> None:
-    sector[: _ROMS + _WORD.size * options.max_roms] = bytes(_ROMS + _WORD.size * options.max_roms)
+    # The checksum has a word to itself in rBoot's structure.
+    size = _ROMS + _WORD.size * (options.max_roms + options.config_checksum)
+    sector[:size] = bytes(size)
     sector[:2] = _MAGIC_AND_VERSION
     sector[_MODE] = {"rom": Mode.GPIO_ROM, "skip": Mode.GPIO_SKIP}.get(options.gpio, Mode(0))
     sector[_COUNT] = 2

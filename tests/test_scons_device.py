@@ -75,8 +75,7 @@ RBOOT_SOURCES = {
     "ENTRY(call_user_start)\nets_printf = 0x400024cc;\n"
     "SECTIONS { .rodata : { *(.rodata .rodata.*) } > dram .text : { *(.literal .text .literal.* .text.*) } > iram }\n",
     "rboot.c": """
-typedef unsigned uint32_t;
-typedef unsigned char uint8_t;
+#include <c_types.h>
 #include <rboot-hex2a.h>
 extern int ets_printf(const char *, ...);
 void call_user_start(void)

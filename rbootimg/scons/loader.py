@@ -101,7 +101,8 @@ def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
             **_NO_FLAGS,
             "CCFLAGS": _RBOOT_FLAGS,
             "CPPDEFINES": defines(options),
-            "CPPPATH": [made, folder],
+            # The user's has an SDK's c_types.h, perhaps; behind it is one that will do.
+            "CPPPATH": [made, folder, *env.Flatten([env.get("CPPPATH") or []]), str(_OURS / "sdk")],
             "LINKFLAGS": _RBOOT_LINK_FLAGS,
             "LIBPATH": [],
         }

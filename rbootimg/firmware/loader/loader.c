@@ -41,7 +41,9 @@ enum { MODE_TEMP_ROM = 0x02, MODE_GPIO_ROM = 0x01, MODE_GPIO_ERASES_SDK = 0x04, 
 struct config {
     uint8_t magic, version, mode, current_rom, gpio_rom, count, unused[2];
     uint32_t roms[MAX_ROMS];
-    uint8_t checksum; /* with BOOT_CONFIG_CHKSUM */
+#ifdef BOOT_CONFIG_CHKSUM
+    uint8_t checksum, padding[3];
+#endif
 };
 
 struct rtc {
@@ -172,7 +174,7 @@ static void read_config(uint32_t flash_size)
         return;
     }
     ets_printf("Writing default boot config.\r\n");
-    for (uint32_t i = 0; i < 2 + MAX_ROMS; i++) {
+    for (uint32_t i = 0; i < sizeof *config / 4; i++) {
         sector.words[i] = 0;
     }
     config->magic = 0xE1;
