@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has seen enough. Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        return 130  # what shells expect of a program that Ctrl-C ended
     except OSError as error:  # of flush(): all else is said below
         return _fail(f"stdout: {error.strerror}")
     return status

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -284,3 +285,17 @@ def test_prove_looks_for_the_sections_that_were_packed() -> None:
 
 def test_two_elfs_for_one_slot_are_wrong_usage(proved: Path) -> None:
     assert "there are two ELFs for slot 1" in wrong_usage(*PROVE, "--elf", "1=rom0.elf", "--elf", "rom1.elf")
+
+
+def test_ctrl_c_ends_a_boot_without_a_traceback(tmp_path: Path) -> None:
+    image = tmp_path / "flash.bin"
+    image.write_bytes(flash(app(typing=True)))
+    command = [sys.executable, "-m", "rbootimg", "boot", str(image), "--uart", "--timeout", "60"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as boot:
+        assert boot.stdout is not None
+        shown = b""
+        while b"ready" not in shown and (data := boot.stdout.read(4096)):
+            shown += data
+        boot.send_signal(signal.SIGINT)
+        _, errors = boot.communicate(timeout=30)
+    assert (boot.returncode, errors) == (130, b"")

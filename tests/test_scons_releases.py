@@ -161,3 +161,8 @@ def test_serve_hands_out_the_web_root_until_ctrl_c(released: Project) -> None:
         server.send_signal(signal.SIGINT)
         rest = server.communicate(timeout=30)[0]
         assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize("port", ["abc", "99999"])
+def test_a_port_that_is_none_is_one_line(released: Project, port: str) -> None:
+    assert f"RBOOT_SERVE_PORT is '{port}'; write 1 to 65535" in released.fail("serve", f"RBOOT_SERVE_PORT={port}")

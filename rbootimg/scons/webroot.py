@@ -231,7 +231,10 @@ def _serve(target: Any, source: Any, env: Any) -> None:
     from ..server import Options
     from ..serverview import serve_and_show  # not for every build
 
-    serve_and_show(_only(target), "0.0.0.0", int(text(env, "RBOOT_SERVE_PORT") or 8080), Options())
+    port = text(env, "RBOOT_SERVE_PORT") or "8080"
+    if not port.isdecimal() or int(port) > 65535:
+        raise PublishError(f"RBOOT_SERVE_PORT is {port!r}; write 1 to 65535, or 0 for a free port")
+    serve_and_show(_only(target), "0.0.0.0", int(port), Options())
 
 
 def _tree(web_root: _WebRoot) -> dict[str, bytes]:
