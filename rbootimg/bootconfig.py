@@ -21,6 +21,7 @@ MAX_ROMS = 4
 # magic, version, mode, current_rom, gpio_rom, count, 2 unused bytes; then the ROMs' flash addresses.
 _HEADER = struct.Struct("<BBBBBB2x")
 _ADDRESS = struct.Struct("<I")
+_COUNT = 5  # where count stands
 # magic, next_mode, last_mode, last_rom, temp_rom; a checksum and three unused bytes follow.
 _RTC = struct.Struct("<IBBBB")
 _RTC_MAGIC = 0x2334AE68
@@ -110,6 +111,26 @@ class BootConfig:
             raise ConfigError(f"the config's mode {mode:#04x} has bits that rBoot does not know")
         roms = struct.unpack_from(f"<{count}I", data, _HEADER.size)
         return cls(roms, current_rom, gpio_rom, Mode(mode))
+
+
+def room_in(sector: bytes, checksum: bool) -> int:
+    """MAX_ROMS of the rBoot whose config `sector` begins with: told by where the checksum stands.
+
+    rBoot clears the addresses that it does not count. Without a checksum, or with a wrong one, nothing tells: then it
+    is MAX_ROMS, or the config's count if that is more.
+    """
+    count = sector[_COUNT] if len(sector) > _COUNT else 0
+    likely = max(MAX_ROMS, count)
+    if not checksum:
+        return likely
+    rooms: list[int] = [likely, *range(max(count, 1), 0x100)]
+    for room in rooms:
+        end = _HEADER.size + _ADDRESS.size * room
+        if any(sector[_HEADER.size + _ADDRESS.size * count : end]) or len(sector) <= end:
+            continue
+        if sector[end] == _checksum(sector[:end]):
+            return room
+    return likely
 
 
 @dataclass(frozen=True)

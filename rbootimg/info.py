@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from . import elf
-from .bootconfig import MAX_ROMS, BootConfig
+from .bootconfig import BootConfig, room_in
 from .detect import Detection, detect
 from .errors import ConfigError, ElfError, RbootError, RomError
 from .flash import (
@@ -68,7 +68,6 @@ _ROM_START = b"\xea\x04"
 _OLD_START = b"\xe9"
 _CONFIG_START = b"\xe1\x01"
 _ELF_START = b"\x7fELF"
-_CONFIG_COUNT = 5  # the offset of the byte that counts the ROMs
 _CONFIG_CURRENT = 3
 _CRC_SIZE = 4
 
@@ -314,8 +313,7 @@ def _config(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
     """The config in `sector`; `checksum`: rBoot is built with BOOT_CONFIG_CHKSUM, None if that is not known."""
     blank = _is_blank(sector)
     config, has_checksum, problems = None, False, []
-    # An rBoot built with more MAX_ROMS has more room; how much it does not say.
-    max_roms = max(MAX_ROMS, sector[_CONFIG_COUNT] if len(sector) > _CONFIG_COUNT else 0)
+    max_roms = room_in(sector, checksum is not False)  # which rBoot does not say
     if not blank:
         try:
             config = BootConfig.from_bytes(sector, max_roms, bool(checksum))
@@ -409,6 +407,7 @@ def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> Decis
             big_flash=bool(options.big_flash),
             irom_checksum=bool(options.irom_checksum),
             config_checksum=bool(options.config_checksum),
+            max_roms=room_in(whole[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], bool(options.config_checksum)),
             rtc=bool(options.rtc),
             gpio=options.gpio or "",
         ),

@@ -144,8 +144,10 @@ def _flash(found: FlashInfo) -> Iterator[Table]:
 def _loader(options: LoaderInfo) -> str:
     if options.version is None:
         return "not known"
-    names = ("big_flash", "irom_checksum", "config_checksum")
+    names = ("big_flash", "irom_checksum", "config_checksum", "rtc")
     flags = [name for name in names if getattr(options, name)]
+    if options.gpio:
+        flags.append(f"gpio {options.gpio}")
     return f"rBoot {options.version}" + (f" with {', '.join(flags)}" if flags else "")
 
 

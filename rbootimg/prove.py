@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .bootconfig import BootConfig
+from .bootconfig import BootConfig, room_in
 from .elf import Elf, Section
 from .emulator import failure, machine
 from .errors import ElfError, LayoutError, ProofError
@@ -155,7 +155,8 @@ def with_current(flash: bytes, number: int, layout: FlashMap | None = None) -> b
         options = layout.loader
     else:
         known = read_options(flash[:CONFIG_ADDRESS])
-        options = LoaderOptions(config_checksum=bool(known.config_checksum))
+        checksum = bool(known.config_checksum)
+        options = LoaderOptions(config_checksum=checksum, max_roms=room_in(sector, checksum))
         config = replace(BootConfig.from_bytes(sector, options.max_roms, options.config_checksum), current_rom=number)
     sector = config.rewrite(sector, options.max_roms, options.config_checksum)
     return flash[:CONFIG_ADDRESS] + sector + flash[end:]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbootimg.bootconfig import BootConfig, Mode, RtcData
+from rbootimg.bootconfig import BootConfig, Mode, RtcData, room_in
 from rbootimg.errors import ConfigError
 
 TWO_ROMS = bytes.fromhex(
@@ -124,3 +124,11 @@ def test_other_bytes_are_no_rtc_data(data: bytes) -> None:
     found = RtcData.from_bytes(data)
     checksum = functools.reduce(operator.xor, data[:8], 0xEF)
     assert (found is not None) == (len(data) > 8 and data[8] == checksum)
+
+
+@pytest.mark.parametrize("max_roms", [1, 2, 4, 8, 255])
+def test_where_the_checksum_stands_tells_max_roms(max_roms: int) -> None:
+    config = BootConfig((0x2000,) * min(max_roms, 2))
+    sector = config.to_bytes(max_roms, checksum=True).ljust(4096, b"\xff")
+    assert BootConfig.from_bytes(sector, room_in(sector, True), checksum=True) == config
+    assert room_in(sector, False) == 4

@@ -395,6 +395,12 @@ def test_a_loader_with_config_checksum_takes_only_a_config_with_one(has_checksum
     )
 
 
+def test_a_config_with_a_checksum_and_more_room_is_sound() -> None:
+    config = BootConfig((0x2000, 0x82000), 1).to_bytes(8, checksum=True)
+    found = whole(flash({0x1000: config, 0x2000: rom(0), 0x82000: rom(1)}, options=(CONFIG,)))
+    assert (found.problems, found.boots) == ((), 1)
+
+
 @pytest.mark.parametrize(
     ("good", "current", "boots"),
     [((0, 1, 2), 1, 1), ((0, 2), 1, 0), ((2,), 1, 2), ((1, 2), 0, 2), ((), 2, None)],

@@ -72,10 +72,11 @@ RBOOT_SOURCES = {
     "rboot-stage2a.ld": "MEMORY { iram : org = 0x4010FC00, len = 0x400 }\nENTRY(call_user_start)\n"
     "SECTIONS { .text : { *(.literal .text .literal.* .text.*) } > iram }\n",
     "rboot.ld": "MEMORY { dram : org = 0x3FFE8000, len = 0x14000 iram : org = 0x40100000, len = 0x8000 }\n"
-    "ENTRY(call_user_start)\nets_printf = 0x400024cc;\n"
+    "ENTRY(call_user_start)\nINCLUDE eagle.rom.addr.v6.ld\n"
     "SECTIONS { .rodata : { *(.rodata .rodata.*) } > dram .text : { *(.literal .text .literal.* .text.*) } > iram }\n",
     "rboot.c": """
 #include <c_types.h>
+#include <stdint.h>
 #include <rboot-hex2a.h>
 extern int ets_printf(const char *, ...);
 void call_user_start(void)

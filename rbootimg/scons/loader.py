@@ -31,7 +31,7 @@ _NO_FLAGS = {"CFLAGS": "", "CPPFLAGS": "", "LIBS": [], "OBJPREFIX": "", "RBOOTLD
 """The user's flags are for the applications."""
 
 # Those of rBoot's Makefile that decide what comes out; its code relies on them.
-_RBOOT_FLAGS = "-Os -O3 -fno-inline-functions -D__ets__ -DICACHE_FLASH"
+_RBOOT_FLAGS = "-Os -O3 -ffreestanding -fno-inline-functions -D__ets__ -DICACHE_FLASH"
 _RBOOT_LINK_FLAGS = "-Wl,--no-check-sections -u call_user_start"
 
 
@@ -101,10 +101,10 @@ def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
             **_NO_FLAGS,
             "CCFLAGS": _RBOOT_FLAGS,
             "CPPDEFINES": defines(options),
-            # The user's has an SDK's c_types.h, perhaps; behind it is one that will do.
+            # The user's have an SDK's c_types.h and eagle.rom.addr.v6.ld, perhaps; behind them are some that will do.
             "CPPPATH": [made, folder, *env.Flatten([env.get("CPPPATH") or []]), str(_OURS / "sdk")],
             "LINKFLAGS": _RBOOT_LINK_FLAGS,
-            "LIBPATH": [],
+            "LIBPATH": [*env.Flatten([env.get("LIBPATH") or []]), str(_OURS / "sdk"), str(BASE_SCRIPT.parent)],
         }
     )
     stage2 = build(env, "Object", made.File("rboot-stage2a.o"), folder.File("rboot-stage2a.c"))
