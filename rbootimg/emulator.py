@@ -22,7 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .bootconfig import RtcData
-from .elf import Symbol
+from .elf import Symbol, place
 from .errors import EmulatorError
 
 QEMU = "qemu-system-xtensa"
@@ -71,7 +71,8 @@ class Crash:
         """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`."""
         cause = _CAUSES.get(self.cause, f"cause {self.cause}")
         what = {"exception": cause, "double exception": f"double exception: {cause}"}.get(self.kind, self.kind)
-        return f"{what} at {place(self.pc, symbols)}, address {self.address:#x}"
+        name = place(symbols, self.pc)
+        return f"{what} at {self.pc:#x}{f' ({name})' if name else ''}, address {self.address:#x}"
 
 
 @dataclass(frozen=True)
@@ -317,12 +318,3 @@ def _crash(by_kind: dict[str, list[list[str]]]) -> Crash | None:
     cause, pc, address, *kind = by_kind["crash"][0]
     registers = tuple(int(word, 16) for first in (0, 4, 8, 12) for word in by_kind[f"a{first}"][0])
     return Crash(int(cause), int(pc, 16), int(address, 16), registers, " ".join(kind))
-
-
-def place(address: int, symbols: Sequence[Symbol]) -> str:
-    """The address in hexadecimal, with the function around it if the `symbols` know one."""
-    for symbol in symbols:
-        if symbol.address <= address < symbol.address + max(symbol.size, 1):
-            offset = address - symbol.address
-            return f"{address:#x} ({symbol.name}{f'+{offset:#x}' if offset else ''})"
-    return f"{address:#x}"

@@ -1,9 +1,10 @@
 """What a boot loader makes of a flash, without running it: rBoot's rules in plain Python. No files.
 
 `rbootimg/firmware/loader/loader.c` is the same decision on the chip; a change here is one there. Source: rBoot 1.4.2
-(rboot.c, find_image and check_image). Two things are safer here than there: a section length that is no multiple
-of 4 is bad, as the chip reads whole words, and a config that counts no ROMs ends the search instead of
-going round for ever.
+(rboot.c, find_image and check_image). Three things are safer here than there: a section length that is no multiple
+of 4 is bad, as the chip reads whole words; a config that counts no ROMs ends the search after ROM 0, where rBoot goes
+on to what stands before its list, perhaps for ever; and 255 sections are 255, where an rBoot with BOOT_IROM_CHKSUM
+counts them in a byte that becomes 0.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,8 @@ from types import MappingProxyType
 
 from .errors import PublishError, RomError
 from .files import write_atomic
-from .release import check_app as check_app
 from .rom import Rom
-
-_FILE_MODE = 0o644
-_FOLDER_MODE = 0o755
-"""The web server is another user than the builder."""
+from .webroot import FILE_MODE, make_folder, stands
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ def web_tree(
 def to_publish(files: Mapping[str, bytes], web_root: Path) -> frozenset[str]:
     """The names of those `files` that do not stand in `web_root` as they are. Raises PublishError."""
     try:
-        return frozenset(name for name, data in files.items() if not _stands(web_root / name, data))
+        return frozenset(name for name, data in files.items() if not stands(web_root / name, data))
     except OSError as error:
         raise PublishError(f"the web root cannot be read: {error.filename}: {error.strerror}") from None
 
@@ -69,33 +64,13 @@ def publish(files: Mapping[str, bytes], web_root: Path) -> tuple[Published, ...]
     for name, data in files.items():
         path = web_root / name
         try:
-            changed = not _stands(path, data)
+            changed = not stands(path, data)
             if changed:
-                _make_folders(path.parent)
-                write_atomic(path, data, durable=True, mode=_FILE_MODE)
+                make_folder(path.parent)
+                write_atomic(path, data, durable=True, mode=FILE_MODE)
         except (FileExistsError, NotADirectoryError) as error:
             raise PublishError(f"the web root cannot be written: {error.filename or path} is not a folder") from None
         except OSError as error:
             raise PublishError(f"the web root cannot be written: {error.filename or path}: {error.strerror}") from None
         published.append(Published(path, len(data), changed))
     return tuple(published)
-
-
-def _stands(path: Path, data: bytes) -> bool:
-    try:
-        info = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return (
-        stat.S_ISREG(info.st_mode)
-        and stat.S_IMODE(info.st_mode) & _FILE_MODE == _FILE_MODE
-        and info.st_size == len(data)
-        and path.read_bytes() == data
-    )
-
-
-def _make_folders(folder: Path) -> None:
-    if not folder.is_dir():
-        _make_folders(folder.parent)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(_FOLDER_MODE)

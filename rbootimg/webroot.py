@@ -114,7 +114,7 @@ def publish(
     """
     with _errors(web_root):
         root = web_root.resolve()
-        _make_folder(root)
+        make_folder(root)
         with _locked(root, timeout):
             folders = _folders(root, bundles, in_folders)
             with _cleaning(*folders):
@@ -266,7 +266,7 @@ def _folders(root: Path, bundles: Sequence[Bundle], in_folders: bool | None) -> 
 def _prepared(folder: Path, bundle: Bundle, force: bool, allow_downgrade: bool) -> tuple[History | None, History, bool]:
     """Step 1: the history until now, the one with the release of `bundle` as current, and whether anything changes."""
     release = bundle.release
-    _make_folder(folder / RELEASES)
+    make_folder(folder / RELEASES)
     before = _recovered(folder) if (folder / RELEASES / HISTORY).exists() else None
     if before is None:
         if (folder / MANIFEST).exists():
@@ -315,7 +315,7 @@ def _stage_release(folder: Path, bundle: Bundle, before: History | None) -> None
     """Write the release to where it waits, and read it back."""
     place = folder / RELEASES / _NEXT
     _remove(place)
-    _make_folder(place)
+    make_folder(place)
     current = _readable(folder, before.current) if before else None
     files = {
         **bundle.contents,
@@ -525,9 +525,9 @@ def _stage_copies(folder: Path, copies: Mapping[str, bytes]) -> None:
         path, staged = folder / name, folder / f"{_UNFINISHED}{name}"
         if path.is_dir():
             raise PublishError(f"{path} is a folder; move it away")
-        if _stands(path, data):
+        if stands(path, data):
             _remove(staged)
-        elif not _stands(staged, data):
+        elif not stands(staged, data):
             _write(staged, data, later_than=path)
 
 
@@ -555,10 +555,11 @@ def _write(path: Path, data: bytes, later_than: Path | None = None) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _stands(path: Path, data: bytes) -> bool:
+def stands(path: Path, data: bytes) -> bool:
+    """Whether `path` is a file with these bytes, which a web server may read."""
     try:
         info = path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return (
         stat.S_ISREG(info.st_mode)
@@ -580,9 +581,10 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it that are missing, for a web server to read, and have them on the disk."""
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         folder.chmod(FOLDER_MODE)
         _sync(folder.parent)

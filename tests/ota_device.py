@@ -16,38 +16,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+import chip
 from conftest import ROOT
 
-from rbootimg import elf
 from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import machine
 from rbootimg.flash import LoaderOptions
-from rbootimg.loader import defines
 from rbootimg.relay import qemu_options, relay
-from rbootimg.rom import RamSection, old_image
 
 EXAMPLE = ROOT / "examples" / "ota"
 PACKAGE = ROOT / "rbootimg"
 SLOTS = (0x2000, 0x82000)
 
 
-def build_loader(folder: Path, options: LoaderOptions) -> bytes:
-    """Our boot loader."""
-    flags = [f"-D{name}" + ("" if value is None else f"={value}") for name, value in defines(options).items()]
-    source = PACKAGE / "firmware" / "loader"
-    command = [
-        "xtensa-lx106-elf-gcc",
-        "-mlongcalls",
-        "-mtext-section-literals",
-        "-Os",
-        "-ffreestanding",
-        "-fno-builtin",
-    ]
-    command += ["-nostdlib", "-static", *flags, f"-L{PACKAGE / 'ld'}", "-T", str(source / "loader.ld")]
-    subprocess.run([*command, str(source / "loader.c"), "-o", str(folder / "loader.elf")], check=True)
-    parsed = elf.parse((folder / "loader.elf").read_bytes())
-    found = (parsed.find(name) for name in (".text", ".data", ".rodata"))
-    image = old_image(parsed.entry, tuple(RamSection(part.address, part.data) for part in found if part))
+def loader(options: LoaderOptions) -> bytes:
+    """Our boot loader, for a flash of 1 MB."""
+    image = chip.loader(options)
     return image[:2] + b"\x00\x20" + image[4:]  # QIO, 1 MB
 
 

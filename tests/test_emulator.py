@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from rbootimg.bootconfig import BootConfig, Mode, RtcData
 from rbootimg.elf import Symbol
-from rbootimg.emulator import PowerCut, boot, place
+from rbootimg.emulator import Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
 from rbootimg.flash import FLASH_SIZES, LoaderOptions
 from rbootimg.layout import preset
@@ -297,10 +297,10 @@ def test_a_keyboard_that_ends_does_not_end_the_boot() -> None:
 
 def test_the_functions_name_is_that_around_the_address() -> None:
     symbols = (Symbol("label", 0x1000, 0, "notype"), Symbol("f", 0x1010, 0x10, "func"))
-    assert place(0x1010, symbols) == "0x1010 (f)"
-    assert place(0x101F, symbols) == "0x101f (f+0xf)"
-    assert place(0x1020, symbols) == "0x1020"
-    assert place(0x1000, symbols) == "0x1000 (label)"
+    assert Crash(0, 0x1010, 0, ()).describe(symbols) == "illegal instruction at 0x1010 (f), address 0x0"
+    assert Crash(0, 0x101F, 0, ()).describe(symbols) == "illegal instruction at 0x101f (f+0xf), address 0x0"
+    assert Crash(0, 0x1020, 0, ()).describe(symbols) == "illegal instruction at 0x1020, address 0x0"
+    assert Crash(0, 0x1000, 0, ()).describe(symbols) == "illegal instruction at 0x1000 (label), address 0x0"
 
 
 # Nothing is left behind

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from ota_device import SLOTS, Answer, Device, Server, build_example, build_loader, flash
+from ota_device import SLOTS, Answer, Device, Server, build_example, flash, loader
 
 from rbootimg.bootconfig import BootConfig
 from rbootimg.flash import LoaderOptions
@@ -37,8 +37,8 @@ class Built:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("ota")
     return Built(
-        build_loader(folder, LoaderOptions(rtc=True)),
-        build_loader(folder, LoaderOptions()),
+        loader(LoaderOptions(rtc=True)),
+        loader(LoaderOptions()),
         {version: build_example(folder, version) for version in VERSIONS},
     )
 

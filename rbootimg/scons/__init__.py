@@ -115,5 +115,6 @@ def _help() -> str:
     lines.append("rBoot variables, set in the SConstruct or, where that does not, as NAME=VALUE on the command line:")
     for name, default, text in VARIABLES:
         lines.append(f"  {name:<24}{text}{f' [{default}]' if default else ''}")
+    lines.append("  RBOOT_FILES, RBOOT_SLOT: in the SConstruct only, see the README")
     lines.append(f"  {', '.join(FLAGS)}: what the chip needs, before your own flags")
     return "\n".join(lines) + "\n"

@@ -249,7 +249,7 @@ def _tree(web_root: _WebRoot) -> dict[str, bytes]:
                 if data in changed:
                     _check_packed(name, rom, data)
         else:
-            publish.check_app(name, contents[name], app.layout.slots)
+            release.check_app(name, contents[name], app.layout.slots)
     return tree
 
 
