@@ -2,7 +2,8 @@
 
 QEMU has the CPU and the memory map; `firmware/maskrom` is what the chip's mask ROM does, with the flash in a file.
 There is no Wi-Fi, no timer and no UART register: an application on the SDK gets as far as its entry, one that
-prints through the mask ROM runs whole. See `rbootimg.prove` for what holds at the entry.
+prints through the mask ROM runs whole. See `rbootimg.prove` for what holds at the entry, and `rbootimg.relay` for
+the network of an application that has a port for it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from types import MappingProxyType
 from .bootconfig import RtcData
 from .elf import Symbol, place
 from .errors import EmulatorError
+from .relay import relay
 
 QEMU = "qemu-system-xtensa"
 MASK_ROM = Path(__file__).parent / "firmware" / "maskrom.elf"
@@ -137,17 +139,19 @@ def boot(
     gpio_low: bool = False,
     rtc: RtcData | None = None,
     cut: PowerCut | None = None,
+    net: tuple[str, int] | None = None,
     on_uart: Callable[[bytes], None] | None = None,
     keyboard: int | None = None,
 ) -> BootResult:
     """Boot the chip with `flash`, for at most `timeout` seconds and `max_resets` resets after the first.
 
     `until`: stop as soon as the UART has printed this. `uart_input`: what is typed, from the start. `gpio_low`: all
-    pins are low. `rtc`: what rBoot finds in RTC memory. `on_uart` is called with what is printed, as it comes.
+    pins are low. `rtc`: what rBoot finds in RTC memory. `net`: the host and the port of the server that the
+    application's connections lead to; without it nobody answers. `on_uart` is called with what is printed, as it comes.
     `keyboard` is the descriptor of a file: what comes from it is typed too, and Ctrl-C in it ends the boot. Raises
     EmulatorError if QEMU is not installed or fails, or if the flash has no size of a flash.
     """
-    settings = [f"resets={max_resets}"]
+    settings = [f"resets={max_resets}", "uart-in=/dev/stdin", "uart-out=/dev/stdout"]
     if gpio_low:
         settings += ["gpio=0", "gpio16=0"]
     if rtc is not None:
@@ -155,9 +159,11 @@ def boot(
         settings.append("rtc=" + "".join(words[i : i + 4][::-1].hex() for i in range(0, 12, 4)))
     if cut is not None:
         settings += [f"cut={cut.operation}", f"part={cut.part}"]
-    with tempfile.TemporaryDirectory(prefix="rbootimg-") as name:
-        folder = Path(name)
-        with machine(folder, flash, settings, ["-serial", "stdio"]) as qemu:
+    with contextlib.ExitStack() as open_until_the_end:
+        folder = Path(open_until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="rbootimg-")))
+        if net:
+            open_until_the_end.enter_context(relay(folder, *net))
+        with machine(folder, flash, settings, ["-serial", "null"]) as qemu:
             text, stopped = _talk(qemu, uart_input, until, timeout, on_uart, keyboard)
             report = (folder / "report").read_text(errors="replace")
             if not stopped and "\nend " not in report:
@@ -167,7 +173,9 @@ def boot(
         return _result(report, text.decode(errors="replace"), stopped, (folder / "flash").read_bytes())
 
 
-def interact(flash: bytes, *, timeout: float = float("inf"), gpio_low: bool = False) -> BootResult:
+def interact(
+    flash: bytes, *, timeout: float = float("inf"), gpio_low: bool = False, net: tuple[str, int] | None = None
+) -> BootResult:
     """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot()."""
 
     def show(text: bytes) -> None:
@@ -177,7 +185,9 @@ def interact(flash: bytes, *, timeout: float = float("inf"), gpio_low: bool = Fa
     keyboard = sys.stdin.fileno()
     sys.stdout.flush()
     with _raw(keyboard):
-        return boot(flash, timeout=timeout, max_resets=1000, gpio_low=gpio_low, on_uart=show, keyboard=keyboard)
+        return boot(
+            flash, timeout=timeout, max_resets=1000, gpio_low=gpio_low, net=net, on_uart=show, keyboard=keyboard
+        )
 
 
 @contextlib.contextmanager

@@ -1,72 +1,96 @@
-"""TCP connections for an application in the emulator, whose network is QEMU's serial port.
+"""TCP connections for an application in the emulator, whose network is two FIFOs beside QEMU: `net-in` and `net-out`.
 
-On that port travel frames: two bytes of size, high byte first, then so many bytes of data. The size 0xFFFF without
-data asks for a connection, and says that there is one; 0 ends it, and says that it has ended or could not be made. See
+In these travel frames: two bytes of size, high byte first, then so many bytes of data. The size 0xFFFF without data
+asks for a connection, and says that there is one; 0 ends it, and says that it has ended or could not be made. See
 firmware/ota/port/emulator.
+
+Not QEMU's serial port: its 16 bytes of input are filled by one thread and emptied by another without a lock
+(target/xtensa/xtensa-semi.c), so that now and then some are lost.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 _CONNECT = b"\xff\xff"
 _CLOSE = b"\0\0"
 _MOST = 1460
-"""Bytes of data in a frame: as in a TCP segment on Ethernet."""
+"""Bytes of data in a frame: as in a TCP segment on Ethernet. A FIFO takes so much whole or not at all (PIPE_BUF)."""
 _TIMEOUT = 10.0
 
 
+class _StoppedError(Exception):
+    """The relay is to end."""
+
+
+@dataclass(frozen=True)
+class _Device:
+    """The descriptors of the FIFOs, and of one that becomes readable when all is over."""
+
+    sent: int
+    received: int
+    stop: int
+
+    def wait(self, server: socket.socket | None) -> list[int]:
+        """The descriptors that have something to read, of the device and of `server`, as soon as one has."""
+        readable, _, _ = select.select([self.stop, self.sent, *([server.fileno()] if server else [])], [], [])
+        if self.stop in readable:
+            raise _StoppedError
+        return readable
+
+    def put(self, frame: bytes) -> None:
+        """Give the device a frame, as soon as there is room."""
+        if self.stop in select.select([self.stop], [self.received], [])[0]:
+            raise _StoppedError
+        os.write(self.received, frame)
+
+
 @contextlib.contextmanager
-def relay(host: str, port: int) -> Iterator[int]:
-    """Connects one emulated device to `host` and `port`, whenever it asks; the TCP port for QEMU's -chardev socket.
+def relay(folder: Path, host: str, port: int) -> Iterator[None]:
+    """Connects the emulated device in `folder` to `host` and `port`, whenever it asks; until the end of the `with`.
 
-    One connection at a time. It ends with the `with`.
+    One connection at a time.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_serve, args=(listener, (host, port)), daemon=True)
+    with contextlib.ExitStack() as at_the_end:
+        # For both ways, so that nobody waits in open() for the other side.
+        received, sent = (_fifo(folder / name, at_the_end) for name in ("net-in", "net-out"))
+        stop, stopping = os.pipe()
+        at_the_end.callback(os.close, stop)
+        thread = threading.Thread(target=_serve, args=(_Device(sent, received, stop), (host, port)), daemon=True)
         thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            thread.join(_TIMEOUT)
+        at_the_end.callback(thread.join, _TIMEOUT)
+        at_the_end.callback(os.close, stopping)
+        yield
 
 
-def qemu_options(port: int) -> list[str]:
-    """QEMU's options that put its first serial port on the relay at `port`."""
-    return ["-chardev", f"socket,id=net,host=127.0.0.1,port={port},nodelay=on", "-serial", "chardev:net"]
+def _fifo(path: Path, at_the_end: contextlib.ExitStack) -> int:
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)
+    at_the_end.callback(os.close, descriptor)
+    return descriptor
 
 
-def _serve(listener: socket.socket, address: tuple[str, int]) -> None:
-    with contextlib.suppress(OSError):
-        device, _ = listener.accept()
-        with device:
-            device.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _relay(device, address)
-
-
-def _relay(device: socket.socket, address: tuple[str, int]) -> None:
+def _serve(device: _Device, address: tuple[str, int]) -> None:
     server: socket.socket | None = None
     pending = b""
     try:
         while True:
-            readable, _, _ = select.select([device] if server is None else [device, server], [], [])
-            if device in readable:
-                received = device.recv(0x10000)
-                if not received:
-                    return
-                pending += received
+            readable = device.wait(server)
+            if device.sent in readable:
+                pending += os.read(device.sent, 0x10000)
                 while (frame := _frame(pending)) is not None:
                     pending = pending[len(frame) :]
                     server = _obey(frame, device, server, address)
             elif server is not None:
                 server = _pass_on(device, server)
-    finally:
+    except _StoppedError:
         if server is not None:
             server.close()
 
@@ -78,35 +102,36 @@ def _frame(data: bytes) -> bytes | None:
 
 
 def _obey(
-    frame: bytes, device: socket.socket, server: socket.socket | None, address: tuple[str, int]
+    frame: bytes, device: _Device, server: socket.socket | None, address: tuple[str, int]
 ) -> socket.socket | None:
     """Does what a frame of the device asks for; the connection that there is then."""
-    if frame == _CONNECT:
-        try:
-            server = socket.create_connection(address, _TIMEOUT)
-        except OSError:
-            device.sendall(_CLOSE)
-            return None
-        device.sendall(_CONNECT)
+    if frame not in (_CONNECT, _CLOSE):
+        if server is not None:  # else the device has not heard yet that it is closed
+            with contextlib.suppress(OSError):  # which a read tells too
+                server.sendall(frame[2:])
         return server
-    if server is None:
-        return None  # the device has not heard yet that it is closed
-    if frame != _CLOSE:
-        with contextlib.suppress(OSError):  # which a read tells too
-            server.sendall(frame[2:])
-        return server
-    server.close()
-    device.sendall(_CLOSE)
-    return None
+    if server is not None:  # of before a reset, if the device now asks for one
+        server.close()
+    if frame == _CLOSE:
+        if server is not None:
+            device.put(_CLOSE)
+        return None
+    try:
+        server = socket.create_connection(address, _TIMEOUT)
+    except OSError:
+        device.put(_CLOSE)
+        return None
+    device.put(_CONNECT)
+    return server
 
 
-def _pass_on(device: socket.socket, server: socket.socket) -> socket.socket | None:
+def _pass_on(device: _Device, server: socket.socket) -> socket.socket | None:
     """Gives the device what the server has sent; the connection, if there still is one."""
     try:
         data = server.recv(_MOST)
     except OSError:
         data = b""
-    device.sendall(len(data).to_bytes(2, "big") + data)
+    device.put(len(data).to_bytes(2, "big") + data)
     if data:
         return server
     server.close()

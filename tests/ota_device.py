@@ -22,7 +22,7 @@ from conftest import ROOT
 from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import machine
 from rbootimg.flash import LoaderOptions
-from rbootimg.relay import qemu_options, relay
+from rbootimg.relay import relay
 
 EXAMPLE = ROOT / "examples" / "ota"
 PACKAGE = ROOT / "rbootimg"
@@ -35,14 +35,27 @@ def loader(options: LoaderOptions) -> bytes:
     return image[:2] + b"\x00\x20" + image[4:]  # QIO, 1 MB
 
 
+def copy_example(folder: Path) -> Path:
+    """The example without what was built there."""
+    return shutil.copytree(
+        EXAMPLE, folder, ignore=shutil.ignore_patterns("build", ".sconsign.dblite", "*.elf", "*.bin")
+    )
+
+
+def run_scons(folder: Path, *arguments: str) -> str:
+    """Run scons, which must succeed; what it printed."""
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
+    command = [sys.executable, "-m", "SCons", "-Q", *arguments]
+    done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def build_example(folder: Path, version: str) -> tuple[bytes, bytes]:
     """The ROMs of the example in `version`, for both slots."""
-    copy = folder / version
-    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("build", ".sconsign.dblite"))
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("RBOOT")}
-    command = [sys.executable, "-m", "SCons", "-Q", f"VERSION={version}"]
-    subprocess.run(command, cwd=copy, env=surroundings, check=True, capture_output=True)
-    return tuple((copy / "build" / "app" / f"rom{slot}.bin").read_bytes() for slot in (0, 1))  # type: ignore[return-value]
+    copy = copy_example(folder / version)
+    run_scons(copy, f"RBOOT_VERSION={version}")
+    return tuple((copy / "build" / "emulator" / "app" / f"rom{slot}.bin").read_bytes() for slot in (0, 1))  # type: ignore[return-value]
 
 
 def flash(loader: bytes, roms: Mapping[int, bytes], current: int = 0) -> bytes:
@@ -127,10 +140,10 @@ class Device:
 
     def __enter__(self) -> Device:
         self._folder = tempfile.TemporaryDirectory()
-        self._relay = relay("127.0.0.1", self._port)
-        options = qemu_options(self._relay.__enter__())
+        self._relay = relay(Path(self._folder.name), "127.0.0.1", self._port)
+        self._relay.__enter__()
         settings = ["uart-in=/dev/stdin", "uart-out=/dev/stdout", "resets=16", *self._settings]
-        self._machine = machine(Path(self._folder.name), self._chip, settings, options)
+        self._machine = machine(Path(self._folder.name), self._chip, settings, ["-serial", "null"])
         self._qemu = self._machine.__enter__()
         return self
 

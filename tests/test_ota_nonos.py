@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import sdk
+from conftest import ROOT, Project
 from ota_host import HARNESS, SOURCES
 
 COMPILER = (
@@ -14,6 +17,7 @@ COMPILER = (
     *("-D__ets__", "-DICACHE_FLASH", f"-I{SOURCES}", f"-I{HARNESS / 'sdk'}", "-c"),
 )
 PORT = SOURCES / "port" / "nonos" / "ota_port_nonos.c"
+EXAMPLE = ROOT / "examples" / "ota"
 CLIENT = [*sorted(SOURCES.glob("*.c")), PORT]
 
 
@@ -50,5 +54,17 @@ def test_it_calls_nothing_beyond_the_sdk(tmp_path: Path) -> None:
         ["xtensa-lx106-elf-nm", "-u", "all.o"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     undefined = {line.split()[-1] for line in named.stdout.splitlines()}
-    sdk = ("espconn_", "spi_flash_", "system_rtc_mem_", "ets_timer_", "ets_mem")
-    assert not {name for name in undefined if not name.startswith(sdk)} - {"memcpy", "memset"}
+    known = ("espconn_", "spi_flash_", "system_rtc_mem_", "ets_timer_", "ets_mem")
+    assert not {name for name in undefined if not name.startswith(known)} - {"memcpy", "memset"}
+
+
+def test_the_example_is_built_on_the_sdk(project: Project, tmp_path: Path) -> None:
+    """With Wi-Fi's name in it, without a warning, and the SDK's init data in its flash."""
+    copy = Project(project.folder / "ota")
+    shutil.copytree(EXAMPLE, copy.folder, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
+    said = copy.run(f"SDK_BASE={sdk.make(tmp_path / 'sdk')}", "WIFI_SSID=home", "SERVER=10.1.2.3:8080")
+    assert (said.status, said.err) == (0, "")
+    rom = copy.read("build/nonos/app/rom1.bin")
+    for text in (b"home\0", b"GET /rom1.bin HTTP/1.0\r\nHost: 10.1.2.3:8080\r\n"):
+        assert text in rom
+    assert copy.read("build/nonos/flash.bin")[0xFC000:0xFC080] == bytes(range(5, 133))

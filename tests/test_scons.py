@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sdk
 from conftest import APP, ROOT, TOOL, VECTORS, Project
 
 from rbootimg import elf
@@ -575,29 +576,9 @@ def test_a_layout_file_that_is_none_is_one_line(project: Project, content: bytes
 
 # Linker scripts
 
-SDK_SCRIPT = """\
-MEMORY
-{
-  dram0_0_seg : org = 0x3FFE8000, len = 0x14000
-  iram1_0_seg : org = 0x40100000, len = 0x8000
-  irom0_0_seg : org = 0x40240000, len = 0x3C000 /* irom0_0_seg : org = 1, len = 2 */
-}
-PHDRS { dram PT_LOAD; iram PT_LOAD; irom PT_LOAD; }
-ENTRY(call_user_start)
-SECTIONS
-{
-  .data : ALIGN(4) { *(.data .data.*) } >dram0_0_seg :dram
-  .rodata : ALIGN(4) { *(.rodata .rodata.*) } >dram0_0_seg :dram
-  .bss (NOLOAD) : ALIGN(8) { *(.bss .bss.* COMMON) } >dram0_0_seg :dram
-  .text : ALIGN(4) { *(.literal .text .literal.* .text.*) } >iram1_0_seg :iram
-  .irom0.text : ALIGN(4) { *(.irom0.literal .irom0.text .irom.text) } >irom0_0_seg :irom
-}
-INCLUDE "../ld/addresses.ld"
-"""
-
 
 def with_sdk_script(project: Project) -> None:
-    project.write("sdk/ld/eagle.app.v6.ld", SDK_SCRIPT.replace("\n", "\r\n"))
+    project.write("sdk/ld/eagle.app.v6.ld", sdk.SCRIPT.replace("\n", "\r\n"))
     project.write("sdk/ld/addresses.ld", "INCLUDE nested.ld\r\n")
     project.write("sdk/ld/nested.ld", "PROVIDE(ets_printf = 0x400024cc);\r\n")
     app(project, "RBOOT_LDSCRIPT='sdk/ld/eagle.app.v6.ld'")
@@ -608,7 +589,7 @@ def test_an_sdks_script_is_linked_for_each_slot(project: Project) -> None:
     project.build()
     assert link_address(project.folder / "app/rom1.elf") == 0x40282010
     script = project.read("eagle.app.v6-082000-0fb000.ld").decode()
-    expected = SDK_SCRIPT.replace("0x40240000, len = 0x3C000", "0x40282010, len = 0x78ff0")
+    expected = sdk.SCRIPT.replace("0x40240000, len = 0x3C000", "0x40282010, len = 0x78ff0")
     assert script == expected.replace("\n", "\r\n")
 
 
@@ -687,7 +668,7 @@ def test_the_users_spawn_links_too(project: Project) -> None:
 
 
 def test_a_generated_base_script_and_a_generated_include_are_built_first(project: Project) -> None:
-    project.write("base.in", SDK_SCRIPT.replace("../ld/addresses.ld", "made.ld"))
+    project.write("base.in", sdk.SCRIPT.replace("../ld/addresses.ld", "made.ld"))
     project.write("made.in", "PROVIDE(ets_printf = 0x400024cc);\n")
     sconstruct(
         project,
@@ -704,7 +685,7 @@ def test_a_generated_base_script_and_a_generated_include_are_built_first(project
 def test_base_scripts_of_one_name_do_not_get_in_each_others_way(project: Project) -> None:
     for folder, address in (("a", "0x400024cc"), ("b", "0x400024d0")):
         project.write(
-            f"{folder}/base.ld", SDK_SCRIPT.replace('INCLUDE "../ld/addresses.ld"', f"ets_printf = {address};")
+            f"{folder}/base.ld", sdk.SCRIPT.replace('INCLUDE "../ld/addresses.ld"', f"ets_printf = {address};")
         )
     sconstruct(
         project,
@@ -732,7 +713,7 @@ def test_a_missing_script_is_one_line(project: Project) -> None:
 
 
 def test_the_steps_by_themselves(project: Project) -> None:
-    project.write("base.ld", SDK_SCRIPT.replace('INCLUDE "../ld/addresses.ld"', "ets_printf = 0x400024cc;"))
+    project.write("base.ld", sdk.SCRIPT.replace('INCLUDE "../ld/addresses.ld"', "ets_printf = 0x400024cc;"))
     sconstruct(
         project,
         "script = env.RbootLinkerScript('my.ld', 'base.ld', RBOOT_SLOT='0x82000')",
@@ -1323,70 +1304,26 @@ def test_the_imported_example_has_eight_lines_and_builds(project: Project) -> No
 
 
 def test_the_sdk_example_without_an_sdk_is_one_line(project: Project) -> None:
-    sdk = example(project, "nonos_sdk")
-    assert sdk.build() == "nonos_sdk: skipped; set SDK_BASE to the folder of the NONOS SDK\n"
-
-
-# As much of the SDK's interface as the example uses.
-SDK_FILES = {
-    "include/c_types.h": "typedef unsigned int uint32;\ntypedef unsigned char uint8;\ntypedef unsigned char bool;\n"
-    '#define ICACHE_FLASH_ATTR __attribute__((section(".irom0.text")))\n',
-    "include/ets_sys.h": "",
-    "include/osapi.h": '#include "user_config.h"\nint os_printf_plus(const char *, ...);\n'
-    "#define os_printf os_printf_plus\n",
-    "include/version.h": "#define ESP_SDK_VERSION_MAJOR 3\n",
-    "include/user_interface.h": "enum { SYSTEM_PARTITION_RF_CAL = 4, SYSTEM_PARTITION_PHY_DATA, "
-    "SYSTEM_PARTITION_SYSTEM_PARAMETER };\n"
-    "typedef struct { int type; uint32 addr, size; } partition_item_t;\n"
-    "bool system_partition_table_regist(const partition_item_t *, uint32, uint32);\n"
-    "const char *system_get_sdk_version(void);\n",
-    "ld/eagle.app.v6.ld": SDK_SCRIPT.replace("addresses.ld", "eagle.rom.addr.v6.ld").replace("\n", "\r\n"),
-    "ld/eagle.rom.addr.v6.ld": "PROVIDE ( os_printf_plus = 0x400024cc );\n",
-}
-SDK_LIBRARY_NAMES = ("c", "gcc", "hal", "phy", "net80211", "lwip", "wpa", "main", "pp", "crypto")
-SDK_LIBRARIES = {
-    "main": "void user_init(void); void user_pre_init(void); extern int phy(void);\n"
-    "void call_user_start(void) { user_pre_init(); phy(); user_init(); }\n",
-    "phy": "int phy(void) { extern int net(void); return net(); }\n",
-    "net80211": "int net(void) { extern int user_rf_cal_sector_set(void); return user_rf_cal_sector_set(); }\n",
-    "pp": "unsigned char system_partition_table_regist(const void *a, int b, int c) { return a && b == 3 && c; }\n"
-    'const char *system_get_sdk_version(void) { return "9.9"; }\n',
-}
-
-
-def fake_sdk(folder: Path) -> Path:
-    for name, text in SDK_FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(text.encode())
-    (folder / "lib").mkdir()
-    for name in SDK_LIBRARY_NAMES:
-        source = folder / f"{name}.c"
-        source.write_text(SDK_LIBRARIES.get(name, f"int unused_{name};\n"))
-        run_tool(folder, "gcc", "-mlongcalls", "-mtext-section-literals", "-Os", "-c", source.name, "-o", f"{name}.o")
-        run_tool(folder, "ar", "rcs", f"lib/lib{name}.a", f"{name}.o")
-    return folder
+    copy = example(project, "nonos_sdk")
+    assert copy.build() == "nonos_sdk: skipped; set SDK_BASE to the folder of the NONOS SDK\n"
 
 
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def run_tool(folder: Path, tool: str, *arguments: str) -> None:
-    subprocess.run([f"xtensa-lx106-elf-{tool}", *arguments], cwd=folder, check=True, capture_output=True)
-
-
 def test_the_sdk_example_links_as_the_makefile_does(project: Project, tmp_path: Path) -> None:
     """From the same objects, in the Makefile's order: the libraries before the objects, in one group."""
-    sdk = fake_sdk(tmp_path / "sdk")
+    stand_in = sdk.make(tmp_path / "sdk")
     copy = example(project, "nonos_sdk")
     copy.write("user/second.c", '#include "c_types.h"\nuint32 ICACHE_FLASH_ATTR second(void) { return 2; }\n')
-    copy.build(f"SDK_BASE={sdk}")
-    libraries = [f"-l{name}" for name in SDK_LIBRARY_NAMES]
+    copy.build(f"SDK_BASE={stand_in}")
+    libraries = [f"-l{name}" for name in sdk.LIBRARIES]
     for number, (org, size) in enumerate((("0x40202010", "0x7fff0"), ("0x40282010", "0x78ff0"))):
-        script = SDK_FILES["ld/eagle.app.v6.ld"].replace("0x40240000, len = 0x3C000", f"{org}, len = {size}")
+        script = sdk.SCRIPT.replace("0x40240000, len = 0x3C000", f"{org}, len = {size}")
         (tmp_path / "rom.ld").write_text(script)
-        run_tool(
+        sdk.run_tool(
             copy.folder / "build",
-            *("gcc", f"-L{sdk}/lib", f"-T{tmp_path}/rom.ld", "-nostdlib", "-Wl,--no-check-sections"),
+            *("gcc", f"-L{stand_in}/lib", f"-T{tmp_path}/rom.ld", "-nostdlib", "-Wl,--no-check-sections"),
             *("-u", "call_user_start", "-Wl,-static", "-Wl,--start-group", *libraries),
             *("main.o", "second.o", "-Wl,--end-group", "-o", f"{tmp_path}/rom.elf"),
         )

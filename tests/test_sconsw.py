@@ -437,7 +437,7 @@ def test_publish_goes_on_where_the_emulator_cannot_be_had_and_does_not_try_each_
     (machine.bin / "qemu-system-xtensa").unlink()
     machine.offline.touch()
     run = machine.run("publish")
-    assert "the ROMs go out unproved; to try again remove .venv/no-emulator" in run.err
+    assert "ROMs are neither proved nor run; to try again remove .venv/no-emulator" in run.err
     assert machine.calls[-1] == "scons|publish"
     machine.run("publish")
     assert machine.calls == ["scons|publish"]

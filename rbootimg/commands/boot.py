@@ -34,6 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--until", metavar="TEXT", help="end well as soon as the UART has printed this")
     parser.add_argument("--gpio-low", action="store_true", help="all pins are low, as when the button is pressed")
+    parser.add_argument(
+        "--net", type=_address, metavar="HOST:PORT", help="the server that the application's connections lead to"
+    )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the flash as it is afterwards")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(usage_error=parser.error)
@@ -49,13 +52,14 @@ def run(options: argparse.Namespace) -> None:
     flash = _with_current(options.file.read_bytes(), options)
     if options.interactive:
         no_end = math.inf if sys.stdin.isatty() else 5.0
-        result = emulator.interact(flash, timeout=options.timeout or no_end, gpio_low=options.gpio_low)
+        result = emulator.interact(flash, timeout=options.timeout or no_end, gpio_low=options.gpio_low, net=options.net)
     else:
         result = emulator.boot(
             flash,
             timeout=options.timeout or 5.0,
             until=options.until,
             gpio_low=options.gpio_low,
+            net=options.net,
             on_uart=_show if options.uart else None,
         )
     if options.save:
@@ -68,6 +72,13 @@ def run(options: argparse.Namespace) -> None:
     elif not options.uart and not options.interactive:
         print(_summary(result, crash))
     _check(result, crash, options.until)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 0x10000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as localhost:8080")
+    return host.strip("[]"), int(port)
 
 
 def _show(text: bytes) -> None:

@@ -1,6 +1,35 @@
 #ifndef USER_INTERFACE_H
 #define USER_INTERFACE_H
 #include "c_types.h"
+typedef void (*init_done_cb_t)(void);
+enum { NULL_MODE, STATION_MODE, SOFTAP_MODE, STATIONAP_MODE };
+struct station_config {
+    uint8 ssid[32];
+    uint8 password[64];
+    uint8 channel;
+    uint8 bssid_set;
+    uint8 bssid[6];
+};
+bool wifi_set_opmode_current(uint8 mode);
+bool wifi_station_set_config_current(struct station_config *config);
+void system_init_done_cb(init_done_cb_t function);
+void system_restart(void);
+const char *system_get_sdk_version(void);
+typedef enum {
+    SYSTEM_PARTITION_INVALID,
+    SYSTEM_PARTITION_BOOTLOADER,
+    SYSTEM_PARTITION_OTA_1,
+    SYSTEM_PARTITION_OTA_2,
+    SYSTEM_PARTITION_RF_CAL,
+    SYSTEM_PARTITION_PHY_DATA,
+    SYSTEM_PARTITION_SYSTEM_PARAMETER,
+    SYSTEM_PARTITION_CUSTOMER_BEGIN = 100
+} partition_type_t;
+typedef struct {
+    partition_type_t type;
+    uint32 addr, size;
+} partition_item_t;
+bool system_partition_table_regist(const partition_item_t *table, uint32 count, uint32 map);
 bool system_rtc_mem_read(uint8 block, void *to, uint16 size);
 bool system_rtc_mem_write(uint8 block, const void *from, uint16 size);
 #endif

@@ -1,5 +1,5 @@
-/* The update client without an SDK: flash and RTC memory as on the chip; the network is QEMU's first serial port,
- * where rbootimg/relay.py makes the connections: frames of two bytes of size, high byte first, and so much data.
+/* The update client without an SDK: flash and RTC memory as on the chip; the network is two FIFOs beside QEMU, behind
+ * which rbootimg/relay.py makes the connections: frames of two bytes of size, high byte first, and so much data.
  *
  * The chip runs no code from the flash while that is written or read through SPI: those functions are in IRAM. */
 #include "ota_port_emulator.h"
@@ -112,11 +112,14 @@ void ICACHE_FLASH_ATTR ota_port_timer(uint32 milliseconds)
 
 /* The network */
 
-enum { CALL_READ = 3, CALL_WRITE = 4, CALL_SELECT = 29, FILE_IN = 0, FILE_OUT = 1, SELECT_READ = 1 };
+enum { CALL_READ = 3, CALL_WRITE = 4, CALL_OPEN = 5, CALL_SELECT = 29 };
+enum { OPEN_TO_READ = 0, OPEN_TO_WRITE = 1, SELECT_READ = 1 };
 
 static uint8 frame[2 + MOST];
 static uint32 frame_used;
-static bool is_open, is_closing;
+static int file_in, file_out; /* 0: not open yet */
+static bool is_open;          /* or asked for */
+static bool is_connected, is_closing, has_failed;
 
 /* QEMU's semihosting. */
 static int ICACHE_FLASH_ATTR host_call(uint32 number, uint32 one, uint32 two, uint32 three)
@@ -133,7 +136,7 @@ static int ICACHE_FLASH_ATTR host_call(uint32 number, uint32 one, uint32 two, ui
 static bool ICACHE_FLASH_ATTR put(const uint8 *data, uint32 size)
 {
     while (size) {
-        int written = host_call(CALL_WRITE, FILE_OUT, (uint32)data, size);
+        int written = host_call(CALL_WRITE, (uint32)file_out, (uint32)data, size);
         if (written <= 0) {
             return false;
         }
@@ -151,6 +154,29 @@ static bool ICACHE_FLASH_ATTR put_frame(uint32 number, const uint8 *data, uint32
     return put(head, sizeof head) && put(data, size);
 }
 
+static bool ICACHE_FLASH_ATTR is_ready(void)
+{
+    uint32 no_time[2] = {0, 0};
+    return host_call(CALL_SELECT, (uint32)file_in, SELECT_READ, (uint32)no_time) > 0;
+}
+
+/* False if the emulator has no network. What was sent to the application before a reset is thrown away. */
+static bool ICACHE_FLASH_ATTR open_files(void)
+{
+    if (!file_out) {
+        int in = host_call(CALL_OPEN, (uint32) "net-in", OPEN_TO_READ, 0);
+        int out = host_call(CALL_OPEN, (uint32) "net-out", OPEN_TO_WRITE, 0);
+        if (in < 0 || out < 0) {
+            return false;
+        }
+        file_in = in;
+        file_out = out;
+        while (is_ready() && host_call(CALL_READ, (uint32)file_in, (uint32)frame, sizeof frame) > 0) {
+        }
+    }
+    return true;
+}
+
 bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
 {
     (void)ip;
@@ -158,9 +184,10 @@ bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
     if (is_open) {
         return false;
     }
-    is_closing = false;
-    is_open = put_frame(SIZE_CONNECT, NULL, 0);
-    return is_open;
+    is_connected = is_closing = false;
+    is_open = open_files() && put_frame(SIZE_CONNECT, NULL, 0);
+    has_failed = !is_open;
+    return true;
 }
 
 bool ICACHE_FLASH_ATTR ota_port_send(const uint8 *data, uint16 size)
@@ -170,14 +197,13 @@ bool ICACHE_FLASH_ATTR ota_port_send(const uint8 *data, uint16 size)
 
 void ICACHE_FLASH_ATTR ota_port_close(void)
 {
+    if (has_failed) {
+        has_failed = false;
+        ota_event_closed();
+        return;
+    }
     is_closing = true;
     put_frame(SIZE_CLOSE, NULL, 0); /* the relay answers the same */
-}
-
-static bool ICACHE_FLASH_ATTR is_ready(void)
-{
-    uint32 no_time[2] = {0, 0};
-    return host_call(CALL_SELECT, FILE_IN, SELECT_READ, (uint32)no_time) > 0;
 }
 
 /* Adds to the frame what there is; whether it is whole. */
@@ -193,7 +219,7 @@ static bool ICACHE_FLASH_ATTR read_frame(void)
         if (wanted > sizeof frame || !is_ready()) {
             return false;
         }
-        got = host_call(CALL_READ, FILE_IN, (uint32)(frame + frame_used), wanted - frame_used);
+        got = host_call(CALL_READ, (uint32)file_in, (uint32)(frame + frame_used), wanted - frame_used);
         if (got <= 0) {
             return false;
         }
@@ -203,18 +229,24 @@ static bool ICACHE_FLASH_ATTR read_frame(void)
 
 void ICACHE_FLASH_ATTR ota_port_poll(void)
 {
-    if (read_frame()) {
+    if (has_failed) {
+        has_failed = false;
+        ota_event_failed();
+    }
+    if (file_in && read_frame()) {
         uint32 size = frame_used - 2;
+        bool is_wanted = is_open && !is_closing;
         frame_used = 0;
         if (size) {
-            if (!is_closing) {
+            if (is_wanted && is_connected) { /* else it is of before a reset */
                 ota_event_received(frame + 2, (uint16)size);
             }
         } else if (frame[0]) {
-            if (!is_closing) {
+            if (is_wanted) {
+                is_connected = true;
                 ota_event_connected();
             }
-        } else {
+        } else if (is_open) {
             is_open = false;
             ota_event_closed();
         }

@@ -1,0 +1,188 @@
+/* Over-the-air updates: a command line on the UART. */
+#include "app.h"
+
+#include "rboot-ota.h"
+
+#ifdef __ets__ /* the SDK's */
+#include "osapi.h"
+#define print os_printf
+#else
+extern int ets_printf(const char *format, ...); /* the mask ROM's */
+#define print ets_printf
+#endif
+
+#include "settings.h" /* VERSION, SERVER_IP, SERVER_PORT, SERVER_HOST, from SConstruct */
+#define REQUEST(file) \
+    "GET /" file " HTTP/1.0\r\nHost: " SERVER_HOST "\r\nUser-Agent: rbootimg-example/" VERSION "\r\n\r\n"
+
+static bool is_only_asked; /* `check`, not `ota` */
+
+static void ICACHE_FLASH_ATTR prompt(void)
+{
+    print("> ");
+}
+
+static void ICACHE_FLASH_ATTR fail(void)
+{
+    print("failed: %s\r\n", rboot_ota_reason_text(rboot_ota_get_reason()));
+    prompt();
+}
+
+static uint8 ICACHE_FLASH_ATTR other_rom(void)
+{
+    return rboot_ota_running_rom() == 0 ? 1 : 0;
+}
+
+static void ICACHE_FLASH_ATTR restart_into(uint8 rom)
+{
+    if (rboot_ota_switch(rom)) {
+        print("restarting into ROM %d\r\n", rom);
+        machine_restart();
+        return;
+    }
+    print("there is no ROM %d\r\n", rom);
+    prompt();
+}
+
+/* `ota` */
+
+static void ICACHE_FLASH_ATTR at_end(void *arg, bool result)
+{
+    rboot_ota *ota = arg;
+    if (result) {
+        uint32 done, all;
+        rboot_ota_progress(&done, &all);
+        print("%d of %d bytes written and verified\r\n", done, all);
+        restart_into(ota->rom_slot);
+    } else {
+        fail();
+    }
+}
+
+static void ICACHE_FLASH_ATTR fetch_rom(void)
+{
+    static rboot_ota ota = {.ip = {SERVER_IP}, .port = SERVER_PORT, .callback = at_end};
+    static char request0[] = REQUEST("rom0.bin"), request1[] = REQUEST("rom1.bin");
+    ota.rom_slot = other_rom();
+    ota.request = (uint8 *)(ota.rom_slot ? request1 : request0);
+    print("fetching rom%d.bin\r\n", ota.rom_slot);
+    if (!rboot_ota_start(&ota)) {
+        fail();
+    }
+}
+
+static void ICACHE_FLASH_ATTR at_version(rboot_version_check *check, rboot_version_order order)
+{
+    if (order == RBOOT_UNKNOWN) {
+        fail();
+        return;
+    }
+    print("the server has %s: %s\r\n", check->found,
+               order == RBOOT_NEWER ? "newer" : order == RBOOT_SAME ? "the same" : "older");
+    if (order == RBOOT_NEWER && !is_only_asked) {
+        fetch_rom();
+    } else {
+        prompt();
+    }
+}
+
+static void ICACHE_FLASH_ATTR check_version(bool only_ask)
+{
+    static char request[] = REQUEST("version");
+    static rboot_version_check check = {
+        .ip = {SERVER_IP}, .port = SERVER_PORT, .request = (uint8 *)request, .own = VERSION, .callback = at_version};
+    is_only_asked = only_ask;
+    if (!rboot_ota_check_version(&check)) {
+        fail();
+    }
+}
+
+/* The others */
+
+static void ICACHE_FLASH_ATTR show_info(void)
+{
+    rboot_config config = rboot_get_config();
+    uint32 i;
+    uint8 mode = MODE_STANDARD;
+    print("version %s, ROM %d runs", VERSION, rboot_ota_running_rom());
+    if (!rboot_get_last_boot_mode(&mode)) {
+        print(", no RTC data");
+    } else if (mode & MODE_TEMP_ROM) {
+        print("%s", config.current_rom == rboot_ota_running_rom() ? ", confirmed" : ", not confirmed");
+    }
+    print("\r\n");
+    for (i = 0; i < config.count && i < MAX_ROMS; i++) {
+        print("ROM %d at 0x%x%s\r\n", i, config.roms[i], i == config.current_rom ? ", current" : "");
+    }
+}
+
+static bool ICACHE_FLASH_ATTR is(const char *line, const char *command)
+{
+    while (*line && *line == *command) {
+        line++;
+        command++;
+    }
+    return *line == *command;
+}
+
+static void ICACHE_FLASH_ATTR show_help(void)
+{
+    print("help      this\r\n");
+    print("info      which ROM runs, and which there are\r\n");
+    print("version   this version\r\n");
+    print("check     is there a newer one?\r\n");
+    print("ota       update to a newer one\r\n");
+    print("confirm   keep the ROM that runs\r\n");
+    print("switch    restart into the other ROM\r\n");
+    print("restart\r\n");
+}
+
+static void ICACHE_FLASH_ATTR obey(const char *line)
+{
+    if (is(line, "check")) {
+        check_version(true);
+    } else if (is(line, "ota")) {
+        check_version(false);
+    } else if (is(line, "switch")) {
+        restart_into(other_rom());
+    } else if (is(line, "restart")) {
+        machine_restart();
+    } else {
+        if (is(line, "info")) {
+            show_info();
+        } else if (is(line, "version")) {
+            print("%s\r\n", VERSION);
+        } else if (is(line, "confirm")) {
+            print("%s\r\n", rboot_ota_confirm() ? "confirmed" : "not confirmed");
+        } else if (line[0]) {
+            show_help();
+        }
+        prompt();
+    }
+}
+
+void ICACHE_FLASH_ATTR app_start(void)
+{
+    print("\r\nversion %s, ROM %d\r\n", VERSION, rboot_ota_running_rom());
+    prompt();
+}
+
+void ICACHE_FLASH_ATTR app_key(char character)
+{
+    static char line[32];
+    static uint32 used;
+    if (character == '\r' || character == '\n') {
+        line[used] = 0;
+        used = 0;
+        print("\r\n");
+        obey(line);
+    } else if (character == '\b' || character == 0x7F) {
+        if (used) {
+            used--;
+            print("\b \b");
+        }
+    } else if (character >= ' ' && used < sizeof line - 1) {
+        line[used++] = character;
+        print("%c", character);
+    }
+}

@@ -1,0 +1,1 @@
+/* The SDK's osapi.h includes this file; it may be empty. */

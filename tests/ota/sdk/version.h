@@ -1,0 +1,1 @@
+#define ESP_SDK_VERSION_MAJOR 3
