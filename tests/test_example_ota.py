@@ -57,8 +57,8 @@ def test_what_is_typed_updates_the_device_from_the_server_of_net(example: Path) 
 
 
 def test_without_net_there_is_no_connection(example: Path) -> None:
-    said = boot(example, "--timeout", "2", typed="check\nversion\n")
-    assert "> check\nfailed: no connection to the server\n> version\n1.0.0\n> " in said
+    said = boot(example, "--timeout", "2", typed="check\n")
+    assert said.endswith("> check\nfailed: no connection to the server\n> ")
 
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:", ":80", "localhost:0", "localhost:65536", "a:b"])
