@@ -423,13 +423,14 @@ def test_a_program_of_the_tests_is_installed_for_test_alone(machine: Machine) ->
     assert machine.calls == [UPDATE, f"{INSTALL}|the-simulator", f"{PIP}[test]", "scons|test"]
 
 
-def test_the_emulator_is_installed_for_publish_too(machine: Machine) -> None:
+@pytest.mark.parametrize("target", ["publish", "prove", "boot", "demo"])
+def test_the_emulator_is_installed_for_what_runs_in_it(machine: Machine, target: str) -> None:
     machine.installed()
     (machine.bin / "qemu-system-xtensa").unlink()
     machine.run("-Q")
     assert machine.calls == ["scons|-Q"]
-    machine.run("publish")
-    assert machine.calls == [UPDATE, f"{INSTALL}|qemu-system-misc", "scons|publish"]
+    machine.run(target)
+    assert machine.calls == [UPDATE, f"{INSTALL}|qemu-system-misc", f"scons|{target}"]
 
 
 def test_publish_goes_on_where_the_emulator_cannot_be_had_and_does_not_try_each_time(machine: Machine) -> None:
