@@ -65,7 +65,7 @@ def relay(folder: Path, host: str, port: int) -> Iterator[None]:
         at_the_end.callback(os.close, stop)
         thread = threading.Thread(target=_serve, args=(_Device(sent, received, stop), (host, port)), daemon=True)
         thread.start()
-        at_the_end.callback(thread.join, _TIMEOUT)
+        at_the_end.callback(thread.join)  # however long: it uses what is closed next
         at_the_end.callback(os.close, stopping)
         yield
 
