@@ -185,18 +185,6 @@ def boot(
         return _result(report, text.decode(errors="replace"), stopped, (folder / "flash").read_bytes())
 
 
-def check(result: BootResult, until: str | None = None, symbols: Sequence[Symbol] = ()) -> None:
-    """Raise EmulatorError if no ROM came up, if it crashed, or if the text `until` did not come."""
-    if result.crash:
-        raise EmulatorError(f"crash: {result.crash.describe(symbols)}")
-    if result.ended in ("no-image", "resets"):
-        raise EmulatorError(ENDS[result.ended])
-    if until is not None and result.ended != "until":
-        raise EmulatorError(f"the UART did not print {until!r}: {ENDS[result.ended]}")
-    if until is None and result.rom is None and result.ended != "keyboard":
-        raise EmulatorError("no ROM was started; the loader says on the UART why")
-
-
 def interact(flash: bytes, *, timeout: float | None = None, gpio_low: bool = False) -> BootResult:
     """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot().
 
@@ -231,6 +219,18 @@ def _raw(terminal: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def check(result: BootResult, until: str | None = None, symbols: Sequence[Symbol] = ()) -> None:
+    """Raise EmulatorError if no ROM came up, if it crashed, or if the text `until` did not come."""
+    if result.crash:
+        raise EmulatorError(f"crash: {result.crash.describe(symbols)}")
+    if result.ended in ("no-image", "resets"):
+        raise EmulatorError(ENDS[result.ended])
+    if until is not None and result.ended != "until":
+        raise EmulatorError(f"the UART did not print {until!r}: {ENDS[result.ended]}")
+    if until is None and result.rom is None and result.ended != "keyboard":
+        raise EmulatorError("no ROM was started; the loader says on the UART why")
 
 
 def failure(qemu: subprocess.Popen[bytes], said: bytes = b"") -> EmulatorError:

@@ -66,12 +66,21 @@ def test_every_application_is_proved_in_its_own_layout(project: Project) -> None
 def test_roms_of_elfs_from_elsewhere_are_proved_too(project: Project) -> None:
     sconstruct(project, "env.RbootApp('app', 'main.c')")
     project.build()
+    project.write("main.c", APP.replace("= 3", "= 4"))
     for number in (0, 1):
         shutil.copy(project.folder / f"app/rom{number}.elf", project.folder / f"{number}.elf")
-    images = "roms = env.RbootImage(['0.bin', '1.bin'], ['0.elf', '1.elf'])"
-    sconstruct(project, images, "env.RbootPublish('app', roms)")
-    assert PROVED in project.build("publish")
-    assert project.exists("app-proof.json")
+    project.build()
+    for number in (0, 1):
+        shutil.copy(project.folder / f"app/rom{number}.elf", project.folder / f"new{number}.elf")
+    sconstruct(
+        project,
+        "for begin in ('', 'new'):",
+        "    roms = env.RbootImage([f'{begin}{n}.bin' for n in (0, 1)], [f'{begin}{n}.elf' for n in (0, 1)])",
+        "    env.RbootPublish('app', roms, RBOOT_WEBROOT=f'www{begin}')",
+    )
+    assert project.build("publish").count(PROVED) == 2
+    assert "proved" not in project.build("publish"), "each has a proof of its own"
+    assert sorted(path.name for path in project.folder.glob("*.json")) == ["app-0-proof.json", "app-new0-proof.json"]
 
 
 def test_prove_says_what_was_proved_already_and_with_which_loader(project: Project) -> None:

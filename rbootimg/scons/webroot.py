@@ -52,7 +52,9 @@ def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
     roms = nodes(env, name, roms)
     try:
         found = flash_map(env)
-        return add(env, name, roms, found, f"{os.path.basename(name)}-proof.json", built_here=False)
+        # Other ROMs of that name may be published from the same folder, into another web root.
+        proof_name = f"{os.path.basename(name)}-{os.path.splitext(roms[0].name)[0]}-proof.json"
+        return add(env, name, roms, found, proof_name, built_here=False)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
 
