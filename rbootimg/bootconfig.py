@@ -59,9 +59,9 @@ class BootConfig:
     def __post_init__(self) -> None:
         if not self.roms:
             raise ConfigError("a boot config needs at least one ROM")
-        if self.current_rom >= len(self.roms):
+        if not 0 <= self.current_rom < len(self.roms):
             raise ConfigError(f"the current ROM is {self.current_rom}, but there are only {len(self.roms)} ROMs")
-        if self.gpio_rom >= len(self.roms):
+        if not 0 <= self.gpio_rom < len(self.roms):
             raise ConfigError(f"the GPIO ROM is {self.gpio_rom}, but there are only {len(self.roms)} ROMs")
 
     def to_bytes(self, max_roms: int = MAX_ROMS, checksum: bool = False) -> bytes:

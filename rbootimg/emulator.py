@@ -9,6 +9,7 @@ the network of an application that has a port for it.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import select
@@ -28,6 +29,9 @@ from .errors import EmulatorError
 from .relay import relay
 
 QEMU = "qemu-system-xtensa"
+MISSING = f"no {QEMU} on PATH; install it with `apt-get install qemu-system-misc`"
+"""What there is to do without it; the package is Debian's."""
+
 MASK_ROM = Path(__file__).parent / "firmware" / "maskrom.elf"
 """The stand-in for the mask ROM, built from `firmware/maskrom`."""
 
@@ -54,6 +58,20 @@ _CAUSES = MappingProxyType(
         29: "store to no memory",
     }
 )
+ENDS = MappingProxyType(
+    {
+        "done": "the code returned",
+        "crash": "crash",
+        "no-image": "the mask ROM found no loader at flash 0",
+        "resets": "too many resets",
+        "until": "the text came",
+        "keyboard": "Ctrl-C",
+        "time-out": "still running when the time was over",
+        "power-cut": "the power was cut",
+    }
+)
+"""BootResult.ended in words."""
+
 _CTRL_C = b"\x03"
 _LONGEST_WAIT = 3600.0  # in seconds; select() takes no infinity
 _BOOTING = re.compile(r"^Booting rom (\d+)\b", re.MULTILINE)
@@ -174,15 +192,20 @@ def boot(
 
 
 def interact(
-    flash: bytes, *, timeout: float = float("inf"), gpio_low: bool = False, net: tuple[str, int] | None = None
+    flash: bytes, *, timeout: float | None = None, gpio_low: bool = False, net: tuple[str, int] | None = None
 ) -> BootResult:
-    """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot()."""
+    """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot().
+
+    Without a `timeout` that is for as long as it takes if stdin is a terminal, else for 5 seconds.
+    """
 
     def show(text: bytes) -> None:
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
 
     keyboard = sys.stdin.fileno()
+    if timeout is None:
+        timeout = math.inf if os.isatty(keyboard) else 5.0
     sys.stdout.flush()
     with _raw(keyboard):
         return boot(
@@ -208,12 +231,28 @@ def _raw(terminal: int) -> Iterator[None]:
         termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
+def check(result: BootResult, until: str | None = None, symbols: Sequence[Symbol] = ()) -> None:
+    """Raise EmulatorError if no ROM came up, if it crashed, or if the text `until` did not come."""
+    if result.crash:
+        raise EmulatorError(f"crash: {result.crash.describe(symbols)}")
+    if result.ended in ("no-image", "resets"):
+        raise EmulatorError(ENDS[result.ended])
+    if until is not None and result.ended != "until":
+        raise EmulatorError(f"the UART did not print {until!r}: {ENDS[result.ended]}")
+    if until is None and result.rom is None and result.ended != "keyboard":
+        raise EmulatorError("no ROM was started; the loader says on the UART why")
+
+
 def failure(qemu: subprocess.Popen[bytes], said: bytes = b"") -> EmulatorError:
     """The error of a QEMU that did not run to an end: with the last that it `said`, or what it left to read."""
-    qemu.kill()
-    rest = qemu.stdout.read() if qemu.stdout else b""
-    lines = (said + rest).decode(errors="replace").split("\n")
-    status = f"status {qemu.wait()}"
+    try:
+        status = f"status {qemu.wait(0.5)}"
+    except subprocess.TimeoutExpired:
+        status = "it does not answer"
+        qemu.kill()
+    assert qemu.stdout is not None
+    os.set_blocking(qemu.stdout.fileno(), False)  # a script in QEMU's place may have left a child that holds it open
+    lines = (said + (qemu.stdout.read() or b"")).decode(errors="replace").split("\n")
     return EmulatorError(f"{QEMU} failed: {next((line.strip() for line in reversed(lines) if line.strip()), status)}")
 
 
@@ -246,7 +285,7 @@ def command_line() -> list[str]:
     """The start of QEMU's command line. Raises EmulatorError if it is not installed."""
     qemu = shutil.which(QEMU)
     if qemu is None:
-        raise EmulatorError(f"no {QEMU} on PATH; install it (Debian: qemu-system-misc)")
+        raise EmulatorError(MISSING)
     # So that not even a killed rbootimg leaves one behind. It is in every Debian; elsewhere it may be missing.
     guard = shutil.which("setpriv")
     return [

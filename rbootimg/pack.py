@@ -47,7 +47,7 @@ def pack(
         if not ram:
             raise ElfError(f"none of the sections {', '.join(RAM_SECTIONS)} has data; name those to load")
     else:
-        ram = [_section(elf, name) for name in sections]
+        ram = [find_section(elf, name) for name in sections]
         if not ram:
             raise ElfError("no section to load is named; name at least one")
         if twice := next((name for name in sections if sections.count(name) > 1), None):
@@ -72,7 +72,7 @@ def pack(
 
 def irom(elf: Elf) -> Section:
     """The section that stays in flash. Raises ElfError if there is none."""
-    return _section(elf, IROM_SECTION)
+    return find_section(elf, IROM_SECTION)
 
 
 def check_link(flash_code: Section, slot: Slot) -> None:
@@ -99,7 +99,8 @@ def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
     return (*left_out, f"the entry {elf.entry:#x} is in no section that is loaded to RAM; check ENTRY()")
 
 
-def _section(elf: Elf, name: str) -> Section:
+def find_section(elf: Elf, name: str) -> Section:
+    """The section called `name`. Raises ElfError if the ELF has none with data."""
     section = elf.find(name)
     if section is None:
         there = ", ".join(section.name for section in elf.sections if section.data) or "none"

@@ -20,7 +20,7 @@ from .emulator import failure, machine
 from .errors import ElfError, LayoutError, ProofError
 from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, FlashMap, LoaderOptions, Slot
 from .loader import read_options
-from .pack import IROM_SECTION, check_link, irom
+from .pack import IROM_SECTION, check_link, find_section, irom
 
 # Functions of the mask ROM.
 _PRINTF = 0x400024CC
@@ -54,7 +54,8 @@ def prove(
     For each, the flash's config gets it as current ROM; the rest of `flash` stays. `sections` are those loaded to
     RAM; without it all that the ELF has there. Takes about 0.1 s for each. Raises ProofError if a ROM does
     not get to its entry within `timeout` seconds, or if a byte in RAM or flash is not the ELF's;
-    FitError if it is linked for another slot, LayoutError if there is no such slot, EmulatorError if QEMU is not there.
+    FitError if it is linked for another slot, ElfError if one of the `sections` is not there, LayoutError if there is
+    no such slot, EmulatorError if QEMU is not there.
     """
     return tuple(_prove_slot(flash, layout, number, elf, sections, timeout) for number, elf in sorted(elfs.items()))
 
@@ -129,7 +130,7 @@ def _last_lines(folder: Path) -> str:
 
 def _loaded(elf: Elf, names: Sequence[str] | None) -> list[Section]:
     if names is not None:
-        found = [section for name in names if (section := elf.find(name))]
+        found = [find_section(elf, name) for name in names]
     else:
         found = [
             section

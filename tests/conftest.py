@@ -99,6 +99,19 @@ class Project:
         return lines[0]
 
 
+def without_qemu(tmp_path: Path) -> dict[str, str]:
+    """An environment with all programs but QEMU on its PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for place in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(place).glob("*") if Path(place).is_dir() else ():
+            if not program.name.startswith("qemu-"):
+                link = folder / program.name
+                link.unlink(missing_ok=True)
+                link.symlink_to(program)
+    return {"PATH": str(folder)}
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project with one application, `app`, in the two slots of a 1 MB flash."""

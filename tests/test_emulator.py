@@ -379,7 +379,8 @@ def test_a_flash_has_the_size_of_a_chip(size: int) -> None:
 
 def test_without_qemu_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(EmulatorError, match=r"no qemu-system-xtensa on PATH; install it .Debian: qemu-system-misc"):
+    message = "no qemu-system-xtensa on PATH; install it with `apt-get install qemu-system-misc`"
+    with pytest.raises(EmulatorError, match=message):
         boot(forever())
 
 

@@ -153,7 +153,7 @@ def test_an_application_without_end_is_no_failure(folder: Path) -> None:
 def test_boot_of_a_flash_that_starts_nothing(folder: Path) -> None:
     whole = (folder / "flash.bin").read_bytes()
     (folder / "flash.bin").write_bytes(whole[:0x2000] + b"\xff" * 0xFE000)
-    assert failed("boot", "flash.bin") == "rbootimg: flash.bin: no ROM was started; --uart shows what the loader says"
+    assert failed("boot", "flash.bin") == "rbootimg: flash.bin: no ROM was started; the loader says on the UART why"
     (folder / "flash.bin").write_bytes(b"\xff" * 0x100000)
     assert failed("boot", "flash.bin") == "rbootimg: flash.bin: the mask ROM found no loader at flash 0"
     (folder / "flash.bin").write_bytes(b"\xff" * 1000)
@@ -173,7 +173,8 @@ def test_boot_of_another_slot_and_what_is_saved(folder: Path, checksum: bool) ->
     assert (folder / "after.bin").read_bytes()[0x1000:0x101C] == image[0x1000:0x101C]
     (folder / "layout.toml").write_text('preset = "1MB"\n' + "[loader]\nconfig_checksum = true\n" * checksum)
     assert "Rom 1 at 82000 is bad." in run("boot", "flash.bin", "--slot", "1", "--layout", "layout.toml", "--uart")[0]
-    assert "the current ROM is 2, but there are only 2" in failed("boot", "flash.bin", "--slot", "2")
+    for slot in ("2", "-1"):
+        assert f"the current ROM is {slot}, but there are only 2" in failed("boot", "flash.bin", "--slot", slot)
 
 
 def test_a_low_pin_is_seen(folder: Path) -> None:
@@ -182,6 +183,14 @@ def test_a_low_pin_is_seen(folder: Path) -> None:
     (folder / "flash.bin").write_bytes(image)
     assert "GPIO-selected" not in run("boot", "flash.bin", "--uart")[0]
     assert "Booting GPIO-selected rom." in run("boot", "flash.bin", "--uart", "--gpio-low")[0]
+
+
+def test_the_error_names_the_file_that_is_wrong(folder: Path) -> None:
+    (folder / "no.elf").write_bytes(b"text")
+    assert failed("boot", "flash.bin", "--elf", "no.elf") == "rbootimg: flash.bin: no.elf: not an ELF file"
+    for command in (("boot", "flash.bin", "--slot", "0"), ("prove", "flash.bin", "--elf", "no.elf")):
+        message = "rbootimg: flash.bin: 3MB: neither a file nor a preset; the presets are"
+        assert failed(*command, "--layout", "3MB").startswith(message)
 
 
 def test_options_that_do_not_go_together() -> None:
@@ -281,6 +290,8 @@ def test_prove_fails_in_one_line(proved: Path) -> None:
 @pytest.mark.usefixtures("proved")
 def test_prove_looks_for_the_sections_that_were_packed() -> None:
     assert "in place" in run(*PROVE, "--elf", "rom0.elf", "--section", ".text", "--section", ".data")[0]
+    message = "rbootimg: flash.bin: no section .date with data in the ELF; it has "
+    assert failed(*PROVE, "--elf", "rom0.elf", "--section", ".text", "--section", ".date").startswith(message)
 
 
 def test_two_elfs_for_one_slot_are_wrong_usage(proved: Path) -> None:

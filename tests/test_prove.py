@@ -339,11 +339,24 @@ def test_a_long_temporary_folder_does_no_harm(tmp_path: Path, monkeypatch: pytes
     assert list(folder.iterdir()) == []
 
 
-def test_a_qemu_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'no machine' >&2; exit 1", "no machine"),
+        ("exit 1", "status 1"),
+        ("sleep 5", "it does not answer"),
+        ("exec sleep 5", "it does not answer"),
+    ],
+)
+def test_a_qemu_that_fails_or_hangs_is_one_line(
+    script: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     qemu = tmp_path / "qemu-system-xtensa"
-    qemu.write_text("#!/bin/sh\necho 'no machine' >&2; exit 1\n")
+    qemu.write_text(f"#!/bin/sh\n{script}\n")
     qemu.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     layout, elfs = LAYOUTS["1MB"], real("mixed")
-    with pytest.raises(EmulatorError, match="qemu-system-xtensa failed: no machine"):
-        prove(flash_of(layout, packed(layout, elfs)), layout, elfs)
+    start = time.monotonic()
+    with pytest.raises(EmulatorError, match=f"qemu-system-xtensa failed: {message}"):
+        prove(flash_of(layout, packed(layout, elfs)), layout, elfs, timeout=0.5)
+    assert time.monotonic() - start < 4

@@ -1,12 +1,10 @@
-"""Whole builds of loaders, flash images and proofs, through the real SCons, compiler and QEMU."""
+"""Whole builds of loaders and flash images, through the real SCons, compiler and QEMU."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import APP, TOOL, Project
@@ -110,6 +108,8 @@ def test_rboot_is_built_from_its_sources(project: Project) -> None:
 def test_a_folder_that_is_not_rboots_is_one_line(project: Project) -> None:
     sconstruct(project, "env.RbootLoader('rboot.bin', RBOOT_SRC='.')")
     assert "RBOOT_SRC (.) has no rboot.c; give rBoot's folder" in project.fail()
+    sconstruct(project, "env.RbootLoader('rboot.bin', RBOOT_SRC='main.c')")
+    assert "rboot: rboot.bin: RBOOT_SRC: File " in project.fail()
 
 
 # Flash images
@@ -193,91 +193,24 @@ def test_boot_runs_the_image_with_what_is_typed(project: Project) -> None:
     assert "an application" in project.build("boot")
 
 
+def test_boot_fails_where_the_application_crashes_and_names_the_function(project: Project) -> None:
+    flash_image(project, "env.RbootFlashImage('flash.bin', roms)", "env.Alias('boot', 'main.c')")
+    project.write("main.c", QUIET.replace("ets_printf(text);", "*(volatile int *)0x20000000 = 1;"))
+    line = project.fail("boot")
+    assert "[boot] flash.bin: crash: load from or store to no memory at 0x401000" in line
+    assert "(call_user_start+0x" in line
+
+
+def test_boot_without_a_terminal_ends_after_a_while(project: Project) -> None:
+    flash_image(project)
+    project.write("main.c", QUIET.replace("ets_printf(text);", "ets_printf(text); for (;;) ;"))
+    assert "an application" in project.build("boot", stdin=subprocess.DEVNULL)
+
+
 def test_two_images_are_too_many_for_one_device(project: Project) -> None:
     flash_image(project, "env.RbootFlashImage('a.bin', roms)", "env.RbootFlashImage('b.bin', roms)")
     project.build()
     assert "there are 2 flash images (a.bin, b.bin); `scons boot` takes one" in project.fail("boot")
-
-
-# Proofs
-
-
-def test_publish_proves_each_rom_once(project: Project) -> None:
-    assert "  app: 2 ROMs proved\n" in project.build("publish")
-    proof = json.loads(project.read("app/proof.json"))
-    assert [rom["slot"] for rom in proof["roms"]] == [0, 1]
-    assert "proved" not in project.build("publish")
-    assert "proved" not in project.build("prove", "-j4")
-    project.write("main.c", APP.replace("= 3", "= 4"))
-    assert "proved" not in project.build()
-    assert "proved" in project.build("prove")
-    assert "proved" not in project.build("publish")
-    project.write("app/proof.json", "{}")
-    assert "proved" in project.build("publish")
-
-
-def test_every_application_is_proved_in_its_own_layout(project: Project) -> None:
-    sconstruct(
-        project,
-        "env.RbootApp('small', 'main.c', RBOOT_FLASH_SIZE='512KB')",
-        "env.RbootApp('big', 'main.c', RBOOT_LAYOUT='four-1MB', RBOOT_IROM_CHECKSUM=True)",
-        "env.RbootApp('many', 'main.c', RBOOT_SLOTS=[0x2000, 0x12000, 0x22000, 0x32000, 0x42000, 0x52000])",
-    )
-    project.build("prove", "-j2")
-    for name, count in (("small", 2), ("big", 4), ("many", 6)):
-        assert len(json.loads(project.read(f"{name}/proof.json"))["roms"]) == count
-    assert not project.exists("build/webroot")
-
-
-def test_roms_of_elfs_from_elsewhere_are_proved_too(project: Project) -> None:
-    sconstruct(project, "env.RbootApp('app', 'main.c')")
-    project.build()
-    for number in (0, 1):
-        shutil.copy(project.folder / f"app/rom{number}.elf", project.folder / f"{number}.elf")
-    images = "roms = env.RbootImage(['0.bin', '1.bin'], ['0.elf', '1.elf'])"
-    sconstruct(project, images, "env.RbootPublish('app', roms)")
-    assert "  app: 2 ROMs proved\n" in project.build("publish")
-    assert project.exists("app-proof.json")
-
-
-def test_a_rom_that_does_not_boot_is_not_published(project: Project) -> None:
-    project.write("main.c", 'asm(".global start\\nstart = 0x40107ff0\\n");\n' + QUIET)
-    sconstruct(project, "env.RbootApp('app', 'main.c')", settings="LINKFLAGS='-Wl,-estart'")
-    assert "app is not proved: the entry 0x40107ff0 of ROM 0 is in nothing that is loaded to RAM" in project.fail(
-        "publish"
-    )
-    assert not project.exists("build/webroot")
-    project.build("publish", "RBOOT_PROVE=never")
-    assert project.exists("build/webroot/rom0.bin")
-
-
-def without_qemu(tmp_path: Path) -> dict[str, str]:
-    """An environment with all programs but QEMU on its PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for place in reversed(os.environ["PATH"].split(os.pathsep)):
-        for program in Path(place).glob("*") if Path(place).is_dir() else ():
-            if not program.name.startswith("qemu-"):
-                link = folder / program.name
-                link.unlink(missing_ok=True)
-                link.symlink_to(program)
-    return {"PATH": str(folder)}
-
-
-def test_without_qemu_publish_says_so_unless_told_otherwise(project: Project, tmp_path: Path) -> None:
-    environment = without_qemu(tmp_path)
-    run = project.run("publish", environment=environment)
-    assert run.status == 0, run.text
-    assert "the ROMs are not proved: no qemu-system-xtensa; install it (Debian: qemu-system-misc)" in run.err
-    assert project.exists("build/webroot/rom0.bin")
-    run = project.run("publish", "RBOOT_PROVE=never", environment=environment)
-    assert "not proved" not in run.err
-    line = project.fail("publish", "RBOOT_PROVE=always", environment=environment)
-    assert "no qemu-system-xtensa on PATH; install it (Debian: qemu-system-misc)" in line
-
-
-def test_another_word_for_the_proof_is_refused(project: Project) -> None:
-    assert "RBOOT_PROVE is 'yes'; write auto, always or never" in project.fail("RBOOT_PROVE=yes")
 
 
 def test_the_pieces_are_those_of_the_command_line(project: Project) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
 from .. import elf, emulator, prove
-from ..errors import EmulatorError
+from ..errors import ElfError
 from ..files import write_output
-from .common import read_layout, seconds
+from .common import named_layout, seconds
 
 DESCRIPTION = (
     "Run a whole flash in QEMU's ESP8266 core and say how it ended. An application that prints through the mask ROM "
@@ -43,16 +42,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Boot the flash, and raise EmulatorError if it did not come up."""
+    """Boot the flash. Raises EmulatorError if it did not come up."""
     if options.interactive and (options.json or options.uart or options.until):
         options.usage_error("--interactive shows the UART itself; leave --json, --uart and --until out")
     if options.uart and options.json:
         options.usage_error("--uart and --json both print to stdout; the JSON has the UART's text in it")
-    symbols = elf.symbols(options.elf.read_bytes()) if options.elf else ()
+    symbols = _symbols(options.elf) if options.elf else ()
     flash = _with_current(options.file.read_bytes(), options)
     if options.interactive:
-        no_end = math.inf if sys.stdin.isatty() else 5.0
-        result = emulator.interact(flash, timeout=options.timeout or no_end, gpio_low=options.gpio_low, net=options.net)
+        result = emulator.interact(flash, timeout=options.timeout, gpio_low=options.gpio_low, net=options.net)
     else:
         result = emulator.boot(
             flash,
@@ -71,7 +69,14 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps({"file": str(options.file), **_as_json(result, crash)}, indent=2))
     elif not options.uart and not options.interactive:
         print(_summary(result, crash))
-    _check(result, crash, options.until)
+    emulator.check(result, options.until, symbols)
+
+
+def _symbols(path: Path) -> tuple[elf.Symbol, ...]:
+    try:
+        return elf.symbols(path.read_bytes())
+    except ElfError as error:
+        raise ElfError(f"{path}: {error}") from None
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -91,24 +96,13 @@ def _with_current(flash: bytes, options: argparse.Namespace) -> bytes:
         if options.layout:
             options.usage_error("--layout goes with --slot")
         return flash
-    layout = read_layout(options.layout) if options.layout else None
+    layout = named_layout(options.layout) if options.layout else None
     return prove.with_current(flash, options.slot, layout)
-
-
-_ENDS = {
-    "done": "the code returned",
-    "crash": "crash",
-    "no-image": "the mask ROM found no loader at flash 0",
-    "resets": "too many resets",
-    "until": "the text came",
-    "keyboard": "Ctrl-C",
-    "time-out": "still running when the time was over",
-}
 
 
 def _summary(result: emulator.BootResult, crash: str | None) -> str:
     rows = [
-        ("ended", _ENDS[result.ended] if crash is None else f"crash: {crash}"),
+        ("ended", emulator.ENDS[result.ended] if crash is None else f"crash: {crash}"),
         ("ROM", "none" if result.rom is None else str(result.rom)),
         ("resets", str(result.resets)),
     ]
@@ -138,14 +132,3 @@ def _as_json(result: emulator.BootResult, crash: str | None) -> dict[str, object
         "misuse": result.misuse,
         "spi": vars(result.spi) if result.spi else None,
     }
-
-
-def _check(result: emulator.BootResult, crash: str | None, until: str | None) -> None:
-    if crash:
-        raise EmulatorError(f"crash: {crash}")
-    if result.ended in ("no-image", "resets"):
-        raise EmulatorError(_ENDS[result.ended])
-    if until is not None and result.ended != "until":
-        raise EmulatorError(f"the UART did not print {until!r}: {_ENDS[result.ended]}")
-    if until is None and result.rom is None and result.ended != "keyboard":
-        raise EmulatorError("no ROM was started; --uart shows what the loader says")

@@ -60,6 +60,14 @@ def read_layout(name: str) -> FlashMap:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
 
 
+def named_layout(name: str) -> FlashMap:
+    """The layout of a file or a preset, where the command is about another file: the errors name it."""
+    try:
+        return read_layout(name)
+    except LayoutError as error:
+        raise LayoutError(f"{name}: {error}") from None
+
+
 def port_number(text: str) -> int:
     """The TCP port of an argument."""
     if not text.isdecimal() or int(text) > 65535:

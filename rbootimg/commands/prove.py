@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import elf, prove
 from ..errors import ElfError
-from .common import read_layout, seconds
+from .common import named_layout, seconds
 
 DESCRIPTION = (
     "Boot each ROM of a whole flash in QEMU up to its entry, and compare RAM and flash with the ELF that it was packed "
@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what was proved."""
-    layout = read_layout(options.layout)
+    layout = named_layout(options.layout)
     elfs: dict[int, elf.Elf] = {}
     for place, text in enumerate(options.elf):
         slot, separator, name = text.partition("=")

@@ -10,7 +10,7 @@ from .. import report
 from ..errors import RbootError, RomError
 from ..flashimage import split
 from ..rom import Rom
-from .common import read_layout
+from .common import named_layout
 from .flash_image import write_pieces
 
 DESCRIPTION = (
@@ -34,10 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the pieces and say which they are."""
-    try:
-        layout = read_layout(options.layout)
-    except RbootError as error:
-        raise RbootError(f"{options.layout}: {error}") from None
+    layout = named_layout(options.layout)
     pieces = split(options.file.read_bytes(), layout)
     if not pieces:
         raise RbootError("the dump is blank")

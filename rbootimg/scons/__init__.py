@@ -21,7 +21,7 @@ from typing import Any
 import SCons.Script
 
 from .. import __version__
-from . import app, compiler, device, image, link, loader, webroot
+from . import app, compiler, device, image, link, loader, targets, webroot
 from .variables import FLAGS, VARIABLES, check_arguments, check_names
 
 _MESSAGES = {
@@ -85,6 +85,7 @@ def generate(env: Any, **keywords: object) -> None:
         (device.rboot_flash_image, "RbootFlashImage"),
     ):
         env.AddMethod(method, name)
+    targets.explain_missing(env)
     _add_extras(env)
 
 
@@ -94,6 +95,10 @@ def _add_extras(env: Any) -> None:
     if not commands.has_builder():
         # Only when asked for, as SCons writes it anew each time.
         env.Ignore(env.Dir("#"), env.CompilationDatabase(commands))
+        # The file may also be another tool's: then it stays.
+        made = getattr(commands.get_stored_info().ninfo, "csig", None)
+        if env.GetOption("clean") and commands.exists() and made == commands.get_csig():
+            env.Clean(env.Dir("#"), commands)
     text = _help()
     if text not in (SCons.Script.help_text or ""):
         SCons.Script.HelpFunction(text, append=True, local_only=True)

@@ -17,8 +17,11 @@ import SCons.Util
 from ..errors import PublishError, RbootError
 
 
-def action(function: Callable[[Any, Any, Any], None], message: str, *variables: str) -> Any:
-    """An action that runs `function`, prints library errors as one line, and depends on `variables`."""
+def action(function: Callable[[Any, Any, Any], None], message: str | None, *variables: str) -> Any:
+    """An action that runs `function`, prints library errors as one line, and depends on `variables`.
+
+    Without a `message` it says nothing else.
+    """
 
     @functools.wraps(function)
     def run(target: Any, source: Any, env: Any) -> None:

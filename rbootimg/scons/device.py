@@ -12,11 +12,13 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import emulator, flashimage, flashtool, report
+from .. import elf, emulator, flashimage, flashtool, report
+from ..elf import Symbol
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
 from ..flash import FlashMap
 from ..flashimage import Piece
+from . import targets
 from .actions import OWN_SCANNER, action, build, nodes
 from .loader import default_loader
 from .variables import flash_map, for_call, text
@@ -69,11 +71,8 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     sources = [contents.loader, *contents.roms, *contents.files.values()]
     image = build(env, "_RbootFlash", target, sources)
     image[0].attributes.rboot_flash = contents
-    for name, act, message in (("flash", _flash, "$RBOOTFLASHCOMSTR"), ("boot", _boot, "$RBOOTBOOTCOMSTR")):
-        if not env.Alias(name)[0].has_builder():
-            env.AlwaysBuild(env.Alias(name, image, action(act, message)))
-        else:
-            env.Alias(name, image)
+    targets.add(env, "flash", image, _flash)
+    targets.add(env, "boot", image, _boot)
     return image
 
 
@@ -113,12 +112,14 @@ def _assemble(target: Any, source: Any, env: Any) -> None:
 
 def _only(source: Any, env: Any, target: str) -> Any:
     """The flash image that `scons flash` or `scons boot` is about."""
-    if len(source) > 1:
+    # Whatever else the SConstruct has added to the target is not for us.
+    images = list(dict.fromkeys(node for node in source if hasattr(node.attributes, "rboot_flash")))
+    if len(images) > 1:
         raise RbootError(
-            f"there are {len(source)} flash images ({', '.join(map(str, source))}); `scons {target}` takes one: "
+            f"there are {len(images)} flash images ({', '.join(map(str, images))}); `scons {target}` takes one: "
             "build the others in another SConstruct, or use the command line (`rbootimg --help`)"
         )
-    return source[0]
+    return images[0]
 
 
 def _flash(target: Any, source: Any, env: Any) -> None:
@@ -134,4 +135,14 @@ def _flash(target: Any, source: Any, env: Any) -> None:
 
 
 def _boot(target: Any, source: Any, env: Any) -> None:
-    emulator.interact(_only(source, env, "boot").get_contents())
+    image = _only(source, env, "boot")
+    result = emulator.interact(image.get_contents())
+    emulator.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
+
+
+def _symbols(roms: list[Any], number: int | None) -> tuple[Symbol, ...]:
+    """The names for a crash in the ROM that was started, if it is known what it was packed from."""
+    started = [rom for slot, rom in enumerate(roms) if slot == number and hasattr(rom.attributes, "rboot_packing")]
+    if not started:
+        return ()
+    return elf.symbols(Path(started[0].attributes.rboot_packing.elf.rfile().get_abspath()).read_bytes())

@@ -86,7 +86,10 @@ def _ours(env: Any, target: Any, options: LoaderOptions) -> Any:
 
 def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
     """As rBoot's Makefile does it: its second stage is linked first, and goes as a C header into the first."""
-    folder = env.Dir(source)
+    try:
+        folder = env.Dir(source)
+    except (TypeError, ValueError) as error:  # which SCons raises for what is a file, or no name
+        raise SCons.Errors.UserError(f"rboot: {target}: RBOOT_SRC: {error}") from None
     # 1.4.2 has a linker script of its own, older versions one called like the SDK's.
     first, second = "rboot.ld", "rboot-stage2a.ld"
     if not os.path.exists(folder.File(first).get_abspath()):

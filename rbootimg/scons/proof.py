@@ -24,13 +24,10 @@ from ..files import write_atomic
 from ..flash import FlashMap
 from .actions import action
 from .loader import default_loader
-from .variables import text
+from .variables import is_set, text
 
-MISSING = (
-    f"rboot: the ROMs are not proved: no {emulator.QEMU}; install it (Debian: qemu-system-misc), "
-    "or set RBOOT_PROVE=never\n"
-)
-"""What `scons publish` says where ROMs would be proved if that were possible."""
+NO_QEMU = f"{emulator.MISSING}, or set RBOOT_PROVE=never"
+"""Why ROMs go out unproved."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,19 @@ class Claim:
     roms: list[Any]
 
 
-def wanted(env: Any) -> bool | None:
-    """Whether $RBOOT_PROVE asks for proofs here; None if it does where QEMU is, and QEMU is not. Raises LayoutError."""
+def wanted(env: Any, packed_here: bool) -> bool | None:
+    """Whether `scons publish` is to prove; None if it is to where QEMU is, and QEMU is not.
+
+    Raises LayoutError, also if ROMs that were not `packed_here` are always to be proved.
+    """
     value = text(env, "RBOOT_PROVE") or "auto"
     if value not in ("auto", "always", "never"):
         raise LayoutError(f"RBOOT_PROVE is {value!r}; write auto, always or never")
+    if value == "always" and not packed_here:
+        raise LayoutError(
+            "RBOOT_PROVE is always, but it is not known what these ROMs were packed from; build them with RbootApp or "
+            "RbootImage, or write auto here"
+        )
     if value == "never":
         return False
     return True if value == "always" or _has_qemu() else None
@@ -60,7 +65,7 @@ def _has_qemu() -> bool:
 
 
 def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashMap) -> Claim:
-    """The claim that `roms` boot with this environment's loader; `scons prove` proves it."""
+    """The claim that `roms` boot with this environment's loader; `scons prove` proves it, whatever $RBOOT_PROVE is."""
     loader = default_loader(env, layout.loader)
     found = Claim(name, file, layout, loader, roms)
     alias = env.Alias("prove")[0]
@@ -70,22 +75,45 @@ def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashMap) -> 
     else:
         env.Depends(alias, [*roms, loader])
     alias.attributes.rboot_claims.append(found)
+    made = [] if is_set(env, "RBOOT_LOADER") else [loader, *loader.sources]
+    env.Clean(roms[0], [file, *made])
     return found
 
 
 def _prove(target: Any, source: Any, env: Any) -> None:
-    settle(target[0].attributes.rboot_claims, env)
+    claims = target[0].attributes.rboot_claims
+    if not env.GetOption("silent"):
+        sys.stdout.write("".join(f"  {_said(each, 'already ')}\n" for each in claims if is_proved(each)))
+    settle(claims, env)
+
+
+def is_proved(each: Claim) -> bool:
+    """Whether the claim's file says that its ROMs, as they are, were proved. They and its loader must be built."""
+    return _inputs(each) == _proved(each)
 
 
 def settle(claims: Iterable[Claim], env: Any) -> None:
     """Prove the `claims` that are not proved yet, as many at once as there are jobs. Raises PublishError."""
-    open_claims = [(each, inputs) for each in claims if (inputs := _inputs(each)) != _proved(each)]
+    unproved = [each for each in claims if not is_proved(each)]
+    failed: list[tuple[Claim, PublishError]] = []
     with ThreadPoolExecutor(env.GetOption("num_jobs")) as pool:
-        for (each, inputs), roms in zip(open_claims, pool.map(_boot, (each for each, _ in open_claims))):
-            said = json.dumps({"schema": 1, "inputs": inputs, "roms": roms}, indent=2) + "\n"
+        for each, booted in [(each, pool.submit(_boot, each)) for each in unproved]:
+            try:
+                roms = booted.result()
+            except PublishError as error:
+                failed.append((each, error))
+                continue
+            said = json.dumps({"schema": 1, "inputs": _inputs(each), "roms": roms}, indent=2) + "\n"
             write_atomic(Path(each.file.get_abspath()), said.encode())
             if not env.GetOption("silent"):
-                sys.stdout.write(f"  {each.name}: {len(roms)} ROM{'s' * (len(roms) > 1)} proved\n")
+                sys.stdout.write(f"  {_said(each)}\n")
+    if failed:
+        others = f"; nor is {', '.join(each.name for each, _ in failed[1:])}" if failed[1:] else ""
+        raise PublishError(f"{failed[0][1]}{others}")
+
+
+def _said(each: Claim, already: str = "") -> str:
+    return f"{each.name}: {len(each.roms)} ROM{'s' * (len(each.roms) > 1)} {already}proved with {each.loader.name}"
 
 
 def _inputs(each: Claim) -> Mapping[str, object]:
@@ -101,7 +129,7 @@ def _inputs(each: Claim) -> Mapping[str, object]:
 
 def _proved(each: Claim) -> object:
     """The inputs of the proof that there is, if any."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
         return json.loads(Path(each.file.get_abspath()).read_bytes()).get("inputs")
     return None
 

@@ -13,7 +13,7 @@ import SCons.Errors
 from .. import publish, release, report, version, webroot
 from ..errors import LayoutError, PublishError, RbootError, VersionError
 from ..flash import FlashMap
-from . import proof
+from . import proof, targets
 from .actions import action, nodes
 from .variables import expand, flash_map, for_call, is_on, text
 
@@ -22,14 +22,16 @@ from .variables import expand, flash_map, for_call, is_on, text
 class _App:
     """An application's ROMs, in the order of the slots of `layout`.
 
-    Those that RbootApp built together, of one set of objects, need no proof of being one application.
+    Those that RbootApp built together, of one set of objects, need no proof of being one application. Without a `claim`
+    nothing is known of a proof that they boot, or wanted; `may_be_unproved` says that they go out without one too, for
+    want of QEMU.
     """
 
     roms: list[Any]
     layout: FlashMap
     built_here: bool
     claim: proof.Claim | None
-    unproved: bool
+    may_be_unproved: bool
     version: str
     device: str
     with_elfs: bool
@@ -50,7 +52,9 @@ def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
     roms = nodes(env, name, roms)
     try:
         found = flash_map(env)
-        return add(env, name, roms, found, f"{os.path.basename(name)}-proof.json", built_here=False)
+        # Other ROMs of that name may be published from the same folder, into another web root.
+        proof_name = f"{os.path.basename(name)}-{os.path.splitext(roms[0].name)[0]}-proof.json"
+        return add(env, name, roms, found, proof_name, built_here=False)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
 
@@ -75,8 +79,7 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
     """Let `scons publish` publish the `roms`, of the layout `found`, under the last part of `name`.
 
     Before that they are proved, if that is wanted and it is known what they were packed from; the file `proof_name`
-    beside them says so.
-    Raises LayoutError or UserError.
+    beside them says so. Raises LayoutError or UserError.
 
     The web root's files are no SCons targets: SCons deletes targets before it builds them and when it
     cleans, and a device may be fetching just then. So the alias itself has the action; it runs once,
@@ -88,24 +91,30 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
         alias.attributes.rboot_web_roots = {}
         for other, act in (("releases", _releases), ("rollback", _rollback), ("serve", _serve)):
             # Nothing is built for these: they are about what was published.
-            other_alias = env.AlwaysBuild(env.Alias(other, [], action(act, f"$RBOOT{other.upper()}COMSTR")))[0]
-            other_alias.attributes.rboot_web_roots = alias.attributes.rboot_web_roots
+            targets.add(env, other, [], act).attributes.rboot_web_roots = alias.attributes.rboot_web_roots
     else:
         env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
     place = _web_root(env, name)
     web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(place), _WebRoot(place, {}))
     name = os.path.basename(name)
-    known = all(hasattr(rom.attributes, "rboot_packing") for rom in roms) and len(roms) <= len(found.slots)
-    proving = proof.wanted(env) if known else False
-    claim = proof.claim(env, name, roms[0].dir.File(proof_name), roms, found) if proving else None
-    if claim:
+    packed_here = all(hasattr(rom.attributes, "rboot_packing") for rom in roms)
+    known = packed_here and len(roms) <= len(found.slots)
+    proving = proof.wanted(env, packed_here)
+    try:
+        proof_file = roms[0].dir.File(proof_name)
+    except TypeError as error:  # which SCons raises for a folder
+        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
+    claim = proof.claim(env, name, proof_file, roms, found) if known else None
+    if claim and (proving or (proving is None and claim.file.exists())):
         env.Depends(alias, claim.loader)
+    else:
+        claim = None
     app = _App(
         roms,
         found,
         built_here,
         claim,
-        unproved=proving is None,
+        may_be_unproved=known and proving is None,
         version=text(env, "RBOOT_VERSION"),
         device=text(env, "RBOOT_DEVICE"),
         with_elfs=bool(is_on(env, "RBOOT_PUBLISH_ELFS")) and known,
@@ -147,9 +156,15 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
                 raise PublishError(f"{place} is built here, and would be published there; choose another RBOOT_WEBROOT")
         trees.append((tree, web_root))
     apps = [app for _, web_root in trees for app in web_root.apps.values()]
-    proof.settle([app.claim for app in apps if app.claim], env)
-    if any(app.unproved for app in apps):
-        sys.stderr.write(proof.MISSING)
+    proof.settle([app.claim for app in apps if app.claim and not app.may_be_unproved], env)
+    unproved = [
+        name
+        for _, web_root in trees
+        for name, app in web_root.apps.items()
+        if app.may_be_unproved and not _proved_by(app)
+    ]
+    if unproved:
+        sys.stderr.write(f"rboot: published without a proof: {', '.join(unproved)}: {proof.NO_QEMU}\n")
     lines = []
     for tree, web_root in trees:
         bundles = _bundles(web_root, env)
@@ -159,6 +174,10 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
             lines += _copy(web_root, tree, env)
     if not env.GetOption("silent"):
         sys.stdout.write("".join(f"  {line}\n" for line in lines))
+
+
+def _proved_by(app: _App) -> str | None:
+    return app.claim.loader.name if app.claim and proof.is_proved(app.claim) else None
 
 
 def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
@@ -182,7 +201,7 @@ def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
             device=app.device or release.DEVICE,
             date=version.source_date(os.environ),
             elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
-            proved_by=app.claim.loader.name if app.claim else None,
+            proved_by=_proved_by(app),
             one_build=app.built_here,
         )
         for name, app in web_root.apps.items()

@@ -1,0 +1,67 @@
+"""The words that `scons` takes beside the names of files: publish, prove, boot and so on.
+
+What a project has nothing for, such as `scons boot` without a flash image, is made only when it is asked for, to say
+so. Until then no alias must be there: it would stand in for a file or a folder of its name wherever SCons takes
+names, and an `Alias()` of the project's own would be added to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import SCons.Node
+import SCons.Node.FS
+
+from ..errors import RbootError
+from .actions import action
+
+_NO_APP = 'there is no application; add `env.RbootApp("app", Glob("*.c"))` to the SConstruct'
+_NO_IMAGE = 'there is no flash image; add `env.RbootFlashImage("flash.bin", roms)` to the SConstruct'
+_NO_ELFS = "it is not known what the ROMs were packed from; build them with RbootApp or RbootImage"
+_MISSING = MappingProxyType(
+    {
+        **dict.fromkeys(("publish", "releases", "rollback", "serve", "prove"), _NO_APP),
+        **dict.fromkeys(("flash", "boot"), _NO_IMAGE),
+    }
+)
+
+
+def add(env: Any, name: str, source: Any, function: Callable[[Any, Any, Any], None]) -> Any:
+    """Let `scons NAME` call `function` with `source`, unless the SConstruct has such a target already; its alias."""
+    alias = env.Alias(name)[0]
+    if not alias.has_builder():
+        alias.attributes.rboot = True
+        env.AlwaysBuild(env.Alias(name, source, action(function, f"$RBOOT{name.upper()}COMSTR")))
+    elif hasattr(alias.attributes, "rboot"):
+        env.Alias(name, source)
+    return alias
+
+
+def explain_missing(env: Any) -> None:
+    """Let SCons say what is missing when one of our targets is asked for and not there."""
+    lookups = SCons.Node.arg2nodes_lookups
+    if not any(isinstance(lookup, _Missing) for lookup in lookups):
+        lookups.append(_Missing(env))
+
+
+class _Missing:
+    """The last place where SCons looks for the node of a name, after the aliases that there are."""
+
+    def __init__(self, env: Any) -> None:
+        self._env = env
+
+    def __call__(self, name: str, curdir: str | None = None) -> Any:
+        # SCons says where it is for names from the command line only, and looks them up when all SConscripts are read.
+        if curdir is None or name not in _MISSING or self._env.GetOption("clean"):
+            return None
+        node = self._env.fs.Entry(name, self._env.fs.Dir(curdir))
+        if isinstance(node, SCons.Node.FS.Dir) or node.has_builder() or node.side_effect or node.exists():
+            return None
+        return self._env.AlwaysBuild(self._env.Alias(name, [], action(_fail, None)))[0]
+
+
+def _fail(target: Any, source: Any, env: Any) -> None:
+    name = str(target[0])
+    raise RbootError(_NO_ELFS if name == "prove" and env.ans.lookup("publish") else _MISSING[name])
