@@ -25,6 +25,11 @@ VERSION = "version"
 _RESERVED = frozenset((RELEASES, "index.html", "style.css"))
 """What stands beside the applications' folders, or in their place."""
 
+
+class NewerSchemaError(PublishError):
+    """A file of a later rbootimg."""
+
+
 DEVICE = "esp8266"
 """The device class of who says nothing else."""
 
@@ -312,7 +317,9 @@ class History:
 
     @property
     def previous(self) -> str | None:
-        """What a rollback goes back to."""
+        """What was current before the current one and was not taken back: where a rollback goes to, one further each
+        time, and what pruning keeps. None if there is none.
+        """
         return self.versions[-2] if len(self.versions) > 1 else None
 
     def published(self, release: str, manifest: str) -> History:
@@ -388,7 +395,7 @@ class _Reader:
             raise PublishError(f"{where} is not JSON") from None
         reader = cls._of(values, where)
         if reader.number("schema") != SCHEMA:
-            raise PublishError(f"{where} has schema {reader.number('schema')}, not {SCHEMA}; update rbootimg")
+            raise NewerSchemaError(f"{where} has schema {reader.number('schema')}, not {SCHEMA}; update rbootimg")
         return reader
 
     @classmethod

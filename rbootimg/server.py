@@ -109,7 +109,11 @@ def serving(
 class _Server:
     def __init__(self, web_root: Path, options: Options, on_event: Callable[[Event], None]) -> None:
         if not web_root.is_dir():
+            if web_root.exists():
+                raise ServerError("this is no folder, so it cannot be served; name a web root")
             raise ServerError("there is no such folder to serve; publish something into it first")
+        if not os.access(web_root, os.R_OK | os.X_OK):
+            raise ServerError("this folder may not be read; change its mode or serve it as another user")
         self.web_root = web_root
         self.options = options
         self.board = Board()

@@ -37,8 +37,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import page
-from .errors import PublishError, VersionError
-from .release import MANIFEST, RELEASES, VERSION, Bundle, History, Release, digest, newest_first
+from .errors import PublishError, VersionError, Way
+from .release import MANIFEST, RELEASES, VERSION, Bundle, History, NewerSchemaError, Release, digest, newest_first
 from .version import parse
 
 LOCK = ".rbootimg.lock"
@@ -54,16 +54,22 @@ FILE_MODE, FOLDER_MODE = 0o644, 0o755
 WAIT = 30.0
 """How many seconds to wait for another publisher."""
 
+_ROM = re.compile(r"rom[0-9]+\.bin")
+
 
 class _DamagedError(PublishError):
     """A release whose files are not those of its manifest."""
+
+
+class _NoHistoryError(PublishError):
+    """Releases without a history.json that can be read: nobody knows which is current."""
 
 
 @dataclass(frozen=True)
 class Published:
     """What became of a release: its application's `folder`, and whether anything `changed`.
 
-    `before` is the version that was current until then, None if there was none.
+    `before` is the version that was current until then, None if there was none or it is not known.
     """
 
     folder: Path
@@ -99,6 +105,7 @@ def publish(
     *,
     in_folders: bool | None = None,
     force: bool = False,
+    fewer_roms: bool = False,
     allow_downgrade: bool = False,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
@@ -110,7 +117,8 @@ def publish(
 
     What is current already is left alone. Raises PublishError, and leaves the current releases as they are, if the
     web root cannot be written, if another publisher has it for `timeout` seconds, if the version was published
-    with other ROMs and not `force`, or if it is older than the current one and not `allow_downgrade`.
+    with other ROMs and not `force`, if it lacks a ROM that devices find now and not `fewer_roms`, or if it is older
+    than the current one and not `allow_downgrade`.
     """
     with _errors(web_root):
         root = web_root.resolve()
@@ -119,7 +127,8 @@ def publish(
             folders = _folders(root, bundles, in_folders)
             with _cleaning(*folders):
                 switches = [
-                    _prepared(folder, bundle, force, allow_downgrade) for folder, bundle in zip(folders, bundles)
+                    _prepared(folder, bundle, force, fewer_roms, allow_downgrade)
+                    for folder, bundle in zip(folders, bundles)
                 ]
             for folder, (_, history, _) in zip(folders, switches):
                 _switch(folder, history)
@@ -130,26 +139,52 @@ def publish(
     )
 
 
-def rollback(web_root: Path, release: str | None = None, app: str | None = None, timeout: float = WAIT) -> Published:
-    """Make another `release` current again, by default the one that was current before this one.
+def rollback(
+    web_root: Path,
+    release: str | None = None,
+    app: str | None = None,
+    *,
+    fewer_roms: bool = False,
+    timeout: float = WAIT,
+) -> Published:
+    """Make another `release` current again, by default the previous one: see History.previous.
 
-    `app` is needed if the web root has several applications. Raises PublishError.
+    With `release` a history that is missing or damaged is made anew from the releases that there are.
+    `app` is needed if the web root has several applications. Raises PublishError, also if the release lacks a ROM
+    that devices find now and not `fewer_roms`.
     """
     with _errors(web_root), _locked(_existing(web_root), timeout):
         folder = _folder_of(web_root, app)
-        before = _recovered(folder)
-        if release is None and before.previous is None:
-            raise PublishError(f"{before.current} is the only release of {before.app} so far; publish another one")
-        wanted = release or before.previous or ""
+        try:
+            before = _read_history(folder)
+            current: str | None = before.current
+            mended = _mended(folder, before)
+        except _NoHistoryError:
+            if release is None:
+                raise
+            before, current, mended = _without_history(folder), None, True
+        wanted = release or before.previous
+        known = newest_first(before.manifests)
+        if wanted is None and len(known) == 1:
+            raise PublishError(f"{current} is the only release of {before.app} so far; publish another one")
+        if wanted is None:
+            others = ", ".join(version for version in known if version != current)
+            raise PublishError(
+                f"no release of {before.app} was current before {current}, or it was taken back; there are {others}",
+                Way.ROLLBACK,
+            )
         if wanted not in before.manifests:
-            known = ", ".join(newest_first(before.manifests))
-            raise PublishError(f"there is no release {wanted!r} of {before.app}; there are {known}")
+            there_are = f"there are {', '.join(known)}" if known else "publish one"
+            raise PublishError(f"there is no release {wanted!r} of {before.app}; {there_are}")
         history = before.rolled_back(wanted)
         with _cleaning(folder):
             _stage(folder, history)
+            back = _release(folder, wanted)
+            if not fewer_roms:
+                _check_roms(folder, back, current)
         _switch(folder, history)
         _write_index(_existing(web_root))
-        return Published(folder, _release(folder, wanted), before != history, before.current)
+        return Published(folder, back, mended or before != history, current)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
@@ -187,6 +222,12 @@ def releases(web_root: Path) -> dict[str, tuple[Listed, ...]]:
         return found
 
 
+def applications(web_root: Path) -> tuple[str, ...]:
+    """The applications that have releases in the web root. Raises PublishError if there is none."""
+    with _errors(web_root):
+        return tuple(map(_app_of, _app_folders(_existing(web_root))))
+
+
 def has_releases(web_root: Path) -> bool:
     """Whether there is a release in the web root, at its top or in a folder."""
     return web_root.is_dir() and bool(_known_folders(web_root))
@@ -209,6 +250,8 @@ def _existing(web_root: Path) -> Path:
     root = web_root.resolve()
     if not root.exists():
         raise PublishError("there is no such folder; nothing was published here")
+    if not root.is_dir():
+        raise PublishError("this is no folder, so it is no web root")
     return root
 
 
@@ -216,21 +259,40 @@ def _app_folders(root: Path) -> list[Path]:
     """The folders of the applications, of which there is at least one."""
     found = _known_folders(root)
     if not found:
+        every = (*sorted(root.glob("rom*.bin")), *sorted(root.glob("*/rom*.bin")))
+        plain = [path.relative_to(root) for path in every if _ROM.fullmatch(path.name)]
+        if plain:
+            raise PublishError(f"there is {plain[0]}, published without a version, but no release", Way.RELEASE)
         raise PublishError(f"nothing was published here: there is no {RELEASES}/{HISTORY}")
     return found
 
 
 def _known_folders(root: Path) -> list[Path]:
     def has_app(folder: Path) -> bool:
-        return (folder / RELEASES / HISTORY).is_file()
+        return (folder / RELEASES / HISTORY).is_file() or bool(_release_folders(folder))
 
     return [root] if has_app(root) else [folder for folder in sorted(root.iterdir()) if has_app(folder)]
 
 
+def _release_folders(folder: Path) -> list[Path]:
+    """The folders of releases, also of those that no history names."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return [entry for entry in sorted((folder / RELEASES).iterdir()) if _is_release(entry)]
+    return []
+
+
+def _app_of(folder: Path) -> str:
+    """The name of the application in `folder`, also if its history is lost."""
+    try:
+        return _read_history(folder).app
+    except _NoHistoryError:
+        return _without_history(folder).app
+
+
 def _folder_of(web_root: Path, app: str | None) -> Path:
-    apps = {_read_history(folder).app: folder for folder in _app_folders(_existing(web_root))}
+    apps = {_app_of(folder): folder for folder in _app_folders(_existing(web_root))}
     if app is None and len(apps) > 1:
-        raise PublishError(f"there are several applications, {', '.join(apps)}; say which one")
+        raise PublishError(f"there are several applications, {', '.join(apps)}", Way.APP)
     if app is not None and app not in apps:
         raise PublishError(f"there is no application {app!r}, but {', '.join(apps)}")
     return apps[app] if app is not None else next(iter(apps.values()))
@@ -254,7 +316,7 @@ def _folders(root: Path, bundles: Sequence[Bundle], in_folders: bool | None) -> 
         return [root]
     if known == [root]:
         raise PublishError(
-            f"the web root has {_read_history(root).app} at its top, where its devices look, so it cannot have "
+            f"the web root has {_app_of(root)} at its top, where its devices look, so it cannot have "
             "folders for several applications; choose another web root"
         )
     return [root / name for name in names]
@@ -263,24 +325,32 @@ def _folders(root: Path, bundles: Sequence[Bundle], in_folders: bool | None) -> 
 # The switch
 
 
-def _prepared(folder: Path, bundle: Bundle, force: bool, allow_downgrade: bool) -> tuple[History | None, History, bool]:
+def _prepared(
+    folder: Path, bundle: Bundle, force: bool, fewer_roms: bool, allow_downgrade: bool
+) -> tuple[History | None, History, bool]:
     """Step 1: the history until now, the one with the release of `bundle` as current, and whether anything changes."""
     release = bundle.release
     make_folder(folder / RELEASES)
-    before = _recovered(folder) if (folder / RELEASES / HISTORY).exists() else None
-    if before is None:
-        if (folder / MANIFEST).exists():
-            raise PublishError(f"{folder / RELEASES / HISTORY} is gone, which says what is current; put it back")
+    start = History(release.app, (), {})
+    before: History | None
+    try:
+        before = start = _recovered(folder)
+    except _NoHistoryError:
+        if _release_folders(folder):
+            raise
         _clean(folder)
+        before = _seen_by_devices(folder)
     if before and before.app != release.app:
         raise PublishError(
             f"the web root is that of {before.app}, whose devices would get {release.app}; choose another one"
         )
     if before and parse(release.version) < parse(before.current) and not allow_downgrade:
         raise PublishError(
-            f"{release.version} of {release.app} is older than {before.current}, which is current; raise the "
-            "version, or allow it (--allow-downgrade); `rbootimg rollback` goes back to what was published"
+            f"{release.version} of {release.app} is older than {before.current}, which is current; raise the version",
+            Way.DOWNGRADE,
         )
+    if not fewer_roms:
+        _check_roms(folder, release, before.current if before else None)
     place = folder / RELEASES / release.version
     if place.exists() and not place.is_dir():
         raise PublishError(f"{place} is not a folder; move it away")
@@ -295,12 +365,28 @@ def _prepared(folder: Path, bundle: Bundle, force: bool, allow_downgrade: bool) 
         staged = True
     else:
         raise PublishError(
-            f"{release.version} of {release.app} was published already, with other ROMs; raise the version, or for "
-            "the desk replace it (--force)"
+            f"{release.version} of {release.app} was published already, with other ROMs; raise the version", Way.FORCE
         )
-    history = (before or History(release.app, (), {})).published(release.version, manifest)
+    history = start.published(release.version, manifest)
     _stage(folder, history)
     return before, history, staged or before != history
+
+
+def _check_roms(folder: Path, release: Release, current: str | None) -> None:
+    """Raise PublishError if devices find a ROM now that `release` does not have: those in the other slot would not
+    get any further release.
+    """
+    found = {entry.name for entry in folder.iterdir() if _ROM.fullmatch(entry.name) and not entry.is_dir()}
+    known = _readable(folder, current) if current else None
+    if known:
+        found |= {rom.file.name for rom in known.roms}
+    missing = sorted(found - {rom.file.name for rom in release.roms})
+    if missing:
+        raise PublishError(
+            f"{release.version} of {release.app} has no {', '.join(missing)}, which devices find now and ask for from "
+            "the other slot; publish a ROM for each slot",
+            Way.FORCE,
+        )
 
 
 def _whole(folder: Path, name: str, manifest: str) -> Release | None:
@@ -346,27 +432,46 @@ def _switch(folder: Path, history: History) -> None:
     _finish(folder, history)
 
 
-def _finish(folder: Path, history: History) -> None:
-    """Steps 3 and 4, from wherever they were broken off. Raises _DamagedError if the release is not whole."""
-    if _waits(folder, history):
+def _finish(folder: Path, history: History) -> bool:
+    """Steps 3 and 4, from wherever they were broken off; whether there was anything left of them.
+
+    Raises _DamagedError if the release is not whole.
+    """
+    waited = _waits(folder, history)
+    if waited:
         _install(folder / RELEASES / _NEXT, folder / RELEASES / history.current)
     copies = _copies(folder, history)
     _stage_copies(folder, copies)
-    _put(folder, copies)
-    for entry in folder.iterdir():
-        # The ROM of a slot that the release does not have: better none than an older one.
-        if re.fullmatch(r"rom[0-9]+\.bin", entry.name) and entry.name not in copies and not entry.is_dir():
-            entry.unlink()
+    changed = _put(folder, copies)
+    for entry in _stray_roms(folder, copies):
+        entry.unlink()  # better none than an older one
+        changed = True
     _sync(folder)
     _clean(folder)
+    return waited or changed
+
+
+def _stray_roms(folder: Path, copies: Mapping[str, bytes]) -> list[Path]:
+    """The ROMs of slots that the current release does not have."""
+    return [
+        entry
+        for entry in sorted(folder.iterdir())
+        if _ROM.fullmatch(entry.name) and entry.name not in copies and not entry.is_dir()
+    ]
+
+
+def _mended(folder: Path, history: History) -> bool:
+    """Finish a switch that was broken off, and put right what devices find; whether there was anything to do."""
+    # A release that is damaged is no reason not to publish another.
+    with contextlib.suppress(_DamagedError):
+        return _finish(folder, history)
+    return False
 
 
 def _recovered(folder: Path) -> History:
     """What is current, after a switch that was broken off is finished."""
     history = _read_history(folder)
-    # A release that is damaged is no reason not to publish another.
-    with contextlib.suppress(_DamagedError):
-        _finish(folder, history)
+    _mended(folder, history)
     return history
 
 
@@ -429,8 +534,7 @@ def _write_index(root: Path) -> None:
     """The page above several applications, if there are several."""
     folders = _known_folders(root)
     if folders and folders != [root]:
-        current = [_readable(folder, _read_history(folder).current) for folder in folders]
-        shown = [release for release in current if release]
+        shown = [release for release in map(_manifest, folders) if release]
         files = {page.STYLE: page.STYLESHEET.encode(), page.PAGE: page.index_page(shown).encode()}
         with _cleaning(root):
             _stage_copies(root, files)
@@ -442,19 +546,60 @@ def _write_index(root: Path) -> None:
 
 
 def _read_history(folder: Path) -> History:
+    """Raises _NoHistoryError if there is none to go by, with what else is known of the current release."""
     path = folder / RELEASES / HISTORY
     try:
         return History.from_json(path.read_bytes())
+    except FileNotFoundError:
+        reason = "is missing, which says what is current"
+    except NewerSchemaError as error:
+        raise PublishError(f"{path}: {error}") from None
     except PublishError as error:
-        raise PublishError(f"{path}: {error}; put back the file that was published") from None
+        reason = f"does not say what is current: {error}"
+    seen = _manifest(folder)
+    known = newest_first({place.name: None for place in _release_folders(folder)})
+    about = [f"{MANIFEST} is that of {seen.version}"] if seen else []
+    about += [f"there are {', '.join(known)}"] if known else ["there is no release"]
+    raise _NoHistoryError(f"{path} {reason}; {', '.join(about)}", Way.HISTORY)
+
+
+def _without_history(folder: Path) -> History:
+    """The releases that there are, with none as the current one. Raises PublishError for one that cannot be read."""
+    manifests = {}
+    apps: set[str] = set()
+    for place in _release_folders(folder):
+        release = _release(folder, place.name)
+        if release.version != place.name or {release.app} | apps != {release.app}:
+            raise PublishError(f"{place} has {release.version} of {release.app}; move it away")
+        apps.add(release.app)
+        manifests[place.name] = digest((place / MANIFEST).read_bytes())
+    return History(apps.pop() if apps else folder.name, (), manifests)
+
+
+def _seen_by_devices(folder: Path) -> History | None:
+    """A history of the one release whose manifest stands beside a folder `releases` that is lost, if there is one."""
+    release = _manifest(folder)
+    if release is None:
+        return None
+    return History(release.app, (), {}).published(release.version, digest((folder / MANIFEST).read_bytes()))
+
+
+def _manifest(folder: Path) -> Release | None:
+    """The release whose manifest devices find."""
+    try:
+        return Release.from_json((folder / MANIFEST).read_bytes())
+    except (PublishError, OSError):
+        return None
 
 
 def _release(folder: Path, name: str) -> Release:
     path = folder / RELEASES / name / MANIFEST
     try:
         return Release.from_json(path.read_bytes())
+    except FileNotFoundError:
+        raise PublishError(f"{path} is missing; move {path.parent} away") from None
     except PublishError as error:
-        raise PublishError(f"{path}: {error}") from None
+        raise PublishError(f"{path}: {error}; move {path.parent} away") from None
 
 
 def _readable(folder: Path, name: str) -> Release | None:
@@ -480,7 +625,12 @@ def _check_app(root: Path, folder: Path) -> Iterator[Problem]:
     def problem(path: Path, text: str) -> Problem:
         return Problem(str(path.relative_to(root)), text)
 
-    history = _read_history(folder)
+    try:
+        history = _read_history(folder)
+    except _NoHistoryError as error:
+        text = str(error).removeprefix(f"{folder / RELEASES / HISTORY} ")
+        yield problem(folder / RELEASES / HISTORY, f"{text}; `rbootimg rollback VERSION` makes it anew")
+        return
     for name, manifest in history.manifests.items():
         place = folder / RELEASES / name
         if name == history.current and _waits(folder, history):
@@ -500,9 +650,17 @@ def _check_app(root: Path, folder: Path) -> Iterator[Problem]:
         for file in (MANIFEST, page.PAGE, page.STYLE):
             yield from (problem(place / file, text) for text in _wrong(place / file))
     with contextlib.suppress(_DamagedError):
-        for file, data in _copies(folder, history).items():
+        copies = _copies(folder, history)
+        for file, data in copies.items():
             what = f"{history.current} has; `rbootimg rollback {history.current}` puts it right"
             yield from (problem(folder / file, text) for text in _wrong(folder / file, digest(data), what))
+        for entry in _stray_roms(folder, copies):
+            yield problem(entry, f"is no ROM of {history.current}, which is current; delete it")
+        others = [_readable(folder, name) for name in newest_first(history.manifests)]
+        last = {rom.file.name: other.version for other in reversed(others) if other for rom in other.roms}
+        for file in sorted(last.keys() - copies.keys()):
+            text = f"is in {last[file]} but not in {history.current}, which is current; publish a release with it"
+            yield problem(folder / file, text)
 
 
 def _wrong(path: Path, sha256: str | None = None, what: str = "") -> Iterator[str]:
@@ -531,11 +689,14 @@ def _stage_copies(folder: Path, copies: Mapping[str, bytes]) -> None:
             _write(staged, data, later_than=path)
 
 
-def _put(folder: Path, names: Iterable[str]) -> None:
-    """Put what was staged in place, each in one step."""
+def _put(folder: Path, names: Iterable[str]) -> bool:
+    """Put what was staged in place, each in one step; whether there was any."""
+    found = False
     for name in names:
         with contextlib.suppress(FileNotFoundError):  # what stands already was not staged
             os.replace(folder / f"{_UNFINISHED}{name}", folder / name)
+            found = True
+    return found
 
 
 def _write(path: Path, data: bytes, later_than: Path | None = None) -> None:

@@ -814,6 +814,42 @@ def test_a_missing_web_root_is_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_the_web_root_is_named_as_for_other_commands(web_root: Path, tmp_path: Path) -> None:
+    for arguments, variables in (
+        (["--web-root", str(web_root)], {"RBOOT_WEBROOT": str(tmp_path / "no")}),
+        ([], {"RBOOT_WEBROOT": str(web_root)}),
+        ([str(web_root)], {"RBOOT_WEBROOT": str(tmp_path / "no")}),
+    ):
+        with command("--port", "0", *arguments, **variables) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(f"Serving {web_root} at http://127.0.0.1:")
+    with command(str(web_root), "--web-root", str(web_root)) as process:
+        assert "not allowed with" in process.communicate(timeout=10)[1]
+        assert process.returncode == 2
+
+
+def test_a_web_root_that_cannot_be_served_is_one_line(web_root: Path) -> None:
+    assert refused(str(web_root / "version")).endswith(
+        "version: this is no folder, so it cannot be served; name a web root\n"
+    )
+    web_root.chmod(0o300)
+    for path in web_root.parents:
+        if path.stat().st_uid == os.getuid():
+            path.chmod(0o755)
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            with serving(web_root):
+                os._exit(1)
+        except ServerError as error:
+            os._exit(0 if "this folder may not be read" in str(error) else 2)
+        finally:
+            os._exit(3)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 @pytest.mark.parametrize("arguments", [("--fault", "404@5"), ("--rate", "0"), ("--rate", "fast"), ("--port", "65536")])
 def test_wrong_usage_is_said_so(web_root: Path, arguments: tuple[str, str]) -> None:
     with command(str(web_root), *arguments) as process:

@@ -14,7 +14,7 @@ from .. import publish, release, report, version, webroot
 from ..errors import LayoutError, PublishError, RbootError, VersionError
 from ..flash import FlashMap
 from . import proof
-from .actions import action, nodes
+from .actions import action, nodes, said
 from .variables import expand, flash_map, for_call, is_on, text
 
 
@@ -170,7 +170,7 @@ def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
         except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
-            sys.stderr.write(f"rboot: published without releases: {error}\n")
+            sys.stderr.write(f"rboot: published without releases: {said(error)}\n")
             return []
         versions = {name: found or default for name, found in versions.items()}
     return [
@@ -192,9 +192,14 @@ def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
 def _release(web_root: _WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
     """Make `bundles` the current releases; what there is to say."""
     # What was not committed is built anew under one version, on the desk.
-    force = bool(is_on(env, "RBOOT_FORCE")) or all(".dirty" in bundle.release.version for bundle in bundles)
-    downgrade = bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE"))
-    published = webroot.publish(Path(web_root.path), bundles, force=force, allow_downgrade=downgrade)
+    forced = bool(is_on(env, "RBOOT_FORCE"))
+    published = webroot.publish(
+        Path(web_root.path),
+        bundles,
+        force=forced or all(".dirty" in bundle.release.version for bundle in bundles),
+        fewer_roms=forced,
+        allow_downgrade=bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE")),
+    )
     return [line for each in published for line in report.published(each, _place(each.folder, env))]
 
 
@@ -222,9 +227,10 @@ def _releases(target: Any, source: Any, env: Any) -> None:
 
 def _rollback(target: Any, source: Any, env: Any) -> None:
     place = _only(target)
-    for app in webroot.releases(place):
-        back = webroot.rollback(place, text(env, "RBOOT_ROLLBACK") or None, app)
-        sys.stdout.write("".join(f"  {line}\n" for line in report.published(back, _place(back.folder, env))))
+    forced = bool(is_on(env, "RBOOT_FORCE"))
+    for app in webroot.applications(place):
+        back = webroot.rollback(place, text(env, "RBOOT_ROLLBACK") or None, app, fewer_roms=forced)
+        sys.stdout.write("".join(f"  {line}\n" for line in report.rolled_back(back, _place(back.folder, env))))
 
 
 def _serve(target: Any, source: Any, env: Any) -> None:
