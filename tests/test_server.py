@@ -10,6 +10,7 @@ import random
 import resource
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -264,7 +265,8 @@ def test_a_range(desk: Desk, text: str, start: int, end: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=0-5", "bytes=x", f"bytes={'9' * 5000}-"]
+    "text",
+    ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=0-5", "bytes=x", "bytes=1 0-1 5", f"bytes={'9' * 5000}-"],
 )
 def test_what_is_not_one_range_is_the_whole(desk: Desk, text: str) -> None:
     response, body = desk.ask("/rom1.bin", Range=text)
@@ -301,6 +303,21 @@ def test_a_range_of_an_old_file_is_the_whole_new_one(desk: Desk) -> None:
         assert desk.ask("/rom1.bin", Range="bytes=0-1", If_Range=validator)[0].status == 206
     for validator in ('"x"', formatdate(0, usegmt=True)):
         assert desk.ask("/rom1.bin", Range="bytes=0-1", If_Range=validator)[0].status == 200
+
+
+def test_who_goes_on_with_another_file_is_told_so(desk: Desk) -> None:
+    response, _ = desk.ask("/rom1.bin")
+    tag, modified = str(response.getheader("ETag")), str(response.getheader("Last-Modified"))
+    old = formatdate(0, usegmt=True)
+    for condition in ({"If_Match": '"x"'}, {"If_Match": f"W/{tag}"}, {"If_Unmodified_Since": old}):
+        assert desk.ask("/rom1.bin", Range="bytes=0-1", **condition)[0].status == 412
+    for condition in (
+        {"If_Match": f'"x", {tag}', "If_Unmodified_Since": old},
+        {"If_Match": "*"},
+        {"If_Unmodified_Since": modified},
+        {"If_Unmodified_Since": "?"},
+    ):
+        assert desk.ask("/rom1.bin", Range="bytes=0-1", **condition)[0].status == 206
 
 
 def test_a_file_that_was_replaced_has_another_tag(desk: Desk, web_root: Path) -> None:
@@ -408,6 +425,12 @@ def test_a_web_root_may_be_a_link_and_may_be_replaced(web_root: Path, tmp_path: 
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+        (b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (
+            b"GET /version HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (b"PUT /rom1.bin HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", 405),
     ],
 )
 def test_a_request_that_cannot_be_is_answered_and_the_connection_closed(
@@ -425,7 +448,37 @@ def test_a_request_with_a_body_ends_the_connection(desk: Desk) -> None:
     )
     response = desk.raw(smuggled)
     assert response.count(b"HTTP/1.1") == 1
+    assert b"\r\nConnection: close\r\n" in response
     assert response.endswith(b"1.2.3\n")
+
+
+@pytest.mark.parametrize("between", [b"\r\n", b"\n\n", b"\r\n" * 1000])
+def test_empty_lines_before_and_after_a_request_are_passed_over(desk: Desk, between: bytes) -> None:
+    one = b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n"
+    with desk.connect() as client:
+        for _ in range(3):
+            client.sendall(between + one + between)
+            assert client.recv(65536).endswith(b"\r\n\r\n1.2.3\n")
+        client.sendall(between)
+        client.shutdown(socket.SHUT_WR)
+        assert until_the_end(client) == b""
+    response = desk.raw(between.join([b"", one, one, one.replace(b"a\r\n", b"a\r\nConnection: close\r\n"), b""]))
+    assert response.count(b"200 OK") == 3
+    assert b"400" not in response
+
+
+def test_nothing_but_files_is_served(desk: Desk, web_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(web_root)  # as its path may be too long for a socket's
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind("socket")
+    (web_root / "device").symlink_to("/dev/zero")
+    if os.getuid() == 0:
+        (web_root / "device").unlink()
+        with contextlib.suppress(PermissionError):  # as in a container
+            os.mknod(web_root / "device", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+    (web_root / "folder" / "index.html").mkdir(parents=True)
+    for path in ("/socket", "/device", "/pipe", "/folder/", "/folder/index.html/"):
+        assert desk.ask(path)[0].status == 404
 
 
 # Slow and many clients
