@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import re
@@ -215,7 +216,7 @@ def bundle(
     check_name(app)
     if not (device.isprintable() and device.strip()):
         raise PublishError(f"{device!r} is no device class; write a word such as {DEVICE}")
-    if date is not None and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", date):
+    if date is not None and not _is_date(date):
         raise PublishError(f"{date!r} is no date; write it as 2026-11-23")
     if not roms:
         raise PublishError(f"{app} has no ROMs; publish one for each slot")
@@ -266,7 +267,7 @@ def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
         if found is not None:
             raise PublishError(
                 f"rom{number}.bin of {app} is linked for {found:#x}, but {slot.label} runs at {slot.link_address:#x}; "
-                "put the ROMs in the order of the slots"
+                "put the ROMs in the order of the slots, or name the layout that they were built for"
             )
     for number, (rom, slot) in enumerate(zip(parsed, slots)):
         comparison = compare(parsed[0], rom, (slots[0].link_address, slot.link_address))
@@ -280,6 +281,13 @@ def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
 def _check_count(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
     if len(roms) > len(slots):
         raise PublishError(f"{app} has {len(roms)} ROMs for {len(slots)} slots; publish one for each slot")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def check_name(app: str) -> str:

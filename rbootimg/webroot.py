@@ -163,7 +163,7 @@ def rollback(
             if release is None:
                 raise
             before, current, mended = _without_history(folder), None, True
-        wanted = release or before.previous
+        wanted = before.previous if release is None else release
         known = newest_first(before.manifests)
         if wanted is None and len(known) == 1:
             raise PublishError(f"{current} is the only release of {before.app} so far; publish another one")
@@ -240,7 +240,11 @@ def check(web_root: Path) -> tuple[Problem, ...]:
     """
     with _errors(web_root), _locked(_existing(web_root), WAIT, shared=True):
         root = _existing(web_root)
-        return tuple(problem for folder in _app_folders(root) for problem in _check_app(root, folder))
+        found = [problem for folder in _app_folders(root) for problem in _check_app(root, folder)]
+        for name, data in _index(root).items():
+            texts = _wrong(root / name, digest(data), "the applications have", "publish or roll back any of them")
+            found += (Problem(name, text) for text in texts)
+        return tuple(found)
 
 
 # Which applications, and where
@@ -258,7 +262,17 @@ def _existing(web_root: Path) -> Path:
 def _app_folders(root: Path) -> list[Path]:
     """The folders of the applications, of which there is at least one."""
     found = _known_folders(root)
+    apps: dict[str, Path] = {}
+    for folder in found:
+        app = _app_of(folder)
+        if (other := apps.setdefault(app, folder)) != folder:  # a copy, perhaps: nobody knows which is meant
+            raise PublishError(f"{other.name} and {folder.name} both have {app}; move one out of the web root")
     if not found:
+        for folder in (root, *sorted(root.iterdir())):
+            if seen := _manifest(folder):
+                raise PublishError(
+                    f"there is no release left, only the files of {seen.app} {seen.version}", Way.RELEASE
+                )
         every = (*sorted(root.glob("rom*.bin")), *sorted(root.glob("*/rom*.bin")))
         plain = [path.relative_to(root) for path in every if _ROM.fullmatch(path.name)]
         if plain:
@@ -319,6 +333,12 @@ def _folders(root: Path, bundles: Sequence[Bundle], in_folders: bool | None) -> 
             f"the web root has {_app_of(root)} at its top, where its devices look, so it cannot have "
             "folders for several applications; choose another web root"
         )
+    for folder in known:
+        app = _app_of(folder)
+        if app in names and folder.name != app:
+            raise PublishError(
+                f"{folder.name} has the releases of {app}; call it {app}, or move it out of the web root"
+            )
     return [root / name for name in names]
 
 
@@ -364,8 +384,14 @@ def _prepared(
         _stage_release(folder, bundle, before)
         staged = True
     else:
+        if stands is None:
+            what = "and is damaged"
+        elif stands.files == release.files:
+            what = "for another device class or layout"
+        else:
+            what = "with other ROMs"
         raise PublishError(
-            f"{release.version} of {release.app} was published already, with other ROMs; raise the version", Way.FORCE
+            f"{release.version} of {release.app} was published already, {what}; raise the version", Way.FORCE
         )
     history = start.published(release.version, manifest)
     _stage(folder, history)
@@ -531,15 +557,21 @@ def _contents(place: Path, manifest: str) -> dict[str, bytes]:
 
 
 def _write_index(root: Path) -> None:
-    """The page above several applications, if there are several."""
-    folders = _known_folders(root)
-    if folders and folders != [root]:
-        shown = [release for release in map(_manifest, folders) if release]
-        files = {page.STYLE: page.STYLESHEET.encode(), page.PAGE: page.index_page(shown).encode()}
+    files = _index(root)
+    if files:
         with _cleaning(root):
             _stage_copies(root, files)
             _put(root, files)
         _sync(root)
+
+
+def _index(root: Path) -> dict[str, bytes]:
+    """The page above several applications, if there are several."""
+    folders = _known_folders(root)
+    if folders in ([], [root]):
+        return {}
+    shown = [release for release in map(_manifest, folders) if release]
+    return {page.STYLE: page.STYLESHEET.encode(), page.PAGE: page.index_page(shown).encode()}
 
 
 # Reading
@@ -631,29 +663,36 @@ def _check_app(root: Path, folder: Path) -> Iterator[Problem]:
         text = str(error).removeprefix(f"{folder / RELEASES / HISTORY} ")
         yield problem(folder / RELEASES / HISTORY, f"{text}; `rbootimg rollback VERSION` makes it anew")
         return
+    again = "publish the same again"
+    yield from (problem(folder / RELEASES, text) for text in _closed(folder / RELEASES))
     for name, manifest in history.manifests.items():
         place = folder / RELEASES / name
         if name == history.current and _waits(folder, history):
             yield problem(place, f"the switch to {name} was broken off; `rbootimg rollback {name}` goes on with it")
             continue
         if not place.is_dir():
-            yield problem(place, "is missing")
+            yield problem(place, f"is missing; {again}")
             continue
+        yield from (problem(place, text) for text in _closed(place))
         path = place / MANIFEST
         if not path.is_file() or digest(path.read_bytes()) != manifest:
-            yield problem(path, "is not what was published" if path.is_file() else "is missing")
+            what = "is not what was published" if path.is_file() else "is missing"
+            yield problem(path, f"{what}; {again}")
             continue
         release = _release(folder, name)
         expected = {file.name: file.sha256 for file in release.files} | {VERSION: digest(_version_file(release))}
         for file, sha256 in expected.items():
-            yield from (problem(place / file, text) for text in _wrong(place / file, sha256, "its manifest says"))
+            yield from (
+                problem(place / file, text) for text in _wrong(place / file, sha256, "its manifest says", again)
+            )
         for file in (MANIFEST, page.PAGE, page.STYLE):
             yield from (problem(place / file, text) for text in _wrong(place / file))
     with contextlib.suppress(_DamagedError):
         copies = _copies(folder, history)
         for file, data in copies.items():
-            what = f"{history.current} has; `rbootimg rollback {history.current}` puts it right"
-            yield from (problem(folder / file, text) for text in _wrong(folder / file, digest(data), what))
+            remedy = f"`rbootimg rollback {history.current}` puts it right"
+            texts = _wrong(folder / file, digest(data), f"{history.current} has", remedy)
+            yield from (problem(folder / file, text) for text in texts)
         for entry in _stray_roms(folder, copies):
             yield problem(entry, f"is no ROM of {history.current}, which is current; delete it")
         others = [_readable(folder, name) for name in newest_first(history.manifests)]
@@ -663,15 +702,21 @@ def _check_app(root: Path, folder: Path) -> Iterator[Problem]:
             yield problem(folder / file, text)
 
 
-def _wrong(path: Path, sha256: str | None = None, what: str = "") -> Iterator[str]:
-    """What is wrong with a file that should have this SHA-256."""
+def _wrong(path: Path, sha256: str | None = None, expected: str = "", remedy: str = "") -> Iterator[str]:
+    """What is wrong with a file that should have this SHA-256, which is what is `expected`."""
+    advice = f"; {remedy}" if remedy else ""
     try:
         if sha256 is not None and digest(path.read_bytes()) != sha256:
-            yield f"is not what {what}"
+            yield f"is not what {expected}{advice}"
         if path.stat().st_mode & FILE_MODE != FILE_MODE:
             yield f"cannot be read by the web server; its mode should be {FILE_MODE:o}"
     except FileNotFoundError:
-        yield "is missing"
+        yield f"is missing{advice}"
+
+
+def _closed(folder: Path) -> Iterator[str]:
+    if folder.stat().st_mode & FOLDER_MODE != FOLDER_MODE:
+        yield f"cannot be entered by the web server; its mode should be {FOLDER_MODE:o}"
 
 
 # Writing
@@ -797,7 +842,7 @@ def _locked(root: Path, timeout: float, shared: bool = False) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise PublishError(
-                        f"another rbootimg has been publishing here for {timeout:g} seconds; try again when it is done"
+                        f"another rbootimg is publishing here and was not done in {timeout:g} seconds; try again"
                     ) from None
                 time.sleep(0.05)
         yield
@@ -813,4 +858,6 @@ def _errors(web_root: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as error:
         raise PublishError(f"{error.filename or web_root} is not a folder, or has a file in its path") from None
     except OSError as error:
-        raise PublishError(f"{error.filename or web_root}: {error.strerror}") from None
+        if error.filename in (None, str(web_root)):
+            raise PublishError(f"{error.strerror}") from None
+        raise PublishError(f"{error.filename}: {error.strerror}") from None

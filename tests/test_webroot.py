@@ -127,6 +127,15 @@ def test_the_same_version_with_other_roms_is_refused_unless_forced(root: Path) -
     assert check(root) == ()
 
 
+def test_what_is_not_the_same_about_a_version_is_said(root: Path) -> None:
+    put(root, "1.0.0")
+    with pytest.raises(PublishError, match=r"^1\.0\.0 of blink was published already, for another device class or lay"):
+        publish(root, [make("1.0.0", device="lamp")])
+    (root / "releases/1.0.0/rom0.bin").unlink()
+    with pytest.raises(PublishError, match=r"^1\.0\.0 of blink was published already, and is damaged; raise"):
+        publish(root, [make("1.0.0", device="lamp")])
+
+
 def test_force_also_replaces_what_a_device_does_not_get(root: Path) -> None:
     put(root, "1.0.0")
     assert publish(root, [make("1.0.0", proved_by="rBoot 1.4.2")], force=True)[0].changed
@@ -298,6 +307,36 @@ def test_if_one_of_several_cannot_be_published_none_is(root: Path) -> None:
     assert tree(root) == before
 
 
+def test_an_application_in_two_folders_is_neither(root: Path) -> None:
+    """As after a copy for safety: who goes back must not go back in the copy."""
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    publish(root, [make("1.1.0")])
+    shutil.copytree(root / "blink", root / "old")
+    for command in (check, releases, lambda root: rollback(root, app="blink"), lambda root: prune(root, 1, "blink")):
+        with pytest.raises(PublishError, match=r"^blink and old both have blink; move one out of the web root$"):
+            command(root)
+    shutil.rmtree(root / "blink")
+    with pytest.raises(
+        PublishError, match=r"^old has the releases of blink; call it blink, or move it out of the web root$"
+    ):
+        publish(root, [make("1.2.0")])
+    (root / "old").rename(root / "blink")
+    publish(root, [make("1.2.0")])
+    assert_current(root / "blink", "1.2.0")
+
+
+def test_the_page_above_several_applications_is_checked(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    (root / "index.html").write_text("")
+    (root / "style.css").unlink()
+    assert check(root) == (
+        Problem("style.css", "is missing; publish or roll back any of them"),
+        Problem("index.html", "is not what the applications have; publish or roll back any of them"),
+    )
+    rollback(root, "1.0.0", "clock")
+    assert check(root) == ()
+
+
 def test_an_application_does_not_move_or_get_anothers_devices(root: Path, tmp_path: Path) -> None:
     put(root, "1.0.0")
     with pytest.raises(PublishError, match="the web root is that of blink, whose devices would get clock"):
@@ -328,8 +367,9 @@ def test_rollback_goes_to_the_previous_release_and_further(root: Path) -> None:
     assert_current(root, "1.0.0")
     rollback(root, "1.2.0")
     assert_current(root, "1.2.0")
-    with pytest.raises(PublishError, match=r"no release '9\.9\.9' of blink; there are 1\.2\.0, 1\.1\.0, 1\.0\.0"):
-        rollback(root, "9.9.9")
+    for version in ("9.9.9", ""):
+        with pytest.raises(PublishError, match=f"no release '{version}' of blink; there are 1.2.0, 1.1.0, 1.0.0"):
+            rollback(root, version)
 
 
 def test_the_only_release_cannot_be_taken_back(root: Path) -> None:
@@ -390,11 +430,19 @@ def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
             lambda root: (root / "rom0.bin").write_bytes(b"x"),
             [("rom0.bin", "is not what 1.1.0 has; `rbootimg rollback 1.1.0` puts it right")],
         ),
-        (lambda root: (root / "version").unlink(), [("version", "is missing")]),
+        (
+            lambda root: (root / "version").unlink(),
+            [("version", "is missing; `rbootimg rollback 1.1.0` puts it right")],
+        ),
+        (
+            lambda root: (root / "releases/1.0.0").chmod(0o700),
+            [("releases/1.0.0", "cannot be entered by the web server; its mode should be 755")],
+        ),
+        (lambda root: (root / "releases").chmod(0o750), [("releases", "cannot be entered by the web server")]),
         (lambda root: (root / "rom1.bin").chmod(0o600), [("rom1.bin", "cannot be read by the web server; its mode")]),
         (
             lambda root: (root / "releases/1.0.0/rom1.bin").write_bytes(b"x"),
-            [("releases/1.0.0/rom1.bin", "is not what its manifest says")],
+            [("releases/1.0.0/rom1.bin", "is not what its manifest says; publish the same again")],
         ),
         (
             lambda root: (root / "releases/1.0.0/manifest.json").write_bytes(b"{}"),
@@ -402,7 +450,7 @@ def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
         ),
         (
             lambda root: shutil.rmtree(root / "releases/1.0.0"),
-            [("releases/1.0.0", "is missing"), ("index.html", "is not what 1.1.0 has")],
+            [("releases/1.0.0", "is missing; publish the same again"), ("index.html", "is not what 1.1.0 has")],
         ),
         (lambda root: (root / "releases/1.1.0/rom0.bin").unlink(), [("releases/1.1.0/rom0.bin", "is missing")]),
     ],
@@ -495,11 +543,14 @@ def test_a_history_of_a_later_rbootimg_is_left_alone(root: Path) -> None:
 def test_where_all_releases_are_gone_the_next_is_published_by_what_devices_see(root: Path) -> None:
     put(root, "1.0.0", "1.1.0")
     shutil.rmtree(root / "releases")
+    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+        with pytest.raises(PublishError, match=r"^there is no release left, only the files of blink 1\.1\.0$"):
+            command(root)
     with pytest.raises(PublishError, match=r"1\.0\.5 of blink is older than 1\.1\.0"):
         put(root, "1.0.5")
     with pytest.raises(PublishError, match="the web root is that of blink"):
         publish(root, [make("1.2.0", "clock")])
-    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already, with other ROMs"):
+    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already, and is damaged"):
         publish(root, [make("1.1.0", size=128)])
     assert publish(root, [make("1.2.0")])[0].before == "1.1.0"
     assert_current(root, "1.2.0")
@@ -704,7 +755,9 @@ def test_a_lock_ends_with_its_holder(root: Path) -> None:
             time.sleep(60)
         os._exit(0)
     os.read(ready, 1)
-    with pytest.raises(PublishError, match=r"another rbootimg has been publishing here for 0\.1 seconds; try again"):
+    with pytest.raises(
+        PublishError, match=r"another rbootimg is publishing here and was not done in 0\.1 seconds; try again"
+    ):
         put(root, "1.1.0", timeout=0.1)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -869,5 +922,5 @@ def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(webroot, "WAIT", 0.1)
     with (root / webroot.LOCK).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(PublishError, match="another rbootimg has been publishing here"):
+        with pytest.raises(PublishError, match="another rbootimg is publishing here"):
             check(root)
