@@ -154,37 +154,15 @@ def rollback(
     that devices find now and not `fewer_roms`.
     """
     with _errors(web_root), _locked(_existing(web_root), timeout):
-        folder = _folder_of(web_root, app)
-        try:
-            before = _read_history(folder)
-            current: str | None = before.current
-            mended = _mended(folder, before)
-        except _NoHistoryError:
-            if release is None:
-                raise
-            before, current, mended = _without_history(folder), None, True
-        wanted = before.previous if release is None else release
-        known = newest_first(before.manifests)
-        if wanted is None and len(known) == 1:
-            raise PublishError(f"{current} is the only release of {before.app} so far; publish another one")
-        if wanted is None:
-            others = ", ".join(version for version in known if version != current)
-            raise PublishError(
-                f"no release of {before.app} was current before {current}, or it was taken back; there are {others}",
-                Way.ROLLBACK,
-            )
-        if wanted not in before.manifests:
-            there_are = f"there are {', '.join(known)}" if known else "publish one"
-            raise PublishError(f"there is no release {wanted!r} of {before.app}; {there_are}")
-        history = before.rolled_back(wanted)
-        with _cleaning(folder):
-            _stage(folder, history)
-            back = _release(folder, wanted)
-            if not fewer_roms:
-                _check_roms(folder, back, current)
-        _switch(folder, history)
-        _write_index(_existing(web_root))
-        return Published(folder, back, mended or before != history, current)
+        return _go_back(web_root, [_folder_of(web_root, app)], release, fewer_roms)[0]
+
+
+def rollback_all(
+    web_root: Path, release: str | None = None, *, fewer_roms: bool = False, timeout: float = WAIT
+) -> tuple[Published, ...]:
+    """The same for every application in the web root, or for none."""
+    with _errors(web_root), _locked(_existing(web_root), timeout):
+        return _go_back(web_root, _app_folders(_existing(web_root)), release, fewer_roms)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
@@ -220,12 +198,6 @@ def releases(web_root: Path) -> dict[str, tuple[Listed, ...]]:
                 for name in order
             )
         return found
-
-
-def applications(web_root: Path) -> tuple[str, ...]:
-    """The applications that have releases in the web root. Raises PublishError if there is none."""
-    with _errors(web_root):
-        return tuple(map(_app_of, _app_folders(_existing(web_root))))
 
 
 def has_releases(web_root: Path) -> bool:
@@ -398,6 +370,46 @@ def _prepared(
     return before, history, staged or before != history
 
 
+def _go_back(web_root: Path, folders: Sequence[Path], release: str | None, fewer_roms: bool) -> tuple[Published, ...]:
+    with _cleaning(*folders):
+        switches = [_prepared_back(folder, release, fewer_roms) for folder in folders]
+    for folder, (_, history) in zip(folders, switches):
+        _switch(folder, history)
+    _write_index(_existing(web_root))
+    return tuple(published for published, _ in switches)
+
+
+def _prepared_back(folder: Path, release: str | None, fewer_roms: bool) -> tuple[Published, History]:
+    """Step 1 of a rollback: what it comes to, and the history with it."""
+    try:
+        before = _read_history(folder)
+        current: str | None = before.current
+        mended = _mended(folder, before)
+    except _NoHistoryError:
+        if release is None:
+            raise
+        before, current, mended = _without_history(folder), None, True
+    wanted = before.previous if release is None else release
+    known = newest_first(before.manifests)
+    if wanted is None and len(known) == 1:
+        raise PublishError(f"{current} is the only release of {before.app} so far; publish another one")
+    if wanted is None:
+        others = ", ".join(version for version in known if version != current)
+        raise PublishError(
+            f"no release of {before.app} was current before {current}, or it was taken back; there are {others}",
+            Way.ROLLBACK,
+        )
+    if wanted not in before.manifests:
+        there_are = f"there are {', '.join(known)}" if known else "publish one"
+        raise PublishError(f"there is no release {wanted!r} of {before.app}; {there_are}")
+    history = before.rolled_back(wanted)
+    _stage(folder, history)
+    back = _release(folder, wanted)
+    if not fewer_roms:
+        _check_roms(folder, back, current)
+    return Published(folder, back, mended or before != history, current), history
+
+
 def _check_roms(folder: Path, release: Release, current: str | None) -> None:
     """Raise PublishError if devices find a ROM now that `release` does not have: those in the other slot would not
     get any further release.
@@ -546,13 +558,15 @@ def _contents(place: Path, manifest: str) -> dict[str, bytes]:
     try:
         contents = {MANIFEST: (place / MANIFEST).read_bytes()}
         if digest(contents[MANIFEST]) != manifest:
-            raise _DamagedError(f"{place / MANIFEST} is not what was published; publish another version")
+            raise _DamagedError(f"{place / MANIFEST} is not what was published; publish it again, or another version")
         for file in Release.from_json(contents[MANIFEST]).files:
             contents[file.name] = (place / file.name).read_bytes()
             if digest(contents[file.name]) != file.sha256:
-                raise _DamagedError(f"{place / file.name} is not what its manifest says; publish another version")
+                raise _DamagedError(
+                    f"{place / file.name} is not what its manifest says; publish it again, or another version"
+                )
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _DamagedError(f"{error.filename} is missing; publish another version") from None
+        raise _DamagedError(f"{error.filename} is missing; publish it again, or another version") from None
     return contents
 
 

@@ -109,6 +109,9 @@ def test_several_applications_have_a_folder_and_a_version_each(released: Project
     assert version_of(released, f"{ROOT}/one") == "1.0.0"
     assert version_of(released, f"{ROOT}/two") == "2.0.0-rc.1"
     assert released.exists(f"{ROOT}/index.html")
+    assert released.fail("rollback").endswith(
+        "[rollback] build/webroot: 1.0.0 is the only release of one so far; publish another one"
+    )
 
 
 @pytest.mark.parametrize("version", ["1", "v1.0.0", "1.0.0+build", "../1.0.0"])
@@ -117,6 +120,9 @@ def test_what_is_no_version_is_one_line(released: Project, version: str) -> None
         "has build metadata", "is no semantic version"
     )
     assert not released.exists(ROOT)
+    assert "rom0.bin" not in released.fail("publish", f"RBOOT_VERSION={version}")
+    for target in ("releases", "rollback", "serve"):
+        assert f"[{target}] build/webroot: there is no such folder" in released.fail(target)
 
 
 def git(project: Project, *arguments: str) -> None:

@@ -14,7 +14,7 @@ import SCons.Scanner
 import SCons.Tool
 import SCons.Util
 
-from ..errors import PublishError, RbootError, Way
+from ..errors import PublishError, RbootError, VersionError, Way
 
 _WAYS = {
     Way.VERSION: "or set RBOOT_VERSION",
@@ -39,7 +39,7 @@ def action(function: Callable[[Any, Any, Any], None], message: str, *variables: 
     def run(target: Any, source: Any, env: Any) -> None:
         try:
             function(target, source, env)
-        except PublishError as error:
+        except (PublishError, VersionError) as error:  # no source is to blame
             raise SCons.Errors.BuildError(target, said(error)) from None
         except RbootError as error:
             where = str(source[0]) if source else None
