@@ -135,6 +135,8 @@ def _file(descriptor: int, info: os.stat_result, path: str, method: str, headers
         ("Accept-Ranges", "bytes"),
         ("Cache-Control", "no-cache"),
     )
+    if _is_another(headers, tag, int(info.st_mtime)):
+        return page(412)
     if _unchanged(headers, tag, int(info.st_mtime)):
         return Answer(304, about, info.st_size, b"")
     if method == "HEAD":
@@ -149,20 +151,36 @@ def _file(descriptor: int, info: os.stat_result, path: str, method: str, headers
     return Answer(status, about, end - start, Part(descriptor, start))
 
 
+def _is_another(headers: Mapping[str, str], tag: str, modified: int) -> bool:
+    """Whether the file is not the one that the client goes on with. RFC 9110, 13.2.2: a date counts only without a tag;
+    one that cannot be read does not count.
+    """
+    tags = headers.get("if-match")
+    if tags is not None:
+        return tags.strip() != "*" and tag not in (entry.strip() for entry in tags.split(","))
+    date = _time(headers.get("if-unmodified-since", ""))
+    return date is not None and modified > date
+
+
 def _unchanged(headers: Mapping[str, str], tag: str, modified: int) -> bool:
-    """RFC 9110, 13.2.2: a date counts only without a tag; one that cannot be read does not count."""
+    """Whether the client has the file already; by the same rule."""
     tags = headers.get("if-none-match")
     if tags is not None:
         return tags.strip() == "*" or tag in (entry.strip().removeprefix("W/") for entry in tags.split(","))
+    date = _time(headers.get("if-modified-since", ""))
+    return date is not None and modified <= date
+
+
+def _time(text: str) -> float | None:
     with contextlib.suppress(ValueError, TypeError, OverflowError):
-        since = parsedate_to_datetime(headers.get("if-modified-since", ""))
-        return modified <= (since if since.tzinfo else since.replace(tzinfo=timezone.utc)).timestamp()
-    return False
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
+    return None
 
 
 def _range(text: str, size: int) -> tuple[int, int, int]:
     """The status, the first byte and the one behind the last. What is not one range is none, as RFC 9110 allows."""
-    match = _RANGE.fullmatch(text.replace(" ", ""))
+    match = _RANGE.fullmatch(text)
     if match is None or match[0] == "bytes=-":
         return 200, 0, size
     if not match[1]:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .errors import RbootError
+from .errors import RbootError, Way
 
 COMMANDS = {
     "pack": "pack a linked application into a ROM",
@@ -38,6 +38,16 @@ COMMANDS = {
     "esptool2": "esptool2's command line, for Makefiles that call it",
 }
 """What `rbootimg --help` says of each."""
+
+_WAYS = {
+    Way.VERSION: "or give one with --version",
+    Way.FORCE: "--force does it all the same, for the desk",
+    Way.DOWNGRADE: "`rbootimg rollback` goes back to what was published, --allow-downgrade allows it all the same",
+    Way.APP: "say which one with --app",
+    Way.ROLLBACK: "name the one to go to: `rbootimg rollback VERSION`",
+    Way.HISTORY: "`rbootimg rollback VERSION` makes it anew, with that release as the current one",
+    Way.RELEASE: "`rbootimg publish` with a --version makes one",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         options.run(options)
     except RbootError as error:
-        return _fail(f"{options.file}: {error}")
+        return _fail(f"{options.file}: {error}" + (f"; {_WAYS[error.way]}" if error.way else ""))
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -3,9 +3,29 @@
 The command line and the SCons tool print them as one line; anything else that escapes is a bug.
 """
 
+from __future__ import annotations
+
+import enum
+
+
+class Way(enum.Enum):
+    """What would help, where the command line and SCons have words of their own for it."""
+
+    VERSION = enum.auto()
+    FORCE = enum.auto()
+    DOWNGRADE = enum.auto()
+    APP = enum.auto()
+    ROLLBACK = enum.auto()
+    HISTORY = enum.auto()
+    RELEASE = enum.auto()
+
 
 class RbootError(Exception):
-    """Whatever is wrong with the input; catch this one to catch them all."""
+    """Whatever is wrong with the input; catch this one to catch them all. `way` is a way out, for who prints it."""
+
+    def __init__(self, text: str, way: Way | None = None) -> None:
+        super().__init__(text)
+        self.way = way
 
 
 class LayoutError(RbootError):

@@ -74,7 +74,7 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
         release = Release.from_json(manifest.body)
     except PublishError as error:
         reason = f"status {manifest.status}" if manifest.status != 200 else str(error)
-        raise PublishError(f"no {MANIFEST} to go by: {reason}") from None
+        raise PublishError(f"no {MANIFEST} to go by: {reason}; give the URL of the application's folder") from None
     found += (Finding(MANIFEST, text) for text in _stale(manifest))
     named = reply(VERSION)
     found += (Finding(VERSION, text) for text in _stale(named))

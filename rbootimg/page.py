@@ -48,6 +48,12 @@ th { color: #57606a; font-weight: normal; }
 .number { text-align: right; }
 .key { padding-right: .5rem; width: 1px; }
 .now { font-weight: 600; }
+@media (max-width: 40rem) {
+  .list .head { display: none; }
+  .list tr { display: block; padding: .25rem 0; border-top: 1px solid #d0d7de; }
+  .list td { display: inline-block; padding: 0 .75rem 0 0; border: 0; white-space: normal; overflow-wrap: anywhere; }
+  .list td:empty { display: none; }
+}
 """
 
 
@@ -82,8 +88,8 @@ def index_page(releases: Iterable[Release]) -> str:
         f'<td class="number">{_sizes(release)}</td></tr>'
         for release in releases
     )
-    head = '<tr><th>application</th><th>version</th><th>for</th><th>date</th><th class="number">bytes</th></tr>'
-    return _page("Applications", ("<h1>Applications</h1>", *_table(head, rows)))
+    head = "<th>application</th><th>version</th><th>for</th><th>date</th>"
+    return _page("Applications", ("<h1>Applications</h1>", *_list(head, rows)))
 
 
 def _page(title: str, body: Iterable[str]) -> str:
@@ -226,8 +232,13 @@ def _history(current: Release, history: Mapping[str, Release | None]) -> Iterabl
         link = f'<a href="releases/{_link(version)}/index.html">{escape(version)}</a>'
         date, sizes = (_dated(release), _sizes(release)) if release else ("", "its manifest cannot be read")
         rows.append(f'{row}<td>{link}</td><td>{mark}</td><td>{date}</td><td class="number">{sizes}</td></tr>')
-    head = '<tr><th>version</th><th></th><th>date</th><th class="number">bytes</th></tr>'
-    yield from _table(head, rows)
+    yield from _list("<th>version</th><th></th><th>date</th>", rows)
+
+
+def _list(head: str, rows: Iterable[str]) -> tuple[str, ...]:
+    """A table of releases, with their bytes in the last column; on a phone each row is a box of its own."""
+    head = f'<tr class="head">{head}<th class="number">bytes</th></tr>'
+    return ('<div class="scroll list"><table>', head, *rows, "</table></div>")
 
 
 def _table(head: str, rows: Iterable[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import re
@@ -24,6 +25,11 @@ VERSION = "version"
 
 _RESERVED = frozenset((RELEASES, "index.html", "style.css"))
 """What stands beside the applications' folders, or in their place."""
+
+
+class NewerSchemaError(PublishError):
+    """A file of a later rbootimg."""
+
 
 DEVICE = "esp8266"
 """The device class of who says nothing else."""
@@ -210,7 +216,7 @@ def bundle(
     check_name(app)
     if not (device.isprintable() and device.strip()):
         raise PublishError(f"{device!r} is no device class; write a word such as {DEVICE}")
-    if date is not None and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", date):
+    if date is not None and not _is_date(date):
         raise PublishError(f"{date!r} is no date; write it as 2026-11-23")
     if not roms:
         raise PublishError(f"{app} has no ROMs; publish one for each slot")
@@ -261,7 +267,7 @@ def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
         if found is not None:
             raise PublishError(
                 f"rom{number}.bin of {app} is linked for {found:#x}, but {slot.label} runs at {slot.link_address:#x}; "
-                "put the ROMs in the order of the slots"
+                "put the ROMs in the order of the slots, or name the layout that they were built for"
             )
     for number, (rom, slot) in enumerate(zip(parsed, slots)):
         comparison = compare(parsed[0], rom, (slots[0].link_address, slot.link_address))
@@ -275,6 +281,13 @@ def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
 def _check_count(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
     if len(roms) > len(slots):
         raise PublishError(f"{app} has {len(roms)} ROMs for {len(slots)} slots; publish one for each slot")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def check_name(app: str) -> str:
@@ -312,7 +325,9 @@ class History:
 
     @property
     def previous(self) -> str | None:
-        """What a rollback goes back to."""
+        """What was current before the current one and was not taken back: where a rollback goes to, one further each
+        time, and what pruning keeps. None if there is none.
+        """
         return self.versions[-2] if len(self.versions) > 1 else None
 
     def published(self, release: str, manifest: str) -> History:
@@ -388,7 +403,7 @@ class _Reader:
             raise PublishError(f"{where} is not JSON") from None
         reader = cls._of(values, where)
         if reader.number("schema") != SCHEMA:
-            raise PublishError(f"{where} has schema {reader.number('schema')}, not {SCHEMA}; update rbootimg")
+            raise NewerSchemaError(f"{where} has schema {reader.number('schema')}, not {SCHEMA}; update rbootimg")
         return reader
 
     @classmethod

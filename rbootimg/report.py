@@ -145,9 +145,24 @@ def published(found: Published, folder: str = "") -> list[str]:
     if not found.changed:
         return [what]
     before = f", before it {found.before}" if found.before else ""
+    return [what + before, *_roms(release, folder)]
+
+
+def rolled_back(found: Published, folder: str = "") -> list[str]:
+    """What devices get again, a line for each ROM; `folder` is where it stands."""
+    release = found.release
+    if not found.changed:
+        return published(found)
+    if found.before == release.version:
+        return [f"{release.app} {release.version} is current already; its files are in place again"]
+    instead = f", instead of {found.before}" if found.before else ""
+    return [f"{release.app} {release.version} is current again{instead}", *_roms(release, folder)]
+
+
+def _roms(release: Release, folder: str) -> list[str]:
     names = [os.path.join(folder, rom.file.name) for rom in release.roms]
     sizes = [f"{rom.file.size:,} bytes  sha256 {rom.file.sha256}" for rom in release.roms]
-    return [what + before, *(f"  {name}  {size}" for name, size in zip(names, sizes))]
+    return [f"  {name}  {size}" for name, size in zip(names, sizes)]
 
 
 def releases(found: Mapping[str, Sequence[Listed]]) -> str:

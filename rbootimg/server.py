@@ -109,7 +109,11 @@ def serving(
 class _Server:
     def __init__(self, web_root: Path, options: Options, on_event: Callable[[Event], None]) -> None:
         if not web_root.is_dir():
+            if web_root.exists():
+                raise ServerError("this is no folder, so it cannot be served; name a web root")
             raise ServerError("there is no such folder to serve; publish something into it first")
+        if not os.access(web_root, os.R_OK | os.X_OK):
+            raise ServerError("this folder may not be read; change its mode or serve it as another user")
         self.web_root = web_root
         self.options = options
         self.board = Board()
@@ -203,7 +207,7 @@ class _Connection:
         self._transport.set_write_buffer_limits(high=0)  # so that drain() waits for the system to take everything
         self._socket: socket.socket = writer.get_extra_info("socket")
         self._address = str((writer.get_extra_info("peername") or [""])[0])
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_REQUEST)
+        self._http = self._next_cycle(b"")
         self._transfer: Transfer | None = None
         self._begun = 0.0
         self._written = 0
@@ -214,7 +218,7 @@ class _Connection:
         """Answer requests until either side has enough."""
         try:
             while await self._exchange():
-                self._http.start_next_cycle()
+                self._http = self._next_cycle(self._http.trailing_data[0])
             self._writer.write_eof()
             with contextlib.suppress(asyncio.TimeoutError):  # a close with unread data would take the response away
                 await asyncio.wait_for(self._discard(), _LINGER)
@@ -234,12 +238,21 @@ class _Connection:
         if self._transfer:
             self._update(State.SENDING)
 
+    def _next_cycle(self, received: bytes) -> h11.Connection:
+        """What reads the next request, of which so much was received; empty lines before it are passed over, as
+        RFC 9112, 2.2 has it: there are clients that end theirs with one too many.
+        """
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_REQUEST)
+        if begun := received.lstrip(b"\r\n"):
+            http.receive_data(begun)
+        return http
+
     async def _exchange(self) -> bool:
         """A request and the response to it. Returns whether there can be another."""
         try:
             request = await self._request()
         except _RefusedError as refused:
-            await self._respond("-", "-", "", page(refused.status, (("Connection", "close"),)))
+            await self._respond("-", "-", "", page(refused.status))
             return False
         if request is None:
             return False
@@ -269,7 +282,11 @@ class _Connection:
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(_LONGEST_REQUEST))
+            data = await self._reader.read(_LONGEST_REQUEST)
+            if data and not self._http.trailing_data[0] and self._http.their_state is h11.IDLE:
+                self._http = self._next_cycle(data)
+            else:
+                self._http.receive_data(data)
         return event
 
     def _answer(
@@ -278,6 +295,8 @@ class _Connection:
         """What to show as the path, the answer, and the faults that are yet to be put into it."""
         if not version.startswith(b"1."):
             return target, page(505, (("Connection", "close"),)), ()
+        if headers.keys() >= {"content-length", "transfer-encoding"}:  # RFC 9112, 6.1
+            return target, page(400, (("Connection", "close"),)), ()
         if method not in ("GET", "HEAD"):
             return target, page(405, (("Allow", "GET, HEAD"),)), ()
         try:
@@ -336,6 +355,8 @@ class _Connection:
             ("Date", formatdate(usegmt=True)),
             ("Server", f"rbootimg/{__version__}"),
         ]
+        if self._http.their_state is not h11.DONE:  # there is a body, which nobody reads, or no request at all
+            headers.append(("Connection", "close"))
         reason = HTTPStatus(found.status).phrase
         return self._http.send(h11.Response(status_code=found.status, headers=headers, reason=reason)) or b""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import semver
 
-from .errors import VersionError
+from .errors import VersionError, Way
 
 _LONGEST = 100
 """A version becomes a folder's name."""
@@ -48,11 +48,12 @@ def from_describe(text: str) -> str:
     """
     match = re.fullmatch(r"v?(.+)-([0-9]+)-(g[0-9a-f]+)(-dirty)?", text.strip())
     if not match:
-        raise VersionError(f"git describes the checkout as {text.strip()!r}, which is no version; set RBOOT_VERSION")
+        text = text.strip()
+        raise VersionError(f"git describes the checkout as {text!r}, which is no version; tag it v1.2.0", Way.VERSION)
     try:
         tagged = parse(match[1])
     except VersionError as error:
-        raise VersionError(f"the nearest tag is no version: {error}, or set RBOOT_VERSION") from None
+        raise VersionError(f"the nearest tag is no version: {error}", Way.VERSION) from None
     if match[2] == "0" and not match[4]:
         return str(tagged)
     behind = f"dev.{match[2]}.{match[3]}{'.dirty' if match[4] else ''}"
@@ -75,10 +76,10 @@ def from_git(folder: Path) -> str:
             check=False,
         )
     except OSError as error:
-        raise VersionError(f"there is no version: git does not start ({error.strerror}); set RBOOT_VERSION") from None
+        raise VersionError(f"there is no version: git does not start ({error.strerror})", Way.VERSION) from None
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["git describe failed"])[0]
-        raise VersionError(f"there is no version: git says {reason!r}; set RBOOT_VERSION, or tag a commit v1.2.0")
+        raise VersionError(f"there is no version: git says {reason!r}; tag a commit v1.2.0", Way.VERSION)
     return from_describe(done.stdout)
 
 

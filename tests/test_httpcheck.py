@@ -178,7 +178,7 @@ def test_without_a_server_there_is_one_line(server: Server, url: Callable[[Serve
 
 def test_without_a_manifest_there_is_one_line(server: Server) -> None:
     server.path, server.reply = "manifest.json", head("Content-Length: 4", status="404 Not Found") + b"none"
-    with pytest.raises(PublishError, match=r"^no manifest\.json to go by: status 404$"):
+    with pytest.raises(PublishError, match=r"^no manifest\.json to go by: status 404; give the URL of the app"):
         check_url(server.url)
 
 

@@ -138,6 +138,8 @@ def test_a_manifest_leads_to_no_other_file() -> None:
         ([rom(0)], {"device": " "}, "' ' is no device class"),
         ([rom(0)], {"device": "a\nb"}, "is no device class"),
         ([rom(0)], {"date": "today"}, "'today' is no date; write it as 2026-11-23"),
+        ([rom(0)], {"date": "2026-02-30"}, "'2026-02-30' is no date; write it as 2026-11-23"),
+        ([rom(0)], {"date": "20261123"}, "'20261123' is no date; write it as 2026-11-23"),
     ],
 )
 def test_what_a_device_could_not_use_makes_no_release(

@@ -69,7 +69,7 @@ def test_publish_takes_what_it_is_not_told_from_the_environment(folder: Path) ->
     found = json.loads((folder / "www/manifest.json").read_bytes())
     assert [found[key] for key in ("version", "device", "date")] == ["2.0.0", "board-b", "2026-11-23"]
     assert refused(*PUBLISH, SOURCE_DATE_EPOCH="now", RBOOT_VERSION="1.0.0").endswith("which is no time in seconds")
-    assert refused(*PUBLISH).endswith("set RBOOT_VERSION, or tag a commit v1.2.0")
+    assert refused(*PUBLISH).endswith("; tag a commit v1.2.0; or give one with --version")
 
 
 def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
@@ -101,9 +101,15 @@ def test_force_and_downgrade_are_for_who_asks(folder: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0")
     for slot in (0, 1):
         (folder / f"rom{slot}.bin").write_bytes(silent_rom(64))
-    assert "was published already, with other ROMs" in refused(*PUBLISH, "--version", "1.0.0")
+    assert refused(*PUBLISH, "--version", "1.0.0").endswith(
+        "was published already, with other ROMs; raise the version; --force does it all the same, for the desk"
+    )
     run(*PUBLISH, "--version", "1.0.0", "--force")
     assert (folder / "build/webroot/rom0.bin").read_bytes() == silent_rom(64)
+    assert refused(*PUBLISH, "--version", "0.1.0").endswith(
+        "; raise the version; `rbootimg rollback` goes back to what was published, "
+        "--allow-downgrade allows it all the same"
+    )
     run(*PUBLISH, "--version", "0.1.0", "--allow-downgrade")
     assert manifest(folder)["version"] == "0.1.0"
 
@@ -111,7 +117,7 @@ def test_force_and_downgrade_are_for_who_asks(folder: Path) -> None:
 def test_releases_rollback_and_prune(folder: Path) -> None:
     for version in ("1.9.0", "1.10.0", "1.11.0"):
         run(*PUBLISH, "--version", version, "--date", "2026-11-23")
-    assert run("rollback")[0].startswith("blink 1.10.0 is current, before it 1.11.0\n")
+    assert run("rollback")[0].startswith("blink 1.10.0 is current again, instead of 1.11.0\n")
     assert run("releases")[0] == (
         "blink\n"
         "  1.10.0  current   2026-11-23  240 + 240 bytes\n"
@@ -121,7 +127,13 @@ def test_releases_rollback_and_prune(folder: Path) -> None:
     listed = json.loads(run("releases", "--json")[0])["blink"]
     assert [entry["version"] for entry in listed if entry["current"]] == ["1.10.0"]
     assert listed[0]["manifest"] == manifest(folder)
-    assert run("rollback", "1.11.0")[0].startswith("blink 1.11.0 is current")
+    assert run("rollback")[0].startswith("blink 1.9.0 is current again, instead of 1.10.0\n")
+    assert refused("rollback") == (
+        "build/webroot: no release of blink was current before 1.9.0, or it was taken back; there are 1.11.0, 1.10.0; "
+        "name the one to go to: `rbootimg rollback VERSION`"
+    )
+    run("rollback", "1.10.0")
+    assert run("rollback", "1.11.0")[0].startswith("blink 1.11.0 is current again, instead of 1.10.0\n")
     assert run("prune", "--keep", "2") == ("deleted: 1.9.0\n", "")
     assert run("prune", "--keep", "2") == ("nothing to delete\n", "")
     assert run("check") == ("build/webroot: ok\n", "")
@@ -142,9 +154,51 @@ def test_check_tells_what_is_wrong_with_status_1(folder: Path) -> None:
     assert run("check", status=1) == (f"version: {text}\n", "rbootimg: build/webroot: 1 fault\n")
     out, _ = run("check", "--json", status=1)
     assert json.loads(out) == [{"path": "version", "fault": True, "text": text}]
-    run("rollback", "1.0.0")
+    assert run("rollback", "1.0.0") == ("blink 1.0.0 is current already; its files are in place again\n", "")
+    assert run("rollback", "1.0.0") == ("blink 1.0.0 is current already\n", "")
     assert run("check", "--json") == ("[]\n", "")
     assert refused("check", "--web-root", "none") == "none: there is no such folder; nothing was published here"
+
+
+def test_a_rom_less_needs_force_forth_and_back(folder: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0")
+    one = ("publish", "rom0.bin", "--app", "blink", "--layout", "1MB", "--version", "1.1.0")
+    text = "publish a ROM for each slot; --force does it all the same, for the desk"
+    assert refused(*one).endswith(text)
+    run(*one, "--force")
+    assert not (folder / "build/webroot/rom1.bin").exists()
+    run(*PUBLISH, "--version", "1.2.0")
+    assert refused("rollback").endswith(text)
+    assert run("rollback", "--force")[0].startswith("blink 1.1.0 is current again, instead of 1.2.0\n")
+
+
+def test_the_ways_out_are_named(folder: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0", "--in-folder")
+    run(*PUBLISH, "--version", "1.0.0", "--app", "clock")
+    assert (
+        refused("rollback") == "build/webroot: there are several applications, blink, clock; say which one with --app"
+    )
+    (folder / "build/webroot/clock/releases/history.json").write_text("")
+    assert refused("rollback", "--app", "clock").endswith(
+        "clock/releases/history.json does not say what is current: the history is not JSON; manifest.json is that of "
+        "1.0.0, there are 1.0.0; `rbootimg rollback VERSION` makes it anew, with that release as the current one"
+    )
+    out, err = run("check", status=1)
+    assert out.startswith("clock/releases/history.json: does not say what is current: the history is not JSON; ")
+    assert err == "rbootimg: build/webroot: 1 fault\n"
+    assert run("rollback", "1.0.0", "--app", "clock")[0].startswith("clock 1.0.0 is current again\n")
+    assert run("check") == ("build/webroot: ok\n", "")
+    for command in ("check", "releases", "rollback"):
+        assert refused(command, "--web-root", ".") == (
+            ".: there is rom0.bin, published without a version, but no release; "
+            "`rbootimg publish` with a --version makes one"
+        )
+
+
+@pytest.mark.parametrize("command", ["check", "releases", "rollback", "serve"])
+def test_what_is_no_web_root_is_one_line(folder: Path, command: str) -> None:
+    assert refused(command, "--web-root", "rom0.bin").startswith("rom0.bin: this is no folder")
+    assert refused(command, "--web-root", "none").startswith("none: there is no such folder")
 
 
 def test_check_with_an_url_names_it() -> None:

@@ -61,8 +61,13 @@ def test_a_version_is_published_once_and_not_an_older_one(released: Project) -> 
     released.build("publish", "RBOOT_VERSION=1.1.0")
     good = released.read(f"{ROOT}/rom0.bin")
     change(released, 4)
-    assert "1.1.0" in released.fail("publish", "RBOOT_VERSION=1.1.0")
-    assert "1.0.9" in released.fail("publish", "RBOOT_VERSION=1.0.9")
+    assert released.fail("publish", "RBOOT_VERSION=1.1.0").endswith(
+        "1.1.0 of app was published already, with other ROMs; raise the version; "
+        "RBOOT_FORCE=yes does it all the same, for the desk"
+    )
+    assert released.fail("publish", "RBOOT_VERSION=1.0.9").endswith(
+        "; `scons rollback` goes back to what was published, RBOOT_ALLOW_DOWNGRADE=yes allows it all the same"
+    )
     assert released.read(f"{ROOT}/rom0.bin") == good
     released.build("publish", "RBOOT_VERSION=1.1.0", "RBOOT_FORCE=yes")
     assert released.read(f"{ROOT}/rom0.bin") != good
@@ -80,11 +85,16 @@ def test_releases_are_listed_and_taken_back(released: Project) -> None:
         ("1.2.0", "previous"),
         ("1.1.0", ""),
     ]
-    assert "app 1.2.0 is current, before it 1.3.0" in released.build("rollback")
+    assert "app 1.2.0 is current again, instead of 1.3.0" in released.build("rollback")
     assert version_of(released) == "1.2.0"
     released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
     assert version_of(released) == "1.1.0"
     assert "9.9.9" in released.fail("rollback", "RBOOT_ROLLBACK=9.9.9")
+    assert released.fail("rollback").endswith("name the one to go to: `scons rollback RBOOT_ROLLBACK=VERSION`")
+    (released.folder / ROOT / "releases/history.json").unlink()
+    line = released.fail("publish", "RBOOT_VERSION=1.4.0")
+    assert line.endswith("`scons rollback RBOOT_ROLLBACK=VERSION` makes it anew, with that release as the current one")
+    assert "app 1.1.0 is current again\n" in released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
     released.build("-c")
     assert version_of(released) == "1.1.0"
 
@@ -99,6 +109,9 @@ def test_several_applications_have_a_folder_and_a_version_each(released: Project
     assert version_of(released, f"{ROOT}/one") == "1.0.0"
     assert version_of(released, f"{ROOT}/two") == "2.0.0-rc.1"
     assert released.exists(f"{ROOT}/index.html")
+    assert released.fail("rollback").endswith(
+        "[rollback] build/webroot: 1.0.0 is the only release of one so far; publish another one"
+    )
 
 
 @pytest.mark.parametrize("version", ["1", "v1.0.0", "1.0.0+build", "../1.0.0"])
@@ -107,6 +120,9 @@ def test_what_is_no_version_is_one_line(released: Project, version: str) -> None
         "has build metadata", "is no semantic version"
     )
     assert not released.exists(ROOT)
+    assert "rom0.bin" not in released.fail("publish", f"RBOOT_VERSION={version}")
+    for target in ("releases", "rollback", "serve"):
+        assert f"[{target}] build/webroot: there is no such folder" in released.fail(target)
 
 
 def git(project: Project, *arguments: str) -> None:
@@ -121,6 +137,10 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
     git(released, "commit", "-qm", "first")
     run = released.run("publish")
     assert (run.status, "rboot: published without releases: there is no version" in run.err) == (0, True), run.text
+    assert "; or set RBOOT_VERSION\n" in run.err
+    assert released.fail("releases").endswith(
+        "there is rom0.bin, published without a version, but no release; `scons publish RBOOT_VERSION=1.0.0` makes one"
+    )
     shutil.rmtree(released.folder / "build")
     git(released, "tag", "v1.2.0")
     released.build("publish")
@@ -161,6 +181,15 @@ def test_serve_hands_out_the_web_root_until_ctrl_c(released: Project) -> None:
         server.send_signal(signal.SIGINT)
         rest = server.communicate(timeout=30)[0]
         assert "Traceback" not in rest
+
+
+def test_a_slot_less_needs_force_also_on_the_desk(released: Project) -> None:
+    """What was not committed replaces a release of its version without a word, but takes no ROM away."""
+    released.build("publish", "RBOOT_VERSION=1.0.0-dirty.dirty")
+    one = ("publish", "RBOOT_VERSION=1.0.0-dirty.dirty", "RBOOT_SLOTS=0x2000")
+    assert "has no rom1.bin, which devices find now" in released.fail(*one)
+    released.build(*one, "RBOOT_FORCE=yes")
+    assert not released.exists(f"{ROOT}/rom1.bin")
 
 
 @pytest.mark.parametrize("port", ["abc", "99999"])

@@ -10,6 +10,7 @@ import random
 import resource
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, segments
 
-from rbootimg import faults, serverview
+from rbootimg import faults, serverview, statuspage
 from rbootimg.errors import ServerError
 from rbootimg.server import Options, serving
 from rbootimg.transfers import Board, Event, Listening, State, Transfer
@@ -264,7 +265,8 @@ def test_a_range(desk: Desk, text: str, start: int, end: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=0-5", "bytes=x", f"bytes={'9' * 5000}-"]
+    "text",
+    ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=0-5", "bytes=x", "bytes=1 0-1 5", f"bytes={'9' * 5000}-"],
 )
 def test_what_is_not_one_range_is_the_whole(desk: Desk, text: str) -> None:
     response, body = desk.ask("/rom1.bin", Range=text)
@@ -301,6 +303,21 @@ def test_a_range_of_an_old_file_is_the_whole_new_one(desk: Desk) -> None:
         assert desk.ask("/rom1.bin", Range="bytes=0-1", If_Range=validator)[0].status == 206
     for validator in ('"x"', formatdate(0, usegmt=True)):
         assert desk.ask("/rom1.bin", Range="bytes=0-1", If_Range=validator)[0].status == 200
+
+
+def test_who_goes_on_with_another_file_is_told_so(desk: Desk) -> None:
+    response, _ = desk.ask("/rom1.bin")
+    tag, modified = str(response.getheader("ETag")), str(response.getheader("Last-Modified"))
+    old = formatdate(0, usegmt=True)
+    for condition in ({"If_Match": '"x"'}, {"If_Match": f"W/{tag}"}, {"If_Unmodified_Since": old}):
+        assert desk.ask("/rom1.bin", Range="bytes=0-1", **condition)[0].status == 412
+    for condition in (
+        {"If_Match": f'"x", {tag}', "If_Unmodified_Since": old},
+        {"If_Match": "*"},
+        {"If_Unmodified_Since": modified},
+        {"If_Unmodified_Since": "?"},
+    ):
+        assert desk.ask("/rom1.bin", Range="bytes=0-1", **condition)[0].status == 206
 
 
 def test_a_file_that_was_replaced_has_another_tag(desk: Desk, web_root: Path) -> None:
@@ -408,6 +425,12 @@ def test_a_web_root_may_be_a_link_and_may_be_replaced(web_root: Path, tmp_path: 
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+        (b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (
+            b"GET /version HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (b"PUT /rom1.bin HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", 405),
     ],
 )
 def test_a_request_that_cannot_be_is_answered_and_the_connection_closed(
@@ -425,7 +448,37 @@ def test_a_request_with_a_body_ends_the_connection(desk: Desk) -> None:
     )
     response = desk.raw(smuggled)
     assert response.count(b"HTTP/1.1") == 1
+    assert b"\r\nConnection: close\r\n" in response
     assert response.endswith(b"1.2.3\n")
+
+
+@pytest.mark.parametrize("between", [b"\r\n", b"\n\n", b"\r\n" * 1000])
+def test_empty_lines_before_and_after_a_request_are_passed_over(desk: Desk, between: bytes) -> None:
+    one = b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n"
+    with desk.connect() as client:
+        for _ in range(3):
+            client.sendall(between + one + between)
+            assert client.recv(65536).endswith(b"\r\n\r\n1.2.3\n")
+        client.sendall(between)
+        client.shutdown(socket.SHUT_WR)
+        assert until_the_end(client) == b""
+    response = desk.raw(between.join([b"", one, one, one.replace(b"a\r\n", b"a\r\nConnection: close\r\n"), b""]))
+    assert response.count(b"200 OK") == 3
+    assert b"400" not in response
+
+
+def test_nothing_but_files_is_served(desk: Desk, web_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(web_root)  # as its path may be too long for a socket's
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind("socket")
+    (web_root / "device").symlink_to("/dev/zero")
+    if os.getuid() == 0:
+        (web_root / "device").unlink()
+        with contextlib.suppress(PermissionError):  # as in a container
+            os.mknod(web_root / "device", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+    (web_root / "folder" / "index.html").mkdir(parents=True)
+    for path in ("/socket", "/device", "/pipe", "/folder/", "/folder/index.html/"):
+        assert desk.ask(path)[0].status == 404
 
 
 # Slow and many clients
@@ -691,9 +744,9 @@ def test_the_status_page_shows_each_device(web_root: Path) -> None:
         desk.wait_for(lambda: desk.ends)
         response, body = desk.ask("/_status")
         assert b"300,000 of 300,000" in body
-        assert b"<td>&lt;script&gt;<td>/rom1.bin<td>200<td>" in body
-        assert b"<td>done</tr>" in body
-        assert response.getheader("Content-Security-Policy") == "default-src 'none'; style-src 'unsafe-inline'"
+        assert b"<td>&lt;script&gt;<td>/rom1.bin<td" in body
+        assert b">done</tr>" in body
+        assert response.getheader("Content-Security-Policy") == statuspage.POLICY
         assert [end.path for end in desk.ends] == ["/rom1.bin"]
 
 
@@ -812,6 +865,42 @@ def test_a_missing_web_root_is_one_line(tmp_path: Path) -> None:
     assert refused(f"{tmp_path}/no") == (
         f"rbootimg: {tmp_path}/no: there is no such folder to serve; publish something into it first\n"
     )
+
+
+def test_the_web_root_is_named_as_for_other_commands(web_root: Path, tmp_path: Path) -> None:
+    for arguments, variables in (
+        (["--web-root", str(web_root)], {"RBOOT_WEBROOT": str(tmp_path / "no")}),
+        ([], {"RBOOT_WEBROOT": str(web_root)}),
+        ([str(web_root)], {"RBOOT_WEBROOT": str(tmp_path / "no")}),
+    ):
+        with command("--port", "0", *arguments, **variables) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(f"Serving {web_root} at http://127.0.0.1:")
+    with command(str(web_root), "--web-root", str(web_root)) as process:
+        assert "not allowed with" in process.communicate(timeout=10)[1]
+        assert process.returncode == 2
+
+
+def test_a_web_root_that_cannot_be_served_is_one_line(web_root: Path) -> None:
+    assert refused(str(web_root / "version")).endswith(
+        "version: this is no folder, so it cannot be served; name a web root\n"
+    )
+    web_root.chmod(0o300)
+    for path in web_root.parents:
+        if path.stat().st_uid == os.getuid():
+            path.chmod(0o755)
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            with serving(web_root):
+                os._exit(1)
+        except ServerError as error:
+            os._exit(0 if "this folder may not be read" in str(error) else 2)
+        finally:
+            os._exit(3)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("arguments", [("--fault", "404@5"), ("--rate", "0"), ("--rate", "fast"), ("--port", "65536")])

@@ -21,9 +21,9 @@ import pytest
 from releases import make, make_roms, tree
 
 from rbootimg import webroot
-from rbootimg.errors import PublishError
+from rbootimg.errors import PublishError, Way
 from rbootimg.release import History, Release
-from rbootimg.webroot import Problem, check, prune, publish, releases, rollback
+from rbootimg.webroot import Problem, check, prune, publish, releases, rollback, rollback_all
 
 KILLS = 300
 
@@ -127,6 +127,15 @@ def test_the_same_version_with_other_roms_is_refused_unless_forced(root: Path) -
     assert check(root) == ()
 
 
+def test_what_is_not_the_same_about_a_version_is_said(root: Path) -> None:
+    put(root, "1.0.0")
+    with pytest.raises(PublishError, match=r"^1\.0\.0 of blink was published already, for another device class or lay"):
+        publish(root, [make("1.0.0", device="lamp")])
+    (root / "releases/1.0.0/rom0.bin").unlink()
+    with pytest.raises(PublishError, match=r"^1\.0\.0 of blink was published already, and is damaged; raise"):
+        publish(root, [make("1.0.0", device="lamp")])
+
+
 def test_force_also_replaces_what_a_device_does_not_get(root: Path) -> None:
     put(root, "1.0.0")
     assert publish(root, [make("1.0.0", proved_by="rBoot 1.4.2")], force=True)[0].changed
@@ -137,9 +146,10 @@ def test_force_also_replaces_what_a_device_does_not_get(root: Path) -> None:
 def test_an_older_version_needs_leave(root: Path) -> None:
     put(root, "1.0.0", "1.1.0")
     with pytest.raises(
-        PublishError, match=r"^1\.0\.5 of blink is older than 1\.1\.0, which is current.*--allow-downgrade"
-    ):
+        PublishError, match=r"^1\.0\.5 of blink is older than 1\.1\.0, which is current; raise the version$"
+    ) as refused:
         put(root, "1.0.5")
+    assert refused.value.way is Way.DOWNGRADE
     assert_current(root, "1.1.0")
     put(root, "1.0.5", allow_downgrade=True)
     assert_current(root, "1.0.5")
@@ -152,13 +162,65 @@ def test_a_prerelease_is_older_than_its_release(root: Path) -> None:
         put(root, "1.0.0-rc.11")
 
 
-def test_a_slot_that_the_release_does_not_have_has_no_older_rom(root: Path) -> None:
+FEWER = (
+    r"^1\.1\.0 of blink has no rom1\.bin, which devices find now and ask for from the other slot; "
+    r"publish a ROM for each slot$"
+)
+
+
+def test_a_rom_that_devices_find_is_not_taken_away_unless_forced(root: Path) -> None:
+    """Devices that run from the other slot would never get a release again."""
     put(root, "1.0.0")
-    publish(root, [make("1.1.0", count=1)])
+    before = tree(root)
+    with pytest.raises(PublishError, match=FEWER) as refused:
+        publish(root, [make("1.1.0", count=1)], force=True, allow_downgrade=True)
+    assert refused.value.way is Way.FORCE
+    assert tree(root) == before
+    (root / "rom1.bin").unlink()  # which the manifest still has
+    with pytest.raises(PublishError, match=FEWER):
+        publish(root, [make("1.1.0", count=1)])
+    publish(root, [make("1.1.0", count=1)], fewer_roms=True)
     assert not (root / "rom1.bin").exists()
-    assert_current(root, "1.1.0", rom_count=1)
-    rollback(root)
+    assert check(root) == (
+        Problem("rom1.bin", "is in 1.0.0 but not in 1.1.0, which is current; publish a release with it"),
+    )
+    publish(root, [make("1.2.0", count=1)])
+    assert (root / "rom0.bin").read_bytes() == make_roms("1.2.0", count=1)[0]
+    rollback(root, "1.0.0")
     assert_current(root, "1.0.0")
+
+
+def test_nor_is_one_by_going_back(root: Path) -> None:
+    publish(root, [make("1.0.0", count=1)])
+    put(root, "1.1.0")
+    before = tree(root)
+    with pytest.raises(PublishError, match=r"^1\.0\.0 of blink has no rom1\.bin, which devices find now"):
+        rollback(root)
+    assert tree(root) == before
+    rollback(root, fewer_roms=True)
+    assert (root / "version").read_text() == "1.0.0\n"
+    assert not (root / "rom1.bin").exists()
+
+
+def test_who_always_had_one_rom_has_one(root: Path) -> None:
+    publish(root, [make("1.0.0", count=1)])
+    publish(root, [make("1.1.0", count=1)])
+    assert_current(root, "1.1.0", rom_count=1)
+
+
+def test_roms_without_a_release_are_not_taken_away_either(root: Path) -> None:
+    root.mkdir(parents=True)
+    for name in ("rom0.bin", "rom1.bin"):
+        (root / name).write_bytes(b"flat")
+    with pytest.raises(PublishError, match=FEWER):
+        publish(root, [make("1.1.0", count=1)])
+    assert (root / "rom1.bin").read_bytes() == b"flat"
+
+
+def test_a_rom_of_no_release_is_found(root: Path) -> None:
+    put(root, "1.0.0")
+    (root / "rom2.bin").write_bytes(b"x")
+    assert check(root) == (Problem("rom2.bin", "is no ROM of 1.0.0, which is current; delete it"),)
 
 
 def test_roms_that_were_published_without_a_version_are_replaced(root: Path) -> None:
@@ -230,8 +292,9 @@ def test_several_applications_have_a_folder_each_and_a_page_above(root: Path) ->
 
 def test_with_several_applications_one_must_be_named(root: Path) -> None:
     publish(root, [make("1.0.0"), make("2.0.0", "clock")])
-    with pytest.raises(PublishError, match="there are several applications, blink, clock; say which one"):
+    with pytest.raises(PublishError, match=r"^there are several applications, blink, clock$") as refused:
         rollback(root)
+    assert refused.value.way is Way.APP
     with pytest.raises(PublishError, match="there is no application 'x', but blink, clock"):
         prune(root, 1, app="x")
 
@@ -242,6 +305,36 @@ def test_if_one_of_several_cannot_be_published_none_is(root: Path) -> None:
     with pytest.raises(PublishError, match=r"0\.9\.0 of clock is older"):
         publish(root, [make("1.1.0"), make("0.9.0", "clock")])
     assert tree(root) == before
+
+
+def test_an_application_in_two_folders_is_neither(root: Path) -> None:
+    """As after a copy for safety: who goes back must not go back in the copy."""
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    publish(root, [make("1.1.0")])
+    shutil.copytree(root / "blink", root / "old")
+    for command in (check, releases, lambda root: rollback(root, app="blink"), lambda root: prune(root, 1, "blink")):
+        with pytest.raises(PublishError, match=r"^blink and old both have blink; move one out of the web root$"):
+            command(root)
+    shutil.rmtree(root / "blink")
+    with pytest.raises(
+        PublishError, match=r"^old has the releases of blink; call it blink, or move it out of the web root$"
+    ):
+        publish(root, [make("1.2.0")])
+    (root / "old").rename(root / "blink")
+    publish(root, [make("1.2.0")])
+    assert_current(root / "blink", "1.2.0")
+
+
+def test_the_page_above_several_applications_is_checked(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    (root / "index.html").write_text("")
+    (root / "style.css").unlink()
+    assert check(root) == (
+        Problem("style.css", "is missing; publish or roll back any of them"),
+        Problem("index.html", "is not what the applications have; publish or roll back any of them"),
+    )
+    rollback(root, "1.0.0", "clock")
+    assert check(root) == ()
 
 
 def test_an_application_does_not_move_or_get_anothers_devices(root: Path, tmp_path: Path) -> None:
@@ -265,12 +358,51 @@ def test_rollback_goes_to_the_previous_release_and_further(root: Path) -> None:
     assert_current(root, "1.1.0")
     rollback(root)
     assert_current(root, "1.0.0")
-    with pytest.raises(PublishError, match=r"1\.0\.0 is the only release of blink so far"):
+    with pytest.raises(
+        PublishError,
+        match=r"^no release of blink was current before 1\.0\.0, or it was taken back; there are 1\.2\.0, 1\.1\.0$",
+    ) as refused:
         rollback(root)
+    assert refused.value.way is Way.ROLLBACK
+    assert_current(root, "1.0.0")
     rollback(root, "1.2.0")
     assert_current(root, "1.2.0")
-    with pytest.raises(PublishError, match=r"no release '9\.9\.9' of blink; there are 1\.2\.0, 1\.1\.0, 1\.0\.0"):
-        rollback(root, "9.9.9")
+    for version in ("9.9.9", ""):
+        with pytest.raises(PublishError, match=f"no release '{version}' of blink; there are 1.2.0, 1.1.0, 1.0.0"):
+            rollback(root, version)
+
+
+def test_all_applications_go_back_or_none(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    put(root, "1.1.0")
+    before = tree(root)
+    with pytest.raises(PublishError, match=r"^1\.0\.0 is the only release of clock so far; publish another one$"):
+        rollback_all(root)
+    assert tree(root) == before
+    assert not list(root.rglob(".rbootimg-*"))
+    publish(root, [make("1.1.0", "clock")])
+    assert [back.release.app for back in rollback_all(root)] == ["blink", "clock"]
+    assert_current(root / "blink", "1.0.0")
+    (root / "clock/releases/history.json").unlink()
+    assert [back.changed for back in rollback_all(root, "1.0.0")] == [False, True]
+    assert check(root) == ()
+
+
+def test_the_only_release_cannot_be_taken_back(root: Path) -> None:
+    put(root, "1.0.0")
+    with pytest.raises(PublishError, match=r"1\.0\.0 is the only release of blink so far; publish another one"):
+        rollback(root)
+
+
+def test_list_rollback_and_prune_mean_the_same_by_previous(root: Path) -> None:
+    put(root, *(f"1.{minor}.0" for minor in range(8)))
+    rollback(root, "1.5.0")
+    put(root, "1.8.0")
+    rollback(root, "1.7.0")  # forth again to one that was taken back
+    for previous in ("1.8.0", "1.5.0", "1.4.0"):
+        assert [each.version for each in releases(root)["blink"] if each.previous] == [previous]
+        prune(root, 6)
+        assert rollback(root).release.version == previous
 
 
 def test_the_list_has_the_current_release_first_then_the_newest(root: Path) -> None:
@@ -314,11 +446,19 @@ def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
             lambda root: (root / "rom0.bin").write_bytes(b"x"),
             [("rom0.bin", "is not what 1.1.0 has; `rbootimg rollback 1.1.0` puts it right")],
         ),
-        (lambda root: (root / "version").unlink(), [("version", "is missing")]),
+        (
+            lambda root: (root / "version").unlink(),
+            [("version", "is missing; `rbootimg rollback 1.1.0` puts it right")],
+        ),
+        (
+            lambda root: (root / "releases/1.0.0").chmod(0o700),
+            [("releases/1.0.0", "cannot be entered by the web server; its mode should be 755")],
+        ),
+        (lambda root: (root / "releases").chmod(0o750), [("releases", "cannot be entered by the web server")]),
         (lambda root: (root / "rom1.bin").chmod(0o600), [("rom1.bin", "cannot be read by the web server; its mode")]),
         (
             lambda root: (root / "releases/1.0.0/rom1.bin").write_bytes(b"x"),
-            [("releases/1.0.0/rom1.bin", "is not what its manifest says")],
+            [("releases/1.0.0/rom1.bin", "is not what its manifest says; publish the same again")],
         ),
         (
             lambda root: (root / "releases/1.0.0/manifest.json").write_bytes(b"{}"),
@@ -326,7 +466,7 @@ def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
         ),
         (
             lambda root: shutil.rmtree(root / "releases/1.0.0"),
-            [("releases/1.0.0", "is missing"), ("index.html", "is not what 1.1.0 has")],
+            [("releases/1.0.0", "is missing; publish the same again"), ("index.html", "is not what 1.1.0 has")],
         ),
         (lambda root: (root / "releases/1.1.0/rom0.bin").unlink(), [("releases/1.1.0/rom0.bin", "is missing")]),
     ],
@@ -356,17 +496,123 @@ def test_a_damaged_release_is_neither_gone_back_to_nor_taken_for_published(root:
     assert (root / "releases/1.1.0/rom0.bin").read_bytes() == make_roms("1.1.0")[0]
 
 
-def test_without_its_history_a_web_root_is_not_written(root: Path) -> None:
+@pytest.mark.parametrize("data", [b"[]", b"", b'{"schema": 1', None])
+def test_a_history_that_is_lost_is_made_anew_by_who_names_the_current_release(root: Path, data: bytes | None) -> None:
+    put(root, "1.0.0", "1.1.0", "1.2.0")
+    rollback(root)
+    path = root / "releases/history.json"
+    path.unlink()
+    if data is not None:
+        path.write_bytes(data)
+    before = tree(root)
+    commands = (lambda: put(root, "1.3.0"), lambda: rollback(root), lambda: prune(root, 1), lambda: releases(root))
+    for command in commands:
+        with pytest.raises(
+            PublishError,
+            match=r"history\.json (is missing|does not say).*; manifest\.json is that of 1\.1\.0, "
+            r"there are 1\.2\.0, 1\.1\.0, 1\.0\.0$",
+        ) as refused:
+            command()
+        assert refused.value.way is Way.HISTORY
+    (problem,) = check(root)
+    assert problem.name == "releases/history.json"
+    assert problem.text.endswith("there are 1.2.0, 1.1.0, 1.0.0; `rbootimg rollback VERSION` makes it anew")
+    with pytest.raises(PublishError, match=r"no release '9\.9\.9' of blink; there are 1\.2\.0, 1\.1\.0, 1\.0\.0"):
+        rollback(root, "9.9.9")
+    assert tree(root) == before
+    back = rollback(root, "1.1.0")
+    assert (back.changed, back.before) == (True, None)
+    assert_current(root, "1.1.0")
+    assert [each.version for each in releases(root)["blink"]] == ["1.1.0", "1.2.0", "1.0.0"]
+    put(root, "1.3.0")
+    assert rollback(root).release.version == "1.1.0"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda place: (place / "manifest.json").unlink(), r"1\.0\.0/manifest\.json is missing; move \S+/1\.0\.0 away"),
+        (lambda place: (place / "manifest.json").write_bytes(b"{"), r"the manifest is not JSON; move \S+/1\.0\.0 away"),
+        (lambda place: place.rename(place.parent / "1.0.1"), r"releases/1\.0\.1 has 1\.0\.0 of blink; move it away"),
+    ],
+)
+def test_no_release_is_left_out_of_a_new_history_without_a_word(
+    root: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    put(root, "1.0.0", "1.1.0")
+    (root / "releases/history.json").unlink()
+    damage(root / "releases/1.0.0")
+    with pytest.raises(PublishError, match=message):
+        rollback(root, "1.1.0")
+    assert not (root / "releases/history.json").exists()
+
+
+def test_a_history_of_a_later_rbootimg_is_left_alone(root: Path) -> None:
     put(root, "1.0.0")
     path = root / "releases/history.json"
-    path.write_bytes(b"[]")
-    with pytest.raises(PublishError, match=r"history\.json: the history is no object; put back the file"):
-        put(root, "1.1.0")
-    path.unlink()
-    with pytest.raises(PublishError, match=r"history\.json is gone, which says what is current; put it back"):
-        put(root, "1.1.0")
-    with pytest.raises(PublishError, match=r"nothing was published here: there is no releases/history\.json"):
-        check(root)
+    path.write_bytes(path.read_bytes().replace(b'"schema": 1', b'"schema": 2'))
+    for command in (lambda: put(root, "1.1.0"), lambda: rollback(root, "1.0.0"), lambda: check(root)):
+        with pytest.raises(PublishError, match=r"history\.json: the history has schema 2, not 1; update rbootimg$"):
+            command()
+
+
+def test_where_all_releases_are_gone_the_next_is_published_by_what_devices_see(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0")
+    shutil.rmtree(root / "releases")
+    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+        with pytest.raises(PublishError, match=r"^there is no release left, only the files of blink 1\.1\.0$"):
+            command(root)
+    with pytest.raises(PublishError, match=r"1\.0\.5 of blink is older than 1\.1\.0"):
+        put(root, "1.0.5")
+    with pytest.raises(PublishError, match="the web root is that of blink"):
+        publish(root, [make("1.2.0", "clock")])
+    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already, and is damaged"):
+        publish(root, [make("1.1.0", size=128)])
+    assert publish(root, [make("1.2.0")])[0].before == "1.1.0"
+    assert_current(root, "1.2.0")
+    assert history(root).versions == ("1.2.0",)
+
+
+def test_the_loss_of_one_history_does_not_touch_the_other_applications(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    (root / "blink/releases/history.json").unlink()
+    publish(root, [make("1.1.0", "clock")])
+    page = (root / "index.html").read_text()
+    assert "<td>1.0.0</td>" in page
+    assert "<td>1.1.0</td>" in page
+    rollback(root, "1.0.0", "blink")
+    assert check(root) == ()
+
+
+def test_what_is_put_right_by_going_back_to_the_current_release_is_told(root: Path) -> None:
+    put(root, "1.0.0")
+    assert not rollback(root, "1.0.0").changed
+    (root / "rom0.bin").write_bytes(b"x")
+    assert rollback(root, "1.0.0").changed
+    assert_current(root, "1.0.0")
+
+
+def test_roms_without_a_release_are_told_from_nothing(root: Path) -> None:
+    (root / "clock").mkdir(parents=True)
+    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+        with pytest.raises(PublishError, match=r"^nothing was published here: there is no releases/history\.json$"):
+            command(root)
+    for name in ("clock/rom1.bin", "rom0.bin"):
+        (root / name).write_bytes(b"flat")
+        for command in (check, releases, rollback, lambda root: prune(root, 1)):
+            with pytest.raises(
+                PublishError, match=f"^there is {name}, published without a version, but no release$"
+            ) as said:
+                command(root)
+            assert said.value.way is Way.RELEASE
+
+
+def test_what_is_no_folder_is_no_web_root(root: Path) -> None:
+    root.parent.mkdir()
+    root.write_bytes(b"mine")
+    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+        with pytest.raises(PublishError, match=r"^this is no folder, so it is no web root$"):
+            command(root)
 
 
 def test_where_nothing_was_published_there_is_nothing_to_do(root: Path) -> None:
@@ -465,6 +711,7 @@ OPERATIONS = {
     "next release": (["1.0.0", "1.1.0", "1.2.0"], lambda root: put(root, "1.3.0")),
     "rollback": (["1.0.0", "1.1.0", "1.2.0"], lambda root: rollback(root, "1.0.0")),
     "prune": (["0.1.0", "1.0.0", "1.1.0", "1.2.0"], lambda root: prune(root, 1)),
+    "history anew": (["1.0.0", "1.1.0", "1.2.0"], lambda root: rollback(root, "1.2.0")),
     "forced release": (["1.0.0", "1.1.0", "1.2.0"], lambda root: publish(root, [make("1.2.0", size=64)], force=True)),
 }
 
@@ -476,6 +723,8 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
     put(start, *stands)
     if name == "forced release":
         publish(start, [make("1.2.0", size=128)], force=True)
+    if name == "history anew":
+        (start / "releases/history.json").unlink()
     start.mkdir(exist_ok=True)
     root = memory / "root"
     shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
@@ -491,6 +740,8 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
             if stands:
                 assert (root / "rom0.bin").exists()
                 assert (root / "manifest.json").exists()
+        if name == "history anew" and not (root / "releases/history.json").exists():
+            operation(root)
         publish(root, [make("1.4.0")])
         assert_current(root, "1.4.0")
 
@@ -519,7 +770,9 @@ def test_a_lock_ends_with_its_holder(root: Path) -> None:
             time.sleep(60)
         os._exit(0)
     os.read(ready, 1)
-    with pytest.raises(PublishError, match=r"another rbootimg has been publishing here for 0\.1 seconds; try again"):
+    with pytest.raises(
+        PublishError, match=r"another rbootimg is publishing here and was not done in 0\.1 seconds; try again"
+    ):
         put(root, "1.1.0", timeout=0.1)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -684,5 +937,5 @@ def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(webroot, "WAIT", 0.1)
     with (root / webroot.LOCK).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(PublishError, match="another rbootimg has been publishing here"):
+        with pytest.raises(PublishError, match="another rbootimg is publishing here"):
             check(root)

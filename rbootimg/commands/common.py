@@ -75,7 +75,7 @@ def port_number(text: str) -> int:
     return int(text)
 
 
-def web_root_argument(parser: argparse.ArgumentParser) -> None:
+def web_root_argument(parser: argparse.ArgumentParser | argparse._MutuallyExclusiveGroup) -> None:
     """The web root that a command is about."""
     parser.add_argument(
         "--web-root",

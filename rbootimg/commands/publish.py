@@ -49,7 +49,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="give the application a folder of its name (default: only if there are others that have one)",
     )
-    parser.add_argument("--force", action="store_true", help="replace a release of the same version, for the desk")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a release of the same version, or take a ROM away, for the desk"
+    )
     parser.add_argument("--allow-downgrade", action="store_true", help="even if the current release is newer")
     wait_argument(parser)
     web_root_argument(parser)
@@ -76,6 +78,7 @@ def run(options: argparse.Namespace) -> None:
         [bundle],
         in_folders=options.in_folder,
         force=options.force,
+        fewer_roms=options.force,
         allow_downgrade=options.allow_downgrade,
         timeout=options.wait,
     )

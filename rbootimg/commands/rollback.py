@@ -16,6 +16,7 @@ DESCRIPTION = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("version", nargs="?", metavar="VERSION", help="which one (default: the previous one)")
+    parser.add_argument("--force", action="store_true", help="even if devices then lack a ROM, for the desk")
     app_argument(parser)
     wait_argument(parser)
     web_root_argument(parser)
@@ -23,5 +24,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Roll back, and say what devices get now."""
-    back = webroot.rollback(options.file, options.version, options.app, options.wait)
-    print("\n".join(report.published(back)))
+    back = webroot.rollback(options.file, options.version, options.app, fewer_roms=options.force, timeout=options.wait)
+    print("\n".join(report.rolled_back(back)))

@@ -9,7 +9,7 @@ from .. import faults
 from ..flash import parse_number
 from ..server import STATUS_PAGE, Options
 from ..serverview import serve_and_show
-from .common import as_argument, port_number
+from .common import as_argument, port_number, web_root_argument
 
 DESCRIPTION = (
     "Serve a web root to the devices on the desk until Ctrl-C, and show each of them live; "
@@ -19,14 +19,9 @@ DESCRIPTION = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument(
-        "file",
-        type=Path,
-        nargs="?",
-        default=Path("build/webroot"),
-        metavar="WEBROOT",
-        help="the folder to serve (default: build/webroot)",
-    )
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("folder", type=Path, nargs="?", metavar="WEBROOT", help="the same as --web-root")
+    web_root_argument(either)
     parser.add_argument("--host", default="0.0.0.0", help="the address to listen at (default: all of this machine)")
     parser.add_argument("--port", type=port_number, default=8080, help="the port; 0 takes a free one (default: 8080)")
     parser.add_argument(
@@ -43,6 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Serve and show until Ctrl-C."""
+    options.file = options.folder or options.file
     settings = Options(faults=tuple(options.fault), rate=options.rate, status_page=options.status)
     serve_and_show(options.file, options.host, options.port, settings)
 

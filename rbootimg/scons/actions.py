@@ -14,7 +14,22 @@ import SCons.Scanner
 import SCons.Tool
 import SCons.Util
 
-from ..errors import PublishError, RbootError
+from ..errors import PublishError, RbootError, VersionError, Way
+
+_WAYS = {
+    Way.VERSION: "or set RBOOT_VERSION",
+    Way.FORCE: "RBOOT_FORCE=yes does it all the same, for the desk",
+    Way.DOWNGRADE: "`scons rollback` goes back to what was published, RBOOT_ALLOW_DOWNGRADE=yes allows it all the same",
+    Way.APP: "use `rbootimg` with --app for one of them",
+    Way.ROLLBACK: "name the one to go to: `scons rollback RBOOT_ROLLBACK=VERSION`",
+    Way.HISTORY: "`scons rollback RBOOT_ROLLBACK=VERSION` makes it anew, with that release as the current one",
+    Way.RELEASE: "`scons publish RBOOT_VERSION=1.0.0` makes one",
+}
+
+
+def said(error: RbootError) -> str:
+    """A library error as users of SCons read it."""
+    return f"{error}; {_WAYS[error.way]}" if error.way else str(error)
 
 
 def action(function: Callable[[Any, Any, Any], None], message: str | None, *variables: str) -> Any:
@@ -27,11 +42,11 @@ def action(function: Callable[[Any, Any, Any], None], message: str | None, *vari
     def run(target: Any, source: Any, env: Any) -> None:
         try:
             function(target, source, env)
-        except PublishError as error:
-            raise SCons.Errors.BuildError(target, str(error)) from None
+        except (PublishError, VersionError) as error:  # no source is to blame
+            raise SCons.Errors.BuildError(target, said(error)) from None
         except RbootError as error:
             where = str(source[0]) if source else None
-            raise SCons.Errors.BuildError(target, str(error), filename=where) from None
+            raise SCons.Errors.BuildError(target, said(error), filename=where) from None
         except OSError as error:
             raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
 

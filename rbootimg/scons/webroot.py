@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,10 @@ from typing import Any
 import SCons.Errors
 
 from .. import publish, release, report, version, webroot
-from ..errors import LayoutError, PublishError, RbootError, VersionError
+from ..errors import LayoutError, PublishError, RbootError, ServerError, VersionError
 from ..flash import FlashMap
 from . import proof, targets
-from .actions import action, nodes
+from .actions import action, nodes, said
 from .variables import expand, flash_map, for_call, is_on, text
 
 
@@ -189,7 +191,7 @@ def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
         except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
-            sys.stderr.write(f"rboot: published without releases: {error}\n")
+            sys.stderr.write(f"rboot: published without releases: {said(error)}\n")
             return []
         versions = {name: found or default for name, found in versions.items()}
     return [
@@ -211,9 +213,15 @@ def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
 def _release(web_root: _WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
     """Make `bundles` the current releases; what there is to say."""
     # What was not committed is built anew under one version, on the desk.
-    force = bool(is_on(env, "RBOOT_FORCE")) or all(".dirty" in bundle.release.version for bundle in bundles)
-    downgrade = bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE"))
-    published = webroot.publish(Path(web_root.path), bundles, force=force, allow_downgrade=downgrade)
+    forced = bool(is_on(env, "RBOOT_FORCE"))
+    with _named(Path(web_root.path), env):
+        published = webroot.publish(
+            Path(web_root.path),
+            bundles,
+            force=forced or all(".dirty" in bundle.release.version for bundle in bundles),
+            fewer_roms=forced,
+            allow_downgrade=bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE")),
+        )
     return [line for each in published for line in report.published(each, _place(each.folder, env))]
 
 
@@ -227,6 +235,15 @@ def _place(path: Path, env: Any) -> str:
     return os.path.relpath(path, env.Dir("#").get_abspath())
 
 
+@contextlib.contextmanager
+def _named(web_root: Path, env: Any) -> Iterator[None]:
+    """Let errors name the web root that they are about."""
+    try:
+        yield
+    except (PublishError, ServerError) as error:
+        raise PublishError(f"{_place(web_root, env)}: {error}", error.way) from None
+
+
 def _only(target: Any) -> Path:
     """The web root that a target is about."""
     paths = [web_root.path for web_root in target[0].attributes.rboot_web_roots.values()]
@@ -236,14 +253,18 @@ def _only(target: Any) -> Path:
 
 
 def _releases(target: Any, source: Any, env: Any) -> None:
-    sys.stdout.write(report.releases(webroot.releases(_only(target))))
+    place = _only(target)
+    with _named(place, env):
+        sys.stdout.write(report.releases(webroot.releases(place)))
 
 
 def _rollback(target: Any, source: Any, env: Any) -> None:
     place = _only(target)
-    for app in webroot.releases(place):
-        back = webroot.rollback(place, text(env, "RBOOT_ROLLBACK") or None, app)
-        sys.stdout.write("".join(f"  {line}\n" for line in report.published(back, _place(back.folder, env))))
+    forced = bool(is_on(env, "RBOOT_FORCE"))
+    with _named(place, env):
+        found = webroot.rollback_all(place, text(env, "RBOOT_ROLLBACK") or None, fewer_roms=forced)
+    for back in found:
+        sys.stdout.write("".join(f"  {line}\n" for line in report.rolled_back(back, _place(back.folder, env))))
 
 
 def _serve(target: Any, source: Any, env: Any) -> None:
@@ -253,7 +274,9 @@ def _serve(target: Any, source: Any, env: Any) -> None:
     port = text(env, "RBOOT_SERVE_PORT") or "8080"
     if not port.isdecimal() or int(port) > 65535:
         raise PublishError(f"RBOOT_SERVE_PORT is {port!r}; write 1 to 65535, or 0 for a free port")
-    serve_and_show(_only(target), "0.0.0.0", int(port), Options())
+    place = _only(target)
+    with _named(place, env):
+        serve_and_show(place, "0.0.0.0", int(port), Options())
 
 
 def _tree(web_root: _WebRoot) -> dict[str, bytes]:
