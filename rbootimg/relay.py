@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import EmulatorError
+
 _CONNECT = b"\xff\xff"
 _CLOSE = b"\0\0"
 _MOST = 1460
@@ -50,6 +52,14 @@ class _Device:
         if self.stop in select.select([self.stop], [self.received], [])[0]:
             raise _StoppedError
         os.write(self.received, frame)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """The host and the port of `localhost:8080` or `[::1]:8080`. Raises EmulatorError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 0x10000:
+        raise EmulatorError(f"{text!r} is not HOST:PORT, such as localhost:8080")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 @contextlib.contextmanager

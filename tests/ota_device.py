@@ -42,11 +42,13 @@ def copy_example(folder: Path) -> Path:
     )
 
 
-def run_scons(folder: Path, *arguments: str) -> str:
+def run_scons(folder: Path, *arguments: str, typed: str = "") -> str:
     """Run scons, which must succeed; what it printed."""
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
     command = [sys.executable, "-m", "SCons", "-Q", *arguments]
-    done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=surroundings, input=typed, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

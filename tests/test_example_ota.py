@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import TOOL, Project
 from ota_device import copy_example, run_scons
 
 from rbootimg.server import serving
@@ -54,6 +55,19 @@ def test_what_is_typed_updates_the_device_from_the_server_of_net(example: Path) 
         said = boot(example, "--net", f"localhost:{listening.port}", "--timeout", "3", typed="ota\n")
     assert "> ota\nthe server has 1.1.0: newer\nfetching rom1.bin\n" in said
     assert said.endswith("version 1.1.0, ROM 1\n> ")
+
+
+def test_scons_boot_has_the_network_of_rboot_net(example: Path) -> None:
+    with serving(example / "build" / "webroot") as listening:
+        said = run_scons(example, "boot", f"RBOOT_NET=localhost:{listening.port}", typed="ota\n")
+    assert "the server has 1.1.0: newer" in said
+
+
+def test_a_rboot_net_that_is_no_address_is_one_line(project: Project) -> None:
+    project.write(
+        "SConstruct", f"env = Environment({TOOL})\nenv.RbootFlashImage('f.bin', env.RbootApp('app', 'main.c'))"
+    )
+    assert project.fail("boot", "RBOOT_NET=here").endswith("'here' is not HOST:PORT, such as localhost:8080")
 
 
 def test_without_net_there_is_no_connection(example: Path) -> None:

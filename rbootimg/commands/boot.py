@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from .. import elf, emulator, prove
+from .. import elf, emulator, prove, relay
 from ..errors import ElfError
 from ..files import write_output
-from .common import named_layout, seconds
+from .common import as_argument, named_layout, seconds
 
 DESCRIPTION = (
     "Run a whole flash in QEMU's ESP8266 core and say how it ended. An application that prints through the mask ROM "
@@ -34,7 +34,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="TEXT", help="end well as soon as the UART has printed this")
     parser.add_argument("--gpio-low", action="store_true", help="all pins are low, as when the button is pressed")
     parser.add_argument(
-        "--net", type=_address, metavar="HOST:PORT", help="the server that the application's connections lead to"
+        "--net",
+        type=as_argument(relay.parse_address),
+        metavar="HOST:PORT",
+        help="the server that the application's connections lead to",
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the flash as it is afterwards")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -77,13 +80,6 @@ def _symbols(path: Path) -> tuple[elf.Symbol, ...]:
         return elf.symbols(path.read_bytes())
     except ElfError as error:
         raise ElfError(f"{path}: {error}") from None
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 0x10000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as localhost:8080")
-    return host.strip("[]"), int(port)
 
 
 def _show(text: bytes) -> None:

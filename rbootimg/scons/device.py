@@ -12,7 +12,7 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import elf, emulator, flashimage, flashtool, report
+from .. import elf, emulator, flashimage, flashtool, relay, report
 from ..elf import Symbol
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
@@ -136,7 +136,8 @@ def _flash(target: Any, source: Any, env: Any) -> None:
 
 def _boot(target: Any, source: Any, env: Any) -> None:
     image = _only(source, env, "boot")
-    result = emulator.interact(image.get_contents())
+    net = text(env, "RBOOT_NET")
+    result = emulator.interact(image.get_contents(), net=relay.parse_address(net) if net else None)
     emulator.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 
 

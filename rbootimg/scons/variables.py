@@ -38,6 +38,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_PROVE", "auto", "prove ROMs before `scons publish`: auto (if QEMU is there) always never"),
     ("RBOOT_PORT", "", "serial port of `scons flash` (default: esptool looks for it)"),
     ("RBOOT_BAUD", "", "baud rate of `scons flash` (default: esptool's)"),
+    ("RBOOT_NET", "", "HOST:PORT that the connections of an application in `scons boot` lead to"),
     ("RBOOT_VERSION", "", "semantic version of the release (default: that of the git checkout by its tags)"),
     ("RBOOT_DEVICE", "", "what devices a release is for (default: esp8266)"),
     ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs too, for their symbols"),
