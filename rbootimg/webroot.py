@@ -29,6 +29,7 @@ import fcntl
 import math
 import os
 import re
+import shlex
 import shutil
 import stat
 import time
@@ -615,7 +616,7 @@ def _without_history(folder: Path) -> History:
     apps: set[str] = set()
     for place in _release_folders(folder):
         release = _release(folder, place.name)
-        if release.version != place.name or {release.app} | apps != {release.app}:
+        if release.version != place.name or apps - {release.app}:
             raise PublishError(f"{place} has {release.version} of {release.app}; move it away")
         apps.add(release.app)
         manifests[place.name] = digest((place / MANIFEST).read_bytes())
@@ -678,11 +679,12 @@ def _check_app(root: Path, folder: Path) -> Iterator[Problem]:
         yield problem(folder / RELEASES / HISTORY, f"{text}; `rbootimg rollback VERSION` makes it anew")
         return
     again = "publish the same again"
+    back = f"`rbootimg rollback {history.current}{f' --app {shlex.quote(history.app)}' if folder != root else ''}`"
     yield from (problem(folder / RELEASES, text) for text in _closed(folder / RELEASES))
     for name, manifest in history.manifests.items():
         place = folder / RELEASES / name
         if name == history.current and _waits(folder, history):
-            yield problem(place, f"the switch to {name} was broken off; `rbootimg rollback {name}` goes on with it")
+            yield problem(place, f"the switch to {name} was broken off; {back} goes on with it")
             continue
         if not place.is_dir():
             yield problem(place, f"is missing; {again}")
@@ -704,8 +706,7 @@ def _check_app(root: Path, folder: Path) -> Iterator[Problem]:
     with contextlib.suppress(_DamagedError):
         copies = _copies(folder, history)
         for file, data in copies.items():
-            remedy = f"`rbootimg rollback {history.current}` puts it right"
-            texts = _wrong(folder / file, digest(data), f"{history.current} has", remedy)
+            texts = _wrong(folder / file, digest(data), f"{history.current} has", f"{back} puts it right")
             yield from (problem(folder / file, text) for text in texts)
         for entry in _stray_roms(folder, copies):
             yield problem(entry, f"is no ROM of {history.current}, which is current; delete it")

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from images import rom, silent_rom
 
+from rbootimg import cli
+from rbootimg.errors import Way
 from rbootimg.release import digest
+from rbootimg.scons import actions
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISH = ("publish", "rom0.bin", "rom1.bin", "--app", "blink", "--layout", "1MB")
@@ -170,6 +173,10 @@ def test_a_rom_less_needs_force_forth_and_back(folder: Path) -> None:
     run(*PUBLISH, "--version", "1.2.0")
     assert refused("rollback").endswith(text)
     assert run("rollback", "--force")[0].startswith("blink 1.1.0 is current again, instead of 1.2.0\n")
+
+
+def test_the_command_line_and_scons_have_words_for_each_way_out() -> None:
+    assert set(cli._WAYS) == set(actions._WAYS) == set(Way)
 
 
 def test_the_ways_out_are_named(folder: Path) -> None:

@@ -335,6 +335,8 @@ def test_the_page_above_several_applications_is_checked(root: Path) -> None:
     )
     rollback(root, "1.0.0", "clock")
     assert check(root) == ()
+    (root / "clock/version").unlink()
+    assert check(root) == (Problem("clock/version", "is missing; `rbootimg rollback 1.0.0 --app clock` puts it right"),)
 
 
 def test_an_application_does_not_move_or_get_anothers_devices(root: Path, tmp_path: Path) -> None:
