@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from .durable import FILE_MODE, make_folder, stands
 from .errors import PublishError, RomError
 from .files import write_atomic
 from .rom import Rom
-from .webroot import FILE_MODE, make_folder, stands
 
 
 @dataclass(frozen=True)

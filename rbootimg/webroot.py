@@ -24,20 +24,15 @@ times and sizes only, and two releases can have both in common.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import math
 import os
 import re
 import shlex
-import shutil
-import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import page
+from .durable import FILE_MODE, FOLDER_MODE, locked, make_folder, remove, stands, sync, write
 from .errors import PublishError, VersionError, Way
 from .release import MANIFEST, RELEASES, VERSION, Bundle, History, NewerSchemaError, Release, digest, newest_first
 from .version import parse
@@ -48,9 +43,6 @@ HISTORY = "history.json"
 _UNFINISHED = ".rbootimg-"
 """How the names begin of what is not in place yet."""
 _NEXT = f"{_UNFINISHED}next"
-
-FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""The web server is another user than the builder."""
 
 WAIT = 30.0
 """How many seconds to wait for another publisher."""
@@ -124,7 +116,7 @@ def publish(
     with _errors(web_root):
         root = web_root.resolve()
         make_folder(root)
-        with _locked(root, timeout):
+        with locked(root / LOCK, timeout):
             folders = _folders(root, bundles, in_folders)
             with _cleaning(*folders):
                 switches = [
@@ -154,7 +146,7 @@ def rollback(
     `app` is needed if the web root has several applications. Raises PublishError, also if the release lacks a ROM
     that devices find now and not `fewer_roms`.
     """
-    with _errors(web_root), _locked(_existing(web_root), timeout):
+    with _errors(web_root), locked(_existing(web_root) / LOCK, timeout):
         return _go_back(web_root, [_folder_of(web_root, app)], release, fewer_roms)[0]
 
 
@@ -162,7 +154,7 @@ def rollback_all(
     web_root: Path, release: str | None = None, *, fewer_roms: bool = False, timeout: float = WAIT
 ) -> tuple[Published, ...]:
     """The same for every application in the web root, or for none."""
-    with _errors(web_root), _locked(_existing(web_root), timeout):
+    with _errors(web_root), locked(_existing(web_root) / LOCK, timeout):
         return _go_back(web_root, _app_folders(_existing(web_root)), release, fewer_roms)
 
 
@@ -171,7 +163,7 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
 
     `app` is needed if the web root has several applications. Raises PublishError.
     """
-    with _errors(web_root), _locked(_existing(web_root), timeout):
+    with _errors(web_root), locked(_existing(web_root) / LOCK, timeout):
         folder = _folder_of(web_root, app)
         before = _recovered(folder)
         history = before.pruned(keep)
@@ -189,7 +181,7 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
 
 def releases(web_root: Path) -> dict[str, tuple[Listed, ...]]:
     """The releases by application, each with the current one first and then the newest. Raises PublishError."""
-    with _errors(web_root), _locked(_existing(web_root), WAIT, shared=True):
+    with _errors(web_root), locked(_existing(web_root) / LOCK, WAIT, shared=True):
         found = {}
         for folder in _app_folders(_existing(web_root)):
             history = _read_history(folder)
@@ -211,7 +203,7 @@ def check(web_root: Path) -> tuple[Problem, ...]:
 
     Raises PublishError if there is nothing to check.
     """
-    with _errors(web_root), _locked(_existing(web_root), WAIT, shared=True):
+    with _errors(web_root), locked(_existing(web_root) / LOCK, WAIT, shared=True):
         root = _existing(web_root)
         found = [problem for folder in _app_folders(root) for problem in _check_app(root, folder)]
         for name, data in _index(root).items():
@@ -349,17 +341,17 @@ def _prepared(
         raise PublishError(f"{place} is not a folder; move it away")
     manifest = digest(release.to_json())
     published = before.manifests.get(release.version) if before else None
-    stands = _whole(folder, release.version, published) if published else None
+    old = _whole(folder, release.version, published) if published else None
     staged = False
-    if published and stands and stands.same_roms(release) and not (force and stands != release):
+    if published and old and old.same_roms(release) and not (force and old != release):
         manifest = published  # with the proof and the date that it was published with first
-    elif published is None or force or (stands is None and published == manifest):
+    elif published is None or force or (old is None and published == manifest):
         _stage_release(folder, bundle, before)
         staged = True
     else:
-        if stands is None:
+        if old is None:
             what = "and is damaged"
-        elif stands.files == release.files:
+        elif old.files == release.files:
             what = "for another device class or layout"
         else:
             what = "with other ROMs"
@@ -439,7 +431,7 @@ def _whole(folder: Path, name: str, manifest: str) -> Release | None:
 def _stage_release(folder: Path, bundle: Bundle, before: History | None) -> None:
     """Write the release to where it waits, and read it back."""
     place = folder / RELEASES / _NEXT
-    _remove(place)
+    remove(place)
     make_folder(place)
     current = _readable(folder, before.current) if before else None
     files = {
@@ -450,8 +442,8 @@ def _stage_release(folder: Path, bundle: Bundle, before: History | None) -> None
         MANIFEST: bundle.release.to_json(),  # last: with it the release is whole
     }
     for name, data in files.items():
-        _write(place / name, data)
-    _sync(place)
+        write(place / name, data)
+    sync(place)
     for name, data in files.items():
         if (place / name).read_bytes() != data:
             raise PublishError(f"{place / name} reads back as something else than was written; look at the disk")
@@ -467,7 +459,7 @@ def _switch(folder: Path, history: History) -> None:
     """Steps 2 to 4."""
     with _cleaning(folder):
         _put(folder / RELEASES, (HISTORY,))
-    _sync(folder / RELEASES)
+    sync(folder / RELEASES)
     _finish(folder, history)
 
 
@@ -485,7 +477,7 @@ def _finish(folder: Path, history: History) -> bool:
     for entry in _stray_roms(folder, copies):
         entry.unlink()  # better none than an older one
         changed = True
-    _sync(folder)
+    sync(folder)
     _clean(folder)
     return waited or changed
 
@@ -528,11 +520,11 @@ def _install(waiting: Path, place: Path) -> None:
         names = [*sorted(entry.name for entry in waiting.iterdir() if entry.name != MANIFEST), MANIFEST]
         for name in names:
             os.replace(waiting / name, place / name)
-        _sync(place)
+        sync(place)
         waiting.rmdir()
     else:
         os.rename(waiting, place)
-    _sync(place.parent)
+    sync(place.parent)
 
 
 def _copies(folder: Path, history: History) -> dict[str, bytes]:
@@ -577,7 +569,7 @@ def _write_index(root: Path) -> None:
         with _cleaning(root):
             _stage_copies(root, files)
             _put(root, files)
-        _sync(root)
+        sync(root)
 
 
 def _index(root: Path) -> dict[str, bytes]:
@@ -744,9 +736,9 @@ def _stage_copies(folder: Path, copies: Mapping[str, bytes]) -> None:
         if path.is_dir():
             raise PublishError(f"{path} is a folder; move it away")
         if stands(path, data):
-            _remove(staged)
+            remove(staged)
         elif not stands(staged, data):
-            _write(staged, data, later_than=path)
+            write(staged, data, later_than=path)
 
 
 def _put(folder: Path, names: Iterable[str]) -> bool:
@@ -757,65 +749,6 @@ def _put(folder: Path, names: Iterable[str]) -> bool:
             os.replace(folder / f"{_UNFINISHED}{name}", folder / name)
             found = True
     return found
-
-
-def _write(path: Path, data: bytes, later_than: Path | None = None) -> None:
-    """Write a file to the disk, in the place of any other; its time is later than that of the file `later_than`."""
-    _remove(path)
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), FILE_MODE)
-            if later_than is not None and later_than.exists():
-                # In whole seconds, as HTTP has them.
-                now = max(time.time(), math.floor(later_than.stat().st_mtime) + 1)
-                os.utime(file.fileno(), (now, now))
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def stands(path: Path, data: bytes) -> bool:
-    """Whether `path` is a file with these bytes, which a web server may read."""
-    try:
-        info = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return (
-        stat.S_ISREG(info.st_mode)
-        and stat.S_IMODE(info.st_mode) & FILE_MODE == FILE_MODE
-        and info.st_size == len(data)
-        and path.read_bytes() == data
-    )
-
-
-def _sync(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # as some network file systems say
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it that are missing, for a web server to read, and have them on the disk."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(FOLDER_MODE)
-        _sync(folder.parent)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -834,35 +767,7 @@ def _clean(folder: Path) -> None:
     """Remove what a command left that was killed or failed."""
     for place in (folder, folder / RELEASES):
         for entry in place.glob(f"{_UNFINISHED}*"):
-            _remove(entry)
-
-
-@contextlib.contextmanager
-def _locked(root: Path, timeout: float, shared: bool = False) -> Iterator[None]:
-    """Keep other publishers out, or with `shared` any publisher."""
-    path = root / LOCK
-    try:
-        descriptor = os.open(path, os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT, FILE_MODE)
-    except (FileNotFoundError, PermissionError):
-        if not shared:
-            raise
-        yield  # who may only look must do without
-        return
-    try:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise PublishError(
-                        f"another rbootimg is publishing here and was not done in {timeout:g} seconds; try again"
-                    ) from None
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)
+            remove(entry)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from releases import make, make_roms, tree
 
-from rbootimg import webroot
+from rbootimg import durable, webroot
 from rbootimg.errors import PublishError, Way
 from rbootimg.release import History, Release
 from rbootimg.webroot import Problem, check, prune, publish, releases, rollback, rollback_all
@@ -626,17 +626,18 @@ def test_where_nothing_was_published_there_is_nothing_to_do(root: Path) -> None:
 
 # Killed
 
+TRACED = (webroot.__file__, durable.__file__)
+
 
 def kill_at(point: int, operation: Callable[[], object]) -> bool:
     """Do `operation` in a process of its own, killed at that line of its Python code; False if it ended before."""
     child = os.fork()
     if child == 0:
         left = point
-        files = {webroot.__file__}
 
         def trace(frame: object, event: str, _: object) -> object:
             nonlocal left
-            if frame.f_code.co_filename not in files:
+            if frame.f_code.co_filename not in TRACED:
                 return None
             if event in ("line", "return"):
                 left -= 1
@@ -662,7 +663,7 @@ def lines_of(operation: Callable[[], object]) -> int:
 
     def trace(frame: object, event: str, _: object) -> object:
         nonlocal count
-        if frame.f_code.co_filename != webroot.__file__:
+        if frame.f_code.co_filename not in TRACED:
             return None
         count += event in ("line", "return")
         return trace
@@ -767,7 +768,7 @@ def test_a_lock_ends_with_its_holder(root: Path) -> None:
     ready, told = os.pipe()
     child = os.fork()
     if child == 0:
-        with webroot._locked(root, 0):
+        with durable.locked(root / webroot.LOCK, 0):
             os.write(told, b"x")
             time.sleep(60)
         os._exit(0)
