@@ -378,10 +378,11 @@ def test_a_flash_has_the_size_of_a_chip(size: int) -> None:
 
 
 def test_without_qemu_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    flash = forever()
     monkeypatch.setenv("PATH", "/nowhere")
     message = "no qemu-system-xtensa on PATH; install it with `apt-get install qemu-system-misc`"
     with pytest.raises(EmulatorError, match=message):
-        boot(forever())
+        boot(flash)
 
 
 @pytest.mark.parametrize(

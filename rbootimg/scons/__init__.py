@@ -95,13 +95,17 @@ def _add_extras(env: Any) -> None:
     if not commands.has_builder():
         # Only when asked for, as SCons writes it anew each time.
         env.Ignore(env.Dir("#"), env.CompilationDatabase(commands))
-        # The file may also be another tool's: then it stays.
-        made = getattr(commands.get_stored_info().ninfo, "csig", None)
-        if env.GetOption("clean") and commands.exists() and made == commands.get_csig():
+        # Only then: what SCons remembers is not to be read before all SConscripts are.
+        if env.GetOption("clean") and _is_made_here(commands):
             env.Clean(env.Dir("#"), commands)
     text = _help()
     if text not in (SCons.Script.help_text or ""):
         SCons.Script.HelpFunction(text, append=True, local_only=True)
+
+
+def _is_made_here(node: Any) -> bool:
+    """Whether the file is as SCons made it; else it is another tool's."""
+    return bool(node.exists() and getattr(node.get_stored_info().ninfo, "csig", None) == node.get_csig())
 
 
 def _help() -> str:

@@ -41,15 +41,16 @@ class Claim:
     roms: list[Any]
 
 
-def wanted(env: Any, packed_here: bool) -> bool | None:
-    """Whether `scons publish` is to prove; None if it is to where QEMU is, and QEMU is not.
+def wanted(env: Any, known: bool) -> bool | None:
+    """Whether `scons publish` is to prove ROMs; None if it is to where QEMU is, and QEMU is not.
 
-    Raises LayoutError, also if ROMs that were not `packed_here` are always to be proved.
+    `known` says that it is known what they were packed from. Raises LayoutError, also if they are always to be proved
+    and cannot be.
     """
     value = text(env, "RBOOT_PROVE") or "auto"
     if value not in ("auto", "always", "never"):
         raise LayoutError(f"RBOOT_PROVE is {value!r}; write auto, always or never")
-    if value == "always" and not packed_here:
+    if value == "always" and not known:
         raise LayoutError(
             "RBOOT_PROVE is always, but it is not known what these ROMs were packed from; build them with RbootApp or "
             "RbootImage, or write auto here"

@@ -99,14 +99,10 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
     place = _web_root(env, name)
     web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(place), _WebRoot(place, {}))
     name = os.path.basename(name)
-    packed_here = all(hasattr(rom.attributes, "rboot_packing") for rom in roms)
-    known = packed_here and len(roms) <= len(found.slots)
-    proving = proof.wanted(env, packed_here)
-    try:
-        proof_file = roms[0].dir.File(proof_name)
-    except TypeError as error:  # which SCons raises for a folder
-        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
-    claim = proof.claim(env, name, proof_file, roms, found) if known else None
+    known = all(hasattr(rom.attributes, "rboot_packing") for rom in roms)
+    proving = proof.wanted(env, known)
+    known = known and len(roms) <= len(found.slots)
+    claim = _claim(env, name, proof_name, roms, found) if known else None
     if claim and (proving or (proving is None and claim.file.exists())):
         env.Depends(alias, claim.loader)
     else:
@@ -126,6 +122,14 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
         )
     return alias
+
+
+def _claim(env: Any, name: str, proof_name: str, roms: list[Any], found: FlashMap) -> proof.Claim:
+    try:
+        file = roms[0].dir.File(proof_name)
+    except TypeError as error:  # which SCons raises for a folder
+        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
+    return proof.claim(env, name, file, roms, found)
 
 
 def _web_root(env: Any, app: str) -> str:
@@ -179,7 +183,10 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
 
 
 def _proved_by(app: _App) -> str | None:
-    return app.claim.loader.name if app.claim and proof.is_proved(app.claim) else None
+    """The loader with which the ROMs were proved; those that had to be are, by now."""
+    if app.claim is None or (app.may_be_unproved and not proof.is_proved(app.claim)):
+        return None
+    return str(app.claim.loader.name)
 
 
 def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
