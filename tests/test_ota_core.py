@@ -360,12 +360,45 @@ def test_whatever_is_sent_only_the_slot_can_change(program: Path, answer: bytes)
 # What else goes wrong
 
 
-def test_a_server_that_is_silent_is_given_up(new: NewHost) -> None:
-    for told in ([], ["connected"], ["connected", "data " + reply()[:100].hex()]):
-        lines = new().do("start 1 0 0 -", *told, "timeout", "run", "reason").run()
-        assert "timer 10000" in lines
-        assert "callback 1 0" in lines
+TICKS = 500  # milliseconds
+
+
+@pytest.mark.parametrize("told", [[], ["connected"], ["connected", f"data {reply(b'', 60).hex()}"]])
+@pytest.mark.parametrize("start", ["start 1 0 0 -", "check 1.0.0"])
+def test_a_server_that_is_silent_is_given_up(new: NewHost, start: str, told: list[str]) -> None:
+    patience = ["timeout"] * (10_000 // TICKS)
+    lines = new().do(start, *told, *patience, "reason", "timeout", "run", "reason").run()
+    assert [line for line in lines if line.startswith("timer")] == [f"timer {TICKS}"] * (len(patience) + 1)
+    assert [REASONS[int(line.split()[1])] for line in lines if line.startswith("reason")] == ["BUSY", "TIMEOUT"]
+    assert len([line for line in lines if line.startswith(("callback 1 0", "version 1 2"))]) == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "at_once", "drops"),
+    [
+        ("start 1 0 0 -", b"H", b"TTP/1.1 200 OK\r\nX: ".ljust(90, b"x")),
+        ("start 1 0 0 -", reply(b"", 90), ROM[:80]),
+        ("check 1.0.0", reply(b"", 64), b"1" * 64),
+    ],
+)
+def test_a_server_that_drips_is_given_up_in_the_end(new: NewHost, start: str, at_once: bytes, drops: bytes) -> None:
+    """It is never silent for ten seconds, and never done."""
+    host = new().do(start, "connected").data(at_once)
+    for byte in drops:
+        host.do(*["timeout"] * (9500 // TICKS), f"data {byte:02x}")
+    lines = host.do("run", "reason").run()
+    assert reason(lines) == "TIMEOUT"
+    assert len([line for line in lines if line == f"timer {TICKS}"]) == 600_000 // TICKS
+
+
+def test_the_limits_are_the_applications_to_set(tmp_path: Path) -> None:
+    options = ["-DOTA_NETWORK_TIMEOUT=1000", "-DOTA_TOTAL_TIMEOUT=3000"]
+    program = build(tmp_path, HARNESS / "harness.c", options=options)
+    drops = [command for byte in b"HTTP/1" for command in (f"data {byte:02x}", "timeout")]
+    for told, ticks in ((["timeout"] * 6, 3), (drops, 6)):
+        lines = Host(program, flash()).do("start 1 0 0 -", "connected", *told, "run", "reason").run()
         assert reason(lines) == "TIMEOUT"
+        assert len([line for line in lines if line == f"timer {TICKS}"]) == ticks
 
 
 def test_a_connection_that_fails_or_breaks(new: NewHost) -> None:

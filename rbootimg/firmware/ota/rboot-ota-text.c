@@ -10,7 +10,7 @@ const char *ICACHE_FLASH_ATTR rboot_ota_reason_text(rboot_ota_reason reason)
         "the slot runs or boots next",
         "no connection to the server",
         "the connection broke",
-        "the server is silent",
+        "the server is silent or too slow",
         "the reply is not HTTP/1.x",
         "the reply's header is too long",
         "the server does not have it",

@@ -14,6 +14,7 @@
 #define LEAST_ROM 32
 #define CLOSING_TIMEOUT 5000
 #define SOON 1
+#define TICK 500 /* the time is counted so, from the start to the end of the body */
 
 #ifdef BOOT_IROM_CHKSUM
 #define IROM_CHECKSUM true
@@ -30,6 +31,7 @@ static struct {
     const rboot_ota_demands *demands;
     uint32 slot, slot_size; /* the slot's flash address and bytes */
     uint32 size, done;      /* bytes of the body: all, and so far */
+    uint32 elapsed, silence; /* milliseconds: from the start, and from the last that came */
     union {
         uint32 word;
         uint8 bytes[4];
@@ -134,8 +136,9 @@ static bool ICACHE_FLASH_ATTR begin(const uint8 *ip, uint16 port, rboot_ota_reas
     }
     self.state = CONNECTING;
     self.size = self.done = 0;
+    self.elapsed = self.silence = 0;
     ota_http_init(&self.now.fetch.http);
-    ota_port_timer(OTA_NETWORK_TIMEOUT);
+    ota_port_timer(TICK);
     if (!ota_port_connect(ip, port)) {
         ota_port_timer(0);
         self.state = IDLE;
@@ -324,7 +327,7 @@ void ICACHE_FLASH_ATTR ota_event_connected(void)
     }
     request = self.ota ? self.ota->request : self.check->request;
     self.state = HEADER;
-    ota_port_timer(OTA_NETWORK_TIMEOUT);
+    self.silence = 0;
     while (request[size]) {
         size++;
     }
@@ -347,7 +350,7 @@ void ICACHE_FLASH_ATTR ota_event_received(const uint8 *data, uint16 size)
     } else if (self.state != BODY) {
         return;
     }
-    ota_port_timer(OTA_NETWORK_TIMEOUT);
+    self.silence = 0;
     if (reason == OTA_OK && self.state == BODY) {
         if (left > self.size - self.done) {
             reason = OTA_SURPLUS;
@@ -390,6 +393,12 @@ void ICACHE_FLASH_ATTR ota_event_timer(void)
     case CONNECTING:
     case HEADER:
     case BODY:
+        self.elapsed += TICK;
+        self.silence += TICK;
+        if (self.silence <= OTA_NETWORK_TIMEOUT && self.elapsed < OTA_TOTAL_TIMEOUT) {
+            ota_port_timer(TICK);
+            break;
+        }
         self.reason = OTA_TIMEOUT;
         /* fall through */
     case ENDING:

@@ -8,9 +8,14 @@
 extern "C" {
 #endif
 
-/* For the connection, and from one piece of the reply to the next; in milliseconds. */
+/* For the connection, and from one piece of the reply to the next; in milliseconds, at most half a second more. */
 #ifndef OTA_NETWORK_TIMEOUT
 #define OTA_NETWORK_TIMEOUT 10000
+#endif
+
+/* For all of it, however often a piece comes; in milliseconds. */
+#ifndef OTA_TOTAL_TIMEOUT
+#define OTA_TOTAL_TIMEOUT 600000
 #endif
 
 /* The end of the flash that no slot may use: in an application on the SDK that has its data there. */
@@ -27,7 +32,7 @@ typedef enum {
     OTA_RUNNING,       /* the slot runs now or boots next */
     OTA_CONNECT,       /* no connection to the server */
     OTA_LOST,          /* the connection broke */
-    OTA_TIMEOUT,
+    OTA_TIMEOUT,       /* the server is silent, or too slow: see above */
     OTA_NO_HTTP,       /* the reply is not HTTP/1.0 or 1.1, or is malformed */
     OTA_HEADER_SIZE,   /* the reply's header is longer than 4 KB */
     OTA_STATUS,        /* another status than 200 */
