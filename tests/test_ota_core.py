@@ -669,6 +669,41 @@ def test_the_word_with_the_configs_magic_is_written_last(new: NewHost) -> None:
     assert lines == ["erase 1000", "write 1004 20", "write 1000 4", "set-current 1"]
 
 
+def test_a_config_that_only_clears_bits_needs_no_erase(new: NewHost) -> None:
+    roms = (0x2000, 0x42000, 0x82000, 0xC2000)
+    for before, after in ((1, 0), (3, 2), (3, 1), (2, 0)):
+        host = new(flash(BootConfig(roms, before).to_bytes() + b"settings"))
+        assert host.do(f"set-current {after}").run() == ["write 1000 4", "set-current 1"]
+        assert host.flash == flash(BootConfig(roms, after).to_bytes() + b"settings")
+    for before, after in ((0, 1), (1, 2), (2, 1)):
+        host = new(flash(BootConfig(roms, before).to_bytes()))
+        assert host.do(f"set-current {after}").run()[0] == "erase 1000"
+
+
+def test_a_failed_write_of_the_config_is_told(new: NewHost) -> None:
+    for before, operations in ((0, 3), (1, 1)):
+        for number in range(1, operations + 1):
+            host = new(flash(BootConfig(SLOTS, before).to_bytes())).do(f"fail {number}", f"set-current {1 - before}")
+            assert host.run()[-1] == "set-current 0"
+
+
+def test_a_power_cut_in_a_write_of_the_config_leaves_a_rom_to_boot(new: NewHost) -> None:
+    """Of slots that are not rBoot's own the other is unknown then, until the application sets the config again."""
+    for roms in (SLOTS, (0x2000, 0x80000)):
+        for before, operations in ((0, 3), (1, 1)):
+            whole = bytearray(flash(BootConfig(roms, before).to_bytes()))
+            whole[roms[1] : roms[1] + len(silent_rom())] = silent_rom()
+            for number in range(1, operations + 1):
+                host = new(bytes(whole)).do(f"fail {number}", f"set-current {1 - before}")
+                host.run()
+                decision = predict(host.flash)
+                assert decision.rom == before
+                lost = decision.config is not None
+                assert lost == (number > 1)
+                if lost:
+                    assert BootConfig.from_bytes(decision.config or b"") == BootConfig(SLOTS)
+
+
 def test_a_config_that_stands_there_is_not_written_again(new: NewHost) -> None:
     assert new().do("set-current 0").run() == ["set-current 1"]
 
