@@ -220,7 +220,27 @@ def test_the_application_can_make_a_slot_smaller_and_not_larger(new: NewHost) ->
 
 def test_without_a_request_nothing_starts(new: NewHost) -> None:
     lines = new().do("start-nothing", "reason").run()
-    assert lines == ["start 0 0", "reason 1 no request or no callback"]
+    assert lines == ["start 0 0", "reason 1 no request, too long a one, or no callback"]
+
+
+@pytest.mark.parametrize("start", ["start 1 0 0 -", "check 1.0.0"])
+def test_a_request_is_of_one_packet(new: NewHost, start: str) -> None:
+    for size, is_started in ((0, 0), (1, 1), (1460, 1), (1461, 0), (1999, 0)):
+        lines = new().do(f"request {size}", start, "connected", "reason").run()
+        assert f"start {is_started}" in lines
+        assert (f"send {size}" in lines) == bool(is_started)
+        assert reason(lines) == ("BUSY" if is_started else "ARGUMENT")
+
+
+def test_without_a_network_nothing_starts(new: NewHost) -> None:
+    for start in ("start 1 0 0 -", "check 1.0.0"):
+        lines = new().do("no-network", start, "run", "reason").run()
+        assert lines[1:] == ["start 0", f"reason {REASONS.index('CONNECT')} no connection to the server"]
+
+
+def test_a_flash_whose_size_cannot_be_read_is_not_written(new: NewHost) -> None:
+    assert reason(new().do("unreadable 0", "start 1 0 0 -", "reason").run()) == "FLASH"
+    assert reason(new().do("unreadable 1000", "start 1 0 0 -", "reason").run()) == "CONFIG"
 
 
 # What a server may answer
@@ -239,9 +259,19 @@ HEADERS = {
     "longer names": (b"HTTP/1.1 200 OK\r\nContent-Lengths: 7\r\nContent-Lengt: 8\r\nContent-Length: 12\r\n\r\n", "OK"),
     "length as a value": (b"HTTP/1.1 200 OK\r\nX: Content-Length: 5\r\nContent-Length: 12\r\n\r\n", "OK"),
     "not text but allowed": (b"HTTP/1.1 200 \xe9\r\nX: \xff\t\r\nContent-Length: 12\r\n\r\n", "OK"),
+    "interim": (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n",
+        "OK",
+    ),
     "404": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\n", "STATUS"),
     "206": (b"HTTP/1.1 206 Partial Content\r\nContent-Length: 12\r\n\r\n", "STATUS"),
-    "100": (b"HTTP/1.1 100 Continue\r\n\r\n", "STATUS"),
+    "switching": (b"HTTP/1.1 101 Switching\r\n\r\n", "STATUS"),
+    "interim, then no HTTP": (b"HTTP/1.1 100 Continue\r\nContent-Length: 12\r\n\r\n\xea", "NO_HTTP"),
+    "interim, then no length": (
+        b"HTTP/1.1 100 Continue\r\nContent-Length: 12\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "NO_LENGTH",
+    ),
+    "interim, then 404": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 12\r\n\r\n", "STATUS"),
     "503": (b"HTTP/1.1 503 Busy\r\n\r\n", "STATUS"),
     "moved": (b"HTTP/1.1 301 Moved\r\nLocation: /b\r\nContent-Length: 12\r\n\r\n", "REDIRECT"),
     "found": (b"HTTP/1.1 302 Found\r\n\r\n", "REDIRECT"),
@@ -269,10 +299,11 @@ HEADERS = {
     "a zero": (b"HTTP/1.1 200 OK\r\nA: b\0\r\nContent-Length: 12\r\n\r\n", "NO_HTTP"),
     "a carriage return alone": (b"HTTP/1.1 200 OK\r\nA: b\rContent-Length: 12\r\n\r\n", "NO_HTTP"),
     "too long": (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 4096, "HEADER_SIZE"),
+    "interim for ever": (b"HTTP/1.1 102 Processing\r\n\r\n" * 200, "HEADER_SIZE"),
 }
 
 
-@pytest.mark.parametrize("name", [name for name in HEADERS if name != "too long"])
+@pytest.mark.parametrize("name", [name for name, (_, why) in HEADERS.items() if why != "HEADER_SIZE"])
 def test_a_header_comes_to_the_same_wherever_it_is_split(new: NewHost, name: str) -> None:
     header, why = HEADERS[name]
     (line,) = new().do(f"http {header.hex()}").run()
@@ -604,16 +635,24 @@ def test_a_version_check_says_newer_same_or_older(new: NewHost, body: bytes, fou
         (b"1" * 64, "NO_VERSION"),
         (b"1" * 65, "TOO_BIG"),
         (b"<html>", "NO_VERSION"),
+        (b"\xef\xbb\xbf1.3.0\n", "NO_VERSION"),
     ],
 )
 def test_what_is_no_version_answers_a_version_check_with_unknown(new: NewHost, body: bytes, why: str) -> None:
     lines = check(new(), body, piece=1000)
-    assert lines[0].startswith("version 1 2")
+    assert lines[0] == "version 1 2 "
     assert reason(lines) == why
 
 
+def test_of_a_version_that_came_in_part_nothing_is_found(new: NewHost) -> None:
+    host = new().do("check 1.0.0", "connected").data(reply(b"1.3", 6)).do("closed", "run", "reason")
+    lines = host.run()
+    assert lines[-2] == "version 1 2 "
+    assert reason(lines) == "SHORT"
+
+
 def test_a_version_check_for_no_version_does_not_start(new: NewHost) -> None:
-    assert new().do("check 1.0", "reason").run() == ["start 0", "reason 1 no request or no callback"]
+    assert new().do("check 1.0", "reason").run() == ["start 0", "reason 1 no request, too long a one, or no callback"]
 
 
 # The first boot of a new ROM
@@ -651,6 +690,11 @@ def test_rtc_data_with_a_wrong_checksum_say_nothing(new: NewHost) -> None:
     assert new().do("last").run() == ["last 0 0 0 0"]
     assert new().do(rtc(0, 2, 1, 0), "last").run() == ["last 1 1 1 2"]
     assert new().do("set-temp 1", "show-rtc").run() == ["set-temp 1", rtc(2, 0, 0, 1)]
+
+
+def test_a_temp_rom_that_the_config_does_not_have_is_refused(new: NewHost) -> None:
+    """rBoot would stop there, at each reset until the power goes."""
+    assert new().do("set-temp 2", "show-rtc").run() == ["set-temp 0", "rtc 00000000 00000000 00000000"]
 
 
 # rBoot's own functions

@@ -26,20 +26,22 @@ static rboot_ota_demands demands;
 static rboot_version_check check;
 static uint8 digest[32];
 static char own[200];
-static uint8 request[] = "GET /rom1.bin HTTP/1.1\r\n\r\n";
+static uint8 request[2000] = "GET /rom1.bin HTTP/1.1\r\n\r\n";
+static bool has_network = true;
+static uint32 unreadable = FLASH_SIZE;
 
 /* The port */
 
 bool ota_port_connect(const uint8 *ip, uint16 port)
 {
     printf("connect %d.%d.%d.%d:%d\n", ip[0], ip[1], ip[2], ip[3], port);
-    return true;
+    return has_network;
 }
 
 bool ota_port_send(const uint8 *data, uint16 size)
 {
     printf("send %d\n", size);
-    return size == sizeof request - 1 && memcmp(data, request, size) == 0;
+    return size == strlen((char *)request) && memcmp(data, request, size) == 0;
 }
 
 void ota_port_close(void)
@@ -63,7 +65,7 @@ static bool misused(uint32 address, uint32 size)
 
 bool ota_port_read(uint32 address, uint32 *to, uint32 size)
 {
-    if (misused(address, size)) {
+    if (misused(address, size) || address == unreadable) {
         return false;
     }
     memcpy(to, flash + address, size);
@@ -254,6 +256,12 @@ int main(void)
         } else if (!strcmp(command, "rtc") && sscanf(line, "%*s %x %x %x", &rtc[0], &rtc[1], &rtc[2]) == 3) {
         } else if (!strcmp(command, "no-rtc")) {
             has_rtc = false;
+        } else if (!strcmp(command, "no-network")) {
+            has_network = false;
+        } else if (!strcmp(command, "unreadable") && sscanf(line, "%*s %x", &unreadable) == 1) {
+        } else if (!strcmp(command, "request") && sscanf(line, "%*s %u", &one) == 1 && one < sizeof request) {
+            memset(request, 'G', one);
+            request[one] = 0;
         } else if (!strcmp(command, "fail") && sscanf(line, "%*s %u", &one) == 1) {
             failing = operations + one;
         } else if (!strcmp(command, "start") && sscanf(line, "%*s %u %x %u %199s", &one, &two, &three, text) == 4) {

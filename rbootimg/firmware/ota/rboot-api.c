@@ -182,6 +182,9 @@ bool ICACHE_FLASH_ATTR rboot_set_rtc_data(rboot_rtc_data *rtc)
 bool ICACHE_FLASH_ATTR rboot_set_temp_rom(uint8 rom)
 {
     rboot_rtc_data rtc;
+    if (rom >= rboot_get_config().count) {
+        return false;
+    }
     if (!rboot_get_rtc_data(&rtc)) {
         rtc.last_mode = MODE_STANDARD;
         rtc.last_rom = 0;

@@ -4,7 +4,7 @@ const char *ICACHE_FLASH_ATTR rboot_ota_reason_text(rboot_ota_reason reason)
 {
     static const char *const texts[] = {
         "done",
-        "no request or no callback",
+        "no request, too long a one, or no callback",
         "another update is on its way",
         "no such slot in the boot config",
         "the slot runs or boots next",

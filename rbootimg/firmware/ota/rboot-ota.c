@@ -79,7 +79,7 @@ uint8 ICACHE_FLASH_ATTR rboot_ota_running_rom(void)
     return rom;
 }
 
-/* The flash's bytes by the header at its start; 512 KB for what rBoot does not know. */
+/* The flash's bytes by the header at its start; 512 KB for what rBoot does not know, 0 if it cannot be read. */
 static uint32 ICACHE_FLASH_ATTR flash_size(void)
 {
     uint32 word;
@@ -101,10 +101,13 @@ static uint32 ICACHE_FLASH_ATTR flash_size(void)
 static rboot_ota_reason ICACHE_FLASH_ATTR find_slot(uint8 rom)
 {
     rboot_config config = rboot_get_config();
-    uint32 end = flash_size() - OTA_RESERVED_END, i;
+    uint32 flash = flash_size(), end = flash - OTA_RESERVED_END, i;
     if (config.magic != BOOT_CONFIG_MAGIC || config.version != BOOT_CONFIG_VERSION || config.count > MAX_ROMS ||
         rom >= config.count || config.roms[rom] < FIRST_SLOT || config.roms[rom] % SECTOR_SIZE) {
         return OTA_CONFIG;
+    }
+    if (flash == 0) {
+        return OTA_FLASH;
     }
     if (rom == config.current_rom || rom == rboot_ota_running_rom()) {
         return OTA_RUNNING;
@@ -127,6 +130,16 @@ static rboot_ota_reason ICACHE_FLASH_ATTR find_slot(uint8 rom)
 
 /* The start */
 
+/* How many bytes the request has; 0 for one that is not there or too long. */
+static uint16 ICACHE_FLASH_ATTR request_size(const uint8 *request)
+{
+    uint16 size = 0;
+    while (request && size <= OTA_REQUEST_MOST && request[size]) {
+        size++;
+    }
+    return size <= OTA_REQUEST_MOST ? size : 0;
+}
+
 /* Starts the connection, or says why not. */
 static bool ICACHE_FLASH_ATTR begin(const uint8 *ip, uint16 port, rboot_ota_reason reason)
 {
@@ -142,7 +155,7 @@ static bool ICACHE_FLASH_ATTR begin(const uint8 *ip, uint16 port, rboot_ota_reas
     if (!ota_port_connect(ip, port)) {
         ota_port_timer(0);
         self.state = IDLE;
-        self.reason = OTA_BUSY;
+        self.reason = OTA_CONNECT;
         return false;
     }
     return true;
@@ -154,7 +167,7 @@ bool ICACHE_FLASH_ATTR rboot_ota_start_demanding(rboot_ota *ota, const rboot_ota
     if (self.state != IDLE) {
         return false;
     }
-    if (!ota || !ota->request || !ota->callback) {
+    if (!ota || !request_size(ota->request) || !ota->callback) {
         self.reason = OTA_ARGUMENT;
         return false;
     }
@@ -176,14 +189,13 @@ bool ICACHE_FLASH_ATTR rboot_ota_check_version(rboot_version_check *check)
     if (self.state != IDLE) {
         return false;
     }
-    if (!check || !check->request || !check->callback || !check->own ||
+    if (!check || !request_size(check->request) || !check->callback || !check->own ||
         rboot_compare_versions(check->own, check->own) != RBOOT_SAME) {
         self.reason = OTA_ARGUMENT;
         return false;
     }
     self.ota = NULL;
     self.check = check;
-    check->found[0] = 0;
     return begin(check->ip, check->port, OTA_OK);
 }
 
@@ -204,6 +216,9 @@ static void ICACHE_FLASH_ATTR finish(rboot_ota_reason reason)
         self.ota->callback(self.ota, reason == OTA_OK);
     } else {
         rboot_version_check *check = self.check;
+        if (reason != OTA_OK) {
+            check->found[0] = 0; /* a part, perhaps without an end */
+        }
         check->callback(check, reason == OTA_OK ? rboot_compare_versions(check->found, check->own) : RBOOT_UNKNOWN);
     }
 }
@@ -222,9 +237,8 @@ static rboot_ota_reason ICACHE_FLASH_ATTR add_to_version(const uint8 *data, uint
     length = self.size - (found[self.size - 1] == '\n');
     for (i = 0; i < length && found[i]; i++) {
     }
-    if (i < length || length == RBOOT_VERSION_SIZE) { /* a 0 within, or no room for one behind */
-        found[0] = 0;
-        return OTA_NO_VERSION;
+    if (i < length || length == RBOOT_VERSION_SIZE) {
+        return OTA_NO_VERSION; /* a 0 within, or no room for one behind */
     }
     found[length] = 0;
     return rboot_compare_versions(found, found) == RBOOT_SAME ? OTA_OK : OTA_NO_VERSION;
@@ -321,17 +335,13 @@ static rboot_ota_reason ICACHE_FLASH_ATTR end_proof(void)
 void ICACHE_FLASH_ATTR ota_event_connected(void)
 {
     const uint8 *request;
-    uint32 size = 0;
     if (self.state != CONNECTING) {
         return;
     }
     request = self.ota ? self.ota->request : self.check->request;
     self.state = HEADER;
     self.silence = 0;
-    while (request[size]) {
-        size++;
-    }
-    if (!ota_port_send(request, (uint16)size)) {
+    if (!ota_port_send(request, request_size(request))) {
         end(OTA_LOST);
     }
 }
