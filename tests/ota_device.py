@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import shutil
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -35,14 +36,28 @@ def loader(options: LoaderOptions) -> bytes:
     return image[:2] + b"\x00\x20" + image[4:]  # QIO, 1 MB
 
 
-def build_example(folder: Path, version: str) -> tuple[bytes, bytes]:
-    """The ROMs of the example in `version`, for both slots."""
+def build_example(folder: Path, version: str, *flags: str) -> tuple[bytes, bytes]:
+    """The ROMs of the example in `version`, for both slots, compiled with `flags` too."""
     copy = folder / version
     shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("build", ".sconsign.dblite"))
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("RBOOT")}
     command = [sys.executable, "-m", "SCons", "-Q", f"VERSION={version}"]
+    command += [f"RBOOT_CCFLAGS=-mlongcalls -mtext-section-literals {' '.join(flags)}"]
     subprocess.run(command, cwd=copy, env=surroundings, check=True, capture_output=True)
     return tuple((copy / "build" / "app" / f"rom{slot}.bin").read_bytes() for slot in (0, 1))  # type: ignore[return-value]
+
+
+@functools.cache
+def example(version: str, *flags: str) -> tuple[bytes, bytes]:
+    """The same, built once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return build_example(Path(folder), version, *flags)
+
+
+def release(version: str) -> dict[str, bytes]:
+    """The files of the example in `version`, as a server has them."""
+    rom0, rom1 = example(version)
+    return {"version": f"{version}\n".encode(), "rom0.bin": rom0, "rom1.bin": rom1}
 
 
 def flash(loader: bytes, roms: Mapping[int, bytes], current: int = 0) -> bytes:
@@ -54,6 +69,20 @@ def flash(loader: bytes, roms: Mapping[int, bytes], current: int = 0) -> bytes:
     for slot, data in roms.items():
         chip[SLOTS[slot] : SLOTS[slot] + len(data)] = data
     return bytes(chip)
+
+
+def new_device(rtc: bool = True, version: str = "1.0.0", slot: int = 0, flags: Sequence[str] = ()) -> bytes:
+    """The flash of a device with the example in one slot; `rtc`: its loader heeds RTC data."""
+    return flash(loader(LoaderOptions(rtc=rtc)), {slot: example(version, *flags)[slot]}, slot)
+
+
+def current(chip: bytes) -> int:
+    """The ROM that the config says to boot."""
+    return BootConfig.from_bytes(chip[0x1000:]).current_rom
+
+
+def assert_slot(chip: bytes, slot: int, rom: bytes) -> None:
+    assert chip[SLOTS[slot] : SLOTS[slot] + len(rom)] == rom
 
 
 Answer = Callable[[socket.socket, bytes], None]
@@ -116,10 +145,14 @@ class Server:
 class Device:
     """An ESP8266 that has been switched on. Use it with `with`; then `flash` is its flash and `report` what it did."""
 
-    def __init__(self, chip: bytes, port: int, *settings: str) -> None:
+    def __init__(
+        self, chip: bytes, port: int, *settings: str, options: Sequence[str] = (), files: Sequence[int] = ()
+    ) -> None:
         self._chip = chip
         self._port = port
         self._settings = settings
+        self._options = options
+        self._files = files
         self.uart = ""
         self._read = 0
         self.flash = chip
@@ -128,9 +161,9 @@ class Device:
     def __enter__(self) -> Device:
         self._folder = tempfile.TemporaryDirectory()
         self._relay = relay("127.0.0.1", self._port)
-        options = qemu_options(self._relay.__enter__())
+        options = [*qemu_options(self._relay.__enter__()), *self._options]
         settings = ["uart-in=/dev/stdin", "uart-out=/dev/stdout", "resets=16", *self._settings]
-        self._machine = machine(Path(self._folder.name), self._chip, settings, options)
+        self._machine = machine(Path(self._folder.name), self._chip, settings, options, self._files)
         self._qemu = self._machine.__enter__()
         return self
 
@@ -150,6 +183,11 @@ class Device:
     @property
     def misuse(self) -> list[str]:
         return [line for line in self.report if line.startswith(("misuse", "crash"))]
+
+    def cut(self) -> None:
+        """The power goes now."""
+        self._qemu.kill()
+        self._qemu.wait()
 
     def type(self, line: str) -> None:
         assert self._qemu.stdin is not None
@@ -176,3 +214,11 @@ class Device:
         """What the command line answers."""
         self.type(line)
         return self.read_until(until)
+
+
+def update_and_confirm(device: Device, version: str) -> None:
+    """Types what it takes, for as long as the device has power."""
+    device.read_until("> ")
+    device.ask("ota", f"version {version}")
+    device.read_until("> ")
+    device.ask("confirm")
