@@ -24,6 +24,7 @@ from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import machine
 from rbootimg.flash import LoaderOptions
 from rbootimg.relay import qemu_options, relay
+from rbootimg.rom import Rom
 
 EXAMPLE = ROOT / "examples" / "ota"
 PACKAGE = ROOT / "rbootimg"
@@ -58,6 +59,17 @@ def release(version: str) -> dict[str, bytes]:
     """The files of the example in `version`, as a server has them."""
     rom0, rom1 = example(version)
     return {"version": f"{version}\n".encode(), "rom0.bin": rom0, "rom1.bin": rom1}
+
+
+@functools.cache
+def large(version: str) -> bytes:
+    """The example for slot 1 with so much irom that it has 235 KB."""
+    sound = Rom.from_bytes(example(version)[1])
+    return Rom(sound.entry, sound.irom + os.urandom(0x38000), sound.sections, sound.params).to_bytes()
+
+
+def large_release(version: str) -> dict[str, bytes]:
+    return {**release(version), "rom1.bin": large(version)}
 
 
 def flash(loader: bytes, roms: Mapping[int, bytes], current: int = 0) -> bytes:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
-from ota_device import Answer, Device, Server, assert_slot, current, example, new_device, release
-
-from rbootimg.rom import Rom
+from ota_device import Answer, Device, Server, assert_slot, current, example, large, large_release, new_device, release
 
 
 @pytest.fixture
@@ -161,10 +158,8 @@ def test_a_header_byte_by_byte(server: Server) -> None:
 
 
 def test_a_rom_of_235_kb_is_fetched_written_checked_and_booted_in_time(server: Server) -> None:
-    sound = Rom.from_bytes(example("1.1.0")[1])
-    large = Rom(sound.entry, sound.irom + os.urandom(0x38000), sound.sections, sound.params).to_bytes()
-    assert len(large) > 235_000
-    server.files["rom1.bin"] = large
+    server.files = large_release("1.1.0")
+    assert len(large("1.1.0")) > 235_000
     taken = []
     for _ in range(3):  # the machine may be busy with other tests
         with Device(new_device(), server.port) as device:
@@ -172,5 +167,5 @@ def test_a_rom_of_235_kb_is_fetched_written_checked_and_booted_in_time(server: S
             start = time.monotonic()
             device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
             taken.append(time.monotonic() - start)
-        assert_slot(device.flash, 1, large)
+        assert_slot(device.flash, 1, large("1.1.0"))
     assert min(taken) < 1.5
