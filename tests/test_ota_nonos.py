@@ -3,11 +3,13 @@ keeps to what the SDK allows."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from images import rom
 from ota_host import HARNESS, SANITIZERS, SOURCES
 from test_ota_core import flash, reply
@@ -56,6 +58,23 @@ def test_it_calls_nothing_beyond_the_sdk(tmp_path: Path) -> None:
     undefined = {line.split()[-1] for line in named.stdout.splitlines()}
     sdk = ("espconn_", "spi_flash_", "system_rtc_mem_", "ets_timer_", "ets_mem")
     assert not {name for name in undefined if not name.startswith(sdk)} - {"memcpy", "memset"}
+
+
+def test_its_size_is_what_the_readme_says(tmp_path: Path) -> None:
+    """But for what another version of the compiler makes of it."""
+    subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    dram = code = 0
+    for source in CLIENT:
+        if source.name == "rboot-ota-text.c":
+            continue
+        command = ["xtensa-lx106-elf-size", "-A", source.with_suffix(".o").name]
+        listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for name, size, *_ in (line.split() for line in listed.splitlines() if line.startswith(".")):
+            dram += int(size) * name.startswith((".bss", ".rodata", ".data"))
+            code += int(size) * name.startswith(".irom")
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if "port for the NONOS SDK |" in line)
+    said = [float(number) * 1000 for number in re.findall(r"([0-9.]+) KB(?:,| \|)", row)]
+    assert said == pytest.approx([dram, code], rel=0.05)
 
 
 # On the host, with an SDK that does what its documentation says
