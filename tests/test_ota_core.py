@@ -147,6 +147,15 @@ def test_one_update_after_another(new: NewHost) -> None:
     assert host.flash[0x82000 : 0x82000 + len(ROM)] == ROM
 
 
+def test_an_update_can_start_in_the_callback_which_may_free_the_last_one(new: NewHost) -> None:
+    for first in ("start 1 0 0 -", "check 1.0.0"):
+        host = new().do("again", first, "failed", "timeout", "connected").data(reply()).do("closed", "run", "reason")
+        lines = host.run()
+        assert lines.count("connect 192.168.7.5:80") + lines.count("connect 0.0.0.0:80") == 2
+        assert lines[-2:] == ["callback 1 1", "reason 0 done"]
+        assert host.flash[0x82000 : 0x82000 + len(ROM)] == ROM
+
+
 def test_while_an_update_is_on_its_way_no_other_starts(new: NewHost) -> None:
     lines = new().do("start 1 0 0 -", "start 1 0 0 -", "check 1.0.0", "reason").run()
     assert lines == ["connect 192.168.7.5:80", "start 1", "start 0", "start 0", "reason 2 another update is on its way"]
@@ -201,6 +210,11 @@ def test_a_rom_that_runs_as_a_temp_rom_is_not_written_nor_the_one_to_fall_back_t
         ((0x2000, 0x42000), b"\xe9\x01\x00\x10", 0),  # outside 256 KB
         ((0x2000, 0x82000), b"\xe9\x01\x00\x40", 0x100000),  # 4 MB: the megabyte
         ((0x82000, 0x2000), HEADER_1MB, 0x82000),
+        ((0x2000, 0x102000), b"\xe9\x01\x00\x40", 0x200000),
+        ((0x2000, 0x302000), b"\xe9\x01\x00\x40", 0x3FB000),
+        ((0x2000, 0xF02000), b"\xe9\x01\x00\x90", 0xFFB000),  # 16 MB
+        ((0x2000, 0xF02000), b"\xe9\x01\x00\x80", 0),  # outside 8 MB
+        ((0x2000, 0x82000, 0x82000), HEADER_1MB, 0x82000),  # the same place twice
     ],
 )
 def test_a_slot_ends_where_something_else_begins(new: NewHost, roms: tuple[int, ...], header: bytes, end: int) -> None:
@@ -662,16 +676,28 @@ def test_a_version_check_for_no_version_does_not_start(new: NewHost) -> None:
 # The first boot of a new ROM
 
 
+def both_roms(new: NewHost, data: bytes = ROM) -> Host:
+    host = new()
+    return host.do(f"load {host.file(data)} 82000")
+
+
 def test_with_rtc_data_a_switch_is_for_one_boot(new: NewHost) -> None:
-    host = new().do(rtc(0, 0, 0, 0), "switch 1", "show-rtc", "switch 2")
+    host = both_roms(new).do(rtc(0, 0, 0, 0), "switch 1", "show-rtc", "switch 2")
     expected = rtc(2, 0, 0, 1)
     assert host.run() == ["switch 1", expected, "switch 0"]
-    assert host.flash == flash()
+    assert host.flash[0x1000:0x2000] == flash()[0x1000:0x2000]
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 16, ROM[:-1] + b"!", rom(0), b"\xea\x04" + b"\xff" * 0x7DFFE])
+@pytest.mark.parametrize("loader", [rtc(0, 0, 0, 0), "no-rtc"])
+def test_there_is_no_switch_to_what_does_not_boot(new: NewHost, loader: str, data: bytes) -> None:
+    """rBoot would stop at such a temp ROM, until the next reset by hand."""
+    assert both_roms(new, data).do(loader, "switch 1", "show-rtc", "current").run()[0::2] == ["switch 0", "current 0"]
 
 
 def test_without_rtc_data_a_switch_is_for_good(new: NewHost) -> None:
     for command in ("rtc 0 0 0", "no-rtc"):
-        host = new().do(command, "switch 1", "switch 9", "current")
+        host = both_roms(new).do(command, "switch 1", "switch 9", "current")
         lines = [line for line in host.run() if not line.startswith(("erase", "write"))]
         assert lines == ["switch 1", "switch 0", "current 1"]
 

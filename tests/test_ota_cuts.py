@@ -16,6 +16,7 @@ from ota_device import Device, Server, current, example, new_device, release, up
 from rbootimg.bootconfig import RtcData
 from rbootimg.prove import _Debugger
 
+RTC_MAGIC = 0x2334AE68
 RTC = 0x60001200  # rBoot's three words in RTC memory
 RESET = 0x50000000
 PC = 16  # its number among the registers that QEMU tells a debugger
@@ -43,23 +44,39 @@ def assert_good(chip: bytes, server: Server, *settings: str) -> None:
 
 # Of the flash
 
-WAYS = [(True, 0), (False, 0), (True, 1)]  # whether the loader heeds RTC data, and the slot that runs
+# Whether the loader heeds RTC data, the slot that runs, and when: 0 before the operation, 1 half-way, 2 after it.
+WAYS = [(rtc, 0, part) for rtc in (True, False) for part in (0, 1, 2)] + [(True, 1, 1)]
 
 
-@pytest.mark.parametrize("part", [0, 1, 2])  # before the operation, half-way, after it
-@pytest.mark.parametrize(("rtc", "slot"), WAYS)
-def test_no_power_cut_in_a_whole_update_loses_the_device(server: Server, rtc: bool, slot: int, part: int) -> None:
-    chip = new_device(rtc, slot=slot)
+def count_operations(chip: bytes, server: Server) -> int:
+    """How often a whole update writes to the flash or erases a sector."""
+    before = current(chip)
     with Device(chip, server.port) as device:
         update_and_confirm(device, "1.1.0")
-    assert current(device.flash) == 1 - slot
-    operations = len(device.operations)
-    assert operations >= 14
-    for number in range(1, operations + 1):
+    assert current(device.flash) == 1 - before
+    assert len(device.operations) >= 14
+    return len(device.operations)
+
+
+@pytest.mark.parametrize(("rtc", "slot", "part"), WAYS)
+def test_no_power_cut_in_a_whole_update_loses_the_device(server: Server, rtc: bool, slot: int, part: int) -> None:
+    chip = new_device(rtc, slot=slot)
+    for number in range(1, count_operations(chip, server) + 1):
         with Device(chip, server.port, f"cut={number}", f"part={part}") as device:
             update_and_confirm(device, "1.1.0")
         assert "end power-cut" in device.report
         assert_good(device.flash, server)
+
+
+def test_no_reset_in_an_operation_loses_the_device(server: Server) -> None:
+    """As of a watchdog: RTC memory is as it was."""
+    chip = new_device()
+    for number in range(1, count_operations(chip, server) + 1):
+        with Device(chip, server.port, f"cut={number}", "part=1") as device:
+            update_and_confirm(device, "1.1.0")
+        _, *rtc = next(line for line in device.report if line.startswith("rtc ")).split()
+        assert int(rtc[0], 16) == RTC_MAGIC
+        assert_good(device.flash, server, f"rtc={''.join(rtc)}")
 
 
 def test_the_config_is_erased_for_every_second_update_only(server: Server) -> None:

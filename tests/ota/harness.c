@@ -21,7 +21,8 @@ static uint32 timer;
 static bool closing;
 static long operations, failing; /* the operation that fails, from 1 */
 
-static rboot_ota ota;
+static rboot_ota *ota; /* freed in the callback */
+static bool again; /* another update is to start there */
 static rboot_ota_demands demands;
 static rboot_version_check check;
 static uint8 digest[32];
@@ -113,14 +114,27 @@ bool ota_port_rtc_write(uint32 block, const uint32 *from, uint32 words)
 
 /* The commands */
 
+static void start(uint8 slot, uint32 slot_size, uint32 irom_checksum, const char *sha);
+
+static void restart(void)
+{
+    if (again) {
+        again = false;
+        start(1, 0, 0, "-");
+    }
+}
+
 static void at_end(void *arg, bool result)
 {
-    printf("callback %d %d\n", arg == &ota, result);
+    printf("callback %d %d\n", arg == ota, result);
+    free(ota);
+    restart();
 }
 
 static void at_version(rboot_version_check *arg, rboot_version_order order)
 {
     printf("version %d %d %s\n", arg == &check, order, arg->found);
+    restart();
 }
 
 static uint32 from_hex(const char *text, uint8 *to)
@@ -242,19 +256,25 @@ static void run(void)
 static void start(uint8 slot, uint32 slot_size, uint32 irom_checksum, const char *sha)
 {
     bool is_started;
-    ota.ip[0] = 192, ota.ip[1] = 168, ota.ip[2] = 7, ota.ip[3] = 5;
-    ota.port = 80;
-    ota.request = request;
-    ota.rom_slot = slot;
-    ota.callback = at_end;
+    rboot_ota *old = ota;
+    ota = malloc(sizeof *ota);
+    ota->ip[0] = 192, ota->ip[1] = 168, ota->ip[2] = 7, ota->ip[3] = 5;
+    ota->port = 80;
+    ota->request = request;
+    ota->rom_slot = slot;
+    ota->callback = at_end;
     memset(&demands, 0, sizeof demands);
     demands.slot_size = slot_size;
     demands.irom_checksum = irom_checksum != 0;
     if (from_hex(sha, digest)) {
         demands.sha256 = digest;
     }
-    is_started = demands.sha256 || slot_size || irom_checksum ? rboot_ota_start_demanding(&ota, &demands)
-                                                              : rboot_ota_start(&ota);
+    is_started = demands.sha256 || slot_size || irom_checksum ? rboot_ota_start_demanding(ota, &demands)
+                                                              : rboot_ota_start(ota);
+    if (!is_started) {
+        free(ota);
+        ota = old;
+    }
     printf("start %d\n", is_started);
 }
 
@@ -276,6 +296,8 @@ int main(void)
         } else if (!strcmp(command, "rtc") && sscanf(line, "%*s %x %x %x", &rtc[0], &rtc[1], &rtc[2]) == 3) {
         } else if (!strcmp(command, "no-rtc")) {
             has_rtc = false;
+        } else if (!strcmp(command, "again")) {
+            again = true;
         } else if (!strcmp(command, "no-network")) {
             has_network = false;
         } else if (!strcmp(command, "unreadable") && sscanf(line, "%*s %x", &unreadable) == 1) {

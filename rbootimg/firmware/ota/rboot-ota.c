@@ -452,11 +452,26 @@ void ICACHE_FLASH_ATTR rboot_ota_progress(uint32 *done, uint32 *all)
     *all = self.size;
 }
 
+/* Whether rBoot can boot what is in the flash at `address`. */
+static bool ICACHE_FLASH_ATTR is_sound(uint32 address)
+{
+    uint32 size = MEGABYTE - address % MEGABYTE, done;
+    ota_verify verify;
+    ota_verify_init(&verify, address, size, IROM_CHECKSUM);
+    for (done = 0; done < size && !ota_verify_is_over(&verify); done += SECTOR_SIZE) {
+        if (!ota_port_read(address + done, ota_scratch, SECTOR_SIZE)) {
+            return false;
+        }
+        ota_verify_add(&verify, ota_scratch, SECTOR_SIZE / 4);
+    }
+    return ota_verify_end(&verify) == OTA_OK;
+}
+
 bool ICACHE_FLASH_ATTR rboot_ota_switch(uint8 slot)
 {
     rboot_config config = rboot_get_config();
     rboot_rtc_data rtc;
-    if (slot >= config.count) {
+    if (slot >= config.count || slot >= MAX_ROMS || config.roms[slot] % SECTOR_SIZE || !is_sound(config.roms[slot])) {
         return false;
     }
     return rboot_get_rtc_data(&rtc) ? rboot_set_temp_rom(slot) : rboot_set_current_rom(slot);

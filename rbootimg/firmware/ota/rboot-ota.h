@@ -87,7 +87,8 @@ const char *rboot_ota_reason_text(rboot_ota_reason reason);
 /* How much of the file is in the slot, then how much of it has been read back; and how long it is. */
 void rboot_ota_progress(uint32 *done, uint32 *all);
 
-/* Boots `slot` at the next restart: with RTC data once, until rboot_ota_confirm; without from then on. */
+/* Boots `slot` at the next restart: with RTC data once, until rboot_ota_confirm; without from then on. False if it has
+ * no sound ROM that is linked for it: asked to boot such a one once, rBoot would stop. */
 bool rboot_ota_switch(uint8 slot);
 
 /* Makes the running ROM that of all boots to come. False if that is not possible. */
