@@ -21,6 +21,9 @@ BURST = 5840
 _FORM = re.compile(r"(?:(?P<path>[^=]*)=)?(?P<kind>[a-z0-9-]+)(?:@(?P<at>[0-9]{1,9})(?::(?P<seconds>[0-9]{1,9}))?)?")
 _WHOLE = (*STATUS, "chunked", "lower-case", "bursts")
 _AT_BYTE = ("truncate", "reset", "stall", "flip", "split")
+KINDS = (*_WHOLE, *_AT_BYTE)
+"""All faults there are."""
+
 _FORMS = ", ".join([*_WHOLE, *(f"{kind}@N" for kind in _AT_BYTE), "stall@N:SECONDS"])
 _SPLIT_PAUSE = 0.2
 _BURST_PAUSE = 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import shutil
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +24,7 @@ from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import machine
 from rbootimg.flash import LoaderOptions
 from rbootimg.relay import relay
+from rbootimg.rom import Rom
 
 EXAMPLE = ROOT / "examples" / "ota"
 PACKAGE = ROOT / "rbootimg"
@@ -53,11 +55,36 @@ def run_scons(folder: Path, *arguments: str, typed: str = "") -> str:
     return done.stdout
 
 
-def build_example(folder: Path, version: str) -> tuple[bytes, bytes]:
-    """The ROMs of the example in `version`, for both slots."""
+def build_example(folder: Path, version: str, *flags: str) -> tuple[bytes, bytes]:
+    """The ROMs of the example in `version`, for both slots, compiled with `flags` too."""
     copy = copy_example(folder / version)
-    run_scons(copy, f"RBOOT_VERSION={version}")
+    chip = f"RBOOT_CCFLAGS=-mlongcalls -mtext-section-literals {' '.join(flags)}"
+    run_scons(copy, f"RBOOT_VERSION={version}", chip)
     return tuple((copy / "build" / "emulator" / "app" / f"rom{slot}.bin").read_bytes() for slot in (0, 1))  # type: ignore[return-value]
+
+
+@functools.cache
+def example(version: str, *flags: str) -> tuple[bytes, bytes]:
+    """The same, built once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return build_example(Path(folder), version, *flags)
+
+
+def release(version: str) -> dict[str, bytes]:
+    """The files of the example in `version`, as a server has them."""
+    rom0, rom1 = example(version)
+    return {"version": f"{version}\n".encode(), "rom0.bin": rom0, "rom1.bin": rom1}
+
+
+@functools.cache
+def large(version: str) -> bytes:
+    """The example for slot 1 with so much irom that it has 235 KB."""
+    sound = Rom.from_bytes(example(version)[1])
+    return Rom(sound.entry, sound.irom + os.urandom(0x38000), sound.sections, sound.params).to_bytes()
+
+
+def large_release(version: str) -> dict[str, bytes]:
+    return {**release(version), "rom1.bin": large(version)}
 
 
 def flash(loader: bytes, roms: Mapping[int, bytes], current: int = 0) -> bytes:
@@ -69,6 +96,20 @@ def flash(loader: bytes, roms: Mapping[int, bytes], current: int = 0) -> bytes:
     for slot, data in roms.items():
         chip[SLOTS[slot] : SLOTS[slot] + len(data)] = data
     return bytes(chip)
+
+
+def new_device(rtc: bool = True, version: str = "1.0.0", slot: int = 0, flags: Sequence[str] = ()) -> bytes:
+    """The flash of a device with the example in one slot; `rtc`: its loader heeds RTC data."""
+    return flash(loader(LoaderOptions(rtc=rtc)), {slot: example(version, *flags)[slot]}, slot)
+
+
+def current(chip: bytes) -> int:
+    """The ROM that the config says to boot."""
+    return BootConfig.from_bytes(chip[0x1000:]).current_rom
+
+
+def assert_slot(chip: bytes, slot: int, rom: bytes) -> None:
+    assert chip[SLOTS[slot] : SLOTS[slot] + len(rom)] == rom
 
 
 Answer = Callable[[socket.socket, bytes], None]
@@ -131,10 +172,14 @@ class Server:
 class Device:
     """An ESP8266 that has been switched on. Use it with `with`; then `flash` is its flash and `report` what it did."""
 
-    def __init__(self, chip: bytes, port: int, *settings: str) -> None:
+    def __init__(
+        self, chip: bytes, port: int, *settings: str, options: Sequence[str] = (), files: Sequence[int] = ()
+    ) -> None:
         self._chip = chip
         self._port = port
         self._settings = settings
+        self._options = options
+        self._files = files
         self.uart = ""
         self._read = 0
         self.flash = chip
@@ -145,7 +190,8 @@ class Device:
         self._relay = relay(Path(self._folder.name), "127.0.0.1", self._port)
         self._relay.__enter__()
         settings = ["uart-in=/dev/stdin", "uart-out=/dev/stdout", "resets=16", *self._settings]
-        self._machine = machine(Path(self._folder.name), self._chip, settings, ["-serial", "null"])
+        options = ["-serial", "null", *self._options]
+        self._machine = machine(Path(self._folder.name), self._chip, settings, options, self._files)
         self._qemu = self._machine.__enter__()
         return self
 
@@ -165,6 +211,11 @@ class Device:
     @property
     def misuse(self) -> list[str]:
         return [line for line in self.report if line.startswith(("misuse", "crash"))]
+
+    def cut(self) -> None:
+        """The power goes now."""
+        self._qemu.kill()
+        self._qemu.wait()
 
     def type(self, line: str) -> None:
         assert self._qemu.stdin is not None
@@ -191,3 +242,11 @@ class Device:
         """What the command line answers."""
         self.type(line)
         return self.read_until(until)
+
+
+def update_and_confirm(device: Device, version: str) -> None:
+    """Types what it takes, for as long as the device has power."""
+    device.read_until("> ")
+    device.ask("ota", f"version {version}")
+    device.read_until("> ")
+    device.ask("confirm")

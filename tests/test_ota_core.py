@@ -147,6 +147,15 @@ def test_one_update_after_another(new: NewHost) -> None:
     assert host.flash[0x82000 : 0x82000 + len(ROM)] == ROM
 
 
+def test_an_update_can_start_in_the_callback_which_may_free_the_last_one(new: NewHost) -> None:
+    for first in ("start 1 0 0 -", "check 1.0.0"):
+        host = new().do("again", first, "failed", "timeout", "connected").data(reply()).do("closed", "run", "reason")
+        lines = host.run()
+        assert lines.count("connect 192.168.7.5:80") + lines.count("connect 0.0.0.0:80") == 2
+        assert lines[-2:] == ["callback 1 1", "reason 0 done"]
+        assert host.flash[0x82000 : 0x82000 + len(ROM)] == ROM
+
+
 def test_while_an_update_is_on_its_way_no_other_starts(new: NewHost) -> None:
     lines = new().do("start 1 0 0 -", "start 1 0 0 -", "check 1.0.0", "reason").run()
     assert lines == ["connect 192.168.7.5:80", "start 1", "start 0", "start 0", "reason 2 another update is on its way"]
@@ -201,6 +210,11 @@ def test_a_rom_that_runs_as_a_temp_rom_is_not_written_nor_the_one_to_fall_back_t
         ((0x2000, 0x42000), b"\xe9\x01\x00\x10", 0),  # outside 256 KB
         ((0x2000, 0x82000), b"\xe9\x01\x00\x40", 0x100000),  # 4 MB: the megabyte
         ((0x82000, 0x2000), HEADER_1MB, 0x82000),
+        ((0x2000, 0x102000), b"\xe9\x01\x00\x40", 0x200000),
+        ((0x2000, 0x302000), b"\xe9\x01\x00\x40", 0x3FB000),
+        ((0x2000, 0xF02000), b"\xe9\x01\x00\x90", 0xFFB000),  # 16 MB
+        ((0x2000, 0xF02000), b"\xe9\x01\x00\x80", 0),  # outside 8 MB
+        ((0x2000, 0x82000, 0x82000), HEADER_1MB, 0x82000),  # the same place twice
     ],
 )
 def test_a_slot_ends_where_something_else_begins(new: NewHost, roms: tuple[int, ...], header: bytes, end: int) -> None:
@@ -220,7 +234,27 @@ def test_the_application_can_make_a_slot_smaller_and_not_larger(new: NewHost) ->
 
 def test_without_a_request_nothing_starts(new: NewHost) -> None:
     lines = new().do("start-nothing", "reason").run()
-    assert lines == ["start 0 0", "reason 1 no request or no callback"]
+    assert lines == ["start 0 0", "reason 1 no request, too long a one, or no callback"]
+
+
+@pytest.mark.parametrize("start", ["start 1 0 0 -", "check 1.0.0"])
+def test_a_request_is_of_one_packet(new: NewHost, start: str) -> None:
+    for size, is_started in ((0, 0), (1, 1), (1460, 1), (1461, 0), (1999, 0)):
+        lines = new().do(f"request {size}", start, "connected", "reason").run()
+        assert f"start {is_started}" in lines
+        assert (f"send {size}" in lines) == bool(is_started)
+        assert reason(lines) == ("BUSY" if is_started else "ARGUMENT")
+
+
+def test_without_a_network_nothing_starts(new: NewHost) -> None:
+    for start in ("start 1 0 0 -", "check 1.0.0"):
+        lines = new().do("no-network", start, "run", "reason").run()
+        assert lines[1:] == ["start 0", f"reason {REASONS.index('CONNECT')} no connection to the server"]
+
+
+def test_a_flash_whose_size_cannot_be_read_is_not_written(new: NewHost) -> None:
+    assert reason(new().do("unreadable 0", "start 1 0 0 -", "reason").run()) == "FLASH"
+    assert reason(new().do("unreadable 1000", "start 1 0 0 -", "reason").run()) == "CONFIG"
 
 
 # What a server may answer
@@ -239,9 +273,19 @@ HEADERS = {
     "longer names": (b"HTTP/1.1 200 OK\r\nContent-Lengths: 7\r\nContent-Lengt: 8\r\nContent-Length: 12\r\n\r\n", "OK"),
     "length as a value": (b"HTTP/1.1 200 OK\r\nX: Content-Length: 5\r\nContent-Length: 12\r\n\r\n", "OK"),
     "not text but allowed": (b"HTTP/1.1 200 \xe9\r\nX: \xff\t\r\nContent-Length: 12\r\n\r\n", "OK"),
+    "interim": (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n",
+        "OK",
+    ),
     "404": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\n", "STATUS"),
     "206": (b"HTTP/1.1 206 Partial Content\r\nContent-Length: 12\r\n\r\n", "STATUS"),
-    "100": (b"HTTP/1.1 100 Continue\r\n\r\n", "STATUS"),
+    "switching": (b"HTTP/1.1 101 Switching\r\n\r\n", "STATUS"),
+    "interim, then no HTTP": (b"HTTP/1.1 100 Continue\r\nContent-Length: 12\r\n\r\n\xea", "NO_HTTP"),
+    "interim, then no length": (
+        b"HTTP/1.1 100 Continue\r\nContent-Length: 12\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "NO_LENGTH",
+    ),
+    "interim, then 404": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 12\r\n\r\n", "STATUS"),
     "503": (b"HTTP/1.1 503 Busy\r\n\r\n", "STATUS"),
     "moved": (b"HTTP/1.1 301 Moved\r\nLocation: /b\r\nContent-Length: 12\r\n\r\n", "REDIRECT"),
     "found": (b"HTTP/1.1 302 Found\r\n\r\n", "REDIRECT"),
@@ -269,10 +313,11 @@ HEADERS = {
     "a zero": (b"HTTP/1.1 200 OK\r\nA: b\0\r\nContent-Length: 12\r\n\r\n", "NO_HTTP"),
     "a carriage return alone": (b"HTTP/1.1 200 OK\r\nA: b\rContent-Length: 12\r\n\r\n", "NO_HTTP"),
     "too long": (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 4096, "HEADER_SIZE"),
+    "interim for ever": (b"HTTP/1.1 102 Processing\r\n\r\n" * 200, "HEADER_SIZE"),
 }
 
 
-@pytest.mark.parametrize("name", [name for name in HEADERS if name != "too long"])
+@pytest.mark.parametrize("name", [name for name, (_, why) in HEADERS.items() if why != "HEADER_SIZE"])
 def test_a_header_comes_to_the_same_wherever_it_is_split(new: NewHost, name: str) -> None:
     header, why = HEADERS[name]
     (line,) = new().do(f"http {header.hex()}").run()
@@ -360,12 +405,45 @@ def test_whatever_is_sent_only_the_slot_can_change(program: Path, answer: bytes)
 # What else goes wrong
 
 
-def test_a_server_that_is_silent_is_given_up(new: NewHost) -> None:
-    for told in ([], ["connected"], ["connected", "data " + reply()[:100].hex()]):
-        lines = new().do("start 1 0 0 -", *told, "timeout", "run", "reason").run()
-        assert "timer 10000" in lines
-        assert "callback 1 0" in lines
+TICKS = 500  # milliseconds
+
+
+@pytest.mark.parametrize("told", [[], ["connected"], ["connected", f"data {reply(b'', 60).hex()}"]])
+@pytest.mark.parametrize("start", ["start 1 0 0 -", "check 1.0.0"])
+def test_a_server_that_is_silent_is_given_up(new: NewHost, start: str, told: list[str]) -> None:
+    patience = ["timeout"] * (10_000 // TICKS)
+    lines = new().do(start, *told, *patience, "reason", "timeout", "run", "reason").run()
+    assert [line for line in lines if line.startswith("timer")] == [f"timer {TICKS}"] * (len(patience) + 1)
+    assert [REASONS[int(line.split()[1])] for line in lines if line.startswith("reason")] == ["BUSY", "TIMEOUT"]
+    assert len([line for line in lines if line.startswith(("callback 1 0", "version 1 2"))]) == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "at_once", "drops"),
+    [
+        ("start 1 0 0 -", b"H", b"TTP/1.1 200 OK\r\nX: ".ljust(90, b"x")),
+        ("start 1 0 0 -", reply(b"", 90), ROM[:80]),
+        ("check 1.0.0", reply(b"", 64), b"1" * 64),
+    ],
+)
+def test_a_server_that_drips_is_given_up_in_the_end(new: NewHost, start: str, at_once: bytes, drops: bytes) -> None:
+    """It is never silent for ten seconds, and never done."""
+    host = new().do(start, "connected").data(at_once)
+    for byte in drops:
+        host.do(*["timeout"] * (9500 // TICKS), f"data {byte:02x}")
+    lines = host.do("run", "reason").run()
+    assert reason(lines) == "TIMEOUT"
+    assert len([line for line in lines if line == f"timer {TICKS}"]) == 600_000 // TICKS
+
+
+def test_the_limits_are_the_applications_to_set(tmp_path: Path) -> None:
+    options = ["-DOTA_NETWORK_TIMEOUT=1000", "-DOTA_TOTAL_TIMEOUT=3000"]
+    program = build(tmp_path, HARNESS / "harness.c", options=options)
+    drops = [command for byte in b"HTTP/1" for command in (f"data {byte:02x}", "timeout")]
+    for told, ticks in ((["timeout"] * 6, 3), (drops, 6)):
+        lines = Host(program, flash()).do("start 1 0 0 -", "connected", *told, "run", "reason").run()
         assert reason(lines) == "TIMEOUT"
+        assert len([line for line in lines if line == f"timer {TICKS}"]) == ticks
 
 
 def test_a_connection_that_fails_or_breaks(new: NewHost) -> None:
@@ -394,21 +472,25 @@ def test_any_failed_operation_of_the_flash_ends_the_update(new: NewHost) -> None
         assert host.flash[0x82000:0x82004] != body[:4]
 
 
-def test_the_naive_client_goes_on_after_a_failed_piece_and_ours_does_not(new: NewHost) -> None:
-    body = silent_rom(0x6000)
-    bursts = [body[i : i + 5840] for i in range(0, len(body), 5840)]
-    naive, place = bytearray(b"\xff" * len(body)), 0
-    for number, burst in enumerate(bursts):  # writes each piece from a heap block of its size, and ignores a failure
-        if number != 2:  # the heap had no 5,840 bytes
-            naive[place : place + len(burst)] = burst
-            place += len(burst)
-    assert place < len(body), "a part is missing, and all behind it stands at a wrong place"
-    host = new().do("fail 12")
-    lines = update(host, reply(body), 5840)
-    assert reason(lines) == "FLASH"
+BURST = 5840  # four segments at once, as a device gets them that was busy when they came
+
+
+def test_bursts_corrupt_the_rom_of_a_naive_client_and_not_ours(new: NewHost) -> None:
+    body = rom(1, "big")
+    blank = flash(BootConfig(SLOTS, 1).to_bytes())
+    for piece, heap, is_sound in ((1460, 5800, True), (BURST, 6000, True), (BURST, 5800, False)):
+        host = new(blank)
+        assert host.do(f"naive {host.file(body)} {piece} {heap}").run() == ["naive 1"], "it always succeeds"
+        assert (host.flash[0x82000 : 0x82000 + len(body)] == body) == is_sound
+        assert (predict(host.flash).rom == 1) == is_sound
     host = new()
-    assert reason(update(host, reply(body), 5840)) == "OK"
-    assert host.flash[0x82000 : 0x82000 + len(body)] == body != bytes(naive)
+    assert reason(update(host, reply(body), BURST)) == "OK"
+    assert host.flash[0x82000 : 0x82000 + len(body)] == body
+
+
+def test_the_client_needs_no_heap() -> None:
+    for source in SOURCES.rglob("*.[ch]"):
+        assert not re.search(r"\b(os_)?([mcz]|re)?alloc\b|\bfree *\(", source.read_text()), source.name
 
 
 # The check of what was written
@@ -571,31 +653,51 @@ def test_a_version_check_says_newer_same_or_older(new: NewHost, body: bytes, fou
         (b"1" * 64, "NO_VERSION"),
         (b"1" * 65, "TOO_BIG"),
         (b"<html>", "NO_VERSION"),
+        (b"\xef\xbb\xbf1.3.0\n", "NO_VERSION"),
     ],
 )
 def test_what_is_no_version_answers_a_version_check_with_unknown(new: NewHost, body: bytes, why: str) -> None:
     lines = check(new(), body, piece=1000)
-    assert lines[0].startswith("version 1 2")
+    assert lines[0] == "version 1 2 "
     assert reason(lines) == why
 
 
+def test_of_a_version_that_came_in_part_nothing_is_found(new: NewHost) -> None:
+    host = new().do("check 1.0.0", "connected").data(reply(b"1.3", 6)).do("closed", "run", "reason")
+    lines = host.run()
+    assert lines[-2] == "version 1 2 "
+    assert reason(lines) == "SHORT"
+
+
 def test_a_version_check_for_no_version_does_not_start(new: NewHost) -> None:
-    assert new().do("check 1.0", "reason").run() == ["start 0", "reason 1 no request or no callback"]
+    assert new().do("check 1.0", "reason").run() == ["start 0", "reason 1 no request, too long a one, or no callback"]
 
 
 # The first boot of a new ROM
 
 
+def both_roms(new: NewHost, data: bytes = ROM) -> Host:
+    host = new()
+    return host.do(f"load {host.file(data)} 82000")
+
+
 def test_with_rtc_data_a_switch_is_for_one_boot(new: NewHost) -> None:
-    host = new().do(rtc(0, 0, 0, 0), "switch 1", "show-rtc", "switch 2")
+    host = both_roms(new).do(rtc(0, 0, 0, 0), "switch 1", "show-rtc", "switch 2")
     expected = rtc(2, 0, 0, 1)
     assert host.run() == ["switch 1", expected, "switch 0"]
-    assert host.flash == flash()
+    assert host.flash[0x1000:0x2000] == flash()[0x1000:0x2000]
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 16, ROM[:-1] + b"!", rom(0), b"\xea\x04" + b"\xff" * 0x7DFFE])
+@pytest.mark.parametrize("loader", [rtc(0, 0, 0, 0), "no-rtc"])
+def test_there_is_no_switch_to_what_does_not_boot(new: NewHost, loader: str, data: bytes) -> None:
+    """rBoot would stop at such a temp ROM, until the next reset by hand."""
+    assert both_roms(new, data).do(loader, "switch 1", "show-rtc", "current").run()[0::2] == ["switch 0", "current 0"]
 
 
 def test_without_rtc_data_a_switch_is_for_good(new: NewHost) -> None:
     for command in ("rtc 0 0 0", "no-rtc"):
-        host = new().do(command, "switch 1", "switch 9", "current")
+        host = both_roms(new).do(command, "switch 1", "switch 9", "current")
         lines = [line for line in host.run() if not line.startswith(("erase", "write"))]
         assert lines == ["switch 1", "switch 0", "current 1"]
 
@@ -620,6 +722,11 @@ def test_rtc_data_with_a_wrong_checksum_say_nothing(new: NewHost) -> None:
     assert new().do("set-temp 1", "show-rtc").run() == ["set-temp 1", rtc(2, 0, 0, 1)]
 
 
+def test_a_temp_rom_that_the_config_does_not_have_is_refused(new: NewHost) -> None:
+    """rBoot would stop there, at each reset until the power goes."""
+    assert new().do("set-temp 2", "show-rtc").run() == ["set-temp 0", "rtc 00000000 00000000 00000000"]
+
+
 # rBoot's own functions
 
 
@@ -634,6 +741,41 @@ def test_a_new_config_leaves_the_rest_of_its_sector_as_it_is(new: NewHost) -> No
 def test_the_word_with_the_configs_magic_is_written_last(new: NewHost) -> None:
     lines = new(flash(BootConfig(SLOTS).to_bytes())).do("set-current 1").run()
     assert lines == ["erase 1000", "write 1004 20", "write 1000 4", "set-current 1"]
+
+
+def test_a_config_that_only_clears_bits_needs_no_erase(new: NewHost) -> None:
+    roms = (0x2000, 0x42000, 0x82000, 0xC2000)
+    for before, after in ((1, 0), (3, 2), (3, 1), (2, 0)):
+        host = new(flash(BootConfig(roms, before).to_bytes() + b"settings"))
+        assert host.do(f"set-current {after}").run() == ["write 1000 4", "set-current 1"]
+        assert host.flash == flash(BootConfig(roms, after).to_bytes() + b"settings")
+    for before, after in ((0, 1), (1, 2), (2, 1)):
+        host = new(flash(BootConfig(roms, before).to_bytes()))
+        assert host.do(f"set-current {after}").run()[0] == "erase 1000"
+
+
+def test_a_failed_write_of_the_config_is_told(new: NewHost) -> None:
+    for before, operations in ((0, 3), (1, 1)):
+        for number in range(1, operations + 1):
+            host = new(flash(BootConfig(SLOTS, before).to_bytes())).do(f"fail {number}", f"set-current {1 - before}")
+            assert host.run()[-1] == "set-current 0"
+
+
+def test_a_power_cut_in_a_write_of_the_config_leaves_a_rom_to_boot(new: NewHost) -> None:
+    """Of slots that are not rBoot's own the other is unknown then, until the application sets the config again."""
+    for roms in (SLOTS, (0x2000, 0x80000)):
+        for before, operations in ((0, 3), (1, 1)):
+            whole = bytearray(flash(BootConfig(roms, before).to_bytes()))
+            whole[roms[1] : roms[1] + len(silent_rom())] = silent_rom()
+            for number in range(1, operations + 1):
+                host = new(bytes(whole)).do(f"fail {number}", f"set-current {1 - before}")
+                host.run()
+                decision = predict(host.flash)
+                assert decision.rom == before
+                lost = decision.config is not None
+                assert lost == (number > 1)
+                if lost:
+                    assert BootConfig.from_bytes(decision.config or b"") == BootConfig(SLOTS)
 
 
 def test_a_config_that_stands_there_is_not_written_again(new: NewHost) -> None:

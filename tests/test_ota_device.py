@@ -2,67 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
-from ota_device import SLOTS, Answer, Device, Server, build_example, flash, loader
-
-from rbootimg.bootconfig import BootConfig
-from rbootimg.flash import LoaderOptions
-from rbootimg.rom import Rom
-
-VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
-
-
-@dataclass(frozen=True)
-class Built:
-    rtc_loader: bytes
-    plain_loader: bytes
-    roms: dict[str, tuple[bytes, bytes]]
-
-    def device(self, rtc: bool = True, version: str = "1.0.0") -> bytes:
-        """The flash of a device with `version` in slot 0."""
-        return flash(self.rtc_loader if rtc else self.plain_loader, {0: self.roms[version][0]})
-
-    def release(self, version: str) -> dict[str, bytes]:
-        rom0, rom1 = self.roms[version]
-        return {"version": f"{version}\n".encode(), "rom0.bin": rom0, "rom1.bin": rom1}
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    folder = tmp_path_factory.mktemp("ota")
-    return Built(
-        loader(LoaderOptions(rtc=True)),
-        loader(LoaderOptions()),
-        {version: build_example(folder, version) for version in VERSIONS},
-    )
+from ota_device import Answer, Device, Server, assert_slot, current, example, large, large_release, new_device, release
 
 
 @pytest.fixture
-def server(built: Built) -> Iterator[Server]:
-    with Server(built.release("1.1.0")) as server:
+def server() -> Iterator[Server]:
+    with Server(release("1.1.0")) as server:
         yield server
 
 
-def assert_slot(chip: bytes, slot: int, rom: bytes) -> None:
-    assert chip[SLOTS[slot] : SLOTS[slot] + len(rom)] == rom
-
-
-def current(chip: bytes) -> int:
-    return BootConfig.from_bytes(chip[0x1000:]).current_rom
-
-
 @pytest.mark.parametrize("rtc", [True, False])
-def test_from_slot_0_to_1_to_0_to_1_over_three_versions(built: Built, server: Server, rtc: bool) -> None:
-    with Device(built.device(rtc), server.port) as device:
+def test_from_slot_0_to_1_to_0_to_1_over_three_versions(server: Server, rtc: bool) -> None:
+    with Device(new_device(rtc), server.port) as device:
         device.read_until("version 1.0.0, ROM 0\r\n> ")
         for version, slot in (("1.1.0", 1), ("1.2.0", 0), ("1.3.0", 1)):
-            server.files = built.release(version)
+            server.files = release(version)
             assert f"the server has {version}: newer" in device.ask("check")
             device.ask("ota", f"version {version}, ROM {slot}\r\n> ")
             assert ("not confirmed" in device.ask("info")) == rtc
@@ -70,12 +29,12 @@ def test_from_slot_0_to_1_to_0_to_1_over_three_versions(built: Built, server: Se
             assert f"the server has {version}: the same" in device.ask("ota")
     assert device.misuse == []
     assert current(device.flash) == 1
-    assert_slot(device.flash, 1, built.roms["1.3.0"][1])
-    assert_slot(device.flash, 0, built.roms["1.2.0"][0])
+    assert_slot(device.flash, 1, example("1.3.0")[1])
+    assert_slot(device.flash, 0, example("1.2.0")[0])
 
 
-def test_without_confirmation_the_next_reset_is_back_in_the_old_rom(built: Built, server: Server) -> None:
-    with Device(built.device(), server.port) as device:
+def test_without_confirmation_the_next_reset_is_back_in_the_old_rom(server: Server) -> None:
+    with Device(new_device(), server.port) as device:
         device.read_until("> ")
         device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
         device.ask("restart", "version 1.0.0, ROM 0\r\n> ")
@@ -84,26 +43,26 @@ def test_without_confirmation_the_next_reset_is_back_in_the_old_rom(built: Built
     assert current(device.flash) == 0
 
 
-def test_an_unconfirmed_rom_does_not_write_over_the_one_to_fall_back_to(built: Built, server: Server) -> None:
-    with Device(built.device(), server.port) as device:
+def test_an_unconfirmed_rom_does_not_write_over_the_one_to_fall_back_to(server: Server) -> None:
+    with Device(new_device(), server.port) as device:
         device.read_until("> ")
         device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
-        server.files = built.release("1.2.0")
+        server.files = release("1.2.0")
         assert "failed: the slot runs or boots next" in device.ask("ota")
-    assert_slot(device.flash, 0, built.roms["1.0.0"][0])
+    assert_slot(device.flash, 0, example("1.0.0")[0])
 
 
-def test_an_older_version_is_not_fetched(built: Built, server: Server) -> None:
-    with Device(built.device(version="1.2.0"), server.port) as device:
+def test_an_older_version_is_not_fetched(server: Server) -> None:
+    with Device(new_device(version="1.2.0"), server.port) as device:
         device.read_until("> ")
         assert "the server has 1.1.0: older" in device.ask("ota")
     assert server.requests == ["version"]
 
 
-def test_a_server_that_is_not_there(built: Built) -> None:
+def test_a_server_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    with Device(built.device(), port) as device:
+    with Device(new_device(), port) as device:
         device.read_until("> ")
         assert "failed: no connection to the server" in device.ask("check")
         assert "failed: no connection to the server" in device.ask("ota")
@@ -143,10 +102,10 @@ FAULTS: dict[str, tuple[Answer, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_after_a_fault_the_device_says_why_and_a_good_update_works(built: Built, server: Server, fault: str) -> None:
+def test_after_a_fault_the_device_says_why_and_a_good_update_works(server: Server, fault: str) -> None:
     answer, why = FAULTS[fault]
     server.answer = answer
-    with Device(built.device(), server.port) as device:
+    with Device(new_device(), server.port) as device:
         device.read_until("> ")
         device.type("ota")
         said = device.read_until("> ")
@@ -157,68 +116,56 @@ def test_after_a_fault_the_device_says_why_and_a_good_update_works(built: Built,
     assert device.misuse == []
 
 
-def test_the_other_slots_rom_is_refused(built: Built, server: Server) -> None:
-    server.answer = lambda client, body: client.sendall(head(len(built.roms["1.1.0"][0])) + built.roms["1.1.0"][0])
-    with Device(built.device(), server.port) as device:
+def test_the_other_slots_rom_is_refused(server: Server) -> None:
+    server.answer = lambda client, body: client.sendall(head(len(example("1.1.0")[0])) + example("1.1.0")[0])
+    with Device(new_device(), server.port) as device:
         device.read_until("> ")
         assert "failed: the ROM is linked for another slot" in device.ask("ota")
 
 
-def test_a_silent_server_is_given_up(built: Built, server: Server) -> None:
-    server.answer = lambda client, body: (client.sendall(head(len(body))), time.sleep(30))[0]
-    with Device(built.device(), server.port) as device:
+IMPATIENT = ("-DOTA_NETWORK_TIMEOUT=1000", "-DOTA_TOTAL_TIMEOUT=3000")
+
+
+def drip(client: socket.socket, body: bytes) -> None:
+    client.sendall(head(len(body)))
+    for byte in body:
+        client.sendall(bytes((byte,)))
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "least"),
+    [(lambda client, body: (client.sendall(head(len(body))), time.sleep(30))[0], 0.9), (drip, 2.9)],
+    ids=["silent", "dripping"],
+)
+def test_a_server_without_an_end_is_given_up(server: Server, answer: Answer, least: float) -> None:
+    server.answer = answer
+    with Device(new_device(flags=IMPATIENT), server.port) as device:
         device.read_until("> ")
         device.type("ota")
-        assert "failed: the server is silent" in device.read_until("> ", 40)
+        device.read_until("fetching")
+        start = time.monotonic()
+        assert "failed: the server is silent or too slow" in device.read_until("> ")
+        assert time.monotonic() - start > least
         device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
 
 
-def test_a_header_byte_by_byte(built: Built, server: Server) -> None:
+def test_a_header_byte_by_byte(server: Server) -> None:
     server.answer = in_pieces
-    with Device(built.device(), server.port) as device:
+    with Device(new_device(), server.port) as device:
         device.read_until("> ")
         device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
 
 
-def update_and_confirm(device: Device, version: str) -> None:
-    device.read_until("> ")
-    device.ask("ota", f"version {version}")
-    device.read_until("> ")
-    device.ask("confirm")
-
-
-@pytest.mark.parametrize("part", [0, 1, 2])  # before the operation, half-way, after it
-@pytest.mark.parametrize("rtc", [True, False])
-def test_no_power_cut_in_a_whole_update_loses_the_device(built: Built, server: Server, rtc: bool, part: int) -> None:
-    with Device(built.device(rtc), server.port) as device:
-        update_and_confirm(device, "1.1.0")
-    operations = len(device.operations)
-    assert operations >= 16
-    for number in range(1, operations + 1):
-        server.files = built.release("1.1.0")
-        with Device(built.device(rtc), server.port, f"cut={number}", f"part={part}") as device:
-            update_and_confirm(device, "1.1.0")
-        assert "end power-cut" in device.report
-        server.files = built.release("1.2.0")
-        with Device(device.flash, server.port) as device:
-            device.read_until("> ")
-            device.ask("ota", "version 1.2.0")
-            device.read_until("> ")
-            assert "\nconfirmed" in "\n" + device.ask("confirm")
-        assert device.misuse == []
-
-
-def test_a_rom_of_235_kb_is_fetched_written_checked_and_booted_in_time(built: Built, server: Server) -> None:
-    sound = Rom.from_bytes(built.roms["1.1.0"][1])
-    large = Rom(sound.entry, sound.irom + os.urandom(0x38000), sound.sections, sound.params).to_bytes()
-    assert len(large) > 235_000
-    server.files["rom1.bin"] = large
+def test_a_rom_of_235_kb_is_fetched_written_checked_and_booted_in_time(server: Server) -> None:
+    server.files = large_release("1.1.0")
+    assert len(large("1.1.0")) > 235_000
     taken = []
     for _ in range(3):  # the machine may be busy with other tests
-        with Device(built.device(), server.port) as device:
+        with Device(new_device(), server.port) as device:
             device.read_until("> ")
             start = time.monotonic()
             device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
             taken.append(time.monotonic() - start)
-        assert_slot(device.flash, 1, large)
+        assert_slot(device.flash, 1, large("1.1.0"))
     assert min(taken) < 1.5

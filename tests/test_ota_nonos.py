@@ -1,15 +1,20 @@
-"""The update client for the NONOS SDK: it compiles without a warning, as does an application after the tutorial."""
+"""The update client for the NONOS SDK: it compiles without a warning, as does an application after the tutorial; and it
+keeps to what the SDK allows."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sdk
 from conftest import ROOT, Project
-from ota_host import HARNESS, SOURCES
+from images import rom
+from ota_host import HARNESS, SANITIZERS, SOURCES
+from test_ota_core import flash, reply
 
 COMPILER = (
     *("xtensa-lx106-elf-gcc", "-mlongcalls", "-mtext-section-literals", "-Os", "-ffreestanding"),
@@ -64,7 +69,109 @@ def test_the_example_is_built_on_the_sdk(project: Project, tmp_path: Path) -> No
     shutil.copytree(EXAMPLE, copy.folder, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
     said = copy.run(f"SDK_BASE={sdk.make(tmp_path / 'sdk')}", "WIFI_SSID=home", "SERVER=10.1.2.3:8080")
     assert (said.status, said.err) == (0, "")
-    rom = copy.read("build/nonos/app/rom1.bin")
+    built = copy.read("build/nonos/app/rom1.bin")
     for text in (b"home\0", b"GET /rom1.bin HTTP/1.0\r\nHost: 10.1.2.3:8080\r\n"):
-        assert text in rom
+        assert text in built
     assert copy.read("build/nonos/flash.bin")[0xFC000:0xFC080] == bytes(range(5, 133))
+
+
+def test_its_size_is_what_the_readme_says(tmp_path: Path) -> None:
+    """But for what another version of the compiler makes of it."""
+    subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    dram = code = 0
+    for source in CLIENT:
+        if source.name == "rboot-ota-text.c":
+            continue
+        command = ["xtensa-lx106-elf-size", "-A", source.with_suffix(".o").name]
+        listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for name, size, *_ in (line.split() for line in listed.splitlines() if line.startswith(".")):
+            dram += int(size) * name.startswith((".bss", ".rodata", ".data"))
+            code += int(size) * name.startswith(".irom")
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if "port for the NONOS SDK |" in line)
+    said = [float(number) * 1000 for number in re.findall(r"([0-9.]+) KB(?:,| \|)", row)]
+    assert said == pytest.approx([dram, code], rel=0.05)
+
+
+# On the host, with an SDK that does what its documentation says
+
+NOT_FOUND = b"HTTP/1.1 404 No\r\n\r\n"
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("nonos") / "program"
+    options = ["-std=c99", *SANITIZERS, "-Wall", "-Wextra", "-Werror", "-D__ets__"]
+    sources = [HARNESS / "nonos.c", *CLIENT]
+    subprocess.run(["gcc", *options, f"-I{SOURCES}", f"-I{HARNESS / 'sdk'}", *sources, "-o", program], check=True)
+    return program
+
+
+@pytest.fixture
+def happen(program: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """What comes of all these things, one after the other; what is bytes the server sends."""
+
+    def happen(*things: str | bytes) -> list[str]:
+        (tmp_path / "flash").write_bytes(flash())
+        arguments = []
+        for number, thing in enumerate(things):
+            if isinstance(thing, bytes):
+                (tmp_path / f"reply{number}").write_bytes(thing)
+            arguments.append(f"reply{number}" if isinstance(thing, bytes) else thing)
+        done = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "misuse" not in done.stdout
+        return done.stdout.splitlines()
+
+    return happen
+
+
+@pytest.mark.parametrize("ends", [["closed", "run"], ["fire", "closed", "run"]])  # by the server, or by the client
+def test_an_update_on_the_sdk(happen: Callable[..., list[str]], tmp_path: Path, ends: list[str]) -> None:
+    body = rom(1, "big")
+    lines = happen("start", "connected", reply(body), *ends)
+    assert lines[:3] == ["connect 80", "start 1", "send 26"]
+    assert ("disconnect" in lines) == (ends[0] == "fire")
+    assert lines[-1] == "callback 1 done"
+    assert (tmp_path / "flash").read_bytes()[0x82000 : 0x82000 + len(body)] == body
+
+
+def test_a_connection_is_closed_from_a_timer_and_the_callback_comes_when_it_is(
+    happen: Callable[..., list[str]],
+) -> None:
+    """The SDK forbids to disconnect in its callbacks."""
+    lines = happen("start", "connected", NOT_FOUND, "fire", "closed", "fire", "start")
+    why = "callback 0 the server does not have it"
+    assert lines[3:] == ["disconnect", "fire 1", why, "fire 1", "connect 80", "start 1"]
+
+
+def test_a_connection_that_fails(happen: Callable[..., list[str]]) -> None:
+    assert happen("start", "failed", "run")[-1] == "callback 0 no connection to the server"
+    assert happen("start", "connected", "failed", "run", "start")[-3:] == [
+        "callback 0 the connection broke",
+        "connect 80",
+        "start 1",
+    ]
+
+
+TIMEOUT = ["fire"] * 21
+GIVEN_UP = [*["fire 1"] * 21, "callback 0 the server is silent or too slow", "fire 1"]
+
+
+def test_an_attempt_that_is_given_up_ends_before_the_next_begins(happen: Callable[..., list[str]]) -> None:
+    """The SDK cannot stop trying: it is disconnected as soon as it has a connection."""
+    lines = happen("start", *TIMEOUT, "fire", "start", "connected", "start", "fire", "start", "closed", "start")
+    assert lines == [
+        *("connect 80", "start 1"),
+        *GIVEN_UP,
+        *("start 0", "start 0", "disconnect", "fire 1", "start 0", "connect 80", "start 1"),
+    ]
+
+
+def test_the_late_disconnect_of_one_connection_does_not_hit_the_next(happen: Callable[..., list[str]]) -> None:
+    lines = happen("start", *TIMEOUT, "fire", "connected", "closed", "start", "connected", "fire", "fire")
+    assert lines[-5:] == ["connect 80", "start 1", "send 26", "fire 1", "fire 1"]
+
+
+def test_a_disconnect_that_fails_does_not_block_updates_for_ever(happen: Callable[..., list[str]]) -> None:
+    lines = happen("disconnect-fails", "start", "connected", NOT_FOUND, "run", "start")
+    assert lines[3:] == ["disconnect", "callback 0 the server does not have it", "connect 80", "start 1"]

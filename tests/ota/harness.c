@@ -21,25 +21,28 @@ static uint32 timer;
 static bool closing;
 static long operations, failing; /* the operation that fails, from 1 */
 
-static rboot_ota ota;
+static rboot_ota *ota; /* freed in the callback */
+static bool again; /* another update is to start there */
 static rboot_ota_demands demands;
 static rboot_version_check check;
 static uint8 digest[32];
 static char own[200];
-static uint8 request[] = "GET /rom1.bin HTTP/1.1\r\n\r\n";
+static uint8 request[2000] = "GET /rom1.bin HTTP/1.1\r\n\r\n";
+static bool has_network = true;
+static uint32 unreadable = FLASH_SIZE;
 
 /* The port */
 
 bool ota_port_connect(const uint8 *ip, uint16 port)
 {
     printf("connect %d.%d.%d.%d:%d\n", ip[0], ip[1], ip[2], ip[3], port);
-    return true;
+    return has_network;
 }
 
 bool ota_port_send(const uint8 *data, uint16 size)
 {
     printf("send %d\n", size);
-    return size == sizeof request - 1 && memcmp(data, request, size) == 0;
+    return size == strlen((char *)request) && memcmp(data, request, size) == 0;
 }
 
 void ota_port_close(void)
@@ -63,7 +66,7 @@ static bool misused(uint32 address, uint32 size)
 
 bool ota_port_read(uint32 address, uint32 *to, uint32 size)
 {
-    if (misused(address, size)) {
+    if (misused(address, size) || address == unreadable) {
         return false;
     }
     memcpy(to, flash + address, size);
@@ -111,14 +114,27 @@ bool ota_port_rtc_write(uint32 block, const uint32 *from, uint32 words)
 
 /* The commands */
 
+static void start(uint8 slot, uint32 slot_size, uint32 irom_checksum, const char *sha);
+
+static void restart(void)
+{
+    if (again) {
+        again = false;
+        start(1, 0, 0, "-");
+    }
+}
+
 static void at_end(void *arg, bool result)
 {
-    printf("callback %d %d\n", arg == &ota, result);
+    printf("callback %d %d\n", arg == ota, result);
+    free(ota);
+    restart();
 }
 
 static void at_version(rboot_version_check *arg, rboot_version_order order)
 {
     printf("version %d %d %s\n", arg == &check, order, arg->found);
+    restart();
 }
 
 static uint32 from_hex(const char *text, uint8 *to)
@@ -149,6 +165,26 @@ static void receive_file(const char *path, uint32 piece)
     for (place = 0; place < size; place += piece) {
         receive(data + place, size - place < piece ? size - place : piece);
     }
+}
+
+/* A naive client: a heap block as long as each piece, and no look at what came of it. `heap` is the longest there is. */
+static void update_naively(const char *path, uint32 piece, uint32 heap, uint32 address)
+{
+    static uint8 data[FLASH_SIZE];
+    FILE *file = fopen(path, "rb");
+    uint32 size = (uint32)fread(data, 1, sizeof data, file), place;
+    fclose(file);
+    for (place = 0; place < size; place += piece) {
+        uint32 part = size - place < piece ? size - place : piece;
+        uint8 *block = part <= heap ? malloc(part) : NULL;
+        if (block) {
+            memcpy(block, data + place, part);
+            memcpy(flash + address, block, part);
+            address += part;
+            free(block);
+        }
+    }
+    puts("naive 1");
 }
 
 /* The header of a reply in two or three pieces; whether the client takes it, and what for. */
@@ -220,19 +256,25 @@ static void run(void)
 static void start(uint8 slot, uint32 slot_size, uint32 irom_checksum, const char *sha)
 {
     bool is_started;
-    ota.ip[0] = 192, ota.ip[1] = 168, ota.ip[2] = 7, ota.ip[3] = 5;
-    ota.port = 80;
-    ota.request = request;
-    ota.rom_slot = slot;
-    ota.callback = at_end;
+    rboot_ota *old = ota;
+    ota = malloc(sizeof *ota);
+    ota->ip[0] = 192, ota->ip[1] = 168, ota->ip[2] = 7, ota->ip[3] = 5;
+    ota->port = 80;
+    ota->request = request;
+    ota->rom_slot = slot;
+    ota->callback = at_end;
     memset(&demands, 0, sizeof demands);
     demands.slot_size = slot_size;
     demands.irom_checksum = irom_checksum != 0;
     if (from_hex(sha, digest)) {
         demands.sha256 = digest;
     }
-    is_started = demands.sha256 || slot_size || irom_checksum ? rboot_ota_start_demanding(&ota, &demands)
-                                                              : rboot_ota_start(&ota);
+    is_started = demands.sha256 || slot_size || irom_checksum ? rboot_ota_start_demanding(ota, &demands)
+                                                              : rboot_ota_start(ota);
+    if (!is_started) {
+        free(ota);
+        ota = old;
+    }
     printf("start %d\n", is_started);
 }
 
@@ -254,6 +296,14 @@ int main(void)
         } else if (!strcmp(command, "rtc") && sscanf(line, "%*s %x %x %x", &rtc[0], &rtc[1], &rtc[2]) == 3) {
         } else if (!strcmp(command, "no-rtc")) {
             has_rtc = false;
+        } else if (!strcmp(command, "again")) {
+            again = true;
+        } else if (!strcmp(command, "no-network")) {
+            has_network = false;
+        } else if (!strcmp(command, "unreadable") && sscanf(line, "%*s %x", &unreadable) == 1) {
+        } else if (!strcmp(command, "request") && sscanf(line, "%*s %u", &one) == 1 && one < sizeof request) {
+            memset(request, 'G', one);
+            request[one] = 0;
         } else if (!strcmp(command, "fail") && sscanf(line, "%*s %u", &one) == 1) {
             failing = operations + one;
         } else if (!strcmp(command, "start") && sscanf(line, "%*s %u %x %u %199s", &one, &two, &three, text) == 4) {
@@ -272,6 +322,8 @@ int main(void)
             receive(data, from_hex(line + 5, data));
         } else if (!strcmp(command, "file") && sscanf(line, "%*s %199s %u", text, &one) == 2) {
             receive_file(text, one);
+        } else if (!strcmp(command, "naive") && sscanf(line, "%*s %199s %u %u", text, &one, &two) == 3) {
+            update_naively(text, one, two, 0x82000);
         } else if (!strcmp(command, "closed")) {
             ota_event_closed();
         } else if (!strcmp(command, "failed")) {

@@ -224,6 +224,11 @@ uint32 ICACHE_FLASH_ATTR ota_http_read(ota_http *http, const uint8 *data, uint32
             *reason = OTA_HEADER_SIZE;
             return used;
         }
+        if (http->state == DONE && http->status / 100 == 1 && http->status != 101) {
+            uint16 so_far = http->size; /* an interim reply: the one that counts follows (RFC 9110, 15.2) */
+            ota_http_init(http);
+            http->size = so_far;
+        }
     }
     if (http->state == DONE) {
         *reason = judge(http);

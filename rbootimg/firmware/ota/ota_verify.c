@@ -142,6 +142,11 @@ void ICACHE_FLASH_ATTR ota_verify_add(ota_verify *verify, const uint32 *words, u
     }
 }
 
+bool ICACHE_FLASH_ATTR ota_verify_is_over(const ota_verify *verify)
+{
+    return verify->part == BEHIND || verify->part == BAD;
+}
+
 rboot_ota_reason ICACHE_FLASH_ATTR ota_verify_end(const ota_verify *verify)
 {
     if (verify->part != BEHIND) {

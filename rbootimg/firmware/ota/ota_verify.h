@@ -20,6 +20,8 @@ typedef struct {
 /* For a ROM of `size` bytes in the slot at flash address `slot`. */
 void ota_verify_init(ota_verify *verify, uint32 slot, uint32 size, bool irom_checksum);
 void ota_verify_add(ota_verify *verify, const uint32 *words, uint32 count);
+/* Whether no word that follows matters any more. */
+bool ota_verify_is_over(const ota_verify *verify);
 /* OTA_OK, OTA_BAD_ROM or OTA_OTHER_SLOT, after the last word. */
 rboot_ota_reason ota_verify_end(const ota_verify *verify);
 

@@ -42,10 +42,20 @@ rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
     return found.config;
 }
 
+/* How many of the bytes it takes to hold all in which the two differ. */
+static uint32 ICACHE_FLASH_ATTR differing(const uint8 *one, const uint8 *other, uint32 size)
+{
+    while (size && one[size - 1] == other[size - 1]) {
+        size--;
+    }
+    return size;
+}
+
 bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
 {
     const uint8 *bytes = (const uint8 *)conf, *stored = (const uint8 *)ota_scratch;
-    uint32 used = sizeof(rboot_config), size = SECTOR_SIZE, i;
+    uint32 used = sizeof(rboot_config), size = SECTOR_SIZE, changed, before;
+    bool done;
 #ifdef BOOT_CONFIG_CHKSUM
     used = (uint32)((uint8 *)&conf->chksum - (uint8 *)conf);
     conf->chksum = checksum(bytes, used++);
@@ -53,24 +63,25 @@ bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
     if (!ota_port_read(CONFIG_ADDRESS, ota_scratch, SECTOR_SIZE)) {
         return false;
     }
-    for (i = 0; i < used && stored[i] == bytes[i]; i++) {
-    }
-    if (i == used) {
+    changed = differing(stored, bytes, used);
+    if (changed == 0) {
         return true;
     }
+    before = ota_scratch[0];
     ota_copy(ota_scratch, conf, used);
-    while (ota_scratch[size / 4 - 1] == 0xFFFFFFFF) { /* the less to write, the less can be cut off */
-        size -= 4;
+    if (changed <= 4 && (before & ota_scratch[0]) == ota_scratch[0]) {
+        /* Bits can be cleared without an erase: such as from ROM 1 to 0. No power cut leaves no config then. */
+        done = ota_port_write(CONFIG_ADDRESS, ota_scratch, 4);
+    } else {
+        while (size > 4 && ota_scratch[size / 4 - 1] == 0xFFFFFFFF) { /* the less to write, the less can be cut off */
+            size -= 4;
+        }
+        /* The word with the magic last: half a config would be one with wrong addresses, which rBoot would keep. */
+        done = ota_port_erase(BOOT_CONFIG_SECTOR) && ota_port_write(CONFIG_ADDRESS + 4, ota_scratch + 1, size - 4) &&
+               ota_port_write(CONFIG_ADDRESS, ota_scratch, 4);
     }
-    /* The word with the magic last: half a config would be one with wrong addresses, which rBoot would keep. */
-    if (!ota_port_erase(BOOT_CONFIG_SECTOR) || !ota_port_write(CONFIG_ADDRESS + 4, ota_scratch + 1, size - 4) ||
-        !ota_port_write(CONFIG_ADDRESS, ota_scratch, 4) ||
-        !ota_port_read(CONFIG_ADDRESS, ota_scratch, sizeof(rboot_config))) {
-        return false;
-    }
-    for (i = 0; i < used && stored[i] == bytes[i]; i++) {
-    }
-    return i == used;
+    return done && ota_port_read(CONFIG_ADDRESS, ota_scratch, sizeof(rboot_config)) &&
+           differing(stored, bytes, used) == 0;
 }
 
 uint8 ICACHE_FLASH_ATTR rboot_get_current_rom(void)
@@ -171,6 +182,9 @@ bool ICACHE_FLASH_ATTR rboot_set_rtc_data(rboot_rtc_data *rtc)
 bool ICACHE_FLASH_ATTR rboot_set_temp_rom(uint8 rom)
 {
     rboot_rtc_data rtc;
+    if (rom >= rboot_get_config().count) {
+        return false;
+    }
     if (!rboot_get_rtc_data(&rtc)) {
         rtc.last_mode = MODE_STANDARD;
         rtc.last_rom = 0;

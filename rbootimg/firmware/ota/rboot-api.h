@@ -46,7 +46,8 @@ bool rboot_get_last_boot_mode(uint8 *mode);
 /* Sets magic and checksum, also in `rtc`. */
 bool rboot_set_rtc_data(rboot_rtc_data *rtc);
 
-/* The next boot, and only that, is of `rom`. */
+/* The next boot, and only that, is of `rom`. False too for a ROM that the config does not have, at which rBoot would
+ * stop. */
 bool rboot_set_temp_rom(uint8 rom);
 
 #ifdef __cplusplus

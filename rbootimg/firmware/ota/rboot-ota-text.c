@@ -4,13 +4,13 @@ const char *ICACHE_FLASH_ATTR rboot_ota_reason_text(rboot_ota_reason reason)
 {
     static const char *const texts[] = {
         "done",
-        "no request or no callback",
+        "no request, too long a one, or no callback",
         "another update is on its way",
         "no such slot in the boot config",
         "the slot runs or boots next",
         "no connection to the server",
         "the connection broke",
-        "the server is silent",
+        "the server is silent or too slow",
         "the reply is not HTTP/1.x",
         "the reply's header is too long",
         "the server does not have it",

@@ -14,6 +14,7 @@
 #define LEAST_ROM 32
 #define CLOSING_TIMEOUT 5000
 #define SOON 1
+#define TICK 500 /* the time is counted so, from the start to the end of the body */
 
 #ifdef BOOT_IROM_CHKSUM
 #define IROM_CHECKSUM true
@@ -30,6 +31,7 @@ static struct {
     const rboot_ota_demands *demands;
     uint32 slot, slot_size; /* the slot's flash address and bytes */
     uint32 size, done;      /* bytes of the body: all, and so far */
+    uint32 elapsed, silence; /* milliseconds: from the start, and from the last that came */
     union {
         uint32 word;
         uint8 bytes[4];
@@ -77,7 +79,7 @@ uint8 ICACHE_FLASH_ATTR rboot_ota_running_rom(void)
     return rom;
 }
 
-/* The flash's bytes by the header at its start; 512 KB for what rBoot does not know. */
+/* The flash's bytes by the header at its start; 512 KB for what rBoot does not know, 0 if it cannot be read. */
 static uint32 ICACHE_FLASH_ATTR flash_size(void)
 {
     uint32 word;
@@ -99,10 +101,13 @@ static uint32 ICACHE_FLASH_ATTR flash_size(void)
 static rboot_ota_reason ICACHE_FLASH_ATTR find_slot(uint8 rom)
 {
     rboot_config config = rboot_get_config();
-    uint32 end = flash_size() - OTA_RESERVED_END, i;
+    uint32 flash = flash_size(), end = flash - OTA_RESERVED_END, i;
     if (config.magic != BOOT_CONFIG_MAGIC || config.version != BOOT_CONFIG_VERSION || config.count > MAX_ROMS ||
         rom >= config.count || config.roms[rom] < FIRST_SLOT || config.roms[rom] % SECTOR_SIZE) {
         return OTA_CONFIG;
+    }
+    if (flash == 0) {
+        return OTA_FLASH;
     }
     if (rom == config.current_rom || rom == rboot_ota_running_rom()) {
         return OTA_RUNNING;
@@ -125,6 +130,16 @@ static rboot_ota_reason ICACHE_FLASH_ATTR find_slot(uint8 rom)
 
 /* The start */
 
+/* How many bytes the request has; 0 for one that is not there or too long. */
+static uint16 ICACHE_FLASH_ATTR request_size(const uint8 *request)
+{
+    uint16 size = 0;
+    while (request && size <= OTA_REQUEST_MOST && request[size]) {
+        size++;
+    }
+    return size <= OTA_REQUEST_MOST ? size : 0;
+}
+
 /* Starts the connection, or says why not. */
 static bool ICACHE_FLASH_ATTR begin(const uint8 *ip, uint16 port, rboot_ota_reason reason)
 {
@@ -134,12 +149,13 @@ static bool ICACHE_FLASH_ATTR begin(const uint8 *ip, uint16 port, rboot_ota_reas
     }
     self.state = CONNECTING;
     self.size = self.done = 0;
+    self.elapsed = self.silence = 0;
     ota_http_init(&self.now.fetch.http);
-    ota_port_timer(OTA_NETWORK_TIMEOUT);
+    ota_port_timer(TICK);
     if (!ota_port_connect(ip, port)) {
         ota_port_timer(0);
         self.state = IDLE;
-        self.reason = OTA_BUSY;
+        self.reason = OTA_CONNECT;
         return false;
     }
     return true;
@@ -151,7 +167,7 @@ bool ICACHE_FLASH_ATTR rboot_ota_start_demanding(rboot_ota *ota, const rboot_ota
     if (self.state != IDLE) {
         return false;
     }
-    if (!ota || !ota->request || !ota->callback) {
+    if (!ota || !request_size(ota->request) || !ota->callback) {
         self.reason = OTA_ARGUMENT;
         return false;
     }
@@ -173,14 +189,13 @@ bool ICACHE_FLASH_ATTR rboot_ota_check_version(rboot_version_check *check)
     if (self.state != IDLE) {
         return false;
     }
-    if (!check || !check->request || !check->callback || !check->own ||
+    if (!check || !request_size(check->request) || !check->callback || !check->own ||
         rboot_compare_versions(check->own, check->own) != RBOOT_SAME) {
         self.reason = OTA_ARGUMENT;
         return false;
     }
     self.ota = NULL;
     self.check = check;
-    check->found[0] = 0;
     return begin(check->ip, check->port, OTA_OK);
 }
 
@@ -201,6 +216,9 @@ static void ICACHE_FLASH_ATTR finish(rboot_ota_reason reason)
         self.ota->callback(self.ota, reason == OTA_OK);
     } else {
         rboot_version_check *check = self.check;
+        if (reason != OTA_OK) {
+            check->found[0] = 0; /* a part, perhaps without an end */
+        }
         check->callback(check, reason == OTA_OK ? rboot_compare_versions(check->found, check->own) : RBOOT_UNKNOWN);
     }
 }
@@ -219,9 +237,8 @@ static rboot_ota_reason ICACHE_FLASH_ATTR add_to_version(const uint8 *data, uint
     length = self.size - (found[self.size - 1] == '\n');
     for (i = 0; i < length && found[i]; i++) {
     }
-    if (i < length || length == RBOOT_VERSION_SIZE) { /* a 0 within, or no room for one behind */
-        found[0] = 0;
-        return OTA_NO_VERSION;
+    if (i < length || length == RBOOT_VERSION_SIZE) {
+        return OTA_NO_VERSION; /* a 0 within, or no room for one behind */
     }
     found[length] = 0;
     return rboot_compare_versions(found, found) == RBOOT_SAME ? OTA_OK : OTA_NO_VERSION;
@@ -318,17 +335,13 @@ static rboot_ota_reason ICACHE_FLASH_ATTR end_proof(void)
 void ICACHE_FLASH_ATTR ota_event_connected(void)
 {
     const uint8 *request;
-    uint32 size = 0;
     if (self.state != CONNECTING) {
         return;
     }
     request = self.ota ? self.ota->request : self.check->request;
     self.state = HEADER;
-    ota_port_timer(OTA_NETWORK_TIMEOUT);
-    while (request[size]) {
-        size++;
-    }
-    if (!ota_port_send(request, (uint16)size)) {
+    self.silence = 0;
+    if (!ota_port_send(request, request_size(request))) {
         end(OTA_LOST);
     }
 }
@@ -347,7 +360,7 @@ void ICACHE_FLASH_ATTR ota_event_received(const uint8 *data, uint16 size)
     } else if (self.state != BODY) {
         return;
     }
-    ota_port_timer(OTA_NETWORK_TIMEOUT);
+    self.silence = 0;
     if (reason == OTA_OK && self.state == BODY) {
         if (left > self.size - self.done) {
             reason = OTA_SURPLUS;
@@ -390,6 +403,12 @@ void ICACHE_FLASH_ATTR ota_event_timer(void)
     case CONNECTING:
     case HEADER:
     case BODY:
+        self.elapsed += TICK;
+        self.silence += TICK;
+        if (self.silence <= OTA_NETWORK_TIMEOUT && self.elapsed < OTA_TOTAL_TIMEOUT) {
+            ota_port_timer(TICK);
+            break;
+        }
         self.reason = OTA_TIMEOUT;
         /* fall through */
     case ENDING:
@@ -433,11 +452,26 @@ void ICACHE_FLASH_ATTR rboot_ota_progress(uint32 *done, uint32 *all)
     *all = self.size;
 }
 
+/* Whether rBoot can boot what is in the flash at `address`. */
+static bool ICACHE_FLASH_ATTR is_sound(uint32 address)
+{
+    uint32 size = MEGABYTE - address % MEGABYTE, done;
+    ota_verify verify;
+    ota_verify_init(&verify, address, size, IROM_CHECKSUM);
+    for (done = 0; done < size && !ota_verify_is_over(&verify); done += SECTOR_SIZE) {
+        if (!ota_port_read(address + done, ota_scratch, SECTOR_SIZE)) {
+            return false;
+        }
+        ota_verify_add(&verify, ota_scratch, SECTOR_SIZE / 4);
+    }
+    return ota_verify_end(&verify) == OTA_OK;
+}
+
 bool ICACHE_FLASH_ATTR rboot_ota_switch(uint8 slot)
 {
     rboot_config config = rboot_get_config();
     rboot_rtc_data rtc;
-    if (slot >= config.count) {
+    if (slot >= config.count || slot >= MAX_ROMS || config.roms[slot] % SECTOR_SIZE || !is_sound(config.roms[slot])) {
         return false;
     }
     return rboot_get_rtc_data(&rtc) ? rboot_set_temp_rom(slot) : rboot_set_current_rom(slot);

@@ -8,10 +8,18 @@
 extern "C" {
 #endif
 
-/* For the connection, and from one piece of the reply to the next; in milliseconds. */
+/* For the connection, and from one piece of the reply to the next; in milliseconds, at most half a second more. */
 #ifndef OTA_NETWORK_TIMEOUT
 #define OTA_NETWORK_TIMEOUT 10000
 #endif
+
+/* For all of it, however often a piece comes; in milliseconds. */
+#ifndef OTA_TOTAL_TIMEOUT
+#define OTA_TOTAL_TIMEOUT 600000
+#endif
+
+/* The longest request, in bytes: one packet. */
+#define OTA_REQUEST_MOST 1460
 
 /* The end of the flash that no slot may use: in an application on the SDK that has its data there. */
 #ifndef OTA_RESERVED_END
@@ -21,13 +29,13 @@ extern "C" {
 /* Why an update or a version check ended. */
 typedef enum {
     OTA_OK,
-    OTA_ARGUMENT,      /* no request, or no callback */
-    OTA_BUSY,          /* another one is on its way, or its connection still closes */
+    OTA_ARGUMENT,      /* no request or too long a one, no callback, or the own version is none */
+    OTA_BUSY,          /* another one is on its way */
     OTA_CONFIG,        /* no config, or no such slot in it */
     OTA_RUNNING,       /* the slot runs now or boots next */
-    OTA_CONNECT,       /* no connection to the server */
+    OTA_CONNECT,       /* no connection to the server, or the last one still closes */
     OTA_LOST,          /* the connection broke */
-    OTA_TIMEOUT,
+    OTA_TIMEOUT,       /* the server is silent, or too slow: see above */
     OTA_NO_HTTP,       /* the reply is not HTTP/1.0 or 1.1, or is malformed */
     OTA_HEADER_SIZE,   /* the reply's header is longer than 4 KB */
     OTA_STATUS,        /* another status than 200 */
@@ -51,7 +59,7 @@ typedef void (*ota_callback)(void *arg, bool result);
 typedef struct {
     uint8 ip[4];
     uint16 port;
-    uint8 *request; /* the whole HTTP request, with a 0 behind */
+    uint8 *request; /* the whole HTTP request, with a 0 behind; it is read in bytes, so it stands in RAM */
     uint8 rom_slot; /* that is written */
     ota_callback callback;
 } rboot_ota;
@@ -76,10 +84,11 @@ rboot_ota_reason rboot_ota_get_reason(void);
 /* That in words, for people. In a file of its own, rboot-ota-text.c, as the words take RAM. */
 const char *rboot_ota_reason_text(rboot_ota_reason reason);
 
-/* How much of the file is in the slot, and how long it is. */
+/* How much of the file is in the slot, then how much of it has been read back; and how long it is. */
 void rboot_ota_progress(uint32 *done, uint32 *all);
 
-/* Boots `slot` at the next restart: with RTC data once, until rboot_ota_confirm; without from then on. */
+/* Boots `slot` at the next restart: with RTC data once, until rboot_ota_confirm; without from then on. False if it has
+ * no sound ROM that is linked for it: asked to boot such a one once, rBoot would stop. */
 bool rboot_ota_switch(uint8 slot);
 
 /* Makes the running ROM that of all boots to come. False if that is not possible. */

@@ -24,28 +24,10 @@ static void ICACHE_FLASH_ATTR on_received(void *arg, char *data, unsigned short 
     ota_event_received((const uint8 *)data, size);
 }
 
-static void ICACHE_FLASH_ATTR disconnect(void *arg)
-{
-    (void)arg;
-    espconn_disconnect(&connection);
-}
-
-static void ICACHE_FLASH_ATTR on_connected(void *arg)
-{
-    (void)arg;
-    is_connected = true;
-    if (is_abandoned) { /* the SDK forbids to disconnect in its callbacks */
-        os_timer_disarm(&late_timer);
-        os_timer_setfn(&late_timer, (os_timer_func_t *)disconnect, NULL);
-        os_timer_arm(&late_timer, 1, 0);
-    } else {
-        ota_event_connected();
-    }
-}
-
 /* Whether anybody still waits for what has ended. */
 static bool ICACHE_FLASH_ATTR end(void)
 {
+    os_timer_disarm(&late_timer); /* the next connection is not its */
     in_use = is_connected = false;
     return !is_abandoned;
 }
@@ -55,6 +37,25 @@ static void ICACHE_FLASH_ATTR on_closed(void *arg)
     (void)arg;
     if (end()) {
         ota_event_closed();
+    }
+}
+
+static void ICACHE_FLASH_ATTR disconnect(void *arg)
+{
+    if (espconn_disconnect(&connection) != ESPCONN_OK) {
+        on_closed(arg); /* the SDK does not know it any more, and will not tell */
+    }
+}
+
+static void ICACHE_FLASH_ATTR on_connected(void *arg)
+{
+    (void)arg;
+    is_connected = true;
+    if (is_abandoned) { /* the SDK forbids to disconnect in its callbacks */
+        os_timer_setfn(&late_timer, (os_timer_func_t *)disconnect, NULL);
+        os_timer_arm(&late_timer, 1, 0);
+    } else {
+        ota_event_connected();
     }
 }
 

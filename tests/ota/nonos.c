@@ -1,0 +1,252 @@
+/* The port for the NONOS SDK on the host: an SDK that does what its documentation says, and a command for each thing
+ * that can happen. See tests/test_ota_nonos.py. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "espconn.h"
+#include "osapi.h"
+#include "rboot-ota.h"
+#include "spi_flash.h"
+#include "user_interface.h"
+
+#define FLASH_SIZE 0x100000u
+
+static uint8 flash[FLASH_SIZE];
+static struct espconn *connection; /* that the SDK has */
+static ETSTimer *armed[4];
+static bool in_callback, disconnect_fails;
+
+static void called(espconn_connect_callback function, struct espconn *arg)
+{
+    in_callback = true;
+    function(arg);
+    in_callback = false;
+}
+
+/* The network */
+
+uint32 espconn_port(void)
+{
+    return 1024;
+}
+
+sint8 espconn_connect(struct espconn *conn)
+{
+    esp_tcp *tcp = conn->proto.tcp;
+    bool whole = tcp->connect_callback && tcp->reconnect_callback && tcp->disconnect_callback && conn->recv_callback;
+    printf("connect %d%s\n", tcp->remote_port, connection ? " misuse: twice" : whole ? "" : " misuse: callbacks");
+    connection = conn;
+    return ESPCONN_OK;
+}
+
+sint8 espconn_disconnect(struct espconn *conn)
+{
+    printf("disconnect%s\n", in_callback ? " misuse: in a callback" : conn != connection ? " misuse: unknown" : "");
+    if (disconnect_fails) {
+        connection = NULL;
+        return -12;
+    }
+    return ESPCONN_OK;
+}
+
+sint8 espconn_send(struct espconn *conn, uint8 *data, uint16 size)
+{
+    printf("send %d%s\n", size, conn != connection || data[0] != 'G' ? " misuse" : "");
+    return ESPCONN_OK;
+}
+
+sint8 espconn_regist_connectcb(struct espconn *conn, espconn_connect_callback function)
+{
+    conn->proto.tcp->connect_callback = function;
+    return ESPCONN_OK;
+}
+
+sint8 espconn_regist_disconcb(struct espconn *conn, espconn_connect_callback function)
+{
+    conn->proto.tcp->disconnect_callback = function;
+    return ESPCONN_OK;
+}
+
+sint8 espconn_regist_reconcb(struct espconn *conn, espconn_reconnect_callback function)
+{
+    conn->proto.tcp->reconnect_callback = function;
+    return ESPCONN_OK;
+}
+
+sint8 espconn_regist_recvcb(struct espconn *conn, espconn_recv_callback function)
+{
+    conn->recv_callback = function;
+    return ESPCONN_OK;
+}
+
+/* The flash: addresses and buffers in words */
+
+static bool misused(uint32 address, const void *buffer, uint32 size)
+{
+    bool is = address % 4 || size % 4 || (size_t)buffer % 4 || address > FLASH_SIZE || size > FLASH_SIZE - address;
+    if (is) {
+        puts("misuse of the flash");
+    }
+    return is;
+}
+
+SpiFlashOpResult spi_flash_erase_sector(uint16 sector)
+{
+    memset(flash + sector * 0x1000u, 0xFF, 0x1000);
+    return SPI_FLASH_RESULT_OK;
+}
+
+SpiFlashOpResult spi_flash_write(uint32 to, uint32 *from, uint32 size)
+{
+    uint32 i;
+    if (misused(to, from, size)) {
+        return SPI_FLASH_RESULT_ERR;
+    }
+    for (i = 0; i < size; i++) {
+        flash[to + i] &= ((uint8 *)from)[i];
+    }
+    return SPI_FLASH_RESULT_OK;
+}
+
+SpiFlashOpResult spi_flash_read(uint32 from, uint32 *to, uint32 size)
+{
+    if (misused(from, to, size)) {
+        return SPI_FLASH_RESULT_ERR;
+    }
+    memcpy(to, flash + from, size);
+    return SPI_FLASH_RESULT_OK;
+}
+
+bool system_rtc_mem_read(uint8 block, void *to, uint16 size)
+{
+    memset(to, 0, size);
+    return block == 64;
+}
+
+bool system_rtc_mem_write(uint8 block, const void *from, uint16 size)
+{
+    return block == 64 && from && size == 12;
+}
+
+/* The rest */
+
+void *ets_memcpy(void *to, const void *from, size_t size)
+{
+    return memcpy(to, from, size);
+}
+
+void *ets_memset(void *to, int value, size_t size)
+{
+    return memset(to, value, size);
+}
+
+void ets_timer_disarm(ETSTimer *timer)
+{
+    int i;
+    for (i = 0; i < 4; i++) {
+        armed[i] = armed[i] == timer ? NULL : armed[i];
+    }
+}
+
+void ets_timer_setfn(ETSTimer *timer, ETSTimerFunc *function, void *arg)
+{
+    timer->timer_func = function;
+    timer->timer_arg = arg;
+}
+
+void ets_timer_arm_new(ETSTimer *timer, uint32_t time, bool repeat, bool is_milliseconds)
+{
+    int i = 0;
+    if (repeat || !is_milliseconds || !timer->timer_func) {
+        puts("misuse of a timer");
+    }
+    ets_timer_disarm(timer);
+    while (armed[i]) {
+        i++;
+    }
+    timer->timer_expire = time;
+    armed[i] = timer;
+}
+
+/* The next timer that is due; false if none is set. */
+static bool fire(void)
+{
+    int i, next = -1;
+    for (i = 0; i < 4; i++) {
+        if (armed[i] && (next < 0 || armed[i]->timer_expire < armed[next]->timer_expire)) {
+            next = i;
+        }
+    }
+    if (next >= 0) {
+        ETSTimer *timer = armed[next];
+        armed[next] = NULL;
+        timer->timer_func(timer->timer_arg);
+    }
+    return next >= 0;
+}
+
+static void at_end(void *arg, bool result)
+{
+    (void)arg;
+    printf("callback %d %s\n", result, rboot_ota_reason_text(rboot_ota_get_reason()));
+}
+
+int main(int count, char **arguments)
+{
+    static uint8 request[] = "GET /rom1.bin HTTP/1.0\r\n\r\n";
+    static rboot_ota ota;
+    static uint8 reply[FLASH_SIZE];
+    int i;
+    FILE *file = fopen("flash", "rb");
+    if (!file || !fread(flash, 1, sizeof flash, file)) {
+        return 1;
+    }
+    fclose(file);
+    ota.port = 80;
+    ota.request = request;
+    ota.rom_slot = 1;
+    ota.callback = at_end;
+    for (i = 1; i < count; i++) {
+        const char *command = arguments[i];
+        struct espconn *now = connection;
+        if (!strcmp(command, "start")) {
+            printf("start %d\n", rboot_ota_start(&ota));
+        } else if (!strcmp(command, "connected")) {
+            called(now->proto.tcp->connect_callback, now);
+        } else if (!strcmp(command, "closed")) {
+            connection = NULL;
+            called(now->proto.tcp->disconnect_callback, now);
+        } else if (!strcmp(command, "failed")) {
+            connection = NULL;
+            in_callback = true;
+            now->proto.tcp->reconnect_callback(now, -11);
+            in_callback = false;
+        } else if (!strcmp(command, "disconnect-fails")) {
+            disconnect_fails = true;
+        } else if (!strcmp(command, "fire")) {
+            printf("fire %d\n", fire());
+        } else if (!strcmp(command, "run")) {
+            while (fire()) {
+            }
+        } else { /* a file with what the server sends */
+            size_t size, place;
+            file = fopen(command, "rb");
+            if (!file) {
+                return 1;
+            }
+            size = fread(reply, 1, sizeof reply, file);
+            fclose(file);
+            in_callback = true;
+            for (place = 0; place < size; place += 5840) {
+                unsigned short part = (unsigned short)(size - place < 5840 ? size - place : 5840);
+                now->recv_callback(now, (char *)reply + place, part);
+            }
+            in_callback = false;
+        }
+    }
+    file = fopen("flash", "wb");
+    fwrite(flash, 1, sizeof flash, file);
+    fclose(file);
+    return 0;
+}
