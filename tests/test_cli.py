@@ -269,8 +269,8 @@ def test_version_is_the_packages() -> None:
         (("nosuch",), "rbootimg: error: argument COMMAND: invalid choice: 'nosuch'"),
         (("verify",), "rbootimg verify: error: the following arguments are required: ROM.BIN"),
         (("pack", MIXED), "rbootimg pack: error: the following arguments are required: -o/--output"),
-        (("verify", "a", "b"), "rbootimg: error: unrecognized arguments: b"),
-        (("verify", "a", "--nosuch"), "rbootimg: error: unrecognized arguments: --nosuch"),
+        (("verify", "a", "b"), "rbootimg verify: error: unrecognized arguments: b"),
+        (("verify", "a", "--nosuch"), "rbootimg verify: error: unrecognized arguments: --nosuch"),
         (
             ("pack", MIXED, "-o", "rom.bin", "--flash-size", "3MB"),
             "rbootimg pack: error: argument --flash-size: unknown flash size '3MB'; "
@@ -506,6 +506,33 @@ def test_a_rom_to_a_closed_pipe_ends_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("pack", "--help"),
+        ("pack", MIXED, "-o", "OUTPUT"),
+        ("verify", "ROM"),
+        ("verify", "--json", "ROM"),
+        ("info", "ROM"),
+        ("info", "--json", "ROM"),
+        ("extract", "ROM", "-o", "OUTPUT"),
+        ("compare", "ROM", "ROM"),
+        ("layout", "1MB"),
+        ("layout", "--svg", "1MB"),  # more than is buffered
+        ("size", MIXED, "--json"),
+        ("nginx-conf", "ROM"),
+    ],
+    ids=lambda arguments: " ".join(str(getattr(argument, "name", argument)) for argument in arguments),
+)
+def test_a_full_stdout_is_one_line_that_names_it(rom: Path, output: Path, arguments: tuple[object, ...]) -> None:
+    names = {"ROM": rom, "OUTPUT": output}
+    with open("/dev/full", "w") as full:
+        done = run(*(names.get(argument, argument) for argument in arguments), stdout=full)
+    assert (done.returncode, done.stderr) == (1, "rbootimg: stdout: No space left on device\n")
 
 
 def test_without_a_stdout_there_is_no_traceback(rom: Path) -> None:

@@ -116,6 +116,22 @@ def test_boot_prints_the_uart() -> None:
     assert err == ""
 
 
+@pytest.mark.parametrize("option", ["--uart", "--interactive", "--json"])
+def test_boot_names_a_stdout_that_is_full(option: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rbootimg", "boot", "flash.bin", option],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "rbootimg: stdout: No space left on device\n")
+
+
 def test_boot_as_json() -> None:
     found = json.loads(run("boot", "flash.bin", "--json")[0])
     assert (found["ended"], found["rom"], found["crash"], found["misuse"]) == ("done", 0, None, [])
