@@ -16,11 +16,14 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import LayoutError
-from .flash import IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START, Slot
+from .flash import IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .rom import Rom
+
+if TYPE_CHECKING:
+    from .flashmap import Slot
 
 _WINDOW_END = WINDOW_START + WINDOW_SIZE
 _NOTHING_END = 0x41000000
@@ -61,8 +64,7 @@ _TARGETS_BESIDE = 64
 _DECOY_SHIFTS = (-IROM_OFFSET, *range(0x104, SECTOR_SIZE, 0x244))
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What speaks for `link_address`: of the distinct words that point into the flash window,
     `inside` point into its irom, `starts` of them to where a function, a string or the like starts.
     """
@@ -77,8 +79,7 @@ class Evidence:
         return self.link_address - WINDOW_START - IROM_OFFSET
 
 
-@dataclass(frozen=True)
-class Detection:
+class Detection(NamedTuple):
     """What a ROM was linked for: `link_address`, or None if that cannot be told, and why.
 
     `words` is how many distinct words point into the flash window; `evidence` has the addresses that

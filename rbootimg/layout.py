@@ -37,18 +37,14 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import LayoutError
-from .flash import (
+from .flash import SECTOR_SIZE, FlashParams, FlashSize, flash_size, parse_number
+from .flashmap import (
     DEFAULT_LOADER,
-    SECTOR_SIZE,
     FlashMap,
-    FlashParams,
     FlashRegion,
-    FlashSize,
     LoaderOptions,
     Slot,
     default_slots,
-    flash_size,
-    parse_number,
     parse_slots,
     sdk_regions,
     with_sizes,

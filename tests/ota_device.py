@@ -21,7 +21,7 @@ from conftest import ROOT
 
 from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import machine
-from rbootimg.flash import LoaderOptions
+from rbootimg.flashmap import LoaderOptions
 from rbootimg.relay import qemu_options, relay
 
 EXAMPLE = ROOT / "examples" / "ota"

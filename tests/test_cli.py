@@ -10,7 +10,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -612,7 +611,7 @@ def test_compare_takes_the_same_application_for_two_slots(tmp_path: Path) -> Non
 def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
     good = Rom.from_bytes(MIXED_ROM)
     other = tmp_path / "other.bin"
-    other.write_bytes(replace(good, entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
+    other.write_bytes(good._replace(entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
     done = run("compare", rom, other)
     assert done.returncode == 1
     assert "  the entry is 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout

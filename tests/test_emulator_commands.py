@@ -20,8 +20,8 @@ from images import VECTORS
 
 from rbootimg import elf
 from rbootimg.bootconfig import BootConfig
-from rbootimg.flash import LoaderOptions
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flashmap import LoaderOptions
 from rbootimg.layout import preset
 from rbootimg.pack import pack
 

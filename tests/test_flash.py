@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbootimg.errors import LayoutError
-from rbootimg.flash import FLASH_SIZES, FlashMap, FlashParams, Slot, flash_map, flash_size, parse_number
+from rbootimg.flash import FLASH_SIZES, FlashParams, flash_size, parse_number
+from rbootimg.flashmap import FlashMap, Slot, flash_map
 
 SIZE_NAMES = "256KB, 512KB, 1MB, 2MB, 4MB, 2MB-c1, 4MB-c1, 8MB, 16MB"
 

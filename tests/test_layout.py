@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbootimg.errors import LayoutError
-from rbootimg.flash import FlashRegion, LoaderOptions, Slot, flash_map
+from rbootimg.flashmap import FlashRegion, LoaderOptions, Slot, flash_map
 from rbootimg.layout import PRESETS, from_toml, preset, sdk_partitions
 from rbootimg.layoutview import drawing, pieces, svg, table, title
 

@@ -12,7 +12,7 @@ import pytest
 from ota_device import SLOTS, Answer, Device, Server, build_example, flash, loader
 
 from rbootimg.bootconfig import BootConfig
-from rbootimg.flash import LoaderOptions
+from rbootimg.flashmap import LoaderOptions
 from rbootimg.rom import Rom
 
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")

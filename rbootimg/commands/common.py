@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LayoutError, RbootError, RomError
-from ..flash import FlashMap, Slot, flash_map
 
 if TYPE_CHECKING:  # what not every command needs
+    from ..flashmap import FlashMap, Slot
     from ..rom import Rom
 
 
@@ -29,8 +29,20 @@ def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
     return convert
 
 
+def as_slot(text: str) -> Slot:
+    """The slot of an argument."""
+    from ..flashmap import parse_slot
+
+    try:
+        return parse_slot(text)
+    except LayoutError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def sized_slot(slot: Slot, size: str | None = None) -> Slot:
     """The slot that the user wrote, checked; without a size it reaches as far as it can in a flash of that `size`."""
+    from ..flashmap import Slot, flash_map
+
     # Without one only the slot itself is checked: in the largest flash every slot fits.
     checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
     return Slot(checked.address, checked.size)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from .. import report
 from ..files import write_atomic, write_output
-from ..flash import FlashMap
 from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
+from ..flashmap import FlashMap
 from .common import read_layout
 
 DESCRIPTION = (

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import info, infoview, terminal
 from ..errors import LayoutError, RbootError
-from ..flash import Slot, parse_slot
-from .common import as_argument, read_layout, sized_slot
+from .common import as_slot, read_layout, sized_slot
+
+if TYPE_CHECKING:
+    from ..flashmap import FlashRegion, Slot
 
 DESCRIPTION = (
     "Say what a file is and what is in it: a ROM, an image for the mask ROM, a whole flash, a boot config, an ELF. "
@@ -20,16 +24,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the file")
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--layout", metavar="LAYOUT", help="a layout file (TOML) or preset with the slots")
     place.add_argument(
-        "--slot", type=as_argument(parse_slot), metavar="ADDRESS[:SIZE]", help="the slot that the ROM is for"
+        "--layout", metavar="LAYOUT", help="a layout file (TOML) or preset with the slots, and what else is in a flash"
     )
+    place.add_argument("--slot", type=as_slot, metavar="ADDRESS[:SIZE]", help="the slot that the ROM is for")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in the file, and raise RbootError if something is wrong with it."""
-    found = info.recognise(options.file.read_bytes(), _slots(options))
+    found = info.recognise(options.file.read_bytes(), *_places(options))
     if options.json:
         import json  # not for every start
 
@@ -41,10 +45,12 @@ def run(options: argparse.Namespace) -> None:
         raise RbootError(found.problems[0] + (f" (and {more} more)" if more else ""))
 
 
-def _slots(options: argparse.Namespace) -> tuple[Slot, ...]:
+def _places(options: argparse.Namespace) -> tuple[Sequence[Slot], Sequence[FlashRegion] | None]:
+    """The slots and regions that are known."""
     if options.layout:
         try:
-            return read_layout(options.layout).slots
+            layout = read_layout(options.layout)
         except LayoutError as error:
             raise LayoutError(f"the layout {options.layout}: {error}") from None
-    return (sized_slot(options.slot),) if options.slot else ()
+        return layout.slots, layout.regions
+    return (sized_slot(options.slot),) if options.slot else (), None

@@ -15,8 +15,8 @@ import SCons.Errors
 from .. import emulator, flashimage, flashtool, report
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
-from ..flash import FlashMap
 from ..flashimage import Piece
+from ..flashmap import FlashMap
 from .actions import OWN_SCANNER, action, build, nodes
 from .loader import default_loader
 from .variables import flash_map, for_call, text

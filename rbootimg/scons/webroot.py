@@ -12,7 +12,7 @@ import SCons.Errors
 
 from .. import publish, release, report, version, webroot
 from ..errors import LayoutError, PublishError, RbootError, VersionError
-from ..flash import FlashMap
+from ..flashmap import FlashMap
 from . import proof
 from .actions import action, nodes
 from .variables import expand, flash_map, for_call, is_on, text
