@@ -101,7 +101,7 @@ def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
         usage="%(prog)s [-h] [--version] COMMAND ...",
         description="Pack and check rBoot ROMs for the ESP8266. `rbootimg COMMAND --help` lists a command's options.",
         epilog="\n".join(("commands:", *(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()))),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_ListFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rbootimg {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
@@ -113,10 +113,33 @@ def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
 def command_parser(name: str) -> argparse.ArgumentParser:
     """The parser of the command `name`, any but esptool2."""
     module = importlib.import_module(f".commands.{name.replace('-', '_')}", __package__)
-    parser = argparse.ArgumentParser(prog=f"rbootimg {name}", description=module.DESCRIPTION)
+    parser = argparse.ArgumentParser(
+        prog=f"rbootimg {name}", description=module.DESCRIPTION, formatter_class=_Formatter
+    )
     parser.set_defaults(run=module.run)
     module.arguments(parser)
     return parser
+
+
+class _Formatter(argparse.HelpFormatter):
+    """argparse makes one for each argument, and asks shutil for the width, which takes 3 ms to import."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_width())
+
+
+class _ListFormatter(_Formatter, argparse.RawDescriptionHelpFormatter):
+    """The same, which leaves the list of the commands as it is."""
+
+
+def _width() -> int:
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        try:
+            return os.get_terminal_size().columns
+        except OSError:
+            return 80
 
 
 _STDOUT = "stdout"

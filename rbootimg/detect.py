@@ -236,7 +236,8 @@ def _literal(address: int, data: bytes, offset: int) -> int:
 # The places
 
 _TO_AFTER_ZERO = bytes(_PLAIN if byte else _AFTER_ZERO for byte in range(256))
-_TO_JUMP = bytes(byte & 0x3F == 0x06 for byte in range(256))  # j
+_TO_AFTER_JUMP = bytes(_PLAIN if byte & 0x3F != 0x06 else _AFTER_JUMP for byte in range(256))  # j
+_BOTH = bytes.maketrans(bytes((_AFTER_ZERO | _AFTER_JUMP,)), bytes((_AFTER_JUMP,)))
 _JUMP_SIZE = 3
 # An l32r of a literal at most 1 KB before it, from its last byte on.
 _NEAR_LOAD = re.compile(rb"\xff(?<=%s.\xff)" % _LOAD.pattern, re.DOTALL)
@@ -246,28 +247,24 @@ _PROLOGUES = re.compile(rb"\x12\xc1[\x80\x90\xa0\xb0\xc0\xd0\xe0\xf0]")  # addi 
 
 def _places(irom: bytes) -> bytes:
     """What stands at each offset of `irom`, a byte for each."""
-    # With translate(), because a loop over all bytes takes a second.
-    places = bytearray(b"\0" + irom.translate(_TO_AFTER_ZERO))
-    del places[len(irom) :]
-
-    def mark(offset: int, place: int) -> None:
-        if offset < len(places):
-            places[offset] = max(places[offset], place)
-
-    for match in re.finditer(rb"\x01", irom.translate(_TO_JUMP)):
-        mark(match.start() + _JUMP_SIZE, _AFTER_JUMP)
+    # As big integers, because a loop over all bytes takes a second.
+    zeros = int.from_bytes(irom.translate(_TO_AFTER_ZERO), "little") << 8
+    jumps = int.from_bytes(irom.translate(_TO_AFTER_JUMP), "little") << 8 * _JUMP_SIZE
+    # What the last instructions mark is behind the end.
+    places = bytearray((zeros | jumps).to_bytes(len(irom) + _WORD, "little").translate(_BOTH))
+    # From here on in the order of their numbers, so that the highest stays.
     literals = {_literal(0, irom, match.end() - _LOAD_SIZE) for match in _NEAR_LOAD.finditer(irom)}
     for literal in literals:
         if literal >= 0 and literal + _WORD not in literals:
-            mark(literal + _WORD, _AFTER_LITERALS)
+            places[literal + _WORD] = _AFTER_LITERALS
     for pattern in _RETURNS:
         for match in pattern.finditer(irom):
-            mark(match.end(), _AFTER_RETURN)
-            mark(match.end() + -match.end() % _WORD, _AFTER_RETURN)
+            end = match.end()
+            places[end] = places[end + -end % _WORD] = _AFTER_RETURN
     for match in _PROLOGUES.finditer(irom):
-        mark(match.start(), _PROLOGUE)
+        places[match.start()] = _PROLOGUE
     places[0] = _IROM_START
-    return bytes(places)
+    return bytes(places[: len(irom)])
 
 
 # The scores
@@ -281,7 +278,8 @@ def _weighed(targets: dict[int, float], places: bytes) -> _Weighed:
     step = max(1, -(-len(targets) // _MOST_TARGETS))
     sample = list(targets)[::step]
     kinds = {(target % _WORD == 0, targets[target]) for target in sample}
-    aligned = [places[::_WORD].count(place) for place in range(_IROM_START + 1)]
+    words = places[::_WORD]
+    aligned = [words.count(place) for place in range(_IROM_START + 1)]
     others = [places.count(place) - count for place, count in enumerate(aligned)]
     sides = {True: (aligned, _SHARES_ALIGNED), False: (others, _SHARES_UNALIGNED)}
     tables = {(side, doubt): _weights(len(places), *sides[side], doubt) for side, doubt in kinds}

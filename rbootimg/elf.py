@@ -1,19 +1,32 @@
-"""An application ELF's bytes -> entry and sections. The only user of pyelftools."""
+"""An application ELF's bytes -> entry, sections and symbols. No files.
+
+Source of the format: System V ABI, chapters 4 and 5 (ELF header, sections, symbol table).
+"""
 
 from __future__ import annotations
 
-import io
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from .errors import ElfError
 
-_SHF_ALLOC = 0x2  # sh_flags: takes memory while the program runs (System V ABI, section header)
+# The ELF header, of which the first 16 bytes and e_machine are the same in all ELFs: e_ident, e_type, e_machine,
+# e_version, e_entry, e_phoff, e_shoff, e_flags, e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx.
+_FILE = struct.Struct("<16sHHIIIIIHHHHHH")
+_MACHINE = slice(18, 20)
+_BITS = MappingProxyType({1: 32, 2: 64})  # EI_CLASS
+_ORDERS: Mapping[int, Literal["little", "big"]] = MappingProxyType({1: "little", 2: "big"})  # EI_DATA
+_EXECUTABLE = 2  # e_type
+_XTENSA = 94  # e_machine; of the others those that are taken for it by mistake
+_MACHINES = MappingProxyType({3: "386", 40: "ARM", 62: "X86_64", _XTENSA: "XTENSA", 183: "AARCH64", 243: "RISCV"})
 
-# st_name, st_value, st_size, st_info, st_other, st_shndx (System V ABI, symbol table; the type is st_info's low half)
+_NULL, _SYMBOL_TABLE, _STRINGS, _NO_BITS = 0, 2, 3, 8  # sh_type
+_ALLOC = 0x2  # sh_flags: takes memory while the program runs
+
+# st_name, st_value, st_size, st_info, st_other, st_shndx; the type is st_info's low half
 _SYMBOL = "<IIIBBH"
 _SYMBOL_KINDS = MappingProxyType({0: "notype", 1: "object", 2: "func"})
 
@@ -70,66 +83,74 @@ def parse(data: bytes) -> Elf:
     """
     if not data.startswith(b"\x7fELF"):
         raise ElfError("not an ELF file" if data else "the file is empty")
-    header, headers = _headers(data)
-    bits, order = header["e_ident"]["EI_CLASS"], header["e_ident"]["EI_DATA"]
-    if (bits, order, header["e_machine"]) != ("ELFCLASS32", "ELFDATA2LSB", "EM_XTENSA"):
-        raise ElfError(
-            f"a {bits[-2:]}-bit {'little' if order == 'ELFDATA2LSB' else 'big'}-endian ELF for "
-            f"{str(header['e_machine']).removeprefix('EM_')}, not for the ESP8266 (32-bit little-endian Xtensa); "
-            "build it with xtensa-lx106-elf-gcc"
-        )
-    if header["e_type"] != "ET_EXEC":
+    kind, entry, names_at, headers = _headers(data)
+    if kind != _EXECUTABLE:
         raise ElfError("not a linked program but an object file or a library; link it first")
     if not headers:
         raise ElfError("the ELF has no sections; do not strip its section headers")
-    names = _names(header, headers, data)
+    names = _names(names_at, headers, data)
     found = [_section(name, section, data) for name, section in zip(names, headers)]
     sections = tuple(section for section in found if section is not None)
     twice = [name for name, count in Counter(section.name for section in sections).items() if count > 1]
     if twice:
         raise ElfError(f"the ELF has more than one section {twice[0]}; merge them in the linker script")
-    return Elf(header["e_entry"], sections)
+    return Elf(entry, sections)
 
 
-def _headers(data: bytes) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
-    """The ELF header and the section headers, as pyelftools names their fields and values."""
-    # Not above: a build with nothing to do never gets here. And not all of pyelftools, of which ELFFile
-    # loads debug formats that take longer than the rest of a packing.
-    from elftools.common.exceptions import ELFError
-    from elftools.common.utils import struct_parse
-    from elftools.elf.structs import ELFStructs
+class _Header(NamedTuple):
+    """A section header: sh_name, sh_type and so on."""
 
+    name: int
+    type: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+    entry_size: int
+
+
+_HEADER = struct.Struct("<10I")
+
+
+def _headers(data: bytes) -> tuple[int, int, int, list[_Header]]:
+    """The file's type, its entry, the number of the section with the sections' names, and the section headers."""
+    if len(data) < _FILE.size:
+        raise _damaged("its header")
     try:
-        structs = ELFStructs(little_endian=data[5] == 1, elfclass=64 if data[4] == 2 else 32)
-        structs.create_basic_structs()
-        stream = io.BytesIO(data)
-        header = struct_parse(structs.Elf_Ehdr, stream, stream_pos=0)
-        ident = header["e_ident"]
-        if not str(ident["EI_CLASS"]).startswith("ELFCLASS") or not str(ident["EI_DATA"]).startswith("ELFDATA2"):
-            raise ValueError("no known class or byte order")
-        structs.create_advanced_structs(header["e_type"], header["e_machine"], ident["EI_OSABI"])
-        start, step, count = header["e_shoff"], header["e_shentsize"], header["e_shnum"]
-        if count and step != structs.Elf_Shdr.sizeof():
-            raise ValueError(f"section headers of {step} bytes")
-        places = range(start, start + count * step, step) if count else ()
-        return header, [struct_parse(structs.Elf_Shdr, stream, stream_pos=place) for place in places]
-    # A damaged file shows in many ways below pyelftools; here they become one.
-    except (ELFError, struct.error, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
+        bits, order = _BITS[data[4]], _ORDERS[data[5]]
+        machine = int.from_bytes(data[_MACHINE], order)
+        if (bits, order, machine) != (32, "little", _XTENSA):
+            raise ElfError(
+                f"a {bits}-bit {order}-endian ELF for {_MACHINES.get(machine, machine)}, not for the ESP8266 "
+                "(32-bit little-endian Xtensa); build it with xtensa-lx106-elf-gcc"
+            )
+        _, kind, _, _, entry, _, start, *_, step, count, names_at = _FILE.unpack_from(data)
+        if count and step != _HEADER.size:
+            raise _damaged(f"section headers of {step} bytes")
+        places = range(start, start + count * _HEADER.size, _HEADER.size)
+        return kind, entry, names_at, [_Header(*_HEADER.unpack_from(data, place)) for place in places]
+    except (struct.error, LookupError):
+        raise _damaged("its headers") from None
 
 
-def _names(header: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], data: bytes) -> list[str]:
-    """The sections' names, in the order of their headers."""
-    index = header["e_shstrndx"]
-    if index >= len(headers) or headers[index]["sh_type"] != "SHT_STRTAB":
-        raise ElfError("the ELF is damaged or cut off (no section names); link it again")
+def _damaged(what: object) -> ElfError:
+    return ElfError(f"the ELF is damaged or cut off ({what}); link it again")
+
+
+def _names(index: int, headers: Sequence[_Header], data: bytes) -> list[str]:
+    """The sections' names, in the order of their headers; section `index` has them."""
+    if index >= len(headers) or headers[index].type != _STRINGS:
+        raise _damaged("no section names")
     texts = _content(headers[index], data)
     try:
-        found = [texts[at : texts.index(b"\0", at)].decode() for at in (section["sh_name"] for section in headers)]
+        found = [texts[at : texts.index(b"\0", at)].decode() for at in (header.name for header in headers)]
     except ValueError:
-        raise ElfError("the ELF is damaged or cut off (a section's name); link it again") from None
+        raise _damaged("a section's name") from None
     if not all(map(str.isprintable, found)):  # messages have them, and are one line
-        raise ElfError("the ELF is damaged or cut off (a section's name); link it again")
+        raise _damaged("a section's name")
     return found
 
 
@@ -140,12 +161,12 @@ def symbols(data: bytes) -> tuple[Symbol, ...]:
     theirs (`_text_end`), and the names of files and sections. Raises ElfError as `parse` does.
     """
     parse(data)
-    _, headers = _headers(data)
-    table = next((header for header in headers if header["sh_type"] == "SHT_SYMTAB"), None)
+    *_, headers = _headers(data)
+    table = next((header for header in headers if header.type == _SYMBOL_TABLE), None)
     try:
         return () if table is None else tuple(_symbols(table, headers, data))
     except (struct.error, ValueError, LookupError) as error:
-        raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
+        raise _damaged(error) from None
 
 
 def place(symbols: Sequence[Symbol], address: int) -> str | None:
@@ -170,8 +191,8 @@ def place(symbols: Sequence[Symbol], address: int) -> str | None:
     return f"{innermost.name}+{distance:#x}" if distance else innermost.name
 
 
-def _symbols(table: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], data: bytes) -> Iterator[Symbol]:
-    names = _content(headers[table["sh_link"]], data)
+def _symbols(table: _Header, headers: Sequence[_Header], data: bytes) -> Iterator[Symbol]:
+    names = _content(headers[table.link], data)
     # Names may share bytes, so a small file could name gigabytes. An entry has 16 bytes: this is 256 for each.
     letters_left = 16 * len(data)
     for name_at, address, size, info, _, index in struct.iter_unpack(_SYMBOL, _content(table, data)):
@@ -179,7 +200,7 @@ def _symbols(table: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], dat
         if kind is None or not 0 < index < len(headers):
             continue
         section = headers[index]
-        if not section["sh_flags"] & _SHF_ALLOC or not 0 <= address - section["sh_addr"] < section["sh_size"]:
+        if not section.flags & _ALLOC or not 0 <= address - section.address < section.size:
             continue
         name = names[name_at : names.index(b"\0", name_at)]
         letters_left -= len(name)
@@ -189,19 +210,19 @@ def _symbols(table: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], dat
             yield Symbol(name.decode(errors="replace"), address, size, kind)
 
 
-def _content(header: Mapping[str, Any], data: bytes) -> bytes:
-    return data[header["sh_offset"] : header["sh_offset"] + header["sh_size"]]
+def _content(header: _Header, data: bytes) -> bytes:
+    return data[header.offset : header.offset + header.size]
 
 
-def _section(name: str, header: Mapping[str, Any], data: bytes) -> Section | None:
+def _section(name: str, header: _Header, data: bytes) -> Section | None:
     """The section, or None if it takes no memory on the chip; its bytes must be there all the same."""
-    start, size = header["sh_offset"], header["sh_size"]
-    in_file = header["sh_type"] not in ("SHT_NOBITS", "SHT_NULL")
+    start, size = header.offset, header.size
+    in_file = header.type not in (_NO_BITS, _NULL)
     if in_file and start + size > len(data):
         raise ElfError(
             f"section {name} ends {start + size - len(data):,} bytes behind the end of the file, which is cut off; "
             "link it again"
         )
-    if not header["sh_flags"] & _SHF_ALLOC or not size:
+    if not header.flags & _ALLOC or not size:
         return None
-    return Section(name, header["sh_addr"], size, data[start : start + size] if in_file else b"")
+    return Section(name, header.address, size, data[start : start + size] if in_file else b"")

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # which takes 5 ms to import
+    from pathlib import Path
+
+
+def read(name: str) -> bytes:
+    """What is in the file `name`. Raises OSError."""
+    with open(name, "rb") as file:
+        return file.read()
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = False, mode: int | None = None) -> None:

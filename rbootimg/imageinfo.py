@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from .detect import Detection, detect
 from .errors import RomError
@@ -14,6 +14,7 @@ from .rom import Outline, Rom, check_old_image, image_size, outline
 
 if TYPE_CHECKING:
     from .flashmap import Slot
+    from .info import Found
 
 ROM: Final = "rom"
 OLD_IMAGE: Final = "old image"
@@ -150,18 +151,7 @@ def _misplaced(link: Detection | None, slot: Slot | None, slots: Sequence[Slot],
     return []
 
 
-class _Common(Protocol):
-    @property
-    def kind(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def problems(self) -> tuple[str, ...]: ...
-
-
-def common_json(found: _Common) -> dict[str, object]:
+def common_json(found: Found) -> dict[str, object]:
     """What is said of every kind of file."""
     return {"kind": found.kind, "size": found.size, "sha256": found.sha256, "problems": list(found.problems)}
 

@@ -247,7 +247,34 @@ def test_only_the_module_of_the_command_is_loaded(arguments: tuple[str, ...], co
     loaded = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True).stderr
     names = [name.removeprefix("rbootimg.commands.") for name in loaded.split() if "rbootimg.commands." in name]
     assert sorted(names) == commands
-    assert ("dataclasses" in loaded.split()) == bool(commands)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (("--version",), {"cli", "errors"}),
+        (("verify", "ROM"), {"cli", "errors", "files", "flash", "report", "rom"}),
+        (
+            ("info", "ROM"),
+            {"cli", "detect", "errors", "files", "flash", "imageinfo", "info", "infoview", "report", "rom", "terminal"},
+        ),
+        (
+            ("pack", MIXED, "-o", "OUTPUT"),
+            {"cli", "elf", "errors", "files", "flash", "pack", "report", "rom", "terminal"},
+        ),
+    ],
+    ids=["version", "verify", "info", "pack"],
+)
+def test_a_quick_command_loads_what_it_needs_and_no_slow_module(
+    rom: Path, output: Path, arguments: tuple[object, ...], needed: set[str]
+) -> None:
+    names = {"ROM": rom, "OUTPUT": output}
+    command = [sys.executable, "-X", "importtime", "-m", "rbootimg", *(str(names.get(at, at)) for at in arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {line.rsplit(maxsplit=1)[-1] for line in done.stderr.splitlines()}
+    own = {name.split(".")[1] for name in loaded if name.startswith("rbootimg.")} - {"commands"}
+    assert own == needed
+    assert not loaded & {"dataclasses", "elftools", "esptool", "inspect", "rich", "shutil", "tomllib"}
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "esptool2"])

@@ -7,12 +7,14 @@ import math
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import files
 from ..errors import LayoutError, RbootError, RomError
 
 if TYPE_CHECKING:  # what not every command needs
+    from pathlib import Path
+
     from ..flashmap import FlashMap, Slot
     from ..rom import Rom
 
@@ -62,12 +64,12 @@ def read_layout(name: str) -> FlashMap:
     """The layout of a file or a preset; a file of that name comes first."""
     from .. import layout
 
-    if name in layout.PRESETS and not Path(name).exists():
+    if name in layout.PRESETS and not os.path.exists(name):
         return layout.preset(name)
-    if not Path(name).exists() and not name.endswith(".toml"):
+    if not os.path.exists(name) and not name.endswith(".toml"):
         raise LayoutError(f"neither a file nor a preset; the presets are {', '.join(layout.PRESETS)}")
     try:
-        return layout.from_toml(Path(name).read_text(encoding="utf-8"))
+        return layout.from_toml(files.read(name).decode())
     except UnicodeDecodeError:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
 
@@ -81,6 +83,8 @@ def port_number(text: str) -> int:
 
 def web_root_argument(parser: argparse.ArgumentParser) -> None:
     """The web root that a command is about."""
+    from pathlib import Path
+
     parser.add_argument(
         "--web-root",
         dest="file",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import info, infoview, terminal
+from .. import files, info, infoview, terminal
 from ..errors import LayoutError, RbootError
 from .common import as_slot, read_layout, sized_slot
 
@@ -22,7 +21,7 @@ DESCRIPTION = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the file")
+    parser.add_argument("file", metavar="FILE", help="the file")
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
         "--layout", metavar="LAYOUT", help="a layout file (TOML) or preset with the slots, and what else is in a flash"
@@ -33,13 +32,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in the file, and raise RbootError if something is wrong with it."""
-    found = info.recognise(options.file.read_bytes(), *_places(options))
+    found = info.recognise(files.read(options.file), *_places(options))
     if options.json:
         import json  # not for every start
 
-        print(json.dumps({"file": str(options.file), **info.as_json(found)}, indent=2))
+        print(json.dumps({"file": options.file, **info.as_json(found)}, indent=2))
     else:
-        terminal.show(infoview.blocks(str(options.file), found))
+        terminal.show(infoview.blocks(options.file, found))
     if found.problems:
         more = len(found.problems) - 1
         raise RbootError(found.problems[0] + (f" (and {more} more)" if more else ""))
