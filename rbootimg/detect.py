@@ -29,14 +29,15 @@ _WINDOW_END = WINDOW_START + WINDOW_SIZE
 _NOTHING_END = 0x41000000
 _WORD = 4
 
-# What stands at an offset of irom. Where several are true, the one with the highest number counts.
-_PLAIN, _AFTER_ZERO, _AFTER_JUMP, _AFTER_LITERALS, _AFTER_RETURN, _PROLOGUE, _IROM_START = range(7)
+# What stands at an offset of irom. Where several are true, the one that _places() writes last counts. What follows a
+# jump has the bit of what follows a zero.
+_PLAIN, _AFTER_ZERO, _AFTER_LITERALS, _AFTER_JUMP, _AFTER_RETURN, _PROLOGUE, _IROM_START = range(7)
 
 # How often a real pointer finds each place; measured on linked C, on the C library and on an SDK
 # application of 330 KB. First for targets on 4 bytes (mostly functions and data), then for the
 # others (jump tables, strings). Only the order of magnitude matters.
-_SHARES_ALIGNED = (0.13, 0.12, 0.06, 0.20, 0.17, 0.28, 0.04)
-_SHARES_UNALIGNED = (0.28, 0.40, 0.20, 0.01, 0.10, 0.01, 0.0)
+_SHARES_ALIGNED = (0.13, 0.12, 0.20, 0.06, 0.17, 0.28, 0.04)
+_SHARES_UNALIGNED = (0.28, 0.40, 0.01, 0.20, 0.10, 0.01, 0.0)
 
 _CALL_DOUBT = 0.01
 """The share of called words that are no pointers to code after all; a byte pattern of 28 bits proves them."""
@@ -237,7 +238,6 @@ def _literal(address: int, data: bytes, offset: int) -> int:
 
 _TO_AFTER_ZERO = bytes(_PLAIN if byte else _AFTER_ZERO for byte in range(256))
 _TO_AFTER_JUMP = bytes(_PLAIN if byte & 0x3F != 0x06 else _AFTER_JUMP for byte in range(256))  # j
-_BOTH = bytes.maketrans(bytes((_AFTER_ZERO | _AFTER_JUMP,)), bytes((_AFTER_JUMP,)))
 _JUMP_SIZE = 3
 # An l32r of a literal at most 1 KB before it, from its last byte on.
 _NEAR_LOAD = re.compile(rb"\xff(?<=%s.\xff)" % _LOAD.pattern, re.DOTALL)
@@ -251,8 +251,8 @@ def _places(irom: bytes) -> bytes:
     zeros = int.from_bytes(irom.translate(_TO_AFTER_ZERO), "little") << 8
     jumps = int.from_bytes(irom.translate(_TO_AFTER_JUMP), "little") << 8 * _JUMP_SIZE
     # What the last instructions mark is behind the end.
-    places = bytearray((zeros | jumps).to_bytes(len(irom) + _WORD, "little").translate(_BOTH))
-    # From here on in the order of their numbers, so that the highest stays.
+    places = bytearray((zeros | jumps).to_bytes(len(irom) + _WORD, "little"))
+    # From here on the later one stays.
     literals = {_literal(0, irom, match.end() - _LOAD_SIZE) for match in _NEAR_LOAD.finditer(irom)}
     for literal in literals:
         if literal >= 0 and literal + _WORD not in literals:
@@ -264,7 +264,8 @@ def _places(irom: bytes) -> bytes:
     for match in _PROLOGUES.finditer(irom):
         places[match.start()] = _PROLOGUE
     places[0] = _IROM_START
-    return bytes(places[: len(irom)])
+    del places[len(irom) :]
+    return bytes(places)
 
 
 # The scores
@@ -278,12 +279,17 @@ def _weighed(targets: dict[int, float], places: bytes) -> _Weighed:
     step = max(1, -(-len(targets) // _MOST_TARGETS))
     sample = list(targets)[::step]
     kinds = {(target % _WORD == 0, targets[target]) for target in sample}
-    words = places[::_WORD]
-    aligned = [words.count(place) for place in range(_IROM_START + 1)]
-    others = [places.count(place) - count for place, count in enumerate(aligned)]
+    aligned = _counts(places[::_WORD])
+    others = [count - on_words for count, on_words in zip(_counts(places), aligned)]
     sides = {True: (aligned, _SHARES_ALIGNED), False: (others, _SHARES_UNALIGNED)}
     tables = {(side, doubt): _weights(len(places), *sides[side], doubt) for side, doubt in kinds}
     return [(target, tables[target % _WORD == 0, targets[target]]) for target in sample]
+
+
+def _counts(places: bytes) -> list[int]:
+    """How often each place is there."""
+    marked = places.translate(None, bytes((_PLAIN,)))  # few, so that counting takes no time
+    return [len(places) - len(marked), *(marked.count(place) for place in range(_PLAIN + 1, _IROM_START + 1))]
 
 
 def _weights(size: int, counts: Sequence[int], shares: Sequence[float], doubt: float) -> list[float]:
@@ -306,7 +312,8 @@ def _scores(weighed: _Weighed, places: bytes, addresses: range) -> list[float]:
         offset -= outside * addresses.step
         if offset >= 0 and outside < len(gains):
             over = [weight - weights[-1] for weight in weights]
-            hit = places[offset :: -addresses.step][: len(gains) - outside]
+            last = offset - (len(gains) - outside) * addresses.step
+            hit = places[offset : last if last >= 0 else None : -addresses.step]
             part = slice(outside, outside + len(hit))
             gains[part] = map(operator.add, gains[part], map(over.__getitem__, hit))
     nowhere = sum(weights[-1] for _, weights in weighed)
