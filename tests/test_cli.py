@@ -785,7 +785,9 @@ def test_extract_takes_sound_roms_only(tmp_path: Path, rom: Path) -> None:
 
 def test_extract_to_a_file_is_one_line(tmp_path: Path, rom: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert refused("extract", rom, "-o", tmp_path / "file") == f"rbootimg: {tmp_path}/file: File exists"
+    assert refused("extract", rom, "-o", tmp_path / "file") == (
+        f"rbootimg: {tmp_path}/file: not a folder; name one for the files, there or not yet"
+    )
 
 
 # size

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .. import report
-from ..files import write_atomic, write_output
+from ..files import write_folder, write_output
 from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
 from ..flashmap import FlashMap
 from .common import read_layout
@@ -96,13 +96,9 @@ def read_pieces(options: argparse.Namespace, with_config: bool = True) -> tuple[
 
 def write_pieces(folder: Path, pieces: Iterable[Piece]) -> list[str]:
     """Write each piece to a file in `folder`, made if need be; the files' names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = []
-    for piece in pieces:
-        path = folder / piece.file_name
-        write_atomic(path, piece.data)
-        names.append(str(path))
-    return names
+    contents = {piece.file_name: piece.data for piece in pieces}
+    write_folder(folder, contents)
+    return [str(folder / name) for name in contents]
 
 
 def _number(text: str) -> int:
