@@ -87,6 +87,13 @@ def preset(name: str) -> FlashMap:
         raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(PRESETS)}") from None
 
 
+def missing(name: str) -> LayoutError:
+    """What is wrong with the `name` of a layout that is neither a preset nor a file that is there."""
+    if name.endswith(".toml"):
+        return LayoutError("the layout file cannot be read: No such file or directory")
+    return LayoutError(f"neither a file nor a preset; the presets are {', '.join(PRESETS)}")
+
+
 def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slots: Sequence[Slot] = ()) -> FlashMap:
     """The layout that the TOML `text` describes.
 

@@ -17,7 +17,7 @@ from elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
 
 import rbootimg
 from rbootimg import elf
-from rbootimg.cli import COMMANDS
+from rbootimg.cli import COMMANDS, command_parser
 from rbootimg.pack import pack
 from rbootimg.rom import Rom
 
@@ -282,6 +282,16 @@ def test_each_command_has_a_help_of_its_own(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: rbootimg {command} ")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "esptool2"])
+def test_each_command_and_each_of_its_arguments_is_described(command: str) -> None:
+    parser = command_parser(command)
+    assert parser.description
+    assert [action.dest for action in parser._actions if not action.help] == []
+    readme = (ROOT / "README.md").read_text()
+    assert f"rbootimg {command}" in readme or f"`{command}" in readme
+    assert "`rbootimg COMMAND --help` lists" in readme
 
 
 def test_version_is_the_packages() -> None:

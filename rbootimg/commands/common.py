@@ -66,8 +66,8 @@ def read_layout(name: str) -> FlashMap:
 
     if name in layout.PRESETS and not os.path.exists(name):
         return layout.preset(name)
-    if not os.path.exists(name) and not name.endswith(".toml"):
-        raise LayoutError(f"neither a file nor a preset; the presets are {', '.join(layout.PRESETS)}")
+    if not os.path.exists(name):
+        raise layout.missing(name)
     try:
         return layout.from_toml(files.read(name).decode())
     except UnicodeDecodeError:
@@ -77,7 +77,7 @@ def read_layout(name: str) -> FlashMap:
 def port_number(text: str) -> int:
     """The TCP port of an argument."""
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; write 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number up to 65535, such as 8080")
     return int(text)
 
 

@@ -160,6 +160,8 @@ def _layout_text(env: Any, name: str) -> str:
         return f'preset = "{name}"'
     try:
         return Path(env.File(name).rfile().get_abspath()).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise layout.missing(name) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise LayoutError(f"the layout file cannot be read: {reason}") from None
