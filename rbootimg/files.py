@@ -76,13 +76,14 @@ def _write(contents: Mapping[Path, bytes], durable: bool = False, mode: int | No
 def write_output(path: Path, data: bytes) -> bool:
     """Write what the user asked for to where he asked: through a link, and to a device or a pipe as well.
 
-    Returns False for one of those, which are written to and not replaced. Raises OSError with a file name.
+    Returns False for one of those, which are written to and not replaced. Raises OSError with `path` as its file name.
     """
-    if not path.exists() or path.is_file():
-        write_atomic(path.resolve(), data)
-        return True
+    is_file = not path.exists() or path.is_file()
     try:
-        path.write_bytes(data)
+        if is_file:
+            write_atomic(path.resolve(), data)
+        else:
+            path.write_bytes(data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
-    return False
+    return is_file

@@ -181,6 +181,8 @@ def _text(table: Mapping[str, Any], key: str, default: str | None = None) -> str
     value = table.get(key, default)
     if not isinstance(value, str):
         raise LayoutError(f"{key} is {value!r}; write a text in quotes")
+    if not value.isprintable():  # as messages and drawings have them
+        raise LayoutError(f"{key} is {value!r}; leave out what cannot be printed")
     return value
 
 

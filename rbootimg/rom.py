@@ -125,6 +125,8 @@ class Rom(_Rom):
         not in it. Raises RomError for anything that is not a whole, sound ROM, so that
         `Rom.from_bytes(data).to_bytes() == data` for all that it takes.
         """
+        if data.startswith(b"\x7fELF"):
+            raise RomError("an ELF and no ROM; pack it first")
         params, entry, offset, count = _read_header(data, 0, _IROM_MAGIC, "the ROM")
         if count != _IROM_COUNT:
             raise RomError(f"byte 1 is {count:#04x}, not 0x04; this is no rBoot ROM with irom")

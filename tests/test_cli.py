@@ -419,7 +419,7 @@ def test_a_rom_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, make: 
         (b"", "the header of the ROM would end at offset 0x8, but there are only 0x0 bytes; the ROM is cut off"),
         (MIXED_ROM[:-1], "the checksum would end at offset 0xf0, but there are only 0xef bytes; the ROM is cut off"),
         (MIXED_ROM[:-1] + b"\0", "the checksum at offset 0xef is 0x00, but the data give 0xe3"),
-        (b"\x7fELF" + bytes(99), "byte 0x7f at offset 0x0 is not 0xea, with which the ROM begins"),
+        (b"\x7fELF" + bytes(99), "an ELF and no ROM; pack it first"),
     ],
     ids=["empty", "cut off", "checksum", "an ELF"],
 )
@@ -589,8 +589,41 @@ def test_a_name_that_stdout_cannot_show_gives_no_traceback(rom: Path) -> None:
 def test_the_rom_does_not_replace_its_elf(output: Path) -> None:
     app = output.with_name("app.elf")
     app.write_bytes(MIXED.read_bytes())
-    assert "the ROM would replace the ELF; choose another --output" in refused("pack", app, "-o", app)
+    assert refused("pack", app, "-o", app) == (
+        f"rbootimg: {app}: the output would replace {app}, which is an input; choose another file"
+    )
     assert app.read_bytes() == MIXED.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("layout", "board.toml", "-o", "./board.toml"),
+        ("size", "app.elf", "old.elf", "--svg", "old.elf"),
+        ("size", "app.elf", "--map", "app.map", "--svg", "app.map"),
+    ],
+    ids=" ".join,
+)
+def test_an_output_does_not_replace_an_input(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    contents = {"board.toml": BOARD.encode(), "app.elf": MIXED.read_bytes(), "old.elf": MIXED.read_bytes()}
+    contents["app.map"] = b".text 0x40100000 0x10\n"
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    line = refused(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    name = arguments[-1].removeprefix("./")
+    assert line.endswith(f": the output would replace {name}, which is an input; choose another file")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_an_output_folder_that_is_not_there_is_told_as_it_was_written(tmp_path: Path) -> None:
+    line = refused("pack", MIXED, "-o", "no/rom.bin", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert line == "rbootimg: no/rom.bin: No such file or directory"
+
+
+@pytest.mark.parametrize("command", ["verify", "extract", "compare"])
+def test_an_elf_for_a_rom_is_told_as_that(rom: Path, command: str) -> None:
+    others = [rom] if command == "compare" else []
+    assert refused(command, MIXED, *others) == f"rbootimg: {MIXED}: an ELF and no ROM; pack it first"
 
 
 def test_verify_can_ask_for_one_kind_of_checksum(rom: Path) -> None:
@@ -618,6 +651,7 @@ def test_layout_without_a_name_lists_the_presets() -> None:
 
 
 def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
+    assert "say of which LAYOUT" in wrong_usage("layout", "--svg")
     assert run("layout", "1MB", "--svg").stdout.startswith("<svg ")
     assert run("layout", "1MB", "--sdk-partitions", "-o", tmp_path / "partitions.h").stdout == ""
     assert "SYSTEM_PARTITION_OTA_2, 0x00082000" in (tmp_path / "partitions.h").read_text()

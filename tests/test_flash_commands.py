@@ -229,6 +229,14 @@ def test_no_device_is_one_line(folder: Path) -> None:
     assert err == ("rbootimg: /dev/none: esptool: Could not open /dev/none, the port is busy or doesn't exist.\n")
 
 
+@pytest.mark.parametrize("name", ["rboot.bin", "rom0.bin", "rom1.bin", "init.bin"])
+def test_a_flash_does_not_replace_what_it_is_made_of(folder: Path, name: str) -> None:
+    before = (folder / name).read_bytes()
+    line = refused("flash-image", *INPUTS, "-o", name)
+    assert line == f"1MB: the output would replace {name}, which is an input; choose another file"
+    assert (folder / name).read_bytes() == before
+
+
 # Output folders
 
 

@@ -208,7 +208,7 @@ def test_a_header_that_claims_4_gb_is_refused_at_once(offset: int, what: str) ->
     ("damaged", "message"),
     [
         (b"", "the header of the ROM would end at offset 0x8, but there are only 0x0 bytes; the ROM is cut off"),
-        (b"\x7fELF" + bytes(100), "byte 0x7f at offset 0x0 is not 0xea, with which the ROM begins"),
+        (b"\x7fELF" + bytes(100), "an ELF and no ROM; pack it first"),
         (patched(0, b"\xe9"), "byte 0xe9 at offset 0x0 is not 0xea, with which the ROM begins"),
         (patched(1, b"\x03"), "byte 1 is 0x03, not 0x04; this is no rBoot ROM with irom"),
         (patched(8, b"\x01"), "the word at offset 8 is 0x1, not 0; no known packer writes that"),

@@ -6,17 +6,16 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..errors import LayoutError, RbootError, RomError
+from ..errors import LayoutError, RbootError
 
 if TYPE_CHECKING:  # what not every command needs
     from pathlib import Path
 
     from ..flashmap import FlashMap, Slot
-    from ..rom import Rom
 
 
 def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
@@ -50,14 +49,11 @@ def sized_slot(slot: Slot, size: str | None = None) -> Slot:
     return Slot(checked.address, checked.size)
 
 
-def read_rom(path: Path) -> Rom:
-    """The ROM in a file; the error of a bad one names it."""
-    from ..rom import Rom
-
-    try:
-        return Rom.from_bytes(path.read_bytes())
-    except RomError as error:
-        raise RomError(f"{path}: {error}") from None
+def keep_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
+    """Raise RbootError if `output` would replace one of the `inputs`."""
+    for name in inputs:
+        if output and output.is_file() and os.path.exists(name) and output.samefile(name):
+            raise RbootError(f"the output would replace {name}, which is an input; choose another file")
 
 
 def read_layout(name: str) -> FlashMap:
