@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -53,28 +54,35 @@ _WAYS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["esptool2"]:  # whose arguments argparse would not understand
-        from . import esptool2
-
-        return esptool2.main(arguments[1:])
-    if sys.stdout is not None:  # as it is in a process without one
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # for any file name
+    _name_stdout()
     try:
-        status = _run(_parser(arguments).parse_args(arguments))
-        if sys.stdout is not None:
+        status = _run(arguments)
+        if sys.stdout is not None:  # as it is in a process without one
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough. Python would complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()  # the reader (`| head`) has seen enough
         return 0
     except KeyboardInterrupt:
         return 130  # what shells expect of a program that Ctrl-C ended
     except OSError as error:  # of flush(): all else is said below
+        _drop_stdout()
         return _fail(f"stdout: {error.strerror}")
     return status
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        name, rest = _command(arguments)
+        if name == "esptool2":  # whose arguments argparse would not understand
+            from . import esptool2
+
+            return esptool2.main(rest)
+        return _call(command_parser(name).parse_args(rest))
+    except SystemExit as end:  # argparse has printed the help, or what is wrong
+        return int(end.code or 0)
+
+
+def _call(options: argparse.Namespace) -> int:
     try:
         options.run(options)
     except RbootError as error:
@@ -82,6 +90,8 @@ def _run(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.filename == _STDOUT:
+            raise
         return _fail(f"{error.filename or options.file}: {error.strerror}")
     return 0
 
@@ -91,16 +101,84 @@ def _fail(message: str) -> int:
     return 1
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rbootimg", description="Pack and check rBoot ROMs for the ESP8266.")
+def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command's name and its arguments."""
+    if arguments and arguments[0] in COMMANDS:
+        return arguments[0], arguments[1:]
+    width = max(map(len, COMMANDS))
+    parser = argparse.ArgumentParser(
+        prog="rbootimg",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        description="Pack and check rBoot ROMs for the ESP8266. `rbootimg COMMAND --help` lists a command's options.",
+        epilog="\n".join(("commands:", *(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()))),
+        formatter_class=_ListFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"rbootimg {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, add_help=name == wanted)
-        if name == wanted:
-            module = importlib.import_module(f".commands.{name.replace('-', '_')}", __package__)
-            command.description = module.DESCRIPTION
-            command.set_defaults(run=module.run)
-            module.arguments(command)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("arguments", nargs="*", default=[], help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    return chosen.command, chosen.arguments
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of the command `name`, any but esptool2."""
+    module = importlib.import_module(f".commands.{name.replace('-', '_')}", __package__)
+    parser = argparse.ArgumentParser(
+        prog=f"rbootimg {name}", description=module.DESCRIPTION, formatter_class=_Formatter
+    )
+    parser.set_defaults(run=module.run)
+    module.arguments(parser)
     return parser
+
+
+class _Formatter(argparse.HelpFormatter):
+    """argparse makes one for each argument, and asks shutil for the width, which takes 3 ms to import."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_width())
+
+
+class _ListFormatter(_Formatter, argparse.RawDescriptionHelpFormatter):
+    """The same, which leaves the list of the commands as it is."""
+
+
+def _width() -> int:
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        try:
+            return os.get_terminal_size().columns
+        except OSError:
+            return 80
+
+
+_STDOUT = "stdout"
+
+
+class _Stdout(io.FileIO):
+    """Stdout, whose errors say that they are its own; else they would have no file name."""
+
+    def write(self, data: object, /) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type] # what FileIO takes
+        except OSError as error:
+            error.filename = _STDOUT
+            raise
+
+
+def _name_stdout() -> None:
+    old = sys.stdout
+    if isinstance(old, io.TextIOWrapper):  # it is None in a process without one
+        old.flush()
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Stdout(old.fileno(), "wb", closefd=False)),
+            old.encoding,
+            "backslashreplace",  # for any file name
+            line_buffering=old.line_buffering,
+            write_through=old.write_through,
+        )
+
+
+def _drop_stdout() -> None:
+    # Python would complain again when it closes stdout.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

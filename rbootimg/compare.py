@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .flash import SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .rom import Rom
@@ -222,4 +222,4 @@ def _structure(a: Rom, b: Rom, delta: int) -> Iterator[str]:
 
 def _irom_is_neutral(rom: Rom) -> bool:
     """Whether irom leaves the checksum as it is; then the ROM's bytes do not say of which kind it is."""
-    return replace(rom, irom_checksum=not rom.irom_checksum).checksum == rom.checksum
+    return rom._replace(irom_checksum=not rom.irom_checksum).checksum == rom.checksum

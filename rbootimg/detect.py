@@ -16,24 +16,28 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import LayoutError
-from .flash import IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START, Slot
+from .flash import IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .rom import Rom
+
+if TYPE_CHECKING:
+    from .flashmap import Slot
 
 _WINDOW_END = WINDOW_START + WINDOW_SIZE
 _NOTHING_END = 0x41000000
 _WORD = 4
 
-# What stands at an offset of irom. Where several are true, the one with the highest number counts.
-_PLAIN, _AFTER_ZERO, _AFTER_JUMP, _AFTER_LITERALS, _AFTER_RETURN, _PROLOGUE, _IROM_START = range(7)
+# What stands at an offset of irom. Where several are true, the one that _places() writes last counts. What follows a
+# jump has the bit of what follows a zero.
+_PLAIN, _AFTER_ZERO, _AFTER_LITERALS, _AFTER_JUMP, _AFTER_RETURN, _PROLOGUE, _IROM_START = range(7)
 
 # How often a real pointer finds each place; measured on linked C, on the C library and on an SDK
 # application of 330 KB. First for targets on 4 bytes (mostly functions and data), then for the
 # others (jump tables, strings). Only the order of magnitude matters.
-_SHARES_ALIGNED = (0.13, 0.12, 0.06, 0.20, 0.17, 0.28, 0.04)
-_SHARES_UNALIGNED = (0.28, 0.40, 0.20, 0.01, 0.10, 0.01, 0.0)
+_SHARES_ALIGNED = (0.13, 0.12, 0.20, 0.06, 0.17, 0.28, 0.04)
+_SHARES_UNALIGNED = (0.28, 0.40, 0.01, 0.20, 0.10, 0.01, 0.0)
 
 _CALL_DOUBT = 0.01
 """The share of called words that are no pointers to code after all; a byte pattern of 28 bits proves them."""
@@ -61,8 +65,7 @@ _TARGETS_BESIDE = 64
 _DECOY_SHIFTS = (-IROM_OFFSET, *range(0x104, SECTOR_SIZE, 0x244))
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What speaks for `link_address`: of the distinct words that point into the flash window,
     `inside` point into its irom, `starts` of them to where a function, a string or the like starts.
     """
@@ -77,8 +80,7 @@ class Evidence:
         return self.link_address - WINDOW_START - IROM_OFFSET
 
 
-@dataclass(frozen=True)
-class Detection:
+class Detection(NamedTuple):
     """What a ROM was linked for: `link_address`, or None if that cannot be told, and why.
 
     `words` is how many distinct words point into the flash window; `evidence` has the addresses that
@@ -235,8 +237,9 @@ def _literal(address: int, data: bytes, offset: int) -> int:
 # The places
 
 _TO_AFTER_ZERO = bytes(_PLAIN if byte else _AFTER_ZERO for byte in range(256))
-_TO_JUMP = bytes(byte & 0x3F == 0x06 for byte in range(256))  # j
+_TO_AFTER_JUMP = bytes(_PLAIN if byte & 0x3F != 0x06 else _AFTER_JUMP for byte in range(256))  # j
 _JUMP_SIZE = 3
+_BLOCK = 0x8000
 # An l32r of a literal at most 1 KB before it, from its last byte on.
 _NEAR_LOAD = re.compile(rb"\xff(?<=%s.\xff)" % _LOAD.pattern, re.DOTALL)
 _RETURNS = (re.compile(rb"\x0d\xf0"), re.compile(rb"\x80\x00\x00"))  # ret.n, ret
@@ -245,27 +248,27 @@ _PROLOGUES = re.compile(rb"\x12\xc1[\x80\x90\xa0\xb0\xc0\xd0\xe0\xf0]")  # addi 
 
 def _places(irom: bytes) -> bytes:
     """What stands at each offset of `irom`, a byte for each."""
-    # With translate(), because a loop over all bytes takes a second.
-    places = bytearray(b"\0" + irom.translate(_TO_AFTER_ZERO))
-    del places[len(irom) :]
-
-    def mark(offset: int, place: int) -> None:
-        if offset < len(places):
-            places[offset] = max(places[offset], place)
-
-    for match in re.finditer(rb"\x01", irom.translate(_TO_JUMP)):
-        mark(match.start() + _JUMP_SIZE, _AFTER_JUMP)
+    places = bytearray(len(irom) + _WORD)  # what the last instructions mark is behind the end
+    # As big integers, because a loop over all bytes takes a second; in blocks that stay in the cache.
+    for start in range(0, len(irom), _BLOCK):
+        block = irom[start : start + _BLOCK]
+        marks = int.from_bytes(block.translate(_TO_AFTER_ZERO), "little") << 8
+        marks |= int.from_bytes(block.translate(_TO_AFTER_JUMP), "little") << 8 * _JUMP_SIZE
+        marks |= int.from_bytes(places[start : start + _WORD], "little")  # of the block before
+        places[start : start + len(block) + _WORD] = marks.to_bytes(len(block) + _WORD, "little")
+    # From here on the later one stays.
     literals = {_literal(0, irom, match.end() - _LOAD_SIZE) for match in _NEAR_LOAD.finditer(irom)}
     for literal in literals:
         if literal >= 0 and literal + _WORD not in literals:
-            mark(literal + _WORD, _AFTER_LITERALS)
+            places[literal + _WORD] = _AFTER_LITERALS
     for pattern in _RETURNS:
         for match in pattern.finditer(irom):
-            mark(match.end(), _AFTER_RETURN)
-            mark(match.end() + -match.end() % _WORD, _AFTER_RETURN)
+            end = match.end()
+            places[end] = places[end + -end % _WORD] = _AFTER_RETURN
     for match in _PROLOGUES.finditer(irom):
-        mark(match.start(), _PROLOGUE)
+        places[match.start()] = _PROLOGUE
     places[0] = _IROM_START
+    del places[len(irom) :]
     return bytes(places)
 
 
@@ -280,11 +283,17 @@ def _weighed(targets: dict[int, float], places: bytes) -> _Weighed:
     step = max(1, -(-len(targets) // _MOST_TARGETS))
     sample = list(targets)[::step]
     kinds = {(target % _WORD == 0, targets[target]) for target in sample}
-    aligned = [places[::_WORD].count(place) for place in range(_IROM_START + 1)]
-    others = [places.count(place) - count for place, count in enumerate(aligned)]
+    aligned = _counts(places[::_WORD])
+    others = [count - on_words for count, on_words in zip(_counts(places), aligned)]
     sides = {True: (aligned, _SHARES_ALIGNED), False: (others, _SHARES_UNALIGNED)}
     tables = {(side, doubt): _weights(len(places), *sides[side], doubt) for side, doubt in kinds}
     return [(target, tables[target % _WORD == 0, targets[target]]) for target in sample]
+
+
+def _counts(places: bytes) -> list[int]:
+    """How often each place is there."""
+    marked = places.translate(None, bytes((_PLAIN,)))  # few, so that counting takes no time
+    return [len(places) - len(marked), *(marked.count(place) for place in range(_PLAIN + 1, _IROM_START + 1))]
 
 
 def _weights(size: int, counts: Sequence[int], shares: Sequence[float], doubt: float) -> list[float]:
@@ -307,7 +316,8 @@ def _scores(weighed: _Weighed, places: bytes, addresses: range) -> list[float]:
         offset -= outside * addresses.step
         if offset >= 0 and outside < len(gains):
             over = [weight - weights[-1] for weight in weights]
-            hit = places[offset :: -addresses.step][: len(gains) - outside]
+            last = offset - (len(gains) - outside) * addresses.step
+            hit = places[offset : last if last >= 0 else None : -addresses.step]
             part = slice(outside, outside + len(hit))
             gains[part] = map(operator.add, gains[part], map(over.__getitem__, hit))
     nowhere = sum(weights[-1] for _, weights in weighed)

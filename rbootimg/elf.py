@@ -6,9 +6,8 @@ import io
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ElfError
 
@@ -19,8 +18,7 @@ _SYMBOL = "<IIIBBH"
 _SYMBOL_KINDS = MappingProxyType({0: "notype", 1: "object", 2: "func"})
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A section that takes memory on the chip: `size` bytes at link `address`.
 
     `data` is empty for one that is only reserved there, like .bss; else it has `size` bytes.
@@ -29,15 +27,17 @@ class Section:
     name: str
     address: int
     size: int
-    data: bytes = field(repr=False)
+    data: bytes
 
     @property
     def end(self) -> int:
         return self.address + self.size
 
+    def __repr__(self) -> str:
+        return f"Section({self.name!r}, {self.address:#x}, {self.size})"
 
-@dataclass(frozen=True)
-class Elf:
+
+class Elf(NamedTuple):
     """An application: its `entry` address and the sections that take memory, in file order."""
 
     entry: int
@@ -51,8 +51,7 @@ class Elf:
         return None
 
 
-@dataclass(frozen=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A name for the `size` bytes at link `address`. `kind` is `func`, `object`, or `notype` for a label.
 
     `size` is 0 where the source states none, as assembly often does.

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from .bootconfig import BootConfig
 from .detect import linked_elsewhere
 from .errors import ConfigError, FitError, LayoutError, RomError
-from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, FlashMap
+from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
+from .flashmap import FlashMap
 from .loader import check_loader, default_roms, read_options
 from .rom import Rom, image_size
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from .bootconfig import BootConfig
-from .detect import Detection
-from .flash import DRAM, IRAM, Slot, slot_of_link
-from .info import ROM, ConfigInfo, ElfInfo, FlashInfo, Found, ImageInfo, Part, RomAt
-from .loader import LoaderInfo
-from .pack import Usage
+from .flash import DRAM, IRAM, Usage, slot_of_link
+from .imageinfo import ROM, ImageInfo, Part
 from .report import Heading, Table, percent, usage_table
+
+if TYPE_CHECKING:  # what the file at hand is need not be all of them
+    from .bootconfig import BootConfig
+    from .detect import Detection
+    from .elfinfo import ElfInfo
+    from .flashinfo import ConfigInfo, FlashInfo, RomAt
+    from .info import Found
+    from .loader import LoaderInfo
 
 Block = Heading | Table
 _Facts = list[tuple[str, str]]
@@ -18,17 +23,15 @@ _Facts = list[tuple[str, str]]
 
 def blocks(name: str, found: Found) -> list[Block]:
     """All about the file called `name`."""
-    if isinstance(found, ImageInfo):
-        what, parts = (
-            "an rBoot ROM" if found.kind == ROM else "an image for the mask ROM, such as a loader",
-            _image(found),
-        )
-    elif isinstance(found, ConfigInfo):
-        what, parts = "an rBoot config sector", iter((_facts([("config", _config(found))]),))
-    elif isinstance(found, FlashInfo):
+    if found.kind == "flash":
         what, parts = "a whole flash", _flash(found)
-    else:
+    elif found.kind == "config":
+        what, parts = "an rBoot config sector", iter((_facts([("config", _config(found))]),))
+    elif found.kind == "elf":
         what, parts = "an ELF", _elf(found)
+    else:
+        what = "an rBoot ROM" if found.kind == ROM else "an image for the mask ROM, such as a loader"
+        parts = _image(found)
     good = not found.problems
     heading = Heading(f"{name}: {what}, {'sound' if good else 'with problems'}", good)
     problems = [_facts([("problem", problem) for problem in found.problems])] if found.problems else []
@@ -135,7 +138,12 @@ def _flash(found: FlashInfo) -> Iterator[Table]:
     yield Table(heads, tuple(_rom_row(rom) for rom in found.roms), "><>>><<", shares)
     if found.regions:
         rows = (
-            (at.region.name, f"{at.region.address:#x}", f"{at.region.size:,}", "blank" if at.blank else "written")
+            (
+                at.region.name,
+                f"{at.region.address:#x}",
+                f"{at.region.size:,}",
+                "blank" if at.blank else f"written, SHA-256 {at.sha256}",
+            )
             for at in found.regions
         )
         yield Table(("region", "address", "bytes", "state"), tuple(rows), "<<><")
@@ -156,7 +164,7 @@ def _rom_row(rom: RomAt) -> tuple[str, ...]:
     state = "blank" if rom.blank else "bad" if rom.problems else "good"
     if image is None:
         return str(rom.number), f"{rom.address:#x}", "", "", "", "", state
-    slot: Slot | None = image.slot
+    slot = image.slot
     address = image.link.link_address if image.link else None
     return (
         str(rom.number),

@@ -37,18 +37,14 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import LayoutError
-from .flash import (
+from .flash import SECTOR_SIZE, FlashParams, FlashSize, flash_size, parse_number
+from .flashmap import (
     DEFAULT_LOADER,
-    SECTOR_SIZE,
     FlashMap,
-    FlashParams,
     FlashRegion,
-    FlashSize,
     LoaderOptions,
     Slot,
     default_slots,
-    flash_size,
-    parse_number,
     parse_slots,
     sdk_regions,
     with_sizes,
@@ -89,6 +85,13 @@ def preset(name: str) -> FlashMap:
         return PRESETS[name]
     except KeyError:
         raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(PRESETS)}") from None
+
+
+def missing(name: str) -> LayoutError:
+    """What is wrong with the `name` of a layout that is neither a preset nor a file that is there."""
+    if name.endswith(".toml"):
+        return LayoutError("the layout file cannot be read: No such file or directory")
+    return LayoutError(f"neither a file nor a preset; the presets are {', '.join(PRESETS)}")
 
 
 def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slots: Sequence[Slot] = ()) -> FlashMap:
@@ -178,6 +181,8 @@ def _text(table: Mapping[str, Any], key: str, default: str | None = None) -> str
     value = table.get(key, default)
     if not isinstance(value, str):
         raise LayoutError(f"{key} is {value!r}; write a text in quotes")
+    if not value.isprintable():  # as messages and drawings have them
+        raise LayoutError(f"{key} is {value!r}; leave out what cannot be printed")
     return value
 
 

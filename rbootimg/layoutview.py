@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashMap
+from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
+from .flashmap import FlashMap
 
 FREE = "free"
 

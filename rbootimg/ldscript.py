@@ -10,7 +10,7 @@ import functools
 import re
 
 from .errors import ScriptError
-from .flash import Slot
+from .flashmap import Slot
 
 IROM_REGION = "irom0_0_seg"
 """The memory region for flash code in the SDK's scripts (eagle.app.v6.ld) and in ours."""

@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 from .bootconfig import Mode
 from .errors import LoaderError, RomError
-from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashMap, FlashParams, LoaderOptions
+from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashParams
+from .flashmap import FlashMap, LoaderOptions
 from .rom import check_old_image
 
 _VERSION = re.compile(rb"rBoot v([0-9]+(?:\.[0-9]+)+)")

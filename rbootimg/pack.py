@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .elf import Elf, Section
 from .errors import ElfError, FitError
-from .flash import (
-    DEFAULT_PARAMS,
-    DRAM,
-    IRAM,
-    FlashParams,
-    Region,
-    Slot,
-    slot_of_link,
-)
+from .flash import DEFAULT_PARAMS, DRAM, IRAM, FlashParams, Region, Usage, slot_of_link
 from .rom import RamSection, Rom
+
+if TYPE_CHECKING:
+    from .flashmap import Slot
 
 IROM_SECTION = ".irom0.text"
 """The section that stays in flash; its name is fixed in the SDK, in rBoot and in esptool2."""
@@ -131,15 +126,6 @@ def _in_region(elf: Elf, region: Region) -> list[Section]:
 def _slot_of(link_address: int) -> str:
     address = slot_of_link(link_address)
     return "" if address is None else f" (for a slot at {address:#x})"
-
-
-@dataclass(frozen=True)
-class Usage:
-    """`used` of the `available` bytes of a kind of memory; None where that is not known."""
-
-    name: str
-    used: int
-    available: int | None
 
 
 def usage(elf: Elf, rom_size: int, slot: Slot | None = None) -> tuple[Usage, ...]:

@@ -13,7 +13,8 @@ import struct
 from dataclasses import dataclass, replace
 
 from .bootconfig import Mode, RtcData
-from .flash import CONFIG_ADDRESS, DEFAULT_LOADER, SECTOR_SIZE, FlashParams, LoaderOptions
+from .flash import CONFIG_ADDRESS, SECTOR_SIZE, FlashParams
+from .flashmap import DEFAULT_LOADER, LoaderOptions
 from .loader import default_roms, usable_size
 from .rom import xor
 

@@ -18,7 +18,8 @@ from .bootconfig import BootConfig, room_in
 from .elf import Elf, Section
 from .emulator import failure, machine
 from .errors import ElfError, LayoutError, ProofError
-from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, FlashMap, LoaderOptions, Slot
+from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE
+from .flashmap import FlashMap, LoaderOptions, Slot
 from .loader import read_options
 from .pack import IROM_SECTION, check_link, find_section, irom
 

@@ -14,7 +14,7 @@ from . import layoutview, version
 from .compare import compare
 from .detect import linked_elsewhere
 from .errors import PublishError, RomError, VersionError
-from .flash import FlashMap, Slot
+from .flashmap import FlashMap, Slot
 from .rom import Rom
 
 RELEASES = "releases"

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # what a start of the command line need not load
     from .compare import Comparison, Difference
-    from .flash import Slot
+    from .flash import Usage
     from .flashimage import Piece
-    from .pack import Usage
+    from .flashmap import Slot
     from .release import Release
     from .rom import Rom
     from .webroot import Listed, Published
 
 
-@dataclass(frozen=True)
-class Heading:
+class Heading(NamedTuple):
     """A line of its own; `good` tells a terminal its colour, None is neither good nor bad."""
 
     text: str
     good: bool | None = None
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows of texts, under `heads` if there are any; `align` has a `<` or `>` for each column.
 
     `shares` says for each row how full something is, which a terminal draws: 1 is full, None draws nothing.

@@ -12,9 +12,8 @@ import functools
 import operator
 import struct
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from .errors import RomError
 from .flash import DEFAULT_PARAMS, FlashParams
@@ -36,19 +35,33 @@ _MAX_SECTIONS = 0xFF
 _CRC = struct.Struct("<I")
 
 
-@dataclass(frozen=True)
-class RamSection:
+class _RamSection(NamedTuple):
+    address: int
+    data: bytes
+
+
+class RamSection(_RamSection):
     """Bytes that the boot loader copies to RAM `address`; padded with zeros to 4 bytes."""
 
-    address: int
-    data: bytes = field(repr=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "data", _padded(self.data, _RAM_ALIGNMENT))
+    def __new__(cls, address: int, data: bytes) -> RamSection:
+        return super().__new__(cls, address, _padded(data, _RAM_ALIGNMENT))
+
+    def __repr__(self) -> str:
+        return f"RamSection({self.address:#x}, {len(self.data)} bytes)"
 
 
-@dataclass(frozen=True)
-class Rom:
+class _Rom(NamedTuple):
+    entry: int
+    irom: bytes
+    sections: tuple[RamSection, ...]
+    params: FlashParams
+    irom_checksum: bool
+    esptool_crc: bool
+
+
+class Rom(_Rom):
     """What stands in an rBoot ROM.
 
     `entry` is where the loader jumps to, `irom` the code and data that stay in flash (padded with
@@ -59,18 +72,29 @@ class Rom:
     Raises RomError for values that the format cannot hold.
     """
 
-    entry: int
-    irom: bytes = field(repr=False)
-    sections: tuple[RamSection, ...]
-    params: FlashParams = DEFAULT_PARAMS
-    irom_checksum: bool = False
-    esptool_crc: bool = False
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "irom", _padded(self.irom, _ALIGNMENT))
-        if not self.irom:
+    def __new__(
+        cls,
+        entry: int,
+        irom: bytes,
+        sections: tuple[RamSection, ...],
+        params: FlashParams = DEFAULT_PARAMS,
+        irom_checksum: bool = False,
+        esptool_crc: bool = False,
+    ) -> Rom:
+        if not irom:
             raise RomError("a ROM needs flash code (.irom0.text); there is none")
-        _check_limits(self.entry, self.sections, self.params)
+        _check_limits(entry, sections, params)
+        return super().__new__(cls, entry, _padded(irom, _ALIGNMENT), sections, params, irom_checksum, esptool_crc)
+
+    @classmethod
+    def _make(cls, values: Iterable[Any]) -> Rom:  # type: ignore[override]
+        return cls(*values)  # so that what _replace() gives is checked too
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self._asdict().items() if name != "irom"}
+        return f"Rom(irom={len(self.irom)} bytes, {', '.join(f'{name}={value}' for name, value in shown.items())})"
 
     @property
     def checksum(self) -> int:
@@ -101,6 +125,8 @@ class Rom:
         not in it. Raises RomError for anything that is not a whole, sound ROM, so that
         `Rom.from_bytes(data).to_bytes() == data` for all that it takes.
         """
+        if data.startswith(b"\x7fELF"):
+            raise RomError("an ELF and no ROM; pack it first")
         params, entry, offset, count = _read_header(data, 0, _IROM_MAGIC, "the ROM")
         if count != _IROM_COUNT:
             raise RomError(f"byte 1 is {count:#04x}, not 0x04; this is no rBoot ROM with irom")
@@ -192,8 +218,7 @@ def image_size(data: bytes) -> int:
     return end + _CRC.size * has_crc
 
 
-@dataclass(frozen=True)
-class Outline:
+class Outline(NamedTuple):
     """What stands in an image, sound or not, as far as it is there.
 
     `irom` is None in an image of the "old" type. `sections` are those that are whole. `size` counts to the byte with
@@ -203,7 +228,7 @@ class Outline:
 
     params: FlashParams
     entry: int
-    irom: bytes | None = field(repr=False)
+    irom: bytes | None
     sections: tuple[RamSection, ...]
     size: int | None
     stored: int | None

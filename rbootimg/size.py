@@ -28,9 +28,8 @@ from typing import TypeVar
 from . import elf, mapfile
 from .elf import Elf, Section, Symbol
 from .errors import RbootError
-from .flash import DRAM, IRAM, OTHER, WINDOW, memory_at
+from .flash import DRAM, IRAM, OTHER, WINDOW, Usage, memory_at
 from .mapfile import Contribution, OutputSection
-from .pack import Usage
 from .report import Table, percent
 
 SCHEMA = 1

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from rbootimg import elf
-from rbootimg.flash import DEFAULT_LOADER, LoaderOptions
+from rbootimg.flashmap import DEFAULT_LOADER, LoaderOptions
 from rbootimg.loader import defines
 from rbootimg.rom import RamSection, old_image
 

@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["rbootimg"]):
     from rbootimg import elf, info, layout, ldscript, mapfile, pack, rom, size
     from rbootimg.bootconfig import BootConfig
     from rbootimg.errors import RbootError
-    from rbootimg.flash import Slot
+    from rbootimg.flashmap import Slot
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 

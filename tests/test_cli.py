@@ -10,7 +10,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
 
 import rbootimg
 from rbootimg import elf
-from rbootimg.cli import COMMANDS
+from rbootimg.cli import COMMANDS, command_parser
 from rbootimg.pack import pack
 from rbootimg.rom import Rom
 
@@ -248,7 +247,36 @@ def test_only_the_module_of_the_command_is_loaded(arguments: tuple[str, ...], co
     loaded = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True).stderr
     names = [name.removeprefix("rbootimg.commands.") for name in loaded.split() if "rbootimg.commands." in name]
     assert sorted(names) == commands
-    assert ("dataclasses" in loaded.split()) == bool(commands)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (("--version",), {"cli", "errors"}),
+        (("verify", "ROM"), {"cli", "errors", "files", "flash", "report", "rom"}),
+        (
+            ("info", "ROM"),
+            {"cli", "detect", "errors", "files", "flash", "imageinfo", "info", "infoview", "report", "rom", "terminal"},
+        ),
+        (
+            ("pack", MIXED, "-o", "OUTPUT"),
+            {"cli", "elf", "errors", "files", "flash", "pack", "report", "rom", "terminal"},
+        ),
+    ],
+    ids=["version", "verify", "info", "pack"],
+)
+def test_a_quick_command_loads_what_it_needs_and_no_slow_module(
+    rom: Path, output: Path, arguments: tuple[object, ...], needed: set[str]
+) -> None:
+    names = {"ROM": rom, "OUTPUT": output}
+    command = [sys.executable, "-X", "importtime", "-m", "rbootimg", *(str(names.get(at, at)) for at in arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {line.rsplit(maxsplit=1)[-1] for line in done.stderr.splitlines()}
+    own = {name.split(".")[1] for name in loaded if name.startswith("rbootimg.")} - {"commands"}
+    assert own == needed
+    slow = {"dataclasses", "elftools", "esptool", "inspect", "rich", "shutil", "tomllib"}
+    # An ELF is pyelftools' to read, which loads some of these itself.
+    assert not loaded & (slow if "elf" not in needed else {"esptool", "rich", "tomllib"})
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "esptool2"])
@@ -256,6 +284,16 @@ def test_each_command_has_a_help_of_its_own(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: rbootimg {command} ")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "esptool2"])
+def test_each_command_and_each_of_its_arguments_is_described(command: str) -> None:
+    parser = command_parser(command)
+    assert parser.description
+    assert [action.dest for action in parser._actions if not action.help] == []
+    readme = (ROOT / "README.md").read_text()
+    assert f"rbootimg {command}" in readme or f"`{command}" in readme
+    assert "`rbootimg COMMAND --help` lists" in readme
 
 
 def test_version_is_the_packages() -> None:
@@ -269,8 +307,8 @@ def test_version_is_the_packages() -> None:
         (("nosuch",), "rbootimg: error: argument COMMAND: invalid choice: 'nosuch'"),
         (("verify",), "rbootimg verify: error: the following arguments are required: ROM.BIN"),
         (("pack", MIXED), "rbootimg pack: error: the following arguments are required: -o/--output"),
-        (("verify", "a", "b"), "rbootimg: error: unrecognized arguments: b"),
-        (("verify", "a", "--nosuch"), "rbootimg: error: unrecognized arguments: --nosuch"),
+        (("verify", "a", "b"), "rbootimg verify: error: unrecognized arguments: b"),
+        (("verify", "a", "--nosuch"), "rbootimg verify: error: unrecognized arguments: --nosuch"),
         (
             ("pack", MIXED, "-o", "rom.bin", "--flash-size", "3MB"),
             "rbootimg pack: error: argument --flash-size: unknown flash size '3MB'; "
@@ -383,7 +421,7 @@ def test_a_rom_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, make: 
         (b"", "the header of the ROM would end at offset 0x8, but there are only 0x0 bytes; the ROM is cut off"),
         (MIXED_ROM[:-1], "the checksum would end at offset 0xf0, but there are only 0xef bytes; the ROM is cut off"),
         (MIXED_ROM[:-1] + b"\0", "the checksum at offset 0xef is 0x00, but the data give 0xe3"),
-        (b"\x7fELF" + bytes(99), "byte 0x7f at offset 0x0 is not 0xea, with which the ROM begins"),
+        (b"\x7fELF" + bytes(99), "an ELF and no ROM; pack it first"),
     ],
     ids=["empty", "cut off", "checksum", "an ELF"],
 )
@@ -508,6 +546,33 @@ def test_a_rom_to_a_closed_pipe_ends_quietly() -> None:
         assert process.wait(60) == 0
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("pack", "--help"),
+        ("pack", MIXED, "-o", "OUTPUT"),
+        ("verify", "ROM"),
+        ("verify", "--json", "ROM"),
+        ("info", "ROM"),
+        ("info", "--json", "ROM"),
+        ("extract", "ROM", "-o", "OUTPUT"),
+        ("compare", "ROM", "ROM"),
+        ("layout", "1MB"),
+        ("layout", "--svg", "1MB"),  # more than is buffered
+        ("size", MIXED, "--json"),
+        ("nginx-conf", "ROM"),
+    ],
+    ids=lambda arguments: " ".join(str(getattr(argument, "name", argument)) for argument in arguments),
+)
+def test_a_full_stdout_is_one_line_that_names_it(rom: Path, output: Path, arguments: tuple[object, ...]) -> None:
+    names = {"ROM": rom, "OUTPUT": output}
+    with open("/dev/full", "w") as full:
+        done = run(*(names.get(argument, argument) for argument in arguments), stdout=full)
+    assert (done.returncode, done.stderr) == (1, "rbootimg: stdout: No space left on device\n")
+
+
 def test_without_a_stdout_there_is_no_traceback(rom: Path) -> None:
     done = run("verify", rom, stdout=None, preexec_fn=lambda: os.close(1))
     assert "Traceback" not in done.stderr
@@ -526,8 +591,41 @@ def test_a_name_that_stdout_cannot_show_gives_no_traceback(rom: Path) -> None:
 def test_the_rom_does_not_replace_its_elf(output: Path) -> None:
     app = output.with_name("app.elf")
     app.write_bytes(MIXED.read_bytes())
-    assert "the ROM would replace the ELF; choose another --output" in refused("pack", app, "-o", app)
+    assert refused("pack", app, "-o", app) == (
+        f"rbootimg: {app}: the output would replace {app}, which is an input; choose another file"
+    )
     assert app.read_bytes() == MIXED.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("layout", "board.toml", "-o", "./board.toml"),
+        ("size", "app.elf", "old.elf", "--svg", "old.elf"),
+        ("size", "app.elf", "--map", "app.map", "--svg", "app.map"),
+    ],
+    ids=" ".join,
+)
+def test_an_output_does_not_replace_an_input(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    contents = {"board.toml": BOARD.encode(), "app.elf": MIXED.read_bytes(), "old.elf": MIXED.read_bytes()}
+    contents["app.map"] = b".text 0x40100000 0x10\n"
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    line = refused(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    name = arguments[-1].removeprefix("./")
+    assert line.endswith(f": the output would replace {name}, which is an input; choose another file")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_an_output_folder_that_is_not_there_is_told_as_it_was_written(tmp_path: Path) -> None:
+    line = refused("pack", MIXED, "-o", "no/rom.bin", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert line == "rbootimg: no/rom.bin: No such file or directory"
+
+
+@pytest.mark.parametrize("command", ["verify", "extract", "compare"])
+def test_an_elf_for_a_rom_is_told_as_that(rom: Path, command: str) -> None:
+    others = [rom] if command == "compare" else []
+    assert refused(command, MIXED, *others) == f"rbootimg: {MIXED}: an ELF and no ROM; pack it first"
 
 
 def test_verify_can_ask_for_one_kind_of_checksum(rom: Path) -> None:
@@ -555,6 +653,7 @@ def test_layout_without_a_name_lists_the_presets() -> None:
 
 
 def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
+    assert "say of which LAYOUT" in wrong_usage("layout", "--svg")
     assert run("layout", "1MB", "--svg").stdout.startswith("<svg ")
     assert run("layout", "1MB", "--sdk-partitions", "-o", tmp_path / "partitions.h").stdout == ""
     assert "SYSTEM_PARTITION_OTA_2, 0x00082000" in (tmp_path / "partitions.h").read_text()
@@ -585,7 +684,7 @@ def test_compare_takes_the_same_application_for_two_slots(tmp_path: Path) -> Non
 def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
     good = Rom.from_bytes(MIXED_ROM)
     other = tmp_path / "other.bin"
-    other.write_bytes(replace(good, entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
+    other.write_bytes(good._replace(entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
     done = run("compare", rom, other)
     assert done.returncode == 1
     assert "  the entry is 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
@@ -732,7 +831,9 @@ def test_extract_takes_sound_roms_only(tmp_path: Path, rom: Path) -> None:
 
 def test_extract_to_a_file_is_one_line(tmp_path: Path, rom: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert refused("extract", rom, "-o", tmp_path / "file") == f"rbootimg: {tmp_path}/file: File exists"
+    assert refused("extract", rom, "-o", tmp_path / "file") == (
+        f"rbootimg: {tmp_path}/file: not a folder; name one for the files, there or not yet"
+    )
 
 
 # size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 
 from rbootimg import elf
 from rbootimg.compare import compare
-from rbootimg.flash import FlashParams, Slot
+from rbootimg.flash import FlashParams
+from rbootimg.flashmap import Slot
 from rbootimg.ldscript import for_slot
 from rbootimg.pack import pack
 from rbootimg.rom import RamSection, Rom
@@ -198,14 +198,14 @@ def test_every_changed_byte_is_seen(irom: bytes, offset: int, change: int) -> No
 )
 def test_what_differs_in_structure_is_said(change: dict[str, object], said: str) -> None:
     a = rom(b"\1" + bytes(31))
-    result = compare(a, replace(a, **change))
+    result = compare(a, a._replace(**change))
     assert not result.same_app
     assert [clause.startswith(said) for clause in result.structure] == [True]
 
 
 def test_a_checksum_that_irom_does_not_change_says_no_kind() -> None:
     neutral = rom(b"\5\5" + bytes(30))
-    assert compare(neutral, replace(neutral, irom_checksum=True)).same_app
+    assert compare(neutral, neutral._replace(irom_checksum=True)).same_app
 
 
 def with_word(word: int, offset: int = 8) -> Rom:

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from rbootimg import elf
 from rbootimg.detect import detect
 from rbootimg.errors import LayoutError
-from rbootimg.flash import Slot
+from rbootimg.flashmap import Slot
 from rbootimg.ldscript import for_slot
 from rbootimg.pack import pack
 from rbootimg.rom import RamSection, Rom
@@ -152,7 +151,7 @@ def test_the_link_address_of_each_vector_is_found(file: Path, candidates: tuple[
 @pytest.mark.parametrize("slot", [0x2000, 0x82000], ids=hex)
 def test_random_bytes_behind_the_code_do_not_mislead(slot: int) -> None:
     rom = linked("300 functions", slot)
-    assert detect(replace(rom, irom=rom.irom + noise(300_000))).link_address == link_address(slot)
+    assert detect(rom._replace(irom=rom.irom + noise(300_000))).link_address == link_address(slot)
 
 
 @needs_gcc

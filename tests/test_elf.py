@@ -22,6 +22,7 @@ from elf_builder import (
     Sec,
     build_elf,
 )
+from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,6 +220,23 @@ def test_of_any_bytes_only_elf_error_comes_out(tail: bytes) -> None:
 def test_a_section_name_that_is_no_utf_8_does_no_harm() -> None:
     good = build_elf((*APP, Sec(".odd-name", IRAM + 0x1000, b"1", SHT_PROGBITS, SHF_ALLOC)))
     parse_or_refuse(good.replace(b".odd-name", b"\xff\xfe\xfd\x80name"))
+
+
+@pytest.mark.parametrize("path", sorted(VECTORS.glob("*.elf")), ids=lambda path: path.name)
+def test_sections_and_symbols_are_those_that_pyelftools_finds(path: Path) -> None:
+    with path.open("rb") as file:
+        known = ELFFile(file)
+        sections = [section for section in known.iter_sections() if section["sh_flags"] & 2 and section["sh_size"]]
+        wanted = [
+            (at.name, at["sh_addr"], at["sh_size"], b"" if at["sh_type"] == "SHT_NOBITS" else at.data())
+            for at in sections
+        ]
+        names = {(at.name, at["st_value"]) for at in known.get_section_by_name(".symtab").iter_symbols()}
+    found = elf.parse(path.read_bytes())
+    assert (found.entry, [tuple(section) for section in found.sections]) == (known["e_entry"], wanted)
+    symbols = {(symbol.name, symbol.address) for symbol in elf.symbols(path.read_bytes())}
+    assert symbols
+    assert symbols <= names
 
 
 # Symbols by address

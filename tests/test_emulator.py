@@ -22,7 +22,8 @@ from rbootimg.bootconfig import BootConfig, Mode, RtcData
 from rbootimg.elf import Symbol
 from rbootimg.emulator import Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
-from rbootimg.flash import FLASH_SIZES, LoaderOptions
+from rbootimg.flash import FLASH_SIZES
+from rbootimg.flashmap import LoaderOptions
 from rbootimg.layout import preset
 from rbootimg.loader import check_loader
 from rbootimg.predict import predict

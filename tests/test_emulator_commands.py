@@ -20,8 +20,8 @@ from images import VECTORS
 
 from rbootimg import elf
 from rbootimg.bootconfig import BootConfig
-from rbootimg.flash import LoaderOptions
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flashmap import LoaderOptions
 from rbootimg.layout import preset
 from rbootimg.pack import pack
 
@@ -114,6 +114,22 @@ def test_boot_prints_the_uart() -> None:
     assert out.endswith("ready\nuser code done\n")
     assert "Booting rom 0 at 2000" in out
     assert err == ""
+
+
+@pytest.mark.parametrize("option", ["--uart", "--interactive", "--json"])
+def test_boot_names_a_stdout_that_is_full(option: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rbootimg", "boot", "flash.bin", option],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "rbootimg: stdout: No space left on device\n")
 
 
 def test_boot_as_json() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rbootimg.files import write_atomic
+from rbootimg.files import write_atomic, write_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -174,3 +174,53 @@ def test_of_several_writers_at_once_one_wins_as_a_whole(tmp_path: Path) -> None:
     assert errors == []
     assert path.read_bytes() in contents
     assert names(tmp_path) == ["file"]
+
+
+# Folders
+
+
+def fill(folder: Path, sizes: list[int], limit: int) -> str:
+    """Write files of these sizes in a process whose files can have only `limit` bytes; how that fails."""
+    code = (
+        "import sys; from pathlib import Path; from rbootimg.files import write_folder\n"
+        "contents = {f'file{number}': bytes(int(size)) for number, size in enumerate(sys.argv[2:])}\n"
+        "try: write_folder(Path(sys.argv[1]), contents)\n"
+        "except OSError as error: sys.exit(f'{error.filename}: {error.strerror}')\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-B", "-c", code, str(folder), *map(str, sizes)],
+        cwd=ROOT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    ).stderr
+
+
+def test_a_folder_is_made_and_its_files_are_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    write_folder(folder, {"one": b"1", "two": b"2"})
+    write_folder(folder, {"two": b"3"})
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == {"one": b"1", "two": b"3"}
+
+
+def test_a_folder_that_cannot_be_filled_is_not_made(tmp_path: Path) -> None:
+    assert fill(tmp_path / "a" / "b", [10, 1000], 500) == f"{tmp_path}/a/b/file1: File too large\n"
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_filled_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "file0").write_bytes(b"old")
+    assert fill(tmp_path, [10, 1000], 500) == f"{tmp_path}/file1: File too large\n"
+    assert names(tmp_path) == ["file0"]
+    assert (tmp_path / "file0").read_bytes() == b"old"
+
+
+def test_a_file_where_a_folder_should_be_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(NotADirectoryError) as refused:
+        write_folder(tmp_path / "file", {"name": b"new"})
+    assert refused.value.filename == str(tmp_path / "file")
+    assert refused.value.strerror == "not a folder; name one for the files, there or not yet"
+    assert (tmp_path / "file").read_bytes() == b"old"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -226,3 +227,45 @@ def test_a_dry_run_without_a_folder_writes_nothing(folder: Path) -> None:
 def test_no_device_is_one_line(folder: Path) -> None:
     _, err = run("flash", *INPUTS, "--port", "/dev/none", status=1)
     assert err == ("rbootimg: /dev/none: esptool: Could not open /dev/none, the port is busy or doesn't exist.\n")
+
+
+@pytest.mark.parametrize("name", ["rboot.bin", "rom0.bin", "rom1.bin", "init.bin"])
+def test_a_flash_does_not_replace_what_it_is_made_of(folder: Path, name: str) -> None:
+    before = (folder / name).read_bytes()
+    line = refused("flash-image", *INPUTS, "-o", name)
+    assert line == f"1MB: the output would replace {name}, which is an input; choose another file"
+    assert (folder / name).read_bytes() == before
+
+
+# Output folders
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("extract", "rom0.bin", "-o"),
+        ("split", "flash.bin", "--layout", "1MB", "-o"),
+        ("flash-image", *INPUTS, "--pieces"),
+        ("flash", *INPUTS, "--dry-run", "--pieces"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_output_folder_is_made_and_filled_or_nothing_changes(folder: Path, command: tuple[str, ...]) -> None:
+    (folder / "flash.bin").write_bytes(FLASH)
+    (folder / "file").write_bytes(b"old")
+    before = sorted(os.listdir(folder))
+    assert refused(*command, "file") == "file: not a folder; name one for the files, there or not yet"
+    assert (folder / "file").read_bytes() == b"old"
+    full = subprocess.run(
+        [sys.executable, "-m", "rbootimg", *command, "new/folder"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20)),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert full.stderr.startswith("rbootimg: new/folder/")
+    assert full.stderr.endswith(": File too large\n")
+    assert sorted(os.listdir(folder)) == before

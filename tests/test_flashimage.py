@@ -12,8 +12,8 @@ from images import BIG, CONFIG, IROM, loader, rom, silent_rom
 
 from rbootimg.bootconfig import BootConfig, Mode
 from rbootimg.errors import ConfigError, FitError, LayoutError, LoaderError, RbootError, RomError
-from rbootimg.flash import FlashMap, FlashRegion, LoaderOptions, flash_map
 from rbootimg.flashimage import Piece, assemble, boot_config, flash_pieces, split, warnings
+from rbootimg.flashmap import FlashMap, FlashRegion, LoaderOptions, flash_map
 from rbootimg.layout import from_toml, preset
 from rbootimg.rom import RamSection, Rom, old_image
 
@@ -233,7 +233,7 @@ def test_split_leaves_out_what_an_older_longer_rom_left_behind() -> None:
 
 
 def test_split_takes_a_rom_with_esptools_crc_and_one_of_the_old_type_whole() -> None:
-    with_crc = replace(Rom.from_bytes(rom(0)), esptool_crc=True).to_bytes()
+    with_crc = Rom.from_bytes(rom(0))._replace(esptool_crc=True).to_bytes()
     old = old_image(0x40100000, (RamSection(0x40100000, b"code"),))
     flash = assemble([Piece(0x2000, with_crc + bytes(64), "rom0"), Piece(0x82000, old + bytes(64), "rom1")], 0x100000)
     assert [piece.data for piece in split(flash, LAYOUT)] == [with_crc, old]

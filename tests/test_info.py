@@ -6,7 +6,7 @@ import functools
 import hashlib
 import struct
 import time
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from elf_builder import APP, EM_386, IRAM, Sec, build_elf
@@ -16,12 +16,19 @@ from images import BIG, CONFIG, IROM, VECTORS, loader, rom, silent_rom
 
 from rbootimg import infoview
 from rbootimg.bootconfig import BootConfig, Mode
+from rbootimg.elfinfo import ElfInfo
 from rbootimg.errors import RbootError
-from rbootimg.flash import FlashParams, Slot, flash_map
-from rbootimg.info import ConfigInfo, ElfInfo, FlashInfo, Found, ImageInfo, as_json, recognise
-from rbootimg.layout import preset
+from rbootimg.flash import FlashParams
+from rbootimg.flashinfo import ConfigInfo, FlashInfo
+from rbootimg.flashmap import Slot, flash_map
+from rbootimg.imageinfo import ImageInfo
+from rbootimg.info import as_json, recognise
+from rbootimg.layout import from_toml, preset
 from rbootimg.report import plain
 from rbootimg.rom import Rom
+
+if TYPE_CHECKING:
+    from rbootimg.info import Found
 
 SLOTS = flash_map("1MB").slots
 CONFIG_SECTOR = BootConfig((0x2000, 0x82000)).to_bytes()
@@ -41,6 +48,12 @@ def flash(
     for address, data in {0: bytes(boot), **pieces}.items():
         content[address : address + len(data)] = data
     return bytes(content)
+
+
+def region(name: str, address: int, content: bytes) -> dict[str, object]:
+    """A region as JSON."""
+    blank = content.count(0xFF) == len(content)
+    return {"name": name, "address": address, "size": len(content), "blank": blank, "sha256": sha256(content)}
 
 
 def text(found: Found) -> str:
@@ -139,7 +152,7 @@ def test_the_checksum_says_what_it_is_over(data: bytes, matches: str | None, sai
 
 @pytest.mark.parametrize("right", [True, False])
 def test_esptools_crc_is_checked(right: bool) -> None:
-    data = bytearray(replace(Rom.from_bytes(rom(0)), esptool_crc=True).to_bytes())
+    data = bytearray(Rom.from_bytes(rom(0))._replace(esptool_crc=True).to_bytes())
     if not right:
         data[-1] ^= 1
     found = image(bytes(data))
@@ -207,7 +220,7 @@ def test_where_nothing_tells_the_slot_it_says_so() -> None:
 
 
 def test_unknown_flash_codes_are_numbers() -> None:
-    data = replace(Rom.from_bytes(rom(0)), params=FlashParams(7, 15, 5)).to_bytes()
+    data = Rom.from_bytes(rom(0))._replace(params=FlashParams(7, 15, 5)).to_bytes()
     assert as_json(recognise(data))["flash"] == {"mode": 7, "size": 15, "freq": 5}
     assert "  flash     mode 7, size 15, frequency 5\n" in text(recognise(data))
 
@@ -322,9 +335,9 @@ def test_a_flash_as_json_field_by_field() -> None:
         "boots": None,
         "log": ["Rom 1 at 82000 is bad.", "Rom 0 at 2000 is bad.", "No good rom available."],
         "regions": [
-            {"name": "rf_cal", "address": 0xFB000, "size": 0x1000, "blank": True},
-            {"name": "phy_init", "address": 0xFC000, "size": 0x1000, "blank": False},
-            {"name": "sdk_params", "address": 0xFD000, "size": 0x3000, "blank": True},
+            region("rf_cal", 0xFB000, b"\xff" * 0x1000),
+            region("phy_init", 0xFC000, b"init data".ljust(0x1000, b"\xff")),
+            region("sdk_params", 0xFD000, b"\xff" * 0x3000),
         ],
     }
     assert isinstance(boot, dict)
@@ -344,6 +357,27 @@ def test_a_flash_as_json_field_by_field() -> None:
     assert roms[1]["rom"]["sha256"] == sha256(rom(1))
     assert roms[1]["rom"]["slot"] == {"address": 0x82000, "size": 0x79000, "free": 0x79000 - 240}
     assert len(roms[1]["problems"]) == 1
+
+
+def test_a_flash_with_a_layout_has_the_layouts_regions() -> None:
+    layout = from_toml(
+        'flash_size = "1MB"\nsdk_data = false\n'
+        '[[region]]\nname = "files"\naddress = 0xA0000\nsize = 0x2000\n'
+        '[[region]]\nname = "notes"\naddress = 0x90000\nsize = 0x1000\n'
+        '[[region]]\nname = "log"\naddress = 0xE0000\nsize = 0x1000\n'
+    )
+    data = flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0), 0xA0000: b"file system"}, length=0xE0000)
+    found = recognise(data, layout.slots, layout.regions)
+    files = b"file system".ljust(0x2000, b"\xff")
+    assert as_json(found)["regions"] == [  # without what lies outside the file
+        region("notes", 0x90000, b"\xff" * 0x1000),
+        region("files", 0xA0000, files),
+    ]
+    assert text(found).endswith(
+        "  region  address  bytes  state\n"
+        "  notes   0x90000  4,096  blank\n"
+        f"  files   0xa0000  8,192  written, SHA-256 {sha256(files)}"
+    )
 
 
 def test_a_flash_as_text() -> None:
@@ -437,7 +471,7 @@ def test_a_bad_rom_in_a_flash_is_said_with_its_place(address: int, content: byte
 
 
 def test_an_esptool_rom_in_a_flash_is_whole() -> None:
-    data = replace(Rom.from_bytes(rom(0)), esptool_crc=True).to_bytes()
+    data = Rom.from_bytes(rom(0))._replace(esptool_crc=True).to_bytes()
     found = whole(flash({0x1000: CONFIG_SECTOR, 0x2000: data + b"\0 rest"}))
     assert found.problems == ()
     assert found.roms[0].image is not None
@@ -506,7 +540,7 @@ def examine(data: bytes) -> None:
 def originals() -> tuple[bytes, ...]:
     small = flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0), 0x3000: rom(0)}, length=0x4000)
     elf = (VECTORS / "tiny.rom0.elf").read_bytes()
-    crc = replace(Rom.from_bytes(rom(0)), esptool_crc=True).to_bytes()
+    crc = Rom.from_bytes(rom(0))._replace(esptool_crc=True).to_bytes()
     return rom(0), crc, loader(), CONFIG_SECTOR, build_elf(), elf, small
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbootimg.errors import LayoutError
-from rbootimg.flash import FlashRegion, LoaderOptions, Slot, flash_map
+from rbootimg.flashmap import FlashRegion, LoaderOptions, Slot, flash_map
 from rbootimg.layout import PRESETS, from_toml, preset, sdk_partitions
 from rbootimg.layoutview import drawing, pieces, svg, table, title
 
@@ -147,6 +147,10 @@ REGION = '[[region]]\nname = "files"\naddress = {}\nsize = {}\n'
         (ONE_MB + "[[slot]]\naddress = 1.5", r"address in \[\[slot\]\] number 0: '1.5' is no address or size"),
         (ONE_MB + "[[slot]]\naddress = 0x2000\nsize = 0", r"size in \[\[slot\]\] number 0 is 0"),
         (ONE_MB + "[[slot]]\naddress = 0x2000\nname = 1", "name is 1; write a text in quotes"),
+        (
+            ONE_MB + '[[slot]]\naddress = 0x2000\nname = "a\\u001b[2J"',
+            r"name is 'a\\x1b\[2J'; leave out what cannot be",
+        ),
         (ONE_MB + "[[slot]]\naddress = 0x2000\ncolour = 1", r"\[\[slot\]\] number 0 has no 'colour'"),
         (ONE_MB + "[[region]]\naddress = 0x40000\nsize = 1", r"\[\[region\]\] number 0 has no name"),
         (ONE_MB + REGION.format("0xfa000", "0x2000"), "region files at 0xfa000 .*overlaps region rf_cal at 0xfb000"),

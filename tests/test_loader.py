@@ -9,7 +9,8 @@ from images import BIG, CONFIG, IROM, loader, rom
 
 from rbootimg.bootconfig import Mode
 from rbootimg.errors import LoaderError
-from rbootimg.flash import FlashParams, LoaderOptions
+from rbootimg.flash import FlashParams
+from rbootimg.flashmap import LoaderOptions
 from rbootimg.layout import preset
 from rbootimg.loader import LoaderInfo, check_loader, default_roms, read_options
 from rbootimg.rom import RamSection, old_image

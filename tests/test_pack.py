@@ -12,8 +12,9 @@ from elf_builder import APP, DRAM, IRAM, IROM0, IROM1, SHT_NOBITS, Sec, build_el
 from rbootimg import elf
 from rbootimg.elf import Elf, Section
 from rbootimg.errors import ElfError, FitError
-from rbootimg.flash import FlashParams, Slot
-from rbootimg.pack import Usage, irom, pack, usage, warnings
+from rbootimg.flash import FlashParams, Usage
+from rbootimg.flashmap import Slot
+from rbootimg.pack import irom, pack, usage, warnings
 from rbootimg.rom import Rom
 
 VECTORS = Path(__file__).parent / "vectors"

@@ -12,7 +12,8 @@ from images import loader
 from images import rom as real_rom
 
 from rbootimg.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.flash import FlashParams, LoaderOptions
+from rbootimg.flash import FlashParams
+from rbootimg.flashmap import LoaderOptions
 from rbootimg.predict import predict
 
 SIZE = 0x100000

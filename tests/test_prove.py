@@ -20,8 +20,8 @@ from images import VECTORS
 from rbootimg import elf
 from rbootimg.emulator import boot
 from rbootimg.errors import EmulatorError, FitError, LayoutError, ProofError
-from rbootimg.flash import FlashMap, LoaderOptions
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flashmap import FlashMap, LoaderOptions
 from rbootimg.layout import from_toml, preset
 from rbootimg.pack import pack
 from rbootimg.prove import prove

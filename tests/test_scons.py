@@ -209,6 +209,14 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
         ("RbootApp('app', 'main.c', RBOOT_SLOTS=0)", "slot 0 at 0x0 overlaps rBoot's loader"),
         ("RbootApp('app', 'main.c', RBOOT_TOOLCHAIN='/nowhere')", "RBOOT_TOOLCHAIN was changed after the tool was"),
         ("RbootApp('app', 'main.c', srcdir='src')", "srcdir has no effect here"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope')",
+            "rboot: app: nope: neither a file nor a preset; the presets are 512KB, 1MB,",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope.toml')",
+            "rboot: app: nope.toml: the layout file cannot be read: No such file",
+        ),
         ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "the layout file cannot be read: embedded null byte"),
         ("RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')", "RBOOT_WEBROOT is 'a\\x00b', which is no folder"),
         ("RbootApp('main.c', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),

@@ -903,12 +903,21 @@ def test_a_web_root_that_cannot_be_served_is_one_line(web_root: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize("arguments", [("--fault", "404@5"), ("--rate", "0"), ("--rate", "fast"), ("--port", "65536")])
-def test_wrong_usage_is_said_so(web_root: Path, arguments: tuple[str, str]) -> None:
-    with command(str(web_root), *arguments) as process:
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--fault", "404@5", ""),
+        ("--rate", "0", "'0' is no rate; write bytes per second above 0, such as 20k or 1M"),
+        ("--rate", "fast", "'fast' is no rate; write bytes per second above 0, such as 20k or 1M"),
+        ("--port", "65536", "'65536' is no port; write a number up to 65535, such as 8080"),
+        ("--port", "http", "'http' is no port; write a number up to 65535, such as 8080"),
+    ],
+)
+def test_wrong_usage_is_said_so(web_root: Path, option: str, value: str, message: str) -> None:
+    with command(str(web_root), option, value) as process:
         _, err = process.communicate(timeout=10)
         assert process.returncode == 2
-        assert f"argument {arguments[0]}: " in err.splitlines()[-1]
+        assert f"argument {option}: {message}" in err.splitlines()[-1]
 
 
 def test_a_server_in_a_thread_says_why_it_cannot_start(tmp_path: Path) -> None:

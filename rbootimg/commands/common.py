@@ -6,15 +6,16 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ..errors import LayoutError, RbootError, RomError
-from ..flash import FlashMap, Slot, flash_map
+from .. import files
+from ..errors import LayoutError, RbootError
 
 if TYPE_CHECKING:  # what not every command needs
-    from ..rom import Rom
+    from pathlib import Path
+
+    from ..flashmap import FlashMap, Slot
 
 
 def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
@@ -29,33 +30,42 @@ def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
     return convert
 
 
+def as_slot(text: str) -> Slot:
+    """The slot of an argument."""
+    from ..flashmap import parse_slot
+
+    try:
+        return parse_slot(text)
+    except LayoutError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def sized_slot(slot: Slot, size: str | None = None) -> Slot:
     """The slot that the user wrote, checked; without a size it reaches as far as it can in a flash of that `size`."""
+    from ..flashmap import Slot, flash_map
+
     # Without one only the slot itself is checked: in the largest flash every slot fits.
     checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
     return Slot(checked.address, checked.size)
 
 
-def read_rom(path: Path) -> Rom:
-    """The ROM in a file; the error of a bad one names it."""
-    from ..rom import Rom
-
-    try:
-        return Rom.from_bytes(path.read_bytes())
-    except RomError as error:
-        raise RomError(f"{path}: {error}") from None
+def keep_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
+    """Raise RbootError if `output` would replace one of the `inputs`."""
+    for name in inputs:
+        if output and output.is_file() and os.path.exists(name) and output.samefile(name):
+            raise RbootError(f"the output would replace {name}, which is an input; choose another file")
 
 
 def read_layout(name: str) -> FlashMap:
     """The layout of a file or a preset; a file of that name comes first."""
     from .. import layout
 
-    if name in layout.PRESETS and not Path(name).exists():
+    if name in layout.PRESETS and not os.path.exists(name):
         return layout.preset(name)
-    if not Path(name).exists() and not name.endswith(".toml"):
-        raise LayoutError(f"neither a file nor a preset; the presets are {', '.join(layout.PRESETS)}")
+    if not os.path.exists(name):
+        raise layout.missing(name)
     try:
-        return layout.from_toml(Path(name).read_text(encoding="utf-8"))
+        return layout.from_toml(files.read(name).decode())
     except UnicodeDecodeError:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
 
@@ -71,12 +81,14 @@ def named_layout(name: str) -> FlashMap:
 def port_number(text: str) -> int:
     """The TCP port of an argument."""
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; write 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number up to 65535, such as 8080")
     return int(text)
 
 
 def web_root_argument(parser: argparse.ArgumentParser | argparse._MutuallyExclusiveGroup) -> None:
     """The web root that a command is about."""
+    from pathlib import Path
+
     parser.add_argument(
         "--web-root",
         dest="file",

@@ -12,7 +12,6 @@ from ..detect import detect
 from ..errors import RbootError
 from ..pack import irom
 from ..rom import RamSection, Rom
-from .common import read_rom
 
 DESCRIPTION = (
     "Compare two ROMs: the same application, linked for two slots, differs in relocated words only. "
@@ -30,13 +29,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what differs."""
-    sides = [_read(options.file, options.elf0), _read(options.other, options.elf1)]
-    first, second = sides
+    name_of_first = options.file
+    first = _read(options.file, options.elf0)
+    options.file = options.other  # what an error is about
+    second = _read(options.file, options.elf1)
+    options.file = name_of_first
     links = None if first.link is None or second.link is None else (first.link, second.link)
     comparison = compare(first.rom, second.rom, links)
 
     def name(difference: Difference) -> str:
-        return " | ".join(dict.fromkeys(filter(None, (side.name(difference) for side in sides))))
+        return " | ".join(dict.fromkeys(filter(None, (side.name(difference) for side in (first, second)))))
 
     print(report.compared(comparison, name))
     if not comparison.same_app:
@@ -61,7 +63,7 @@ class _Side:
 
 def _read(path: Path, elf_path: Path | None) -> _Side:
     """A ROM and its ELF. Raises RbootError if the ELF is that of another ROM."""
-    rom = read_rom(path)
+    rom = Rom.from_bytes(path.read_bytes())
     if elf_path is None:
         return _Side(rom, detect(rom).link_address)
     data = elf_path.read_bytes()

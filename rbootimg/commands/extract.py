@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .. import terminal
-from ..files import write_atomic
+from ..files import write_folder
 from ..flash import WINDOW, memory_at
 from ..pack import IROM_SECTION
 from ..report import Heading, Table
@@ -27,13 +27,11 @@ def run(options: argparse.Namespace) -> None:
     """Write the files and print what is in them."""
     rom = Rom.from_bytes(options.file.read_bytes())
     folder = options.output or Path(f"{options.file.stem}-sections")
-    folder.mkdir(parents=True, exist_ok=True)
     files = [(f"{IROM_SECTION[1:]}.bin", rom.irom, "", WINDOW.name)]
     for number, section in enumerate(rom.sections):
         name = f"section{number}-{section.address:08x}.bin"
         files.append((name, section.data, f"{section.address:#x}", memory_at(section.address)))
-    for name, data, _, _ in files:
-        write_atomic(folder / name, data)
+    write_folder(folder, {name: data for name, data, _, _ in files})
     rows = tuple((name, address, f"{len(data):,}", memory) for name, data, address, memory in files)
     table = Table(("file", "address", "bytes", "memory"), rows, "<<><")
     terminal.show((Heading(f"{options.file}: {len(files)} files in {folder}", good=True), table))

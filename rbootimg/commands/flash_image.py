@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from .. import report
-from ..files import write_atomic, write_output
-from ..flash import FlashMap
+from ..files import write_folder, write_output
 from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
-from .common import read_layout
+from ..flashmap import FlashMap
+from .common import keep_inputs, read_layout
+
+_Key = TypeVar("_Key")
 
 DESCRIPTION = (
     "Put loader, config, ROMs and data together to a whole flash, each checked against the layout. "
@@ -65,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the flash, its pieces or both, and say what stands where."""
     if not (options.output or options.pieces):
         options.usage_error("give --output, --pieces or both")
-    layout, pieces = read_pieces(options, with_config=not options.no_config)
+    layout, pieces = read_pieces(options, not options.no_config, options.output)
     names = [piece.name for piece in pieces]
     if options.pieces:
         names = write_pieces(options.pieces, pieces)
@@ -73,36 +76,42 @@ def run(options: argparse.Namespace) -> None:
     print(report.pieces_table(pieces, names), file=sys.stdout if is_file else sys.stderr)
 
 
-def read_pieces(options: argparse.Namespace, with_config: bool = True) -> tuple[FlashMap, tuple[Piece, ...]]:
-    """The layout and the checked pieces that inputs() ask for; warnings go to stderr."""
+def read_pieces(
+    options: argparse.Namespace, with_config: bool = True, output: Path | None = None
+) -> tuple[FlashMap, tuple[Piece, ...]]:
+    """The layout and the checked pieces that inputs() ask for; warnings go to stderr.
+
+    Raises RbootError if `output` is one of the inputs.
+    """
     layout = read_layout(options.file)
-    roms: dict[int, bytes] = {}
+    roms: dict[int, Path] = {}
     for place, text in enumerate(options.rom):
         match = re.fullmatch(r"(?:([0-9]+)=)?(.*)", text, re.DOTALL)
         number = int(match[1]) if match and match[1] else place
         if number in roms:
             options.usage_error(f"there are two ROMs for slot {number}")
-        roms[number] = Path(match[2] if match else text).read_bytes()
-    files = {region: path.read_bytes() for region, path in options.files}
+        roms[number] = Path(match[2] if match else text)
+    files = dict(options.files)
     if options.init_data:
-        files[INIT_DATA_REGION] = options.init_data.read_bytes()
+        files[INIT_DATA_REGION] = options.init_data
+    keep_inputs(output, [options.file, options.loader, *roms.values(), *files.values()])
     loader = options.loader.read_bytes()
     config = boot_config(layout, loader, options.current) if with_config else None
-    pieces = flash_pieces(layout, loader, roms, config, files)
+    pieces = flash_pieces(layout, loader, _contents(roms), config, _contents(files))
     for warning in warnings(layout, pieces):
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
     return layout, pieces
 
 
+def _contents(paths: Mapping[_Key, Path]) -> dict[_Key, bytes]:
+    return {key: path.read_bytes() for key, path in paths.items()}
+
+
 def write_pieces(folder: Path, pieces: Iterable[Piece]) -> list[str]:
     """Write each piece to a file in `folder`, made if need be; the files' names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = []
-    for piece in pieces:
-        path = folder / piece.file_name
-        write_atomic(path, piece.data)
-        names.append(str(path))
-    return names
+    contents = {piece.file_name: piece.data for piece in pieces}
+    write_folder(folder, contents)
+    return [str(folder / name) for name in contents]
 
 
 def _number(text: str) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .. import info, infoview, terminal
+from .. import files, info, infoview, terminal
 from ..errors import LayoutError, RbootError
-from ..flash import Slot, parse_slot
-from .common import as_argument, read_layout, sized_slot
+from .common import as_slot, read_layout, sized_slot
+
+if TYPE_CHECKING:
+    from ..flashmap import FlashRegion, Slot
 
 DESCRIPTION = (
     "Say what a file is and what is in it: a ROM, an image for the mask ROM, a whole flash, a boot config, an ELF. "
@@ -18,33 +21,35 @@ DESCRIPTION = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the file")
+    parser.add_argument("file", metavar="FILE", help="the file")
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--layout", metavar="LAYOUT", help="a layout file (TOML) or preset with the slots")
     place.add_argument(
-        "--slot", type=as_argument(parse_slot), metavar="ADDRESS[:SIZE]", help="the slot that the ROM is for"
+        "--layout", metavar="LAYOUT", help="a layout file (TOML) or preset with the slots, and what else is in a flash"
     )
+    place.add_argument("--slot", type=as_slot, metavar="ADDRESS[:SIZE]", help="the slot that the ROM is for")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in the file, and raise RbootError if something is wrong with it."""
-    found = info.recognise(options.file.read_bytes(), _slots(options))
+    found = info.recognise(files.read(options.file), *_places(options))
     if options.json:
         import json  # not for every start
 
-        print(json.dumps({"file": str(options.file), **info.as_json(found)}, indent=2))
+        print(json.dumps({"file": options.file, **info.as_json(found)}, indent=2))
     else:
-        terminal.show(infoview.blocks(str(options.file), found))
+        terminal.show(infoview.blocks(options.file, found))
     if found.problems:
         more = len(found.problems) - 1
         raise RbootError(found.problems[0] + (f" (and {more} more)" if more else ""))
 
 
-def _slots(options: argparse.Namespace) -> tuple[Slot, ...]:
+def _places(options: argparse.Namespace) -> tuple[Sequence[Slot], Sequence[FlashRegion] | None]:
+    """The slots and regions that are known."""
     if options.layout:
         try:
-            return read_layout(options.layout).slots
+            layout = read_layout(options.layout)
         except LayoutError as error:
             raise LayoutError(f"the layout {options.layout}: {error}") from None
-    return (sized_slot(options.slot),) if options.slot else ()
+        return layout.slots, layout.regions
+    return (sized_slot(options.slot),) if options.slot else (), None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import layout, layoutview
 from ..files import write_output
-from .common import read_layout
+from .common import keep_inputs, read_layout
 
 DESCRIPTION = "Draw a flash layout to scale, with a table of what is in it. Without LAYOUT: the presets."
 
@@ -19,11 +19,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--svg", action="store_true", help="the drawing as an SVG picture")
     form.add_argument("--sdk-partitions", action="store_true", help="the C header that NONOS SDK 3 wants of it")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where that goes (default: stdout)")
+    parser.set_defaults(usage_error=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print or write the layout."""
+    keep_inputs(options.output, [options.file] if options.file else [])
     if options.file is None:
+        if options.svg or options.sdk_partitions:
+            options.usage_error("say of which LAYOUT; without options the presets are listed")
         text = "\n".join(f"{name:<12} {layoutview.summary(found)}" for name, found in layout.PRESETS.items()) + "\n"
     else:
         found = read_layout(options.file)

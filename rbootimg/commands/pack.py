@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 from .. import elf, report, terminal
-from ..errors import RbootError
 from ..files import write_output
-from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size, parse_slot
+from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
 from ..pack import RAM_SECTIONS, irom, pack, usage, warnings
-from .common import as_argument, sized_slot
+from .common import as_argument, as_slot, keep_inputs, sized_slot
 
 DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."
 
@@ -42,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--irom-checksum", action="store_true", help="for rBoot built with BOOT_IROM_CHKSUM")
     parser.add_argument(
         "--slot",
-        type=as_argument(parse_slot),
+        type=as_slot,
         metavar="ADDRESS[:SIZE]",
         help="the slot's flash address: checks that the application is linked for it and fits",
     )
@@ -51,8 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the ROM and print what it takes."""
     app = elf.parse(options.file.read_bytes())
-    if options.output.exists() and options.output.samefile(options.file):
-        raise RbootError("the ROM would replace the ELF; choose another --output")
+    keep_inputs(options.output, [options.file])
     slot = options.slot and sized_slot(options.slot, options.flash_size)
     params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
     rom = pack(app, options.section, params, options.irom_checksum, slot)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from .. import faults
+from ..errors import LayoutError
 from ..flash import parse_number
 from ..server import STATUS_PAGE, Options
 from ..serverview import serve_and_show
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _rate(text: str) -> int:
-    rate = as_argument(parse_number)(text)
-    if not isinstance(rate, int) or rate < 1:
-        raise argparse.ArgumentTypeError("the rate must be at least 1 byte per second")
-    return rate
+    with contextlib.suppress(LayoutError):
+        if rate := parse_number(text):
+            return rate
+    raise argparse.ArgumentTypeError(f"{text!r} is no rate; write bytes per second above 0, such as 20k or 1M")

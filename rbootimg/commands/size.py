@@ -8,6 +8,7 @@ from pathlib import Path
 from .. import size, terminal, treemap
 from ..errors import RbootError
 from ..files import write_output
+from .common import keep_inputs
 
 DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."
 
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
         options.usage_error("--old-map goes with OLD.ELF")
     if options.by in ("object", "library") and not (options.map and (options.old_map or not options.old)):
         options.usage_error(f"--by {options.by} takes the map file of each ELF: --map, --old-map")
+    keep_inputs(options.svg, filter(None, (options.file, options.old, options.map, options.old_map)))
     sizes = size.measure(options.file.read_bytes(), _map_text(options.map))
     difference = None
     if options.old:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .. import report
+from .. import files, report
 from ..rom import Rom
 
 DESCRIPTION = "Check the headers, sections and checksum of a ROM; either kind of checksum will do."
@@ -13,7 +12,7 @@ DESCRIPTION = "Check the headers, sections and checksum of a ROM; either kind of
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="ROM.BIN", help="the ROM")
+    parser.add_argument("file", metavar="ROM.BIN", help="the ROM")
     parser.add_argument(
         "--irom-checksum",
         action=argparse.BooleanOptionalAction,
@@ -24,14 +23,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in a sound ROM."""
-    data = options.file.read_bytes()
+    data = files.read(options.file)
     rom = Rom.from_bytes(data, options.irom_checksum)
     if options.json:
         import json  # not for every start
 
-        print(json.dumps(_as_json(str(options.file), len(data), rom), indent=2))
+        print(json.dumps(_as_json(options.file, len(data), rom), indent=2))
     else:
-        print(report.verified(str(options.file), len(data), rom))
+        print(report.verified(options.file, len(data), rom))
 
 
 def _as_json(name: str, size: int, rom: Rom) -> dict[str, object]:

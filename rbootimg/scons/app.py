@@ -9,7 +9,7 @@ from typing import Any
 import SCons.Errors
 
 from ..errors import LayoutError
-from ..flash import Slot
+from ..flashmap import Slot
 from . import webroot
 from .actions import build, nodes
 from .image import images

@@ -16,8 +16,8 @@ from .. import elf, emulator, flashimage, flashtool, relay, report
 from ..elf import Symbol
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
-from ..flash import FlashMap
 from ..flashimage import Piece
+from ..flashmap import FlashMap
 from . import targets
 from .actions import OWN_SCANNER, action, build, nodes
 from .loader import default_loader

@@ -18,7 +18,8 @@ from .. import elf, report
 from ..elf import Elf
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
-from ..flash import FlashParams, Slot
+from ..flash import FlashParams
+from ..flashmap import Slot
 from ..pack import irom, pack, usage, warnings
 from ..rom import Rom
 from .actions import OWN_SCANNER, action, build, nodes

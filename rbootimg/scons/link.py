@@ -23,7 +23,8 @@ import SCons.Subst
 from .. import ldscript
 from ..errors import LayoutError
 from ..files import write_atomic
-from ..flash import DRAM, IRAM, Slot
+from ..flash import DRAM, IRAM
+from ..flashmap import Slot
 from .actions import OWN_SCANNER, action, build, nodes, rebuild_if_altered
 from .variables import expand, for_call, is_set, slots_of
 

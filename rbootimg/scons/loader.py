@@ -14,7 +14,8 @@ import SCons.Node
 from .. import elf, esptool2
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
-from ..flash import CONFIG_ADDRESS, LoaderOptions
+from ..flash import CONFIG_ADDRESS
+from ..flashmap import LoaderOptions
 from ..loader import defines
 from ..rom import RamSection, old_image
 from .actions import OWN_SCANNER, action, build, nodes

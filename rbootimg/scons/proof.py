@@ -21,7 +21,7 @@ from typing import Any
 from .. import __version__, emulator, flashimage, prove
 from ..errors import LayoutError, PublishError, RbootError
 from ..files import write_atomic
-from ..flash import FlashMap
+from ..flashmap import FlashMap
 from .actions import action
 from .loader import default_loader
 from .variables import is_set, text

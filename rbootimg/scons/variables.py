@@ -14,7 +14,8 @@ import SCons.Subst
 
 from .. import layout
 from ..errors import LayoutError
-from ..flash import FlashMap, FlashParams, LoaderOptions, Slot, flash_size, parse_slots
+from ..flash import FlashParams, flash_size
+from ..flashmap import FlashMap, LoaderOptions, Slot, parse_slots
 
 COMPILER = "xtensa-lx106-elf-gcc"
 
@@ -160,6 +161,8 @@ def _layout_text(env: Any, name: str) -> str:
         return f'preset = "{name}"'
     try:
         return Path(env.File(name).rfile().get_abspath()).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise layout.missing(name) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise LayoutError(f"the layout file cannot be read: {reason}") from None
@@ -193,7 +196,7 @@ def is_on(env: Any, name: str) -> bool | None:
 def header_params(env: Any, found: FlashMap) -> FlashParams:
     """The flash bytes for the header of a ROM in the layout `found`. Raises LayoutError."""
     header_size = text(env, "RBOOT_HEADER_FLASH_SIZE")
-    return replace(found.params, size=flash_size(header_size).code) if header_size else found.params
+    return found.params._replace(size=flash_size(header_size).code) if header_size else found.params
 
 
 def slots_of(env: Any, count: int) -> tuple[Slot | None, ...]:

@@ -14,7 +14,7 @@ import SCons.Errors
 
 from .. import publish, release, report, version, webroot
 from ..errors import LayoutError, PublishError, RbootError, ServerError, VersionError
-from ..flash import FlashMap
+from ..flashmap import FlashMap
 from . import proof, targets
 from .actions import action, nodes, said
 from .variables import expand, flash_map, for_call, is_on, text

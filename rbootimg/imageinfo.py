@@ -1,0 +1,200 @@
+"""What is known of an image: a ROM, sound or not, or one for the mask ROM. No files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from .detect import Detection, detect
+from .errors import RomError
+from .flash import WINDOW, FlashParams, memory_at
+from .rom import Outline, Rom, check_old_image, image_size, outline
+
+if TYPE_CHECKING:
+    from .flashmap import Slot
+    from .info import Found
+
+ROM: Final = "rom"
+OLD_IMAGE: Final = "old image"
+# With what files of these kinds begin.
+ROM_START = b"\xea\x04"
+OLD_START = b"\xe9"
+CONFIG_START = b"\xe1\x01"
+_CRC_SIZE = 4
+
+
+class Part(NamedTuple):
+    """A section: `size` bytes at link `address`, None if it is not known; `memory` as flash.memory_at() says."""
+
+    name: str
+    address: int | None
+    size: int
+    memory: str
+
+
+class Checksum(NamedTuple):
+    """The `stored` byte, and what the bytes give: over the RAM sections, and with irom if the image has one."""
+
+    stored: int
+    ram: int
+    ram_and_irom: int | None
+
+    @property
+    def matches(self) -> str | None:
+        """Which sum the stored byte is: ram, ram+irom, both, or None."""
+        if self.stored == self.ram:
+            return "both" if self.ram == self.ram_and_irom else "ram"
+        return "ram+irom" if self.stored == self.ram_and_irom else None
+
+
+class ImageInfo(NamedTuple):
+    """An image with which the mask ROM or rBoot starts; `kind` is ROM or OLD_IMAGE.
+
+    `size` and `sha256` are of all its bytes, in a file of all that is in it. `checksum` is None if it is cut off,
+    `esptool_crc` whether the CRC behind it is right, None without one; `trailing` counts other bytes behind it, which
+    a ROM must not have. `link` is None if nobody asked which slot it
+    is linked for, `slot` if it is not known which it is for.
+    """
+
+    kind: Literal["rom", "old image"]
+    size: int
+    sha256: str
+    params: FlashParams
+    entry: int
+    sections: tuple[Part, ...]
+    checksum: Checksum | None
+    esptool_crc: bool | None
+    trailing: int
+    link: Detection | None
+    slot: Slot | None
+    problems: tuple[str, ...]
+
+
+def is_blank(data: bytes) -> bool:
+    """Whether all of `data` is 0xFF, as erased flash is."""
+    return data.count(0xFF) == len(data)
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of `data`, as text."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | None = None) -> ImageInfo:
+    """The image that `data` are. Raises RomError if they are none."""
+    found = outline(data)
+    full_sum = None if found.irom is None else found.full_sum
+    checksum = None if found.stored is None else Checksum(found.stored, found.ram_sum, full_sum)
+    problems: list[str] = []
+    try:
+        if found.irom is not None:
+            Rom.from_bytes(data, irom_checksum)
+        else:
+            check_old_image(data)
+    except RomError as error:
+        problems.append(str(error))
+    link = None
+    rom = _as_rom(found)
+    if rom is not None:
+        link = detect(rom, [slot.link_address for slot in slots])
+    slot = _slot(link, slots)
+    problems += _misplaced(link, slot, slots, len(data))
+    trailing, crc = 0 if found.size is None else len(data) - found.size, None
+    if trailing == _CRC_SIZE:
+        trailing, crc = 0, image_size(data) == len(data)
+    sections = tuple(
+        Part(f"RAM section {number}", section.address, len(section.data), memory_at(section.address))
+        for number, section in enumerate(found.sections)
+    )
+    if found.irom is not None:
+        address = link.link_address if link else None
+        sections = (Part("irom", address, len(found.irom), WINDOW.name), *sections)
+    return ImageInfo(
+        OLD_IMAGE if found.irom is None else ROM,
+        len(data),
+        sha256(data),
+        found.params,
+        found.entry,
+        sections,
+        checksum,
+        crc,
+        trailing,
+        link,
+        slot,
+        tuple(problems),
+    )
+
+
+def _as_rom(found: Outline) -> Rom | None:
+    """The ROM as if it were sound, to ask which slot it is linked for."""
+    with contextlib.suppress(RomError):
+        return Rom(found.entry, found.irom or b"", found.sections)
+    return None
+
+
+def _slot(link: Detection | None, slots: Sequence[Slot]) -> Slot | None:
+    """The slot that an image is for: the only one, or the one that it is linked for."""
+    if len(slots) == 1:
+        return slots[0]
+    return next((slot for slot in slots if link and slot.link_address == link.link_address), None)
+
+
+def _misplaced(link: Detection | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
+    address = link.link_address if link else None
+    if slots and address is not None and (slot is None or slot.link_address != address):
+        wanted = f"{slot.label} runs at {slot.link_address:#x}" if slot else "no slot of the layout runs there"
+        return [f"the ROM is linked for {address:#x}, but {wanted}; take the ROM that is linked for the slot"]
+    if slot is not None and size > slot.size:
+        return [f"the ROM has {size:,} bytes, {size - slot.size:,} more than {slot.label} holds ({slot.size:,})"]
+    return []
+
+
+def common_json(found: Found) -> dict[str, object]:
+    """What is said of every kind of file."""
+    return {"kind": found.kind, "size": found.size, "sha256": found.sha256, "problems": list(found.problems)}
+
+
+def image_json(found: ImageInfo) -> dict[str, object]:
+    """The values for `json.dumps`, as rbootimg.info describes them."""
+    mode, size, freq = found.params.names()
+    checksum = found.checksum
+    return common_json(found) | {
+        "flash": {"mode": mode, "size": size, "freq": freq},
+        "entry": found.entry,
+        "sections": [part_json(part) for part in found.sections],
+        "checksum": checksum
+        and {
+            "stored": checksum.stored,
+            "ram": checksum.ram,
+            "ram_and_irom": checksum.ram_and_irom,
+            "matches": checksum.matches,
+        },
+        "esptool_crc": found.esptool_crc,
+        "trailing": found.trailing,
+        "link": found.link and _link_json(found.link),
+        "slot": found.slot
+        and {
+            "address": found.slot.address,
+            "size": found.slot.size,
+            "free": found.slot.size - found.size,
+        },
+    }
+
+
+def part_json(part: Part) -> dict[str, object]:
+    """The same for a section."""
+    return {"name": part.name, "address": part.address, "size": part.size, "memory": part.memory}
+
+
+def _link_json(link: Detection) -> dict[str, object]:
+    own = link.own
+    return {
+        "address": link.link_address,
+        "slot": own and own.slot_address,
+        "words": link.words,
+        "inside": own and own.inside,
+        "starts": own and own.starts,
+        "reason": link.reason,
+    }
