@@ -48,6 +48,10 @@ class RamSection(_RamSection):
     def __new__(cls, address: int, data: bytes) -> RamSection:
         return super().__new__(cls, address, _padded(data, _RAM_ALIGNMENT))
 
+    @classmethod
+    def _make(cls, values: Iterable[Any]) -> RamSection:  # type: ignore[override]
+        return cls(*values)  # so that what _replace() gives is padded too
+
     def __repr__(self) -> str:
         return f"RamSection({self.address:#x}, {len(self.data)} bytes)"
 

@@ -229,6 +229,14 @@ def test_no_device_is_one_line(folder: Path) -> None:
     assert err == ("rbootimg: /dev/none: esptool: Could not open /dev/none, the port is busy or doesn't exist.\n")
 
 
+def test_info_with_a_layout_lists_its_regions(folder: Path) -> None:
+    (folder / "board.toml").write_text('preset = "1MB"\n[[region]]\nname = "files"\naddress = "448KB"\nsize = "4KB"\n')
+    (folder / "flash.bin").write_bytes(FLASH)
+    out, _ = run("info", "flash.bin", "--layout", "board.toml")
+    assert "  files       0x70000   4,096  blank\n" in out
+    assert "  phy_init    0xfc000   4,096  written, SHA-256 " in out
+
+
 @pytest.mark.parametrize("name", ["rboot.bin", "rom0.bin", "rom1.bin", "init.bin"])
 def test_a_flash_does_not_replace_what_it_is_made_of(folder: Path, name: str) -> None:
     before = (folder / name).read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import shutil
 import struct
@@ -190,18 +189,18 @@ def _reordered(rom: bytes) -> bytes:
     """The sections' data in another order than their headers."""
     parsed = Rom.from_bytes(rom)
     first, second, *rest = parsed.sections
-    swapped = (dataclasses.replace(first, data=second.data), dataclasses.replace(second, data=first.data))
-    return dataclasses.replace(parsed, sections=(*swapped, *rest)).to_bytes()
+    swapped = (first._replace(data=second.data), second._replace(data=first.data))
+    return parsed._replace(sections=(*swapped, *rest)).to_bytes()
 
 
 def _with_section(rom: bytes, **change: object) -> bytes:
     parsed = Rom.from_bytes(rom)
-    changed = dataclasses.replace(parsed.sections[0], **change)  # type: ignore[arg-type]
-    return dataclasses.replace(parsed, sections=(changed, *parsed.sections[1:])).to_bytes()
+    changed = parsed.sections[0]._replace(**change)  # type: ignore[arg-type]
+    return parsed._replace(sections=(changed, *parsed.sections[1:])).to_bytes()
 
 
 def _with(rom: bytes, **change: object) -> bytes:
-    return dataclasses.replace(Rom.from_bytes(rom), **change).to_bytes()  # type: ignore[arg-type]
+    return Rom.from_bytes(rom)._replace(**change).to_bytes()  # type: ignore[arg-type]
 
 
 def _ram_start(rom: bytes) -> int:
@@ -250,9 +249,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
             rom,
             sections=(
                 *Rom.from_bytes(rom).sections[:-1],
-                dataclasses.replace(
-                    Rom.from_bytes(rom).sections[-1], data=b"\xa5" + Rom.from_bytes(rom).sections[-1].data[1:]
-                ),
+                Rom.from_bytes(rom).sections[-1]._replace(data=b"\xa5" + Rom.from_bytes(rom).sections[-1].data[1:]),
             ),
         ),
         ".rodata+0x0 at 0x3ffe8",

@@ -235,6 +235,11 @@ def test_what_is_no_sound_rom_is_refused(damaged: bytes, message: str) -> None:
         Rom.from_bytes(damaged)
 
 
+def test_what_replace_makes_is_padded_and_checked_too() -> None:
+    assert SMALL._replace(irom=b"1").irom == b"1" + bytes(15)
+    assert SMALL.sections[0]._replace(data=b"12345").data == b"12345\0\0\0"
+
+
 def test_a_rom_needs_flash_code() -> None:
     with pytest.raises(RomError, match=r"^a ROM needs flash code \(\.irom0\.text\); there is none$"):
         SMALL._replace(irom=b"")
