@@ -695,6 +695,14 @@ def test_there_is_no_switch_to_what_does_not_boot(new: NewHost, loader: str, dat
     assert both_roms(new, data).do(loader, "switch 1", "show-rtc", "current").run()[0::2] == ["switch 0", "current 0"]
 
 
+@pytest.mark.parametrize("address", [0, 0x82010, 0xFFFFFFFF])
+def test_there_is_no_switch_to_what_is_no_slot(new: NewHost, address: int) -> None:
+    chip = bytearray(flash(BootConfig((0x2000, address)).to_bytes()))
+    image = silent_rom()[48:]  # its RAM part, which is an image by itself
+    chip[: len(image)] = chip[0x82010 : 0x82010 + len(image)] = image
+    assert new(bytes(chip)).do(rtc(0, 0, 0, 0), "switch 1").run() == ["switch 0"]
+
+
 def test_without_rtc_data_a_switch_is_for_good(new: NewHost) -> None:
     for command in ("rtc 0 0 0", "no-rtc"):
         host = both_roms(new).do(command, "switch 1", "switch 9", "current")

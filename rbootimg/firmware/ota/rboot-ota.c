@@ -29,8 +29,8 @@ static struct {
     rboot_ota *ota;             /* of an update, else NULL */
     rboot_version_check *check; /* of a version check, else NULL */
     const rboot_ota_demands *demands;
-    uint32 slot, slot_size; /* the slot's flash address and bytes */
-    uint32 size, done;      /* bytes of the body: all, and so far */
+    uint32 slot, slot_size;  /* the slot's flash address and bytes */
+    uint32 size, done;       /* bytes of the body: all, and so far */
     uint32 elapsed, silence; /* milliseconds: from the start, and from the last that came */
     union {
         uint32 word;
@@ -457,6 +457,9 @@ static bool ICACHE_FLASH_ATTR is_sound(uint32 address)
 {
     uint32 size = MEGABYTE - address % MEGABYTE, done;
     ota_verify verify;
+    if (address < FIRST_SLOT || address % SECTOR_SIZE) {
+        return false;
+    }
     ota_verify_init(&verify, address, size, IROM_CHECKSUM);
     for (done = 0; done < size && !ota_verify_is_over(&verify); done += SECTOR_SIZE) {
         if (!ota_port_read(address + done, ota_scratch, SECTOR_SIZE)) {
@@ -471,7 +474,7 @@ bool ICACHE_FLASH_ATTR rboot_ota_switch(uint8 slot)
 {
     rboot_config config = rboot_get_config();
     rboot_rtc_data rtc;
-    if (slot >= config.count || slot >= MAX_ROMS || config.roms[slot] % SECTOR_SIZE || !is_sound(config.roms[slot])) {
+    if (slot >= config.count || slot >= MAX_ROMS || !is_sound(config.roms[slot])) {
         return false;
     }
     return rboot_get_rtc_data(&rtc) ? rboot_set_temp_rom(slot) : rboot_set_current_rom(slot);
