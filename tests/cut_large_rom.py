@@ -1,4 +1,4 @@
-"""A power cut at every operation of the flash in the update to a ROM of 235 KB. It takes long; run by hand:
+"""A power cut at every operation of the flash in the update to a ROM of 235 KB. It takes minutes; run by hand:
 
     PYTHONPATH=. python tests/cut_large_rom.py [before] [within] [after]
 
