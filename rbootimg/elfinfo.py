@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from . import elf
 from .errors import ElfError, RbootError
 from .flash import Usage, memory_at, slot_of_link
-from .imageinfo import Part, common_json, part_json, sha256
+from .flashmap import Slot
+from .imageinfo import Part, common_json, misplaced, part_json, sha256
 from .pack import IROM_SECTION, pack, usage
 
 ELF: Final = "elf"
@@ -29,7 +31,8 @@ class ElfInfo:
     kind: Literal["elf"] = ELF
 
 
-def elf_info(data: bytes) -> ElfInfo:
+def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
+    """The ELF that `data` are; `slots` are those that its ROM can be for."""
     digest = sha256(data)
     try:
         app = elf.parse(data)
@@ -40,9 +43,13 @@ def elf_info(data: bytes) -> ElfInfo:
     )
     irom = app.find(IROM_SECTION)
     memories: tuple[Usage, ...] = ()
+    problems: list[str] = []
+    slot = slots[0] if len(slots) == 1 else next((at for at in slots if irom and at.link_address == irom.address), None)
     with contextlib.suppress(RbootError):  # other programs than applications are sound too
-        memories = usage(app, pack(app).size)
-    return ElfInfo(len(data), digest, app.entry, sections, irom.address if irom else None, memories, ())
+        size = pack(app).size
+        memories = usage(app, size, slot)
+        problems = misplaced(irom.address if irom else None, slot, slots, size)
+    return ElfInfo(len(data), digest, app.entry, sections, irom.address if irom else None, memories, tuple(problems))
 
 
 def elf_json(found: ElfInfo) -> dict[str, object]:

@@ -126,11 +126,7 @@ def split(flash: bytes, layout: FlashMap) -> tuple[Piece, ...]:
     a slot without a ROM it is what is there up to the last byte that is not 0xFF. Raises LayoutError if the
     dump has not the flash's size.
     """
-    if len(flash) != layout.size.bytes:
-        raise LayoutError(
-            f"the dump has {len(flash):#x} bytes, but the layout's flash {layout.size.bytes:#x}; "
-            "read the whole flash, or choose its layout"
-        )
+    check_size(flash, layout)
     slots = {slot.address for slot in layout.slots}
     pieces = []
     for address, end, name in _areas(layout):
@@ -193,6 +189,15 @@ def _config_sector(layout: FlashMap, config: BootConfig, roms: Mapping[int, byte
     return config.rewrite(_BLANK * SECTOR_SIZE, options.max_roms, options.config_checksum)
 
 
+def check_size(flash: bytes, layout: FlashMap) -> None:
+    """Raise LayoutError unless the dump `flash` is as large as the layout's flash."""
+    if len(flash) != layout.size.bytes:
+        raise LayoutError(
+            f"the dump has {len(flash):#x} bytes, but the layout's flash {layout.size.bytes:#x}; "
+            "read the whole flash, or choose its layout"
+        )
+
+
 def _rom_piece(layout: FlashMap, number: int, data: bytes) -> Piece:
     slot = layout.slots[number]
     try:
@@ -220,6 +225,8 @@ def _region_piece(layout: FlashMap, name: str, data: bytes) -> Piece:
     else:
         there = ", ".join(region.name for region in layout.regions) or "none"
         raise LayoutError(f"the layout has no region {name!r} for a file; its regions: {there}")
+    if not data:
+        raise FitError(f"the file for {region.label} is empty")
     if len(data) > region.size:
         raise FitError(
             f"the file for {region.label} has {len(data):,} bytes, {len(data) - region.size:,} more than the region"

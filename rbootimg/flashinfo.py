@@ -10,7 +10,7 @@ from typing import Final, Literal
 from .bootconfig import BootConfig, room_in
 from .errors import ConfigError, RomError
 from .flash import CONFIG_ADDRESS, DEFAULT_PARAMS, FIRST_SLOT_ADDRESS, FLASH_SIZES, SECTOR_SIZE, FlashSize, window_end
-from .flashmap import FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
+from .flashmap import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
 from .imageinfo import (
     CONFIG_START,
     OLD_START,
@@ -114,8 +114,8 @@ def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
     return ConfigInfo(len(sector), sha256(sector), blank, config, has_checksum, tuple(problems))
 
 
-def flash_info(data: bytes, slots: Sequence[Slot], regions: Sequence[FlashRegion] | None) -> FlashInfo:
-    """The flash that `data` are; `slots` and `regions` as for info.recognise()."""
+def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashMap | None) -> FlashInfo:
+    """The flash that `data` are; `slots` and `layout` as for info.recognise()."""
     problems: list[str] = []
     start = data[:CONFIG_ADDRESS]
     options = read_options(start)
@@ -129,11 +129,18 @@ def flash_info(data: bytes, slots: Sequence[Slot], regions: Sequence[FlashRegion
         problems.append("there is no loader at 0x0; the chip starts nothing")
     params = loader.params if loader else DEFAULT_PARAMS
     chip = next((size for size in FLASH_SIZES.values() if loader and size.code == params.size), None)
-    if regions is None:
+    if layout is not None:
+        regions = layout.regions
+        if len(data) != layout.size.bytes:
+            problems.append(f"the file has {len(data):#x} bytes, but the layout's flash {layout.size.bytes:#x}")
+    else:
         regions = sdk_regions(chip) if chip else ()
     config = config_info(data[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], options.config_checksum)
     problems += (f"the config: {problem}" for problem in config.problems)
     addresses = config.config.roms if config.config else default_roms(params, bool(options.big_flash))
+    if layout is not None and addresses != tuple(slot.address for slot in layout.slots):
+        has, wanted = _listed(addresses), _listed([slot.address for slot in layout.slots])
+        problems.append(f"rBoot has its ROMs at {has}, but the layout at {wanted}")
     places = _places(addresses, chip, regions) | {slot.address: slot for slot in slots}
     at = {address: _rom_at(places[address], data, options.irom_checksum) for address in set(addresses)}
     roms = tuple(replace(at[address], number=number) for number, address in enumerate(addresses))
@@ -155,6 +162,10 @@ def flash_info(data: bytes, slots: Sequence[Slot], regions: Sequence[FlashRegion
         tuple(_region(region, data[region.address : region.end]) for region in there),
         tuple(problems),
     )
+
+
+def _listed(addresses: Sequence[int]) -> str:
+    return ", ".join(f"{address:#x}" for address in addresses)
 
 
 def _region(region: FlashRegion, content: bytes) -> RegionInfo:

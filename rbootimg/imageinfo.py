@@ -142,7 +142,11 @@ def _slot(link: Detection | None, slots: Sequence[Slot]) -> Slot | None:
 
 
 def _misplaced(link: Detection | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
-    address = link.link_address if link else None
+    return misplaced(link.link_address if link else None, slot, slots, size)
+
+
+def misplaced(address: int | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
+    """What is wrong with a ROM of `size` bytes that is linked for `address`, and to be in `slot` or one of `slots`."""
     if slots and address is not None and (slot is None or slot.link_address != address):
         wanted = f"{slot.label} runs at {slot.link_address:#x}" if slot else "no slot of the layout runs there"
         return [f"the ROM is linked for {address:#x}, but {wanted}; take the ROM that is linked for the slot"]

@@ -36,7 +36,7 @@ from .imageinfo import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info
 if TYPE_CHECKING:
     from .elfinfo import ElfInfo
     from .flashinfo import ConfigInfo, FlashInfo
-    from .flashmap import FlashRegion, Slot
+    from .flashmap import FlashMap, Slot
 
     Found = ImageInfo | ConfigInfo | FlashInfo | ElfInfo
 
@@ -46,29 +46,31 @@ SCHEMA = 1
 _ELF_START = b"\x7fELF"
 
 
-def recognise(data: bytes, slots: Sequence[Slot] = (), regions: Sequence[FlashRegion] | None = None) -> Found:
+def recognise(data: bytes, slots: Sequence[Slot] = (), layout: FlashMap | None = None) -> Found:
     """What `data`, a whole file, are. `slots` are those that a ROM can be for, with their sizes.
 
-    `regions` are what else is in a whole flash, without them the SDK's own. 1 MB takes about 50 ms, a flash of 16 MB
-    that and 30 ms for each ROM. Raises RbootError if they are nothing known.
+    A whole flash must be that of `layout`; without one the regions in it are the SDK's own. 1 MB takes about 50 ms, a
+    flash of 16 MB that and 30 ms for each ROM. Raises RbootError if they are nothing known.
     """
     # Only what the file is gets imported: a command that takes a tenth of a second is mostly imports.
     if _is_flash(data):
         from .flashinfo import flash_info
 
-        return flash_info(data, slots, regions)
+        return flash_info(data, slots, layout)
     if data.startswith(ROM_START) or data.startswith(OLD_START):
         return image_info(data, slots)
     if data.startswith(_ELF_START):
         from .elfinfo import elf_info
 
-        return elf_info(data)
+        return elf_info(data, slots)
     if data.startswith(CONFIG_START) and len(data) <= SECTOR_SIZE:
         from .flashinfo import config_info
 
         return config_info(data)
     if not data:
         raise RbootError("the file is empty")
+    if is_blank(data):
+        raise RbootError(f"blank: all of its {len(data):,} bytes are 0xff, as in erased flash")
     raise RbootError(f"neither a ROM, a flash, a boot config nor an ELF: it begins with {data[:4].hex(' ')}")
 
 

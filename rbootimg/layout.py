@@ -102,7 +102,7 @@ def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slot
     """
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is a number of thousands of digits
         raise LayoutError(f"the layout is not TOML: {error}") from None
     data |= {key: value for key, value in changes.items() if key != "loader"}
     if "loader" in changes and isinstance(data.setdefault("loader", {}), dict):

@@ -19,6 +19,7 @@ from .elf import Elf, Section
 from .emulator import failure, machine
 from .errors import ElfError, LayoutError, ProofError
 from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE
+from .flashimage import check_size
 from .flashmap import FlashMap, LoaderOptions, Slot
 from .loader import read_options
 from .pack import IROM_SECTION, check_link, find_section, irom
@@ -56,8 +57,9 @@ def prove(
     RAM; without it all that the ELF has there. Takes about 0.1 s for each. Raises ProofError if a ROM does
     not get to its entry within `timeout` seconds, or if a byte in RAM or flash is not the ELF's;
     FitError if it is linked for another slot, ElfError if one of the `sections` is not there, LayoutError if there is
-    no such slot, EmulatorError if QEMU is not there.
+    no such slot or the flash has another size, EmulatorError if QEMU is not there.
     """
+    check_size(flash, layout)
     return tuple(_prove_slot(flash, layout, number, elf, sections, timeout) for number, elf in sorted(elfs.items()))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rbootimg import files
 from rbootimg.files import write_atomic, write_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -224,3 +225,18 @@ def test_a_file_where_a_folder_should_be_is_told_as_that(tmp_path: Path) -> None
     assert refused.value.filename == str(tmp_path / "file")
     assert refused.value.strerror == "not a folder; name one for the files, there or not yet"
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_what_never_ends_is_read_no_further_than_the_greatest_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST", 1 << 20)
+    with pytest.raises(OSError, match="it has more than 1 MB"):
+        files.read_file("/dev/zero")
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = os.urandom(100_000)  # more than a pipe gives at once
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
+    writer.start()
+    assert files.read_file(tmp_path / "pipe") == data
+    writer.join()

@@ -277,3 +277,51 @@ def test_an_output_folder_is_made_and_filled_or_nothing_changes(folder: Path, co
     assert full.stderr.startswith("rbootimg: new/folder/")
     assert full.stderr.endswith(": File too large\n")
     assert sorted(os.listdir(folder)) == before
+
+
+# What does not go together
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--no-config", "--current", "1"], "--current says what the config boots; leave --no-config out"),
+        (["--file", "phy_init=init.bin"], "--init-data and --file phy_init= are the same region; give one of them"),
+    ],
+)
+def test_arguments_of_which_one_would_be_ignored_are_wrong_usage(more: list[str], said: str) -> None:
+    assert wrong_usage("flash-image", *INPUTS, *more, "-o", "flash.bin") == said
+
+
+@pytest.mark.parametrize("baud", ["0", "-5", "fast"])
+def test_a_baud_rate_that_is_none_is_wrong_usage(baud: str) -> None:
+    assert wrong_usage("flash", *INPUTS, f"--baud={baud}") == (
+        f"argument -b/--baud: {baud!r} is no baud rate; write a number such as 460800"
+    )
+
+
+def test_an_empty_file_for_a_region_is_refused(folder: Path) -> None:
+    (folder / "init.bin").write_bytes(b"")
+    assert refused("flash-image", *INPUTS, "-o", "flash.bin").endswith(
+        "the file for region phy_init at 0xfc000 is empty"
+    )
+
+
+# A flash of another layout
+
+
+def test_a_flash_of_another_size_than_the_layouts_is_told(folder: Path) -> None:
+    (folder / "flash.bin").write_bytes(FLASH)
+    line = run("info", "flash.bin", "--layout", "4MB-capped", status=1)[1]
+    assert "flash.bin: the file has 0x100000 bytes, but the layout's flash 0x400000" in line
+    (folder / "rom0.elf").write_bytes((ROOT / "tests" / "vectors" / "tiny.rom0.elf").read_bytes())
+    assert refused("prove", "flash.bin", "--layout", "4MB-capped", "--elf", "rom0.elf").endswith(
+        "the dump has 0x100000 bytes, but the layout's flash 0x400000; read the whole flash, or choose its layout"
+    )
+
+
+def test_a_config_with_other_roms_than_the_layouts_slots_is_told(folder: Path) -> None:
+    (folder / "flash.bin").write_bytes(FLASH)
+    line = run("info", "flash.bin", "--layout", "sming", status=1)[1]
+    assert line == "rbootimg: flash.bin: rBoot has its ROMs at 0x2000, 0x82000, but the layout at 0x2000, 0x80000\n"
+    assert run("info", "flash.bin", "--layout", "1MB")[1] == ""

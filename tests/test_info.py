@@ -367,7 +367,7 @@ def test_a_flash_with_a_layout_has_the_layouts_regions() -> None:
         '[[region]]\nname = "log"\naddress = 0xE0000\nsize = 0x1000\n'
     )
     data = flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0), 0xA0000: b"file system"}, length=0xE0000)
-    found = recognise(data, layout.slots, layout.regions)
+    found = recognise(data, layout.slots, layout)
     files = b"file system".ljust(0x2000, b"\xff")
     assert as_json(found)["regions"] == [  # without what lies outside the file
         region("notes", 0x90000, b"\xff" * 0x1000),
@@ -507,12 +507,11 @@ def test_a_layout_says_how_large_the_slots_of_a_flash_are() -> None:
     [
         (b"", "the file is empty"),
         (b"text\n", "neither a ROM, a flash, a boot config nor an ELF: it begins with 74 65 78 74"),
-        (b"\xff" * 0x100000, "neither a ROM, a flash, a boot config nor an ELF: it begins with ff ff ff ff"),
         (b"\xea\x05" + bytes(100), "neither a ROM, a flash, a boot config nor an ELF: it begins with ea 05 00 00"),
         (b"\xe9\x01", "the header of the image would end at offset 0x8, but there are only 0x2 bytes"),
         (CONFIG_SECTOR + bytes(0x1000), "neither a ROM, a flash, a boot config nor an ELF: it begins with e1 01"),
     ],
-    ids=["empty", "text", "blank", "another magic", "two bytes", "more than a sector"],
+    ids=["empty", "text", "another magic", "two bytes", "more than a sector"],
 )
 def test_what_is_nothing_known_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(RbootError) as refused:
@@ -593,3 +592,20 @@ def test_a_flash_of_16_mb_takes_half_a_second() -> None:
     start = time.process_time()
     assert whole(data).problems == ()
     assert time.process_time() - start < 1.5  # a loaded machine is given more
+
+
+def test_an_elf_is_held_against_the_slot_that_it_is_for() -> None:
+    data = (VECTORS / "tiny.rom0.elf").read_bytes()
+    found = recognise(data, SLOTS)
+    assert found.problems == ()
+    assert as_json(found)["memories"][-1]["available"] == SLOTS[0].size
+    assert recognise(data, SLOTS[1:]).problems == (
+        "the ROM is linked for 0x40202010, but slot 1 at 0x82000 runs at 0x40282010; "
+        "take the ROM that is linked for the slot",
+    )
+
+
+@pytest.mark.parametrize("size", [0x1000, 0x100000])
+def test_erased_flash_is_called_blank(size: int) -> None:
+    with pytest.raises(RbootError, match=f"blank: all of its {size:,} bytes are 0xff, as in erased flash"):
+        recognise(b"\xff" * size)

@@ -276,3 +276,8 @@ def test_the_readmes_layout_file_is_one() -> None:
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
     (text,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
     assert [slot.label for slot in from_toml(text).slots] == ["slot 0 at 0x2000", "slot 1 at 0x202000"]
+
+
+def test_a_number_of_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(LayoutError, match="the layout is not TOML: "):
+        from_toml('flash_size = "1MB"\n[[slot]]\naddress = ' + "9" * 5000)

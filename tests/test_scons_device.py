@@ -221,3 +221,14 @@ def test_the_pieces_are_those_of_the_command_line(project: Project) -> None:
     assert pieces["rom1"] == project.read("app/rom1.bin")
     assert set(pieces) == {"loader", "config", "rom0", "rom1"}
     assert sys.executable
+
+
+def test_init_data_go_into_a_flash_without_a_layout_file(project: Project) -> None:
+    project.write("init.bin", bytes(range(128)))
+    project.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_FILES={{'phy_init': 'init.bin'}})\n"
+        "env.RbootFlashImage('flash.bin', env.RbootApp('app', 'main.c'))\n",
+    )
+    project.build()
+    assert project.read("flash.bin")[0xFC000:0xFC080] == bytes(range(128))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from .. import elf, emulator, prove, relay
 from ..errors import ElfError
-from ..files import write_output
+from ..files import read_file, write_output
 from .common import as_argument, named_layout, seconds
 
 DESCRIPTION = (
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     if options.uart and options.json:
         options.usage_error("--uart and --json both print to stdout; the JSON has the UART's text in it")
     symbols = _symbols(options.elf) if options.elf else ()
-    flash = _with_current(options.file.read_bytes(), options)
+    flash = _with_current(read_file(options.file), options)
     if options.interactive:
         result = emulator.interact(flash, timeout=options.timeout, gpio_low=options.gpio_low, net=options.net)
     else:
@@ -77,14 +76,13 @@ def run(options: argparse.Namespace) -> None:
 
 def _symbols(path: Path) -> tuple[elf.Symbol, ...]:
     try:
-        return elf.symbols(path.read_bytes())
+        return elf.symbols(read_file(path))
     except ElfError as error:
         raise ElfError(f"{path}: {error}") from None
 
 
 def _show(text: bytes) -> None:
-    sys.stdout.write(text.decode(errors="replace"))
-    sys.stdout.flush()
+    print(text.decode(errors="replace"), end="", flush=True)
 
 
 def _with_current(flash: bytes, options: argparse.Namespace) -> bytes:

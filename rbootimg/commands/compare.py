@@ -10,6 +10,7 @@ from .. import elf, report
 from ..compare import Difference, compare
 from ..detect import detect
 from ..errors import RbootError
+from ..files import read_file
 from ..pack import irom
 from ..rom import RamSection, Rom
 
@@ -63,10 +64,10 @@ class _Side:
 
 def _read(path: Path, elf_path: Path | None) -> _Side:
     """A ROM and its ELF. Raises RbootError if the ELF is that of another ROM."""
-    rom = Rom.from_bytes(path.read_bytes())
+    rom = Rom.from_bytes(read_file(path))
     if elf_path is None:
         return _Side(rom, detect(rom).link_address)
-    data = elf_path.read_bytes()
+    data = read_file(elf_path)
     try:
         app = elf.parse(data)
         code = irom(app)

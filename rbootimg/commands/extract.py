@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .. import terminal
-from ..files import write_folder
+from ..files import read_file, write_folder
 from ..flash import WINDOW, memory_at
 from ..pack import IROM_SECTION
 from ..report import Heading, Table
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the files and print what is in them."""
-    rom = Rom.from_bytes(options.file.read_bytes())
+    rom = Rom.from_bytes(read_file(options.file))
     folder = options.output or Path(f"{options.file.stem}-sections")
     files = [(f"{IROM_SECTION[1:]}.bin", rom.irom, "", WINDOW.name)]
     for number, section in enumerate(rom.sections):

@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     inputs(parser)
     parser.add_argument("-p", "--port", help="the serial port (default: esptool looks for it)")
-    parser.add_argument("-b", "--baud", type=int, help="the baud rate (default: esptool's)")
+    parser.add_argument("-b", "--baud", type=_baud, help="the baud rate (default: esptool's)")
     parser.add_argument("--before", choices=flashtool.BEFORE, help=f"default: {flashtool.BEFORE[0]}")
     parser.add_argument("--after", choices=flashtool.AFTER, help=f"default: {flashtool.AFTER[0]}")
     parser.add_argument("--pieces", type=Path, metavar="FOLDER", help="where the files go that esptool writes")
@@ -52,3 +52,9 @@ def run(options: argparse.Namespace) -> None:
     options.file = options.port or "no port given"  # what an error is about from here on
     with tempfile.TemporaryDirectory(prefix="rbootimg-") as folder:
         flashtool.run(command(write_pieces(options.pieces or Path(folder), pieces)))
+
+
+def _baud(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no baud rate; write a number such as 460800")
+    return int(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import report
-from ..files import write_folder, write_output
+from ..files import read_file, write_folder, write_output
 from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
 from ..flashmap import FlashMap
 from .common import keep_inputs, read_layout
@@ -50,7 +50,7 @@ def inputs(parser: argparse.ArgumentParser) -> None:
         metavar="[SLOT=]ROM.BIN",
         help="a ROM; repeat it, in the order of the slots or with their numbers",
     )
-    parser.add_argument("--current", type=_number, default=0, metavar="SLOT", help="the slot that boots (default: 0)")
+    parser.add_argument("--current", type=_number, metavar="SLOT", help="the slot that boots (default: 0)")
     parser.add_argument("--init-data", type=Path, metavar="FILE", help="the SDK's esp_init_data_default.bin")
     parser.add_argument(
         "--file",
@@ -68,6 +68,8 @@ def run(options: argparse.Namespace) -> None:
     """Write the flash, its pieces or both, and say what stands where."""
     if not (options.output or options.pieces):
         options.usage_error("give --output, --pieces or both")
+    if options.no_config and options.current is not None:
+        options.usage_error("--current says what the config boots; leave --no-config out")
     layout, pieces = read_pieces(options, not options.no_config, options.output)
     names = [piece.name for piece in pieces]
     if options.pieces:
@@ -93,10 +95,12 @@ def read_pieces(
         roms[number] = Path(match[2] if match else text)
     files = dict(options.files)
     if options.init_data:
+        if INIT_DATA_REGION in files:
+            options.usage_error(f"--init-data and --file {INIT_DATA_REGION}= are the same region; give one of them")
         files[INIT_DATA_REGION] = options.init_data
     keep_inputs(output, [options.file, options.loader, *roms.values(), *files.values()])
-    loader = options.loader.read_bytes()
-    config = boot_config(layout, loader, options.current) if with_config else None
+    loader = read_file(options.loader)
+    config = boot_config(layout, loader, options.current or 0) if with_config else None
     pieces = flash_pieces(layout, loader, _contents(roms), config, _contents(files))
     for warning in warnings(layout, pieces):
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
@@ -104,7 +108,7 @@ def read_pieces(
 
 
 def _contents(paths: Mapping[_Key, Path]) -> dict[_Key, bytes]:
-    return {key: path.read_bytes() for key, path in paths.items()}
+    return {key: read_file(path) for key, path in paths.items()}
 
 
 def write_pieces(folder: Path, pieces: Iterable[Piece]) -> list[str]:

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import files, info, infoview, terminal
+from .. import info, infoview, terminal
 from ..errors import LayoutError, RbootError
+from ..files import read_file
 from .common import as_slot, read_layout, sized_slot
 
 if TYPE_CHECKING:
-    from ..flashmap import FlashRegion, Slot
+    from ..flashmap import FlashMap, Slot
 
 DESCRIPTION = (
     "Say what a file is and what is in it: a ROM, an image for the mask ROM, a whole flash, a boot config, an ELF. "
@@ -32,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in the file, and raise RbootError if something is wrong with it."""
-    found = info.recognise(files.read(options.file), *_places(options))
+    found = info.recognise(read_file(options.file), *_places(options))
     if options.json:
         import json  # not for every start
 
@@ -44,12 +45,12 @@ def run(options: argparse.Namespace) -> None:
         raise RbootError(found.problems[0] + (f" (and {more} more)" if more else ""))
 
 
-def _places(options: argparse.Namespace) -> tuple[Sequence[Slot], Sequence[FlashRegion] | None]:
-    """The slots and regions that are known."""
+def _places(options: argparse.Namespace) -> tuple[Sequence[Slot], FlashMap | None]:
+    """The slots and the layout that are known."""
     if options.layout:
         try:
             layout = read_layout(options.layout)
         except LayoutError as error:
             raise LayoutError(f"the layout {options.layout}: {error}") from None
-        return layout.slots, layout.regions
+        return layout.slots, layout
     return (sized_slot(options.slot),) if options.slot else (), None

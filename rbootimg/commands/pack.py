@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from .. import elf, report, terminal
-from ..files import write_output
+from ..files import read_file, write_output
 from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
 from ..pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .common import as_argument, as_slot, keep_inputs, sized_slot
@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the ROM and print what it takes."""
-    app = elf.parse(options.file.read_bytes())
+    app = elf.parse(read_file(options.file))
     keep_inputs(options.output, [options.file])
     slot = options.slot and sized_slot(options.slot, options.flash_size)
     params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)

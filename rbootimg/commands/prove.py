@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import elf, prove
 from ..errors import ElfError
+from ..files import read_file
 from .common import named_layout, seconds
 
 DESCRIPTION = (
@@ -47,10 +48,10 @@ def run(options: argparse.Namespace) -> None:
         if number in elfs:
             options.usage_error(f"there are two ELFs for slot {number}")
         try:
-            elfs[number] = elf.parse(Path(name).read_bytes())
+            elfs[number] = elf.parse(read_file(name))
         except ElfError as error:
             raise ElfError(f"{name}: {error}") from None
-    proofs = prove.prove(options.file.read_bytes(), layout, elfs, options.section, options.timeout)
+    proofs = prove.prove(read_file(options.file), layout, elfs, options.section, options.timeout)
     if options.json:
         import json  # not for every start
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import release, report, webroot
 from ..errors import LayoutError
+from ..files import read_file
 from ..version import from_git, source_date
 from .common import read_layout, wait_argument, web_root_argument
 
@@ -66,11 +67,11 @@ def run(options: argparse.Namespace) -> None:
     bundle = release.bundle(
         options.app,
         options.version or os.environ.get("RBOOT_VERSION") or from_git(Path()),
-        [path.read_bytes() for path in options.roms],
+        [read_file(path) for path in options.roms],
         layout,
         device=options.device,
         date=options.date or source_date(os.environ),
-        elfs=[path.read_bytes() for path in options.elf],
+        elfs=[read_file(path) for path in options.elf],
         proved_by=options.proved_by,
     )
     (published,) = webroot.publish(

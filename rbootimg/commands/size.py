@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import size, terminal, treemap
 from ..errors import RbootError
-from ..files import write_output
+from ..files import read_file, write_output
 from .common import keep_inputs
 
 DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."
@@ -39,11 +39,11 @@ def run(options: argparse.Namespace) -> None:
     if options.by in ("object", "library") and not (options.map and (options.old_map or not options.old)):
         options.usage_error(f"--by {options.by} takes the map file of each ELF: --map, --old-map")
     keep_inputs(options.svg, filter(None, (options.file, options.old, options.map, options.old_map)))
-    sizes = size.measure(options.file.read_bytes(), _map_text(options.map))
+    sizes = size.measure(read_file(options.file), _map_text(options.map))
     difference = None
     if options.old:
         try:
-            old = size.measure(options.old.read_bytes(), _map_text(options.old_map))
+            old = size.measure(read_file(options.old), _map_text(options.old_map))
         except RbootError as error:
             raise RbootError(f"compared with {options.old}: {error}") from None
         difference = size.compare(old, sizes)
@@ -70,4 +70,4 @@ def _count(text: str) -> int:
 
 
 def _map_text(path: Path | None) -> str | None:
-    return None if path is None else path.read_bytes().decode(errors="replace")
+    return None if path is None else read_file(path).decode(errors="replace")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import report
 from ..errors import RbootError, RomError
+from ..files import read_file
 from ..flashimage import split
 from ..rom import Rom
 from .common import named_layout
@@ -35,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the pieces and say which they are."""
     layout = named_layout(options.layout)
-    pieces = split(options.file.read_bytes(), layout)
+    pieces = split(read_file(options.file), layout)
     if not pieces:
         raise RbootError("the dump is blank")
     slots = {slot.address for slot in layout.slots}

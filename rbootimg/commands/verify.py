@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .. import files, report
+from .. import report
+from ..files import read_file
 from ..rom import Rom
 
 DESCRIPTION = "Check the headers, sections and checksum of a ROM; either kind of checksum will do."
@@ -23,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in a sound ROM."""
-    data = files.read(options.file)
+    data = read_file(options.file)
     rom = Rom.from_bytes(data, options.irom_checksum)
     if options.json:
         import json  # not for every start

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from ..elf import Symbol
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
 from ..flashimage import Piece
-from ..flashmap import FlashMap
+from ..flashmap import FlashMap, sdk_regions
 from . import targets
 from .actions import OWN_SCANNER, action, build, nodes
 from .loader import default_loader
-from .variables import flash_map, for_call, text
+from .variables import flash_map, for_call, is_set, text
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
         files = env.get("RBOOT_FILES") or {}
         if not isinstance(files, Mapping):
             raise LayoutError(f"RBOOT_FILES is {files!r}; write a dictionary, from the region's name to the file")
+        if files and not is_set(env, "RBOOT_LAYOUT"):  # then nothing says that there is no SDK
+            found = replace(found, regions=tuple(at for at in sdk_regions(found.size) if at.name in files))
         contents = _Flash(
             found,
             default_loader(env, found.loader),
