@@ -113,7 +113,7 @@ def _help() -> str:
         ("(none)", "build the ROMs of each slot"),
         ("publish", "put the ROMs into the web root"),
         ("releases", "list the releases in the web root"),
-        ("rollback", "make the release before current again"),
+        ("rollback", "make the previous release current again"),
         ("serve", "serve the web root to the devices on the desk"),
         ("prove", "boot the ROMs in the emulator and look at every byte"),
         ("flash", "write the flash image to a device"),
