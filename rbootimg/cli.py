@@ -48,6 +48,7 @@ _WAYS = {
     Way.ROLLBACK: "name the one to go to: `rbootimg rollback VERSION`",
     Way.HISTORY: "`rbootimg rollback VERSION` makes it anew, with that release as the current one",
     Way.RELEASE: "`rbootimg publish` with a --version makes one",
+    Way.ROOM: "`rbootimg prune` makes room",
 }
 
 

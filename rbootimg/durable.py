@@ -86,7 +86,7 @@ def locked(path: Path, timeout: float, shared: bool = False) -> Iterator[None]:
     The lock ends with the process that holds it; the file stays. Raises PublishError after `timeout` seconds.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT, FILE_MODE)
+        descriptor = _lock_file(path, shared)
     except (FileNotFoundError, PermissionError):
         if not shared:
             raise
@@ -107,3 +107,10 @@ def locked(path: Path, timeout: float, shared: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_file(path: Path, shared: bool) -> int:
+    if not shared:
+        with contextlib.suppress(PermissionError):  # of another user's file, which can be locked all the same
+            return os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)  # to write, as NFS wants it
+    return os.open(path, os.O_RDONLY)

@@ -18,6 +18,7 @@ class Way(enum.Enum):
     ROLLBACK = enum.auto()
     HISTORY = enum.auto()
     RELEASE = enum.auto()
+    ROOM = enum.auto()
 
 
 class RbootError(Exception):

@@ -1,7 +1,7 @@
 """A release as a page for people: HTML and a style sheet, without script and without anything from elsewhere.
 
-It is right under `Content-Security-Policy: default-src 'none'; style-src 'self'; img-src data:`, which it also asks
-for itself; so nothing here may have a style attribute. No files; the same values give the same bytes.
+It is right under `Content-Security-Policy: default-src 'none'; style-src 'self'`, which it also asks for itself; so
+nothing here may have a style attribute or an icon. No files; the same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .release import FULL_CHECKSUM, MANIFEST, FlashPart, Release, ReleaseRom
 
 PAGE, STYLE = "index.html", "style.css"
 
-POLICY = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'"
 
 _USED = "#21618c"
 _EDGE = "#333333"
@@ -103,8 +103,6 @@ def _page(title: str, body: Iterable[str]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="referrer" content="no-referrer">',
             f"<title>{escape(title)}</title>",
-            # Else browsers ask for /favicon.ico.
-            '<link rel="icon" href="data:,">',
             f'<link rel="stylesheet" href="{STYLE}">',
             "</head>",
             "<body>",

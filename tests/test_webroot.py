@@ -20,10 +20,11 @@ from pathlib import Path
 import pytest
 from releases import make, make_roms, tree
 
-from rbootimg import durable, webroot
+from rbootimg import durable, switch, webfiles, webroot
 from rbootimg.errors import PublishError, Way
 from rbootimg.release import History, Release
-from rbootimg.webroot import Problem, check, prune, publish, releases, rollback, rollback_all
+from rbootimg.webcheck import Problem, check
+from rbootimg.webroot import prune, publish, releases, rollback, rollback_all
 
 KILLS = 300
 
@@ -107,7 +108,7 @@ def test_the_web_server_may_read_everything(root: Path) -> None:
     finally:
         os.umask(before)
     for path in (root, *root.rglob("*")):
-        if path.name != webroot.LOCK:
+        if path.name != webfiles.LOCK:
             wanted = 0o755 if path.is_dir() else 0o644
             assert stat.S_IMODE(path.stat().st_mode) == wanted, path
 
@@ -626,7 +627,7 @@ def test_where_nothing_was_published_there_is_nothing_to_do(root: Path) -> None:
 
 # Killed
 
-TRACED = (webroot.__file__, durable.__file__)
+TRACED = tuple(module.__file__ for module in (webroot, webfiles, switch, durable))
 
 
 def kill_at(point: int, operation: Callable[[], object]) -> bool:
@@ -752,8 +753,8 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
 def test_a_switch_that_was_broken_off_is_found_and_finished(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     with monkeypatch.context() as patch:
-        patch.setattr(webroot, "_finish", lambda *_: sys.exit())
-        patch.setattr(webroot, "_recovered", webroot._read_history)
+        patch.setattr(switch, "_finish", lambda *_: sys.exit())
+        patch.setattr(webroot, "recovered", webfiles.read_history)
         with pytest.raises(SystemExit):
             put(root, "1.1.0")
     assert check(root)[0] == Problem(
@@ -768,7 +769,7 @@ def test_a_lock_ends_with_its_holder(root: Path) -> None:
     ready, told = os.pipe()
     child = os.fork()
     if child == 0:
-        with durable.locked(root / webroot.LOCK, 0):
+        with durable.locked(root / webfiles.LOCK, 0):
             os.write(told, b"x")
             time.sleep(60)
         os._exit(0)
@@ -879,7 +880,7 @@ def test_a_folder_that_may_not_be_written_is_named_and_the_old_release_stays(roo
     child = os.fork()
     if child == 0:
         try:
-            (root / webroot.LOCK).chmod(0o666)
+            (root / webfiles.LOCK).chmod(0o666)
             if os.getuid() == 0:
                 os.setuid(65534)
             put(root, "1.1.0")
@@ -929,16 +930,16 @@ def test_a_web_root_may_be_a_link_and_on_another_file_system(tmp_path: Path, mem
 
 def test_who_may_only_look_may_list_and_check(root: Path) -> None:
     put(root, "1.0.0")
-    (root / webroot.LOCK).unlink()
+    (root / webfiles.LOCK).unlink()
     assert check(root) == ()
     assert list(releases(root)) == ["blink"]
-    assert not (root / webroot.LOCK).exists()
+    assert not (root / webfiles.LOCK).exists()
 
 
 def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     monkeypatch.setattr(webroot, "WAIT", 0.1)
-    with (root / webroot.LOCK).open("rb") as held:
+    with (root / webfiles.LOCK).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(PublishError, match="another rbootimg is publishing here"):
             check(root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .. import httpcheck, webroot
+from .. import httpcheck, webcheck
 from ..errors import PublishError
 from .common import web_root_argument
 
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what was found."""
     if options.url is None:
-        found = [httpcheck.Finding(problem.name, problem.text) for problem in webroot.check(options.file)]
+        found = [httpcheck.Finding(problem.name, problem.text) for problem in webcheck.check(options.file)]
     else:
         options.file = options.url  # what the errors name
         found = list(httpcheck.check_url(options.url))

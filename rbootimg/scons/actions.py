@@ -24,6 +24,7 @@ _WAYS = {
     Way.ROLLBACK: "name the one to go to: `scons rollback RBOOT_ROLLBACK=VERSION`",
     Way.HISTORY: "`scons rollback RBOOT_ROLLBACK=VERSION` makes it anew, with that release as the current one",
     Way.RELEASE: "`scons publish RBOOT_VERSION=1.0.0` makes one",
+    Way.ROOM: "`rbootimg prune` makes room",
 }
 
 
