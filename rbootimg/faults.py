@@ -87,8 +87,11 @@ def meant_for(path: str, faults: Iterable[Fault]) -> tuple[Fault, ...]:
     return tuple(fault for fault in faults if fnmatchcase(path, fault.path))
 
 
-def steps(faults: Sequence[Fault], head: bytes, pieces: Iterable[bytes]) -> Iterator[Step]:
-    """A response as it is sent, with the `faults` in it; without any, `head` and the first of `pieces` are one step."""
+def steps(faults: Sequence[Fault], head: bytes, pieces: Iterable[bytes], has_body: bool = True) -> Iterator[Step]:
+    """A response as it is sent, with the `faults` in it; without any, `head` and the first of `pieces` are one step.
+
+    Without `has_body`, as to HEAD and with status 304, there are no `pieces` and nothing follows the header.
+    """
     by_kind = {fault.kind: fault for fault in faults}
     if "lower-case" in by_kind:
         head = _lower_case(head)
@@ -103,7 +106,7 @@ def steps(faults: Sequence[Fault], head: bytes, pieces: Iterable[bytes]) -> Iter
         body = _at(body, by_kind["truncate"].at, End.CLOSE)
     if "reset" in by_kind:
         body = _at(body, by_kind["reset"].at, End.RESET)
-    if "chunked" in by_kind:
+    if "chunked" in by_kind and has_body:
         body = _chunked(body)
     whole = _joined(head, body)
     if "bursts" in by_kind:

@@ -173,11 +173,12 @@ class _Server:
         self._stopped.set()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = _Connection(self, reader, writer)
-        if len(self.running) >= self.options.connections:
-            connection.turn_away()
+        if len(self.running) >= 2 * self.options.connections:
+            writer.transport.abort()  # there is no room even for saying so
             return
-        task = self._loop.create_task(connection.run())
+        connection = _Connection(self, reader, writer)
+        full = sum(other.busy for other in self.running.values()) >= self.options.connections
+        task = self._loop.create_task(connection.turn_away() if full else connection.run())
         self.running[task] = connection
         task.add_done_callback(self._ended)
 
@@ -213,25 +214,39 @@ class _Connection:
         self._written = 0
         self._sent = 0
         self._lost = False
+        self.busy = True
+        """Whether there can be another response; else the connection takes nobody's place."""
 
     async def run(self) -> None:
         """Answer requests until either side has enough."""
-        try:
+        with self._ending():
             while await self._exchange():
                 self._http = self._next_cycle(self._http.trailing_data[0])
-            self._writer.write_eof()
-            with contextlib.suppress(asyncio.TimeoutError):  # a close with unread data would take the response away
-                await asyncio.wait_for(self._discard(), _LINGER)
+            await self._leave()
+
+    async def turn_away(self) -> None:
+        """Say that the server is full."""
+        self.busy = False
+        with self._ending():
+            await self._respond("-", "-", "", page(503, (("Retry-After", "1"),)))
+            await self._leave()
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, asyncio.TimeoutError):
             pass  # the client is gone, or takes nothing; or the file was cut short
         finally:
             self._finish(State.BROKEN)
             self._transport.abort()
 
-    def turn_away(self) -> None:
-        """Say that the server is full."""
-        self._writer.write(self._head(page(503)))
-        self._transport.close()
+    async def _leave(self) -> None:
+        """End the connection; a close with unread data would take the response away."""
+        self.busy = False
+        self._writer.write_eof()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._discard(), _LINGER)
 
     def report(self) -> None:
         """Tell how far the response is, if there is one."""
@@ -322,14 +337,15 @@ class _Connection:
         """Send a response; returns whether all of it has arrived."""
         try:
             head = self._head(found)
-            size = 0 if method == "HEAD" or found.status == 304 else found.size
+            has_body = method != "HEAD" and found.status != 304
+            size = found.size if has_body else 0
             if path != f"/{STATUS_PAGE}":
                 number = self._server.next_number()
                 shown = _printable(agent), _printable(method), _printable(path)
                 self._transfer = Transfer(number, self._address, *shown, found.status, size)
                 self._begun, self._written, self._sent = time.monotonic(), -len(head), 0
                 self._server.report(self._transfer)
-            for step in faults.steps(active, head, self._framed(found.body, size)):
+            for step in faults.steps(active, head, self._framed(found.body, size), has_body):
                 if isinstance(step, bytes):
                     await self._write(step)
                 elif isinstance(step, faults.Pause):
@@ -378,12 +394,22 @@ class _Connection:
         self._writer.write(data)
         self._written += len(data)
         if self._transport.get_write_buffer_size():
-            await asyncio.wait_for(self._writer.drain(), self._options.stall_seconds)
+            await self._drain()
         else:
             await asyncio.sleep(0)  # the others' turn
         self._pending()
         if self._options.rate:
             await self._pause(self._begun + self._written / self._options.rate - time.monotonic())
+
+    async def _drain(self) -> None:
+        """Wait until the system has taken everything; asyncio.TimeoutError if the client takes nothing any more."""
+        while True:
+            pending = self._pending()
+            try:
+                return await asyncio.wait_for(self._writer.drain(), self._options.stall_seconds)
+            except asyncio.TimeoutError:
+                if self._pending() >= pending:
+                    raise
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not for a client that is gone."""

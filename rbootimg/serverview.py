@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,7 +64,7 @@ def introduction(web_root: Path, listening: Listening, with_status_page: bool = 
     place = f"[{host}]" if ":" in host else host
     url = f"http://{place}:{listening.port}/"
     roms = sorted([*web_root.glob("rom*.bin"), *web_root.glob("*/rom*.bin")])
-    sizes = {rom.relative_to(web_root).as_posix(): rom.stat().st_size for rom in roms}
+    sizes = {rom.relative_to(web_root).as_posix(): size for rom in roms if (size := _size(rom)) is not None}
     lines = [f"Serving {web_root} at {url} until Ctrl-C"]
     lines += (f"  {url}{name}  {size:,} bytes" for name, size in sizes.items())
     if not sizes:
@@ -81,6 +82,15 @@ def introduction(web_root: Path, listening: Listening, with_status_page: bool = 
         "  Accept: */*",
     ]
     return "\n".join(lines)
+
+
+def _size(path: Path) -> int | None:
+    """The size of a file, None if it is none that can be served, such as a link to nowhere."""
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_size if stat.S_ISREG(info.st_mode) else None
 
 
 def line(transfer: Transfer) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from releases import make, make_roms
 
+from rbootimg import faults
 from rbootimg.errors import PublishError
 from rbootimg.httpcheck import Finding, check_url
+from rbootimg.server import Options, serving
 from rbootimg.webroot import publish
 
 ROM = make_roms("1.0.0", 4096)[0]
@@ -144,10 +146,70 @@ def test_what_a_device_would_choke_on_is_a_fault(server: Server, reply: bytes, t
         assert finding.text.startswith(text)
 
 
-def test_lower_case_names_are_worth_a_note(server: Server) -> None:
-    server.reply = head(LENGTH.lower()) + ROM
-    text = "spells content-length; rBoot's OTA sample finds Content-Length only"
-    assert check_url(server.url) == (Finding("rom0.bin", text, fault=False),)
+def test_a_broken_manifest_is_no_end_of_the_check(server: Server) -> None:
+    """What is wrong with its reply is told, and the other files are looked at as far as that goes without it."""
+    server.path = "manifest.json"
+    manifest = (server.root / "manifest.json").read_bytes()
+    for reply, texts in (
+        (head("Location: /x", "Content-Length: 0", status="302 Found"), ["redirects to /x (status 302)", "cannot be"]),
+        (head(f"Content-Length: {len(manifest)}") + manifest[:99], ["ends after 99 bytes", "cannot be read: the man"]),
+        (
+            head("Content-Encoding: gzip", f"Content-Length: {len(ZIPPED)}") + ZIPPED,
+            ["has Content-Encoding: gzip", "cannot be read: the manifest is not JSON; so the ROMs are compared with"],
+        ),
+        (head("Content-Length: 4") + b"404!", ["cannot be read: the manifest is not JSON"]),
+    ):
+        server.reply = reply
+        server.requests.clear()
+        found = check_url(server.url)
+        assert [finding.path for finding in found] == ["manifest.json"] * len(texts)
+        for finding, text in zip(found, texts):
+            assert finding.text.startswith(text)
+        assert [request.split()[1] for request in server.requests][1:] == [b"/version", b"/rom0.bin", b"/rom1.bin"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("split@20", "has its header in pieces, the first of 20 bytes; rBoot's OTA sample fails"),
+        ("lower-case", "spells content-length; rBoot's OTA sample finds Content-Length only and fails"),
+        ("reset@9", "breaks off after "),
+        ("truncate@9", "ends after 9 bytes, 2,087 too early"),
+        ("flip@9", "is not the ROM of the manifest"),
+        ("chunked", "has Transfer-Encoding: chunked"),
+        ("500", "has status 500, not 200"),
+        ("redirect", "redirects to /rom0.bin?redirected (status 302); no device follows"),
+        ("404-as-200", "has 68 bytes, not 2,096 as the manifest says"),
+        ("stall@9", "stalls after 9 bytes"),
+    ],
+)
+def test_our_own_servers_faults_are_found(server: Server, fault: str, text: str) -> None:
+    with serving(server.root, options=Options(faults=(faults.parse(f"rom0.bin={fault}"),))) as listening:
+        found = check_url(f"http://127.0.0.1:{listening.port}/", timeout=1)
+    assert {(finding.path, finding.fault) for finding in found} == {("rom0.bin", True)}
+    assert found[0].text.startswith(text)
+
+
+def test_a_server_without_faults_has_nothing_that_is_noteworthy(server: Server) -> None:
+    with serving(server.root) as listening:
+        assert check_url(f"http://127.0.0.1:{listening.port}/") == ()
+
+
+def test_a_length_without_a_blank_is_not_found_by_rboots_sample(server: Server) -> None:
+    server.reply = head(LENGTH.replace(" ", "")) + ROM
+    (finding,) = check_url(server.url)
+    assert finding.text == "has no blank behind Content-Length:, without which rBoot's OTA sample does not find it"
+
+
+def test_one_file_without_a_reply_is_no_end_of_the_check(server: Server) -> None:
+    for reply, text in (
+        (b"", "gives no reply: Remote end closed connection"),
+        (b"nonsense\r\n\r\n", "gives no reply: "),
+    ):
+        server.reply = reply
+        (finding,) = check_url(server.url)
+        assert finding.path == "rom0.bin"
+        assert finding.text.startswith(text)
 
 
 def test_what_never_changes_may_be_kept_by_caches(server: Server) -> None:
@@ -168,7 +230,15 @@ def test_a_version_that_is_not_the_manifests_is_stale(server: Server) -> None:
         (lambda server: "www", "this is no URL of a web root"),
         (lambda server: "ftp://x/", "this is no URL of a web root"),
         (lambda server: "http://127.0.0.1:1/", "no reply for /manifest.json: Connection refused"),
-        (lambda server: "http://127.0.0.1:99999999/", "no reply for|Port out of range"),
+        (
+            lambda server: "http://127.0.0.1:99999999/",
+            "^this is no URL of a web root: Port out of range 0-65535; write",
+        ),
+        (lambda server: "http://x:abc/", "^this is no URL of a web root: Port could not be cast"),
+        (lambda server: "http://[::1", "^this is no URL of a web root: Invalid IPv6 URL; write one such as"),
+        (lambda server: "http://u:p@x/", "^a web root's URL has no user, query or fragment; write one such as"),
+        (lambda server: f"{server.url}?a", "^a web root's URL has no user, query or fragment"),
+        (lambda server: "http://a b/", "^no reply for /manifest.json: "),
     ],
 )
 def test_without_a_server_there_is_one_line(server: Server, url: Callable[[Server], str], message: str) -> None:

@@ -506,6 +506,25 @@ def test_a_client_that_takes_nothing_is_dropped(web_root: Path) -> None:
         assert desk.ends[0].sent < 20_000_000
 
 
+def test_a_slow_client_that_goes_on_is_not_dropped(web_root: Path) -> None:
+    """However long it takes for the next piece: what counts is that it takes anything."""
+    (web_root / "rom1.bin").write_bytes(30 * ROM)  # more than the system keeps for a connection
+    with running(web_root, stall_seconds=0.4) as desk, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", desk.port))
+        client.sendall(SAMPLE)
+        received = b""
+        for _ in range(40):
+            received += client.recv(2000)
+            time.sleep(0.05)
+        assert not desk.ends
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
+        received += until_the_end(client)
+        assert received.endswith(30 * ROM)
+        desk.wait_for(lambda: desk.ends)
+        assert desk.ends[0].state is State.DONE
+
+
 def test_a_client_that_has_taken_too_little_of_a_small_rom_is_not_done(web_root: Path) -> None:
     """All of it is with the system by then, which alone is no delivery."""
     with running(web_root, stall_seconds=0.5) as desk:
@@ -540,11 +559,51 @@ def test_more_connections_than_allowed_are_turned_away_and_others_served_later(w
         for client in clients:
             client.sendall(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
             assert client.recv(1000)[9:12] == b"200"
-        with desk.connect() as client:
-            assert until_the_end(client)[9:12] == b"503"
+        for _ in range(2):
+            with desk.connect() as client:
+                client.sendall(SAMPLE)  # which nobody reads, and which takes nothing of the response away
+                said, _, body = until_the_end(client).partition(b"\r\n\r\n")
+                assert said[9:12] == b"503"
+                assert f"Content-Length: {len(body)}\r\n".encode() in said
+                assert b"503 Service Unavailable" in body
+                assert b"Connection: close" in said
+        desk.wait_for(lambda: [end.status for end in desk.ends].count(503) == 2)
+        assert desk.ends[-1].state is State.DONE
         for client in clients:
             client.close()
         desk.wait_for(lambda: desk.raw(b"GET /version HTTP/1.0\r\n\r\n").endswith(b"1.2.3\n"))
+
+
+def test_who_lingers_takes_nobodys_place(web_root: Path) -> None:
+    with running(web_root, connections=2) as desk:
+        lingering = []
+        for _ in range(2):
+            lingering.append(desk.connect())
+            lingering[-1].sendall(b"GET /version HTTP/1.0\r\n\r\n")
+            assert until_the_end(lingering[-1]).endswith(b"1.2.3\n")  # and does not close its half
+        assert desk.raw(b"GET /version HTTP/1.0\r\n\r\n").endswith(b"1.2.3\n")
+        for client in lingering:
+            client.close()
+
+
+def test_not_even_those_who_are_turned_away_are_without_bound(web_root: Path) -> None:
+    with running(web_root, connections=2) as desk:
+        clients = [desk.connect() for _ in range(8)]
+        ends = [until_the_end(client) for client in clients[2:]]
+        assert [end[9:12] for end in ends[:2]] == [b"503"] * 2
+        assert set(ends[2:]) <= {b"", b"(reset)"}
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("fault", ["chunked", "truncate@5", "reset@5", "stall@5", "flip@5", "bursts", "split@5"])
+def test_no_fault_puts_a_body_where_there_is_none(web_root: Path, fault: str) -> None:
+    with running(web_root, fault) as desk:
+        assert desk.raw(b"HEAD /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").endswith(b"\r\n\r\n")
+        request = b"GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\nIf-None-Match: *\r\n\r\n"
+        said = desk.raw(request)
+        assert said[9:12] == b"304"
+        assert said.endswith(b"\r\n\r\n")
 
 
 def malformed(number: int) -> bytes:
