@@ -58,7 +58,11 @@ class PublishError(RbootError):
 
 
 class VersionError(RbootError):
-    """A version that is not semantic, or none at all."""
+    """A version that is not semantic, or cannot be told."""
+
+
+class NoVersionError(VersionError):
+    """No version, and nothing that was meant to be one: no git, no checkout, no tag."""
 
 
 class LoaderError(RbootError):

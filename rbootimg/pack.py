@@ -65,6 +65,23 @@ def pack(
     return rom
 
 
+def is_packed_from(rom: Rom, link_address: int, elf: Elf) -> bool:
+    """Whether the ROM, whose irom is at `link_address`, has what the ELF has at these addresses, and enters it there.
+
+    However it was packed: which sections were loaded, and in what order, is the packer's choice.
+    """
+    loaded = ((link_address, rom.irom), *((section.address, section.data) for section in rom.sections))
+    return rom.entry == elf.entry and all(
+        any(_is_image(data, section) for section in elf.sections if section.address == address)
+        for address, data in loaded
+    )
+
+
+def _is_image(data: bytes, section: Section) -> bool:
+    padding = data[len(section.data) :]
+    return bool(section.data) and data.startswith(section.data) and len(padding) < 16 and not any(padding)
+
+
 def irom(elf: Elf) -> Section:
     """The section that stays in flash. Raises ElfError if there is none."""
     return find_section(elf, IROM_SECTION)

@@ -13,7 +13,7 @@ from typing import Any
 from . import layoutview, version
 from .compare import compare
 from .detect import linked_elsewhere
-from .errors import PublishError, RomError, VersionError
+from .errors import ElfError, PublishError, RomError, VersionError
 from .flashmap import FlashMap, Slot
 from .rom import Rom
 
@@ -208,9 +208,9 @@ def bundle(
 ) -> Bundle:
     """The release of `roms`, in the order of the layout's slots, and of `elfs`, if any, in the same order.
 
-    `one_build` says that the ROMs were made of one set of objects, each linked for its slot; without it that is
-    looked into, see check_app(). Raises PublishError for a ROM that is not sound or too large for its slot;
-    VersionError for the version.
+    `one_build` says that the ROMs were made of one set of objects, each linked for its slot and packed from its ELF;
+    without it that is looked into, see check_app(). Raises PublishError for a ROM that is not sound or too large for
+    its slot, and for an ELF that is not that of its ROM; VersionError for the version.
     """
     version.parse(release_version)
     check_name(app)
@@ -245,6 +245,7 @@ def bundle(
         entries.append(ReleaseRom(number, slot.address, slot.size, slot.link_address, file, checksum, proved_by, elf))
     if not one_build:
         check_app(app, roms, layout.slots)
+        _check_elfs(app, roms, elfs, layout.slots)
     parts = tuple(
         FlashPart(piece.kind, piece.name, piece.address, piece.size)
         for piece in layoutview.pieces(layout)
@@ -275,6 +276,23 @@ def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
             raise PublishError(
                 f"rom{number}.bin and rom0.bin of {app} are not the same application; build both from the same "
                 "sources (`rbootimg compare` shows what differs)"
+            )
+
+
+def _check_elfs(app: str, roms: Sequence[bytes], elfs: Sequence[bytes], slots: Sequence[Slot]) -> None:
+    if not elfs:
+        return
+    from . import elf, pack  # pyelftools takes a while to load
+
+    for number, (data, found, slot) in enumerate(zip(roms, elfs, slots)):
+        try:
+            same = pack.is_packed_from(Rom.from_bytes(data), slot.link_address, elf.parse(found))
+            reason = f"it is not what {rom_name(number)} was packed from"
+        except ElfError as error:
+            same, reason = False, str(error)
+        if not same:
+            raise PublishError(
+                f"ELF {number} of {app} is not published: {reason}; name the ELFs in the order of the ROMs"
             )
 
 

@@ -138,7 +138,11 @@ def pieces_table(pieces: Sequence[Piece], names: Sequence[str]) -> str:
 def published(found: Published, folder: str = "") -> list[str]:
     """What devices get now, a line for each ROM; `folder` is where it stands."""
     release = found.release
+    if found.repaired:
+        return [f"{release.app} {release.version} was damaged and is whole again; {found.before} stays current"]
     what = f"{release.app} {release.version} is current{' already' * (not found.changed)}"
+    if found.left_out:
+        what += f"; it has the same ROMs and stays as it is, without {' and '.join(found.left_out)} given now"
     if not found.changed:
         return [what]
     before = f", before it {found.before}" if found.before else ""

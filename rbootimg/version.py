@@ -11,12 +11,21 @@ from pathlib import Path
 
 import semver
 
-from .errors import VersionError, Way
+from .errors import NoVersionError, VersionError, Way
 
 _LONGEST = 100
 """A version becomes a folder's name."""
 
 _DESCRIBE = ("git", "describe", "--tags", "--long", "--dirty", "--abbrev=10")
+_NOTHING = (
+    "not a git repository",
+    "No names found",
+    "No tags can describe",
+    "Not a valid object name HEAD",
+    "Needed a single revision",
+    "bad revision 'HEAD'",
+)
+"""What git says where there is no checkout, no tag that matches, or no commit."""
 _MATCHES = ("--match=v[0-9]*.[0-9]*.[0-9]*", "--match=[0-9]*.[0-9]*.[0-9]*")
 
 
@@ -43,27 +52,31 @@ def parse(text: str) -> semver.Version:
 def from_describe(text: str) -> str:
     """The version for what `git describe --long --dirty` printed: `v1.2.0-0-g…` is 1.2.0.
 
-    Commits behind a tag come after its version and before the next one: `v1.2.0-5-gabc` is 1.2.1-dev.5.gabc, and
-    `v1.2.0-rc.1-5-gabc` is 1.2.0-rc.1.dev.5.gabc. What is not committed adds `.dirty`. Raises VersionError.
+    Commits behind a tag come after its version and before the next one, whatever that is called: `v1.2.0-5-gabc` is
+    1.2.1-0.dev.5.gabc, which is older than 1.2.1-alpha, and `v1.2.0-rc.1-5-gabc` is 1.2.0-rc.1.0.dev.5.gabc. Changes
+    that are not committed add `.dirty`; files that git does not know do not. Raises NoVersionError.
     """
     match = re.fullmatch(r"v?(.+)-([0-9]+)-(g[0-9a-f]+)(-dirty)?", text.strip())
     if not match:
         text = text.strip()
-        raise VersionError(f"git describes the checkout as {text!r}, which is no version; tag it v1.2.0", Way.VERSION)
+        raise NoVersionError(f"git describes the checkout as {text!r}, which is no version; tag it v1.2.0", Way.VERSION)
     try:
         tagged = parse(match[1])
     except VersionError as error:
-        raise VersionError(f"the nearest tag is no version: {error}", Way.VERSION) from None
+        raise NoVersionError(f"the nearest tag is no version: {error}", Way.VERSION) from None
     if match[2] == "0" and not match[4]:
         return str(tagged)
-    behind = f"dev.{match[2]}.{match[3]}{'.dirty' if match[4] else ''}"
+    behind = f"0.dev.{match[2]}.{match[3]}{'.dirty' if match[4] else ''}"
     if tagged.prerelease:
         return str(parse(f"{tagged}.{behind}"))
     return str(parse(f"{tagged.bump_patch()}-{behind}"))
 
 
 def from_git(folder: Path) -> str:
-    """The version of the git checkout that `folder` is in. Raises VersionError if it is none, or has no version tag."""
+    """The version of the git checkout that `folder` is in.
+
+    Raises NoVersionError if it is none or has no version tag, VersionError if git cannot tell.
+    """
     try:
         done = subprocess.run(
             [*_DESCRIBE, *_MATCHES],
@@ -76,10 +89,12 @@ def from_git(folder: Path) -> str:
             check=False,
         )
     except OSError as error:
-        raise VersionError(f"there is no version: git does not start ({error.strerror})", Way.VERSION) from None
+        raise NoVersionError(f"there is no version: git does not start ({error.strerror})", Way.VERSION) from None
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["git describe failed"])[0]
-        raise VersionError(f"there is no version: git says {reason!r}; tag a commit v1.2.0", Way.VERSION)
+        if any(words in reason for words in _NOTHING):
+            raise NoVersionError(f"there is no version: git says {reason!r}; tag a commit v1.2.0", Way.VERSION)
+        raise VersionError(f"git cannot tell the version: it says {reason!r}; mend that", Way.VERSION)
     return from_describe(done.stdout)
 
 

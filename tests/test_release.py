@@ -48,8 +48,8 @@ def test_a_manifest_gives_the_release_again(release: Release) -> None:
 
 
 def test_the_manifest_is_the_documented_one() -> None:
-    roms = [rom(0), rom(1)]
-    found = bundle("blink", "1.2.0", roms, LAYOUT, device="board-b", elfs=[b"elf 0", b"elf 1"], proved_by="rBoot 1.4.2")
+    roms, elfs = [rom(0), rom(1)], [b"elf 0", b"elf 1"]
+    found = bundle("blink", "1.2.0", roms, LAYOUT, device="board-b", elfs=elfs, proved_by="rBoot 1.4.2", one_build=True)
     manifest = json.loads(found.release.to_json())
     flash = manifest.pop("flash")
     assert manifest == {

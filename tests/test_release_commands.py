@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from images import rom, silent_rom
 
-from rbootimg import cli
+from rbootimg import cli, elf
 from rbootimg.errors import Way
+from rbootimg.pack import pack
 from rbootimg.release import digest
 from rbootimg.scons import actions
 
 ROOT = Path(__file__).resolve().parents[1]
+VECTORS = Path(__file__).with_name("vectors")
 PUBLISH = ("publish", "rom0.bin", "rom1.bin", "--app", "blink", "--layout", "1MB")
 
 
@@ -76,20 +78,29 @@ def test_publish_takes_what_it_is_not_told_from_the_environment(folder: Path) ->
 
 
 def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
-    (folder / "rom0.elf").write_bytes(b"elf 0")
-    (folder / "rom1.elf").write_bytes(b"elf 1")
-    run(*PUBLISH, "--version", "1.0.0", "--elf", "rom0.elf", "--elf", "rom1.elf", "--proved-by", "rBoot 1.4.2")
-    assert (folder / "build/webroot/releases/1.0.0/rom1.elf").read_bytes() == b"elf 1"
+    for slot in (0, 1):
+        data = (VECTORS / f"mixed.rom{slot}.elf").read_bytes()
+        (folder / f"rom{slot}.elf").write_bytes(data)
+        (folder / f"rom{slot}.bin").write_bytes(pack(elf.parse(data)).to_bytes())
+    elfs = ("--elf", "rom0.elf", "--elf", "rom1.elf")
+    run(*PUBLISH, "--version", "1.0.0", *elfs, "--proved-by", "rBoot 1.4.2")
+    assert (folder / "build/webroot/releases/1.0.0/rom1.elf").read_bytes() == (folder / "rom1.elf").read_bytes()
     assert [entry["proved_by"] for entry in manifest(folder)["roms"]] == ["rBoot 1.4.2"] * 2
+    assert refused(*PUBLISH, "--version", "1.1.0", "--elf", "rom1.elf", "--elf", "rom0.elf") == (
+        "publish: ELF 0 of blink is not published: it is not what rom0.bin was packed from; "
+        "name the ELFs in the order of the ROMs"
+    )
+    (folder / "rom1.elf").write_bytes(b"x")
+    assert refused(*PUBLISH, "--version", "1.1.0", *elfs).startswith("publish: ELF 1 of blink is not published: ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--version", "1.0"), "build/webroot: '1.0' is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1"),
-        (("--version", "1.0.0", "--layout", "9MB"), "build/webroot: 9MB: neither a file nor a preset"),
+        (("--version", "1.0"), "publish: '1.0' is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1"),
+        (("--version", "1.0.0", "--layout", "9MB"), "publish: 9MB: neither a file nor a preset"),
         (("--version", "1.0.0", "--elf", "missing.elf"), "missing.elf: No such file or directory"),
-        (("--version", "1.0.0", "--date", "x"), "build/webroot: 'x' is no date; write it as 2026-11-23"),
+        (("--version", "1.0.0", "--date", "x"), "publish: 'x' is no date; write it as 2026-11-23"),
         (("--version", "0.9.0"), "build/webroot: 0.9.0 of blink is older than 0.9.1, which is current"),
         (("--version", "1.0.0", "--in-folder"), "build/webroot: the web root has blink at its top"),
         (("--version", "1.0.0", "--web-root", "rom0.bin"), "rom0.bin: "),

@@ -148,7 +148,16 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
     for counter in (4, 5):  # not committed: on the desk, again and again
         change(released, counter)
         released.build("publish")
-        assert re.fullmatch(r"1\.2\.1-dev\.0\.g[0-9a-f]+\.dirty", version_of(released))
+        assert re.fullmatch(r"1\.2\.1-0\.dev\.0\.g[0-9a-f]+\.dirty", version_of(released))
+
+
+def test_a_git_that_refuses_is_no_reason_to_do_without_a_release(released: Project) -> None:
+    git(released, "init", "-q")
+    (released.folder / ".git/config").write_text("[nonsense")
+    line = released.fail("publish")
+    assert "git cannot tell the version: it says 'fatal: bad config" in line
+    assert line.endswith("; or set RBOOT_VERSION")
+    assert not released.exists(ROOT)
 
 
 def test_where_there_are_releases_nothing_goes_in_without_a_version(released: Project) -> None:

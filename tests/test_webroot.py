@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from releases import make, make_roms, tree
 
-from rbootimg import durable, switch, webfiles, webroot
+from rbootimg import durable, report, switch, webfiles, webroot
 from rbootimg.errors import PublishError, Way
 from rbootimg.release import History, Release
 from rbootimg.webcheck import Problem, check
@@ -142,6 +142,38 @@ def test_force_also_replaces_what_a_device_does_not_get(root: Path) -> None:
     assert publish(root, [make("1.0.0", proved_by="rBoot 1.4.2")], force=True)[0].changed
     assert json.loads((root / "manifest.json").read_bytes())["roms"][0]["proved_by"] == "rBoot 1.4.2"
     assert check(root) == ()
+
+
+def test_what_is_forced_leaves_nothing_of_the_old_build(root: Path) -> None:
+    publish(root, [make("1.0.0", elfs=(b"elf 0", b"elf 1"))])
+    (root / "releases/1.0.0/rom0.bin.sig").write_bytes(b"mine")
+    publish(root, [make("1.0.0", size=128, count=1)], force=True, fewer_roms=True)
+    assert {path.name for path in (root / "releases/1.0.0").iterdir()} == {
+        "index.html",
+        "manifest.json",
+        "rom0.bin",
+        "rom0.bin.sig",
+        "style.css",
+        "version",
+    }
+    assert check(root) == ()
+    (root / "releases/1.0.0/rom1.elf").write_bytes(b"old")
+    assert check(root) == (Problem("releases/1.0.0/rom1.elf", "is no file of 1.0.0; delete it"),)
+
+
+def test_what_an_unchanged_release_does_not_take_is_told(root: Path) -> None:
+    put(root, "1.0.0")
+    again = make("1.0.0", elfs=(b"elf 0", b"elf 1"), proved_by="loader", date="2026-11-23")
+    (published,) = publish(root, [again])
+    assert not published.changed
+    assert published.left_out == ("the ELFs", "the proof", "the date")
+    assert published.release == make("1.0.0").release
+    assert report.published(published) == [
+        "blink 1.0.0 is current already; it has the same ROMs and stays as it is, without "
+        "the ELFs and the proof and the date given now"
+    ]
+    assert publish(root, [again], force=True)[0].left_out == ()
+    assert publish(root, [make("1.0.0")])[0].left_out == ()
 
 
 def test_an_older_version_needs_leave(root: Path) -> None:
@@ -306,6 +338,32 @@ def test_if_one_of_several_cannot_be_published_none_is(root: Path) -> None:
     with pytest.raises(PublishError, match=r"0\.9\.0 of clock is older"):
         publish(root, [make("1.1.0"), make("0.9.0", "clock")])
     assert tree(root) == before
+
+
+def test_a_page_that_cannot_be_written_keeps_the_releases_back(root: Path) -> None:
+    (root / "index.html").mkdir(parents=True)
+    with pytest.raises(PublishError, match=r"index\.html is a folder; move it away"):
+        publish(root, [make("1.0.0")], in_folders=True)
+    assert not list(root.rglob("rom0.bin"))
+    assert not list(root.rglob(".rbootimg-*"))
+
+
+def test_a_folder_that_may_not_be_entered_is_nobodys_application(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("2.0.0", "clock")])
+    (root / "lost+found").mkdir(mode=0)
+
+    def as_another_user() -> bool:
+        if os.getuid() == 0:
+            os.setuid(65534)
+        return check(root) == () and list(releases(root)) == ["blink", "clock"]
+
+    for path in root.parents:
+        if path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid == os.getuid():
+            path.chmod(0o755)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if as_another_user() else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_an_application_in_two_folders_is_neither(root: Path) -> None:
@@ -587,6 +645,46 @@ def test_the_loss_of_one_history_does_not_touch_the_other_applications(root: Pat
     assert check(root) == ()
 
 
+def test_a_damaged_release_that_is_not_current_is_put_right_without_becoming_so(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0")
+    before = tree(root)
+    for damage in (
+        lambda: (root / "releases/1.0.0/rom0.bin").write_bytes(b"x"),
+        lambda: (root / "releases/1.0.0/manifest.json").unlink(),
+        lambda: shutil.rmtree(root / "releases/1.0.0"),
+    ):
+        damage()
+        assert check(root)
+        (published,) = publish(root, [make("1.0.0")])
+        assert (published.changed, published.repaired, published.before) == (True, True, "1.1.0")
+        assert report.published(published) == ["blink 1.0.0 was damaged and is whole again; 1.1.0 stays current"]
+        assert check(root) == ()
+        assert_current(root, "1.1.0")
+        after = tree(root)
+        page = "releases/1.0.0/index.html"  # which compares with what is current now
+        assert {**after, page: b""} == {**before, page: b""}
+    with pytest.raises(PublishError, match="is older than"):
+        put(root, "1.0.0")
+    (root / "releases/1.0.0/rom0.bin").unlink()
+    with pytest.raises(PublishError, match="is older than"):
+        publish(root, [make("1.0.0", size=128)])
+
+
+def test_check_goes_on_at_what_is_no_file(root: Path) -> None:
+    put(root, "0.9.0", "1.0.0", "1.1.0")
+    (root / "releases/1.1.0/rom0.bin").unlink()
+    (root / "releases/1.1.0/rom0.bin").mkdir()
+    (root / "releases/0.9.0/manifest.json").unlink()
+    (root / "releases/0.9.0/manifest.json").mkdir()
+    shutil.rmtree(root / "releases/1.0.0")
+    (root / "releases/1.0.0").write_bytes(b"mine")
+    assert check(root) == (
+        Problem("releases/1.1.0/rom0.bin", "is a folder; move it away"),
+        Problem("releases/1.0.0", "is no folder; move it away"),
+        Problem("releases/0.9.0/manifest.json", "is a folder; move it away"),
+    )
+
+
 def test_what_is_put_right_by_going_back_to_the_current_release_is_told(root: Path) -> None:
     put(root, "1.0.0")
     assert not rollback(root, "1.0.0").changed
@@ -762,6 +860,50 @@ def test_a_switch_that_was_broken_off_is_found_and_finished(root: Path, monkeypa
     )
     rollback(root, "1.1.0")
     assert_current(root, "1.1.0")
+
+
+OF_TWO = {
+    "publish": lambda root: publish(root, [make("1.3.0"), make("1.3.0", "clock")]),
+    "rollback": lambda root: rollback_all(root, "1.1.0"),
+}
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: Path, name: str) -> None:
+    start, root = memory / "start", memory / "root"
+    for version in ("1.1.0", "1.2.0"):
+        publish(start, [make(version), make(version, "clock")])
+    shutil.copytree(start, root, copy_function=os.link)
+    total = lines_of(lambda: OF_TWO[name](root))
+    went_on = 0
+    for number in range(KILLS):
+        shutil.rmtree(root)
+        shutil.copytree(start, root, copy_function=os.link)
+        assert kill_at(total * number // KILLS, lambda: OF_TWO[name](root))
+        for app in ("blink", "clock"):
+            assert_consistent(root / app, {"1.1.0", "1.2.0", "1.3.0"})
+        currents = {history(root / app).current for app in ("blink", "clock")}
+        if (root / webfiles.SWITCH).exists():
+            went_on += 1
+            problem = check(root)[0]
+            version = "1.3.0" if name == "publish" else "1.1.0"
+            assert problem == Problem(
+                ".rbootimg.switch",
+                f"the switch of blink, clock was broken off; `rbootimg rollback {version} --app blink` goes on with it",
+            )
+            rollback(root, version, app="blink")
+            assert {history(root / app).current for app in ("blink", "clock")} == {version}
+            assert check(root) == ()
+        else:
+            assert len(currents) == 1
+        publish(root, [make("1.4.0"), make("1.4.0", "clock")])
+        for app in ("blink", "clock"):
+            assert (root / app / "version").read_text() == "1.4.0\n"
+            assert (root / app / "rom0.bin").read_bytes() == make_roms("1.4.0")[0]
+        assert check(root) == ()
+        assert not list(root.rglob(".rbootimg-*"))
+        assert not (root / webfiles.SWITCH).exists()
+    assert went_on > 10
 
 
 def test_a_lock_ends_with_its_holder(root: Path) -> None:
@@ -943,3 +1085,39 @@ def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyP
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(PublishError, match="another rbootimg is publishing here"):
             check(root)
+
+
+def test_who_may_read_the_lock_can_lock(root: Path) -> None:
+    """The file is another user's, who made it."""
+    put(root, "1.0.0")
+    for path in root.parents:
+        if path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid == os.getuid():
+            path.chmod(0o755)
+    (root / webfiles.LOCK).chmod(0o444)
+    child = os.fork()
+    if child == 0:
+        if os.getuid() == 0:
+            os.setuid(65534)
+        with durable.locked(root / webfiles.LOCK, 0):
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_without_room_prune_makes_some(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root, "1.0.0", "1.1.0", "1.2.0", "1.3.0")
+    real = durable.write
+
+    def write(path: Path, data: bytes, later_than: Path | None = None) -> None:
+        if (root / "releases/1.0.0").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path, data, later_than)
+
+    monkeypatch.setattr(switch, "write", write)
+    with pytest.raises(PublishError, match=r"No space left on device$") as full:
+        rollback(root)
+    assert full.value.way is Way.ROOM
+    assert_current(root, "1.3.0")
+    assert prune(root, 1) == ("1.1.0", "1.0.0")
+    assert_current(root, "1.3.0")
+    rollback(root)
+    assert_current(root, "1.2.0")

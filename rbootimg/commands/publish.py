@@ -60,6 +60,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Publish, and say what devices get now."""
+    web_root, options.file = options.file, "publish"  # what the errors name, until it is the web root
     try:
         layout = read_layout(options.layout)
     except LayoutError as error:
@@ -74,8 +75,9 @@ def run(options: argparse.Namespace) -> None:
         elfs=[read_file(path) for path in options.elf],
         proved_by=options.proved_by,
     )
+    options.file = web_root
     (published,) = webroot.publish(
-        options.file,
+        web_root,
         [bundle],
         in_folders=options.in_folder,
         force=options.force,

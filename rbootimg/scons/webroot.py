@@ -13,7 +13,7 @@ from typing import Any
 import SCons.Errors
 
 from .. import publish, release, report, version, webroot
-from ..errors import LayoutError, PublishError, RbootError, ServerError, VersionError
+from ..errors import LayoutError, NoVersionError, PublishError, RbootError, ServerError
 from ..flashmap import FlashMap
 from . import proof, targets
 from .actions import action, nodes, said
@@ -195,7 +195,7 @@ def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
     if not all(versions.values()):
         try:
             default = version.from_git(Path(env.Dir("#").get_abspath()))
-        except VersionError as error:
+        except NoVersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
             sys.stderr.write(f"rboot: published without releases: {said(error)}\n")
