@@ -87,10 +87,10 @@ def meant_for(path: str, faults: Iterable[Fault]) -> tuple[Fault, ...]:
     return tuple(fault for fault in faults if fnmatchcase(path, fault.path))
 
 
-def steps(faults: Sequence[Fault], head: bytes, pieces: Iterable[bytes], has_body: bool = True) -> Iterator[Step]:
+def steps(faults: Sequence[Fault], head: bytes, pieces: Iterable[bytes], with_body: bool = True) -> Iterator[Step]:
     """A response as it is sent, with the `faults` in it; without any, `head` and the first of `pieces` are one step.
 
-    Without `has_body`, as to HEAD and with status 304, there are no `pieces` and nothing follows the header.
+    One to HEAD and a 304 are not `with_body`, have no `pieces` and get none: faults of the body do nothing to them.
     """
     by_kind = {fault.kind: fault for fault in faults}
     if "lower-case" in by_kind:
@@ -106,7 +106,7 @@ def steps(faults: Sequence[Fault], head: bytes, pieces: Iterable[bytes], has_bod
         body = _at(body, by_kind["truncate"].at, End.CLOSE)
     if "reset" in by_kind:
         body = _at(body, by_kind["reset"].at, End.RESET)
-    if "chunked" in by_kind and has_body:
+    if "chunked" in by_kind and with_body:
         body = _chunked(body)
     whole = _joined(head, body)
     if "bursts" in by_kind:

@@ -40,6 +40,7 @@ _LONGEST_REQUEST = 8192
 _PIECE = 64 * 1024
 _TICK = 0.25
 _LINGER = 1.0
+_RETRY_AFTER = 5
 _REDIRECTED = "redirected"
 
 
@@ -118,6 +119,8 @@ class _Server:
         self.options = options
         self.board = Board()
         self.running: dict[asyncio.Task[None], _Connection] = {}
+        self._served: set[_Connection] = set()
+        self._leaving: dict[_Connection, None] = {}  # those that are running and not served, the oldest first
         self._on_event = on_event
         self._failure: BaseException | None = None
         self._responses = 0
@@ -140,7 +143,7 @@ class _Server:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopped.wait(), _TICK)
                 for connection in self.running.values():
-                    connection.report()
+                    connection.watch()
         finally:
             listener.close()
             tasks = list(self.running)
@@ -173,17 +176,32 @@ class _Server:
         self._stopped.set()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self.running) >= 2 * self.options.connections:
-            writer.transport.abort()  # there is no room even for saying so
-            return
-        connection = _Connection(self, reader, writer)
-        full = sum(other.busy for other in self.running.values()) >= self.options.connections
-        task = self._loop.create_task(connection.turn_away() if full else connection.run())
+        full = len(self._served) >= self.options.connections
+        connection = _Connection(self, reader, writer, full)
+        if full:
+            self.leave(connection)
+        else:
+            self._served.add(connection)
+        task = self._loop.create_task(connection.run())
         self.running[task] = connection
         task.add_done_callback(self._ended)
 
+    def leave(self, connection: _Connection) -> None:
+        """Let another have the place of a connection that is turned away, or gets no more answers.
+
+        There are no more of these than of the others: the oldest has to end.
+        """
+        self._served.discard(connection)
+        self._leaving[connection] = None
+        if len(self._leaving) > self.options.connections:
+            oldest = next(iter(self._leaving))
+            del self._leaving[oldest]
+            oldest.abort()
+
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self.running[task]
+        connection = self.running.pop(task)
+        self._served.discard(connection)
+        self._leaving.pop(connection, None)
         error = None if task.cancelled() else task.exception()
         if error:
             self._fail(error)
@@ -197,10 +215,13 @@ class _RefusedError(Exception):
 
 
 class _Connection:
-    """One connection of a client: requests in, responses out, one after the other."""
+    """One connection of a client: requests in, responses out, one after the other; or a single one if turned away."""
 
-    def __init__(self, server: _Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, server: _Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, turned_away: bool
+    ) -> None:
         self._server = server
+        self._turned_away = turned_away
         self._options = server.options
         self._reader = reader
         self._writer = writer
@@ -213,45 +234,41 @@ class _Connection:
         self._begun = 0.0
         self._written = 0
         self._sent = 0
+        self._taken = 0
+        self._moved = time.monotonic()
         self._lost = False
-        self.busy = True
-        """Whether there can be another response; else the connection takes nobody's place."""
 
     async def run(self) -> None:
         """Answer requests until either side has enough."""
-        with self._ending():
+        try:
             while await self._exchange():
                 self._http = self._next_cycle(self._http.trailing_data[0])
-            await self._leave()
-
-    async def turn_away(self) -> None:
-        """Say that the server is full."""
-        self.busy = False
-        with self._ending():
-            await self._respond("-", "-", "", page(503, (("Retry-After", "1"),)))
-            await self._leave()
-
-    @contextlib.contextmanager
-    def _ending(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, asyncio.TimeoutError):
+            if not self._turned_away:
+                self._server.leave(self)
+            self._writer.write_eof()
+            with contextlib.suppress(asyncio.TimeoutError):  # a close with unread data would take the response away
+                await asyncio.wait_for(self._discard(), _LINGER)
+        except OSError:
             pass  # the client is gone, or takes nothing; or the file was cut short
         finally:
             self._finish(State.BROKEN)
-            self._transport.abort()
+            self.abort()
 
-    async def _leave(self) -> None:
-        """End the connection; a close with unread data would take the response away."""
-        self.busy = False
-        self._writer.write_eof()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._discard(), _LINGER)
+    def abort(self) -> None:
+        """Make run() end soon."""
+        self._transport.abort()
 
-    def report(self) -> None:
-        """Tell how far the response is, if there is one."""
+    def watch(self) -> None:
+        """Tell how far the response is, if there is one; give up a client that has taken nothing of it for too long."""
         if self._transfer:
             self._update(State.SENDING)
+        with contextlib.suppress(ConnectionResetError):
+            pending, now = self._pending(), time.monotonic()
+            taken = self._written - pending
+            if not pending or taken != self._taken:
+                self._taken, self._moved = taken, now
+            elif now - self._moved > self._options.stall_seconds:
+                self.abort()
 
     def _next_cycle(self, received: bytes) -> h11.Connection:
         """What reads the next request, of which so much was received; empty lines before it are passed over, as
@@ -308,6 +325,8 @@ class _Connection:
         self, version: bytes, method: str, target: str, headers: dict[str, str]
     ) -> tuple[str, Answer, tuple[faults.Fault, ...]]:
         """What to show as the path, the answer, and the faults that are yet to be put into it."""
+        if self._turned_away:
+            return target, page(503, (("Connection", "close"), ("Retry-After", str(_RETRY_AFTER)))), ()
         if not version.startswith(b"1."):
             return target, page(505, (("Connection", "close"),)), ()
         if headers.keys() >= {"content-length", "transfer-encoding"}:  # RFC 9112, 6.1
@@ -337,15 +356,15 @@ class _Connection:
         """Send a response; returns whether all of it has arrived."""
         try:
             head = self._head(found)
-            has_body = method != "HEAD" and found.status != 304
-            size = found.size if has_body else 0
+            with_body = method != "HEAD" and found.status != 304
+            size = found.size if with_body else 0
             if path != f"/{STATUS_PAGE}":
                 number = self._server.next_number()
                 shown = _printable(agent), _printable(method), _printable(path)
                 self._transfer = Transfer(number, self._address, *shown, found.status, size)
                 self._begun, self._written, self._sent = time.monotonic(), -len(head), 0
                 self._server.report(self._transfer)
-            for step in faults.steps(active, head, self._framed(found.body, size), has_body):
+            for step in faults.steps(active, head, self._framed(found.body, size), with_body):
                 if isinstance(step, bytes):
                     await self._write(step)
                 elif isinstance(step, faults.Pause):
@@ -394,22 +413,12 @@ class _Connection:
         self._writer.write(data)
         self._written += len(data)
         if self._transport.get_write_buffer_size():
-            await self._drain()
+            await self._writer.drain()  # as long as watch() lets it
         else:
             await asyncio.sleep(0)  # the others' turn
         self._pending()
         if self._options.rate:
             await self._pause(self._begun + self._written / self._options.rate - time.monotonic())
-
-    async def _drain(self) -> None:
-        """Wait until the system has taken everything; asyncio.TimeoutError if the client takes nothing any more."""
-        while True:
-            pending = self._pending()
-            try:
-                return await asyncio.wait_for(self._writer.drain(), self._options.stall_seconds)
-            except asyncio.TimeoutError:
-                if self._pending() >= pending:
-                    raise
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not for a client that is gone."""
@@ -421,13 +430,9 @@ class _Connection:
             await asyncio.sleep(min(left, 0.1))
 
     async def _settle(self) -> None:
-        """Wait until the client has acknowledged everything; asyncio.TimeoutError if it goes on no more."""
-        least, pause, deadline = math.inf, 0.001, 0.0
-        while pending := self._pending():
-            if pending < least:
-                least, deadline = pending, time.monotonic() + self._options.stall_seconds
-            elif time.monotonic() > deadline:
-                raise asyncio.TimeoutError
+        """Wait until the client has acknowledged everything, as long as watch() lets it."""
+        pause = 0.001
+        while self._pending():
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.05)
 

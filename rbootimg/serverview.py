@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .answer import answer, location
 from .server import STATUS_PAGE, Options, serve
 from .transfers import Board, Event, Listening, State, Transfer
 
@@ -62,19 +62,21 @@ def introduction(web_root: Path, listening: Listening, with_status_page: bool = 
     """What can be fetched where, and the request that a device sends for it."""
     host = _own_address() if listening.host in _EVERYWHERE else listening.host
     place = f"[{host}]" if ":" in host else host
-    url = f"http://{place}:{listening.port}/"
+    url = f"http://{place}:{listening.port}"
     roms = sorted([*web_root.glob("rom*.bin"), *web_root.glob("*/rom*.bin")])
-    sizes = {rom.relative_to(web_root).as_posix(): size for rom in roms if (size := _size(rom)) is not None}
-    lines = [f"Serving {web_root} at {url} until Ctrl-C"]
-    lines += (f"  {url}{name}  {size:,} bytes" for name, size in sizes.items())
+    paths = [rom.relative_to(web_root).as_posix() for rom in roms]
+    answers = {location(path): answer(web_root, "HEAD", path, {}) for path in paths}
+    sizes = {target: found.size for target, found in answers.items() if found.status == 200}
+    lines = [f"Serving {web_root} at {url}/ until Ctrl-C"]
+    lines += (f"  {url}{target}  {size:,} bytes" for target, size in sizes.items())
     if not sizes:
         lines.append("  there is no ROM in it yet")
     if with_status_page:
-        lines.append(f"  {url}{STATUS_PAGE}  who fetches what")
-    name = next((name for name in sizes if name.endswith("rom1.bin")), next(iter(sizes), "rom1.bin"))
+        lines.append(f"  {url}/{STATUS_PAGE}  who fetches what")
+    asked = next((target for target in sizes if target.endswith("rom1.bin")), next(iter(sizes), "/rom1.bin"))
     lines += [
         f"A device connects to {host} port {listening.port} and sends, each line and an empty last one ended by CR LF:",
-        f"  GET /{name} HTTP/1.0",
+        f"  GET {asked} HTTP/1.0",
         f"  Host: {place}" + f":{listening.port}" * (listening.port != 80),
         "  Connection: keep-alive",
         "  Cache-Control: no-cache",
@@ -82,15 +84,6 @@ def introduction(web_root: Path, listening: Listening, with_status_page: bool = 
         "  Accept: */*",
     ]
     return "\n".join(lines)
-
-
-def _size(path: Path) -> int | None:
-    """The size of a file, None if it is none that can be served, such as a link to nowhere."""
-    try:
-        info = path.stat()
-    except OSError:
-        return None
-    return info.st_size if stat.S_ISREG(info.st_mode) else None
 
 
 def line(transfer: Transfer) -> str:

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbootimg.errors import ServerError
-from rbootimg.faults import BURST, End, Fault, Pause, Step, meant_for, parse, steps
+from rbootimg.faults import BURST, KINDS, End, Fault, Pause, Step, meant_for, parse, steps
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nETag: X\r\n\r\n"
 PIECES = (b"abcd", b"efg", b"hi")
 
 
-def sent(*faults: str, pieces: tuple[bytes, ...] = PIECES) -> list[Step]:
-    return list(steps([parse(fault) for fault in faults], HEAD, pieces))
+def sent(*faults: str, pieces: tuple[bytes, ...] = PIECES, with_body: bool = True) -> list[Step]:
+    return list(steps([parse(fault) for fault in faults], HEAD, pieces, with_body))
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,19 @@ def test_chunked_encoding_takes_the_place_of_the_length() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: X\r\n\r\n"
     assert sent("chunked") == [head + b"4\r\nabcd\r\n", b"3\r\nefg\r\n", b"2\r\nhi\r\n", b"0\r\n\r\n"]
     assert sent("chunked", "truncate@5")[-2:] == [b"1\r\ne\r\n", End.CLOSE]
+    assert sent("chunked", pieces=()) == [head + b"0\r\n\r\n"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_fault_gives_a_body_to_a_response_without_one(kind: str) -> None:
+    fault = f"{kind}@0" if kind in ("truncate", "reset", "stall", "flip", "split") else kind
+    taken = sent(fault, pieces=(), with_body=False)
+    assert End.CLOSE not in taken
+    assert End.RESET not in taken
+    assert sum(step.seconds for step in taken if isinstance(step, Pause)) < 1
+    whole = b"".join(step for step in taken if isinstance(step, bytes))
+    assert whole.endswith(b"\r\n\r\n")
+    assert whole.count(b"\r\n\r\n") == 1
 
 
 def test_header_names_can_be_in_lower_case() -> None:

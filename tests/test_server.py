@@ -506,23 +506,23 @@ def test_a_client_that_takes_nothing_is_dropped(web_root: Path) -> None:
         assert desk.ends[0].sent < 20_000_000
 
 
-def test_a_slow_client_that_goes_on_is_not_dropped(web_root: Path) -> None:
-    """However long it takes for the next piece: what counts is that it takes anything."""
-    (web_root / "rom1.bin").write_bytes(30 * ROM)  # more than the system keeps for a connection
-    with running(web_root, stall_seconds=0.4) as desk, socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", desk.port))
-        client.sendall(SAMPLE)
-        received = b""
-        for _ in range(40):
-            received += client.recv(2000)
-            time.sleep(0.05)
-        assert not desk.ends
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
-        received += until_the_end(client)
-        assert received.endswith(30 * ROM)
-        desk.wait_for(lambda: desk.ends)
-        assert desk.ends[0].state is State.DONE
+def test_a_client_that_is_slow_but_goes_on_is_not_dropped(web_root: Path) -> None:
+    """Its few bytes do not make room for a piece, but each of them counts."""
+    (web_root / "rom1.bin").write_bytes(bytes(20_000_000))
+    with running(web_root, stall_seconds=0.5) as desk:
+        with socket.socket() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(10)
+            client.connect(("127.0.0.1", desk.port))
+            client.sendall(SAMPLE)
+            for _ in range(80):
+                assert client.recv(1460)
+                time.sleep(0.03)
+            assert not desk.ends
+            desk.wait_for(lambda: desk.ends)  # as it takes no more
+        assert desk.ends[0].state is State.BROKEN
+        assert 80_000 < desk.ends[0].sent < 200_000
 
 
 def test_a_client_that_has_taken_too_little_of_a_small_rom_is_not_done(web_root: Path) -> None:
@@ -553,57 +553,73 @@ def test_a_client_that_closes_its_half_and_then_leaves_is_noticed_at_once(web_ro
         assert time.monotonic() - start < 2
 
 
-def test_more_connections_than_allowed_are_turned_away_and_others_served_later(web_root: Path) -> None:
-    with running(web_root, connections=3) as desk:
-        clients = [desk.connect() for _ in range(3)]
+@contextmanager
+def full(web_root: Path) -> Iterator[tuple[Desk, list[socket.socket]]]:
+    """A server with three places, and the clients that have them."""
+    with running(web_root, connections=3) as desk, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(desk.connect()) for _ in range(3)]
         for client in clients:
             client.sendall(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
             assert client.recv(1000)[9:12] == b"200"
-        for _ in range(2):
-            with desk.connect() as client:
-                client.sendall(SAMPLE)  # which nobody reads, and which takes nothing of the response away
-                said, _, body = until_the_end(client).partition(b"\r\n\r\n")
-                assert said[9:12] == b"503"
-                assert f"Content-Length: {len(body)}\r\n".encode() in said
-                assert b"503 Service Unavailable" in body
-                assert b"Connection: close" in said
-        desk.wait_for(lambda: [end.status for end in desk.ends].count(503) == 2)
-        assert desk.ends[-1].state is State.DONE
+        yield desk, clients
+
+
+def open_sockets() -> int:
+    links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(link).startswith("socket:") for link in links if os.path.lexists(link))
+
+
+def test_more_connections_than_allowed_are_turned_away_and_others_served_later(web_root: Path) -> None:
+    with full(web_root) as (desk, clients):
+        assert desk.raw(SAMPLE)[9:12] == b"503"
         for client in clients:
             client.close()
         desk.wait_for(lambda: desk.raw(b"GET /version HTTP/1.0\r\n\r\n").endswith(b"1.2.3\n"))
 
 
-def test_who_lingers_takes_nobodys_place(web_root: Path) -> None:
-    with running(web_root, connections=2) as desk:
-        lingering = []
-        for _ in range(2):
-            lingering.append(desk.connect())
-            lingering[-1].sendall(b"GET /version HTTP/1.0\r\n\r\n")
-            assert until_the_end(lingering[-1]).endswith(b"1.2.3\n")  # and does not close its half
-        assert desk.raw(b"GET /version HTTP/1.0\r\n\r\n").endswith(b"1.2.3\n")
-        for client in lingering:
-            client.close()
+def test_who_is_turned_away_gets_a_whole_response_and_is_told_of(web_root: Path) -> None:
+    with full(web_root) as (desk, _):
+        response, body = desk.ask("/rom1.bin", User_Agent="late")
+        assert (response.status, response.getheader("Connection")) == (503, "close")
+        assert body == b"<!DOCTYPE html>\n<title>503 Service Unavailable</title>\n<h1>503 Service Unavailable</h1>\n"
+        assert response.getheader("Retry-After") == "5"
+        desk.wait_for(lambda: len(desk.ends) == 4)
+        last = desk.ends[-1]
+        assert (last.agent, last.path, last.status, last.sent, last.state) == (
+            "late",
+            "/rom1.bin",
+            503,
+            len(body),
+            State.DONE,
+        )
+        assert desk.raw(b"HEAD /rom1.bin HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")[2] == b""
 
 
-def test_not_even_those_who_are_turned_away_are_without_bound(web_root: Path) -> None:
-    with running(web_root, connections=2) as desk:
-        clients = [desk.connect() for _ in range(8)]
-        ends = [until_the_end(client) for client in clients[2:]]
-        assert [end[9:12] for end in ends[:2]] == [b"503"] * 2
-        assert set(ends[2:]) <= {b"", b"(reset)"}
-        for client in clients:
-            client.close()
+def test_who_is_turned_away_is_not_reset_whatever_it_sent(web_root: Path) -> None:
+    with full(web_root) as (desk, _):
+        for _ in range(50):
+            response = desk.raw(b"PUT /rom1.bin HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000))
+            assert response.startswith(b"HTTP/1.1 503 ")
+            assert response.endswith(b"</h1>\n")
 
 
-@pytest.mark.parametrize("fault", ["chunked", "truncate@5", "reset@5", "stall@5", "flip@5", "bursts", "split@5"])
-def test_no_fault_puts_a_body_where_there_is_none(web_root: Path, fault: str) -> None:
-    with running(web_root, fault) as desk:
-        assert desk.raw(b"HEAD /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").endswith(b"\r\n\r\n")
-        request = b"GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\nIf-None-Match: *\r\n\r\n"
-        said = desk.raw(request)
-        assert said[9:12] == b"304"
-        assert said.endswith(b"\r\n\r\n")
+def test_not_many_wait_to_be_turned_away(web_root: Path) -> None:
+    with full(web_root) as (desk, _), contextlib.ExitStack() as stack:
+        before = open_sockets()
+        for _ in range(50):
+            stack.enter_context(desk.connect())
+        desk.wait_for(lambda: open_sockets() == before + 50 + 3)
+        assert desk.raw(SAMPLE)[9:12] == b"503"
+
+
+def test_a_connection_that_only_lingers_takes_no_place(web_root: Path) -> None:
+    with running(web_root, connections=3) as desk, contextlib.ExitStack() as stack:
+        before = open_sockets()
+        for _ in range(50):
+            client = stack.enter_context(desk.connect())
+            client.sendall(b"GET /version HTTP/1.0\r\n\r\n")
+            assert until_the_end(client).endswith(b"1.2.3\n")
+            assert open_sockets() <= before + len(desk.ends) + 3 + 3
 
 
 def malformed(number: int) -> bytes:
@@ -726,6 +742,19 @@ def test_chunked_encoding_can_be_read_by_those_who_know_it(web_root: Path) -> No
         assert body == ROM
         assert response.getheader("Content-Length") is None
         assert desk.raw(SAMPLE).endswith(b"\r\n0\r\n\r\n")  # HTTP/1.0, which has no such thing
+
+
+@pytest.mark.parametrize("at", [*faults.STATUS, "chunked", "truncate@0", "reset@0", "stall@0", "flip@0", "bursts"])
+def test_a_fault_leaves_head_and_304_without_a_body_and_the_connection_good(web_root: Path, at: str) -> None:
+    head = b"HEAD /rom1.bin HTTP/1.1\r\nHost: a\r\n\r\n"
+    unchanged = b"GET /rom1.bin HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n"
+    last = b"HEAD /version HTTP/1.0\r\n\r\n"
+    with running(web_root, f"rom1.bin={at}") as desk:
+        requests = head + (b"" if at in faults.STATUS else unchanged) + head + last
+        response = desk.raw(requests)
+        assert response.count(b"HTTP/1.1 ") == response.count(b"\r\n\r\n") == requests.count(b"\r\n\r\n")
+        after_heads = response.split(b"\r\n\r\n")[1:]
+        assert [after[:4] for after in after_heads] == [b"HTTP"] * (len(after_heads) - 1) + [b""]
 
 
 def test_header_names_come_in_lower_case(web_root: Path) -> None:
@@ -876,6 +905,36 @@ def test_ctrl_c_ends_it_cleanly_even_in_the_middle_of_a_download(web_root: Path,
         assert stopped == "stopped"
 
 
+def test_the_introduction_lists_what_can_be_fetched_and_nothing_else(web_root: Path, tmp_path: Path) -> None:
+    (web_root / "rom2.bin").symlink_to("gone")
+    (web_root / "rom3.bin").symlink_to("rom3.bin")
+    (web_root / "rom4.bin").mkdir()
+    (web_root / "rom5.bin").symlink_to(tmp_path / "secret")
+    (web_root / "rom6.bin").symlink_to("clock/rom0.bin")
+    os.mkfifo(web_root / "rom7.bin")
+    (web_root / "loop").symlink_to("loop")
+    (web_root / ".git").mkdir()
+    (web_root / ".git" / "rom0.bin").write_bytes(b"hidden")
+    (web_root / os.fsdecode(b"rom 8\xff.bin")).write_bytes(b"odd")
+    with running(web_root) as desk:
+        lines = serverview.introduction(web_root, Listening("127.0.0.1", desk.port)).split("\n")[1:6]
+        expected = {"clock/rom0.bin": 5, "rom%208%FF.bin": 3, "rom0.bin": 300_000, "rom1.bin": 300_000, "rom6.bin": 5}
+        assert lines == [f"  http://127.0.0.1:{desk.port}/{name}  {size:,} bytes" for name, size in expected.items()]
+        for name, size in expected.items():
+            assert len(desk.ask(f"/{name}")[1]) == size
+
+
+def test_what_may_not_be_read_does_not_stop_the_server(web_root: Path) -> None:
+    (web_root / "lost+found").mkdir(mode=0)
+    (web_root / "rom0.bin").chmod(0)
+    lines = as_nobody(web_root, lambda: serverview.introduction(web_root, Listening("127.0.0.1", 80)))
+    assert lines.split("\n")[1:4] == [
+        "  http://127.0.0.1:80/clock/rom0.bin  5 bytes",
+        "  http://127.0.0.1:80/rom1.bin  300,000 bytes",
+        "A device connects to 127.0.0.1 port 80 and sends, each line and an empty last one ended by CR LF:",
+    ]
+
+
 def test_a_terminal_has_a_live_table(web_root: Path) -> None:
     own, its = pty.openpty()
     os.set_blocking(own, False)
@@ -945,21 +1004,34 @@ def test_a_web_root_that_cannot_be_served_is_one_line(web_root: Path) -> None:
         "version: this is no folder, so it cannot be served; name a web root\n"
     )
     web_root.chmod(0o300)
+
+    def start() -> str:
+        with pytest.raises(ServerError) as error, serving(web_root):
+            pass
+        return str(error.value)
+
+    assert "this folder may not be read" in as_nobody(web_root, start)
+
+
+def as_nobody(web_root: Path, ask: Callable[[], str]) -> str:
+    """What `ask` returns to a user who is not allowed everything, as root is."""
     for path in web_root.parents:
         if path.stat().st_uid == os.getuid():
             path.chmod(0o755)
+    own, its = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             if os.getuid() == 0:
                 os.setuid(65534)
-            with serving(web_root):
-                os._exit(1)
-        except ServerError as error:
-            os._exit(0 if "this folder may not be read" in str(error) else 2)
+            os.write(its, ask().encode())
         finally:
-            os._exit(3)
-    assert os.waitpid(child, 0)[1] == 0
+            os._exit(0)
+    os.close(its)
+    with open(own, encoding="utf-8") as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
 
 
 @pytest.mark.parametrize(
