@@ -81,7 +81,7 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
         if manifest.status == 0 or manifest.status >= 400:
             reason = f"status {manifest.status}" if manifest.status else manifest.broken
             raise PublishError(f"no {MANIFEST} to go by: {reason}; {help_}") from None
-        text = f"cannot be read: {error}; so the ROMs are compared with nothing, and are looked for as two. "
+        text = f"cannot be read: {error}; so the ROMs are compared with nothing. "
         found.append(Finding(MANIFEST, f"{text}Mend this first, or {help_}"))
         for path in (VERSION, rom_name(0), rom_name(1)):
             reply(path)
