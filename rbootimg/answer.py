@@ -23,7 +23,8 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_RANGE = re.compile(r"(?i:bytes)=([0-9]{0,18})-([0-9]{0,18})")
+_ASK_EACH_TIME = ("Cache-Control", "no-cache")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def page(status: int, headers: tuple[tuple[str, str], ...] = (), said: int | Non
     meant = HTTPStatus(said or status)
     title = f"{meant.value} {meant.phrase}"
     body = f"<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n".encode()
-    return Answer(status, (("Content-Type", _TYPES[".html"]), *headers), len(body), body)
+    return Answer(status, (("Content-Type", _TYPES[".html"]), _ASK_EACH_TIME, *headers), len(body), body)
 
 
 def path_of(target: str) -> tuple[str, str]:
@@ -129,11 +130,11 @@ def _file(descriptor: int, info: os.stat_result, path: str, method: str, headers
     modified = formatdate(info.st_mtime, usegmt=True)
     tag = f'"{info.st_ino:x}-{info.st_size:x}-{info.st_mtime_ns:x}"'
     about: tuple[tuple[str, str], ...] = (
-        ("Content-Type", _TYPES.get(os.path.splitext(path)[1], "application/octet-stream")),
+        ("Content-Type", _TYPES.get(os.path.splitext(path)[1].lower(), "application/octet-stream")),
         ("Last-Modified", modified),
         ("ETag", tag),
         ("Accept-Ranges", "bytes"),
-        ("Cache-Control", "no-cache"),
+        _ASK_EACH_TIME,
     )
     if _is_another(headers, tag, int(info.st_mtime)):
         return page(412)
@@ -179,9 +180,11 @@ def _time(text: str) -> float | None:
 
 
 def _range(text: str, size: int) -> tuple[int, int, int]:
-    """The status, the first byte and the one behind the last. What is not one range is none, as RFC 9110 allows."""
+    """The status, the first byte and the one behind the last. What is not one range is none, as RFC 9110 allows, and
+    an empty file has no parts.
+    """
     match = _RANGE.fullmatch(text)
-    if match is None or match[0] == "bytes=-":
+    if match is None or not (match[1] or match[2]) or not size:
         return 200, 0, size
     if not match[1]:
         start, end = max(0, size - int(match[2])), size

@@ -44,6 +44,7 @@ server {{
         text/plain txt;
     }}
     charset utf-8;
+    charset_types text/css text/plain;
 
     client_header_timeout 10s;
     client_body_timeout 10s;
@@ -54,6 +55,18 @@ server {{
 
     if ($request_method !~ ^(GET|HEAD)$) {{
         return 405;
+    }}
+    error_page 405 @method;
+    location @method {{
+        add_header Allow "GET, HEAD" always;
+        add_header Cache-Control no-cache always;
+        return 405;
+    }}
+
+    # A folder without an index, or a link.
+    error_page 403 @none;
+    location @none {{
+        return 404;
     }}
     location ~ /\\. {{
         return 404;

@@ -17,6 +17,7 @@ from conftest import ROOT, segments
 
 from rbootimg.errors import ServerError
 from rbootimg.nginxconf import configuration
+from rbootimg.server import serving
 
 ROM = os.urandom(300_000)
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"  # which is not on every user's PATH
@@ -46,8 +47,8 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """That of an nginx with the configuration that the command prints for a web root."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """A web root, and the port of an nginx with the configuration that the command prints for it."""
     folder = tmp_path_factory.mktemp("nginx")
     for name, data in {
         'web "root"/rom1.bin': ROM,
@@ -56,11 +57,19 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         'web "root"/manifest.json': b"{}" * 500,
         'web "root"/.rbootimg-1.tmp': b"half",
         'web "root"/.git/config': b"half",
+        'web "root"/empty.bin': b"",
+        'web "root"/empty/sub/rom0.bin': b"deep",
+        'web "root"/style.css': b"p {}",
+        'web "root"/NOTES.TXT': b"notes",
+        'web "root"/picture.svg': b"<svg/>",
         "secret": b"from outside",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    (folder / 'web "root"' / "out").symlink_to("/etc/passwd")
+    links = {"out": "/etc/passwd", "folder-out": folder, "gone": "nothing", "loop": "loop", "inside": "rom1.bin"}
+    for name, target in links.items():
+        (folder / 'web "root"' / name).symlink_to(target)
+    os.mkfifo(folder / 'web "root"' / "pipe")
     port = free_port()
     printed = subprocess.run(
         [sys.executable, "-m", "rbootimg", "nginx-conf", 'web "root"', "--port", str(port)],
@@ -80,10 +89,23 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
                 break
             except ConnectionRefusedError:
                 time.sleep(0.02)
-        yield port
+        yield folder / 'web "root"', port
     finally:
         process.terminate()
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def port(site: tuple[Path, int]) -> int:
+    """That of nginx."""
+    return site[1]
+
+
+@pytest.fixture(scope="module")
+def own_port(site: tuple[Path, int]) -> Iterator[int]:
+    """That of the development server, which serves the same."""
+    with serving(site[0]) as listening:
+        yield listening.port
 
 
 def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
@@ -146,7 +168,7 @@ def test_hidden_files_are_not_there(port: int, path: str) -> None:
 @pytest.mark.parametrize("path", ["/../secret", "/%2e%2e/secret", "/..%2fsecret", "/out"])
 def test_nothing_from_outside(port: int, path: str) -> None:
     response, body = ask(port, path)
-    assert response.status in (400, 403, 404)
+    assert response.status in (400, 404)
     assert b"from outside" not in body
     assert b"root:" not in body
 
@@ -154,7 +176,111 @@ def test_nothing_from_outside(port: int, path: str) -> None:
 def test_a_folder_has_its_index_and_no_list(port: int) -> None:
     assert ask(port, "/clock/")[1] == b"<p>clock"
     assert ask(port, "/clock")[0].getheader("Location") == "/clock/"
-    assert ask(port, "/")[0].status == 403
+    assert ask(port, "/")[0].status == 404
+
+
+PATHS = [
+    "/rom1.bin",
+    "/rom1.bin?a=b",
+    "/rom1.bin/",
+    "/rom1.bin/x",
+    "/%72om1.bin",
+    "//rom1.bin",
+    "/./rom1.bin",
+    "/empty.bin",
+    "/manifest.json",
+    "/style.css",
+    "/NOTES.TXT",
+    "/picture.svg",
+    "/clock",
+    "/clock/",
+    "/clock/.",
+    "/clock%2From0.bin",
+    "/clock//index.html",
+    "/",
+    "/empty",
+    "/empty/",
+    "/no",
+    "/no/",
+    "/out",
+    "/out/",
+    "/folder-out",
+    "/folder-out/",
+    "/folder-out/secret",
+    "/gone",
+    "/loop",
+    "/pipe",
+    "/.git",
+    "/.git/config",
+    "/...",
+    "/_status",
+    "/..",
+    "/../secret",
+    "/%2e%2e/secret",
+    "/%00",
+    "/rom1.bin%00",
+    "*",
+    "rom1.bin",
+    "http://a/rom1.bin",
+    "http://a/../secret",
+    "http://a",
+]
+METHODS = ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT", "FROB")
+RANGES = (
+    "bytes=0-0",
+    "Bytes=5-9",
+    "bytes=299990-",
+    "bytes=-7",
+    "bytes=0-1,5-6",
+    "bytes=300000-",
+    "bytes=-0",
+    "lines=0-5",
+)
+LONG_AGO = "Thu, 01 Jan 1970 00:00:00 GMT"
+CONDITIONS = (
+    {"If_None_Match": "*"},
+    {"If_None_Match": '"x"'},
+    {"If_Match": "*"},
+    {"If_Match": '"x"', "Range": "bytes=0-1"},
+    {"If_Modified_Since": LONG_AGO},
+    {"If_Modified_Since": "?"},
+    {"If_Unmodified_Since": LONG_AGO},
+    {"If_Range": '"x"', "Range": "bytes=0-1"},
+    {"If_Range": LONG_AGO, "Range": "bytes=0-1"},
+)
+REQUESTS: list[tuple[str, str, dict[str, str]]] = [
+    *((method, path, {}) for path in PATHS for method in ("GET", "HEAD")),
+    *((method, path, {}) for path in ("/rom1.bin", "/no", "/empty/", "/.git/config") for method in METHODS),
+    *(("GET", path, {"Range": text}) for path in ("/rom1.bin", "/no") for text in RANGES),
+    *(("GET", "/empty.bin", {"Range": text}) for text in ("bytes=0-", "bytes=-1")),
+    *(("GET", path, headers) for path in ("/rom1.bin", "/no") for headers in CONDITIONS),
+    *(("HEAD", "/rom1.bin", headers) for headers in CONDITIONS if "Range" not in headers),
+]
+
+
+def seen(port: int, method: str, path: str, headers: dict[str, str]) -> tuple[object, ...]:
+    """What a device can make out of a response; of a page for people only that it is whole."""
+    response, body = ask(port, path, method, **headers)
+    told = [response.getheader(name) for name in ("Allow", "Location", "Content-Range")]
+    told += dict.fromkeys(response.headers.get_all("Cache-Control", []))  # which nginx says twice with a 416
+    length = response.getheader("Content-Length")
+    if response.status in (200, 206):
+        return response.status, body, told, length, response.getheader("Content-Type")
+    if response.status != 304:  # for which nginx has none
+        assert int(str(length)) == len(body) or method == "HEAD"
+    return response.status, told
+
+
+@pytest.mark.parametrize(("method", "path", "headers"), REQUESTS)
+def test_the_development_server_answers_the_same(
+    port: int, own_port: int, method: str, path: str, headers: dict[str, str]
+) -> None:
+    assert seen(port, method, path, headers) == seen(own_port, method, path, headers)
+
+
+def test_only_a_link_that_stays_inside_is_not_there(port: int, own_port: int) -> None:
+    assert ask(own_port, "/inside")[1] == ROM
+    assert ask(port, "/inside")[0].status == 404
 
 
 @pytest.mark.parametrize("root", ["relative", "/a$b", "/a\nb"])

@@ -255,6 +255,7 @@ def test_the_rate_is_kept(web_root: Path) -> None:
         ("bytes=299990-", 299_990, 300_000),
         ("bytes=-7", 299_993, 300_000),
         ("bytes=1-999999", 1, 300_000),
+        ("Bytes=0-0", 0, 1),
     ],
 )
 def test_a_range(desk: Desk, text: str, start: int, end: int) -> None:
