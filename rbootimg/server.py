@@ -13,6 +13,7 @@ import errno
 import fcntl
 import math
 import os
+import resource
 import signal
 import socket
 import struct
@@ -41,6 +42,7 @@ _PIECE = 64 * 1024
 _TICK = 0.25
 _LINGER = 1.0
 _RETRY_AFTER = 5
+_BACKLOG = 512
 _REDIRECTED = "redirected"
 
 
@@ -64,7 +66,19 @@ DEFAULTS = Options()
 
 def serve(web_root: Path, host: str, port: int, options: Options, on_event: Callable[[Event], None]) -> None:
     """Serve `web_root` until Ctrl-C or SIGTERM; to be called in the main thread. Raises ServerError."""
+    _allow_files(3 * options.connections + _BACKLOG + 64)
     asyncio.run(_Server(web_root, options, on_event).run(host, port, signals=True))
+
+
+def _allow_files(number: int) -> None:
+    """Let this process open as many: a socket and a file for each connection, those that leave and those that come.
+
+    asyncio says at length on stderr that it may not accept one.
+    """
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != now < number:
+        number = number if most == resource.RLIM_INFINITY else min(number, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, most))
 
 
 @contextlib.contextmanager
@@ -133,10 +147,12 @@ class _Server:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._stopped.set)
         try:
-            listener = await asyncio.start_server(self._accept, host, port, limit=_LONGEST_REQUEST, backlog=512)
+            listener = await asyncio.start_server(self._accept, host, port, limit=_LONGEST_REQUEST, backlog=_BACKLOG)
         except OSError as error:
             reason = "in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise ServerError(f"port {port} of {host} cannot be served: {reason}; name others") from None
+        except UnicodeError:
+            raise ServerError(f"no host can have the name {host!r}; write one such as 0.0.0.0") from None
         self.report(Listening(host, listener.sockets[0].getsockname()[1]))
         try:
             while not self._stopped.is_set():
@@ -358,7 +374,7 @@ class _Connection:
             head = self._head(found)
             with_body = method != "HEAD" and found.status != 304
             size = found.size if with_body else 0
-            if path != f"/{STATUS_PAGE}":
+            if not self._options.status_page or path != f"/{STATUS_PAGE}":
                 number = self._server.next_number()
                 shown = _printable(agent), _printable(method), _printable(path)
                 self._transfer = Transfer(number, self._address, *shown, found.status, size)
@@ -422,11 +438,12 @@ class _Connection:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not for a client that is gone."""
+        if seconds == math.inf:
+            await self._discard()
+            raise ConnectionResetError
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._pending()
-            if seconds == math.inf and self._reader.at_eof():
-                raise ConnectionResetError
             await asyncio.sleep(min(left, 0.1))
 
     async def _settle(self) -> None:

@@ -719,11 +719,13 @@ def test_a_stall_lasts_as_long_as_it_says(web_root: Path) -> None:
         assert (received + until_the_end(client)).endswith(ROM)
 
 
-def test_a_stall_for_ever_ends_when_the_client_gives_up(web_root: Path) -> None:
+@pytest.mark.parametrize("more", [b"", b"\r\n", SAMPLE])
+def test_a_stall_for_ever_ends_when_the_client_gives_up(web_root: Path, more: bytes) -> None:
     with running(web_root, "stall@1000") as desk:
         with desk.connect() as client:
             client.sendall(SAMPLE)
             client.recv(65536)
+            client.sendall(more)
             time.sleep(0.3)
             assert not desk.ends
         desk.wait_for(lambda: desk.ends)
@@ -824,6 +826,8 @@ def test_what_a_client_says_of_itself_cannot_write_to_the_terminal(desk: Desk) -
 
 def test_the_status_page_is_off_unless_asked_for(desk: Desk) -> None:
     assert desk.ask("/_status")[0].status == 404
+    desk.wait_for(lambda: desk.ends)
+    assert (desk.ends[0].path, desk.ends[0].status) == ("/_status", 404)
 
 
 def test_the_status_page_shows_each_device(web_root: Path) -> None:
@@ -978,6 +982,31 @@ def test_a_port_in_use_is_one_line(web_root: Path) -> None:
         assert f"port {port} of 127.0.0.1 cannot be served: in use; name others" in refused(
             str(web_root), "--port", str(port)
         )
+
+
+@pytest.mark.parametrize("host", ["..", "a" * 64])
+def test_a_host_that_cannot_be_is_one_line(web_root: Path, host: str) -> None:
+    assert f": no host can have the name {host!r}; write one such as 0.0.0.0\n" in refused(
+        str(web_root), "--port", "0", "--host", host
+    )
+
+
+def test_a_shell_that_allows_few_open_files_does_not_make_connections_fewer(web_root: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        with command(str(web_root), "--port", "0") as process, contextlib.ExitStack() as stack:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert process.stdout is not None
+            desk = Desk()
+            desk.port = int(process.stdout.readline().split("http://127.0.0.1:")[1].split("/")[0])
+            for _ in range(100):
+                stack.enter_context(desk.connect())
+            assert desk.raw(SAMPLE).endswith(ROM)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=10)[1] == ""
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_missing_web_root_is_one_line(tmp_path: Path) -> None:
