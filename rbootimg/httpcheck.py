@@ -6,26 +6,29 @@ What a device takes is what rBoot's OTA sample takes: a reply with status 200 to
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import re
-import socket
-import time
-import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
-from .errors import PublishError
-from .release import MANIFEST, VERSION, Release, digest, rom_name
-
-TIMEOUT = 10.0
-"""Seconds for each reply to begin, and for each piece of it."""
-_LONGEST = 600.0
-"""Seconds for all of a reply."""
+from . import version
+from .errors import PublishError, RomError, VersionError
+from .httpfetch import TIMEOUT, Reply, fetch, split_url
+from .release import MANIFEST, VERSION, Release, ReleaseRom, digest, rom_name
+from .rom import Rom
 
 _SEGMENT = 1460
 """What a TCP segment carries over Ethernet; the sample looks for the whole header in the first."""
-_MOST = 16 << 20
-"""A reply beyond the largest flash is broken off."""
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LENGTH = b"Content-Length: "
+"""What the sample looks for."""
+_NUMBER = "[0-9]{1,18}"
+_SLOTS = 2
+"""Of a web root whose manifest cannot be read."""
+_LONGEST = 200
+"""Characters of a line that has a server's words in it."""
+_COPES = "rBoot's OTA sample fails, rbootimg's update client copes"
 
 
 @dataclass(frozen=True)
@@ -37,70 +40,47 @@ class Finding:
     fault: bool = True
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A server's reply: `headers` as they were spelled, and the body as a device would take it.
-
-    `broken` says why the body ended early, or why there is no reply at all, whose `status` is 0. `first` is what came
-    first of the reply, as it was on the wire, or None if that cannot be seen.
-    """
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    broken: str = ""
-    first: bytes | None = None
-
-    def get(self, name: str) -> str:
-        """The values of a header, whatever its spelling; empty if it is not there."""
-        return ", ".join(value for key, value in self.headers if key.lower() == name)
-
-
 def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
     """What is noteworthy in the replies for the application at `url`: manifest, version, and each ROM in both places.
 
-    Raises PublishError if there is no server, or nothing to go by.
+    Without a manifest only the ROMs that the sample asks for. `timeout` is as in fetch(). Raises PublishError for
+    what is no URL, and if there is no server or nothing in it.
     """
-    parts = _parsed(url)
-    base = parts.path.rstrip("/")
+    parts = split_url(url)
     found = []
     if parts.scheme == "https":
         found.append(Finding(url, "rBoot's OTA sample speaks no TLS, so a device needs a client of its own", False))
+    replies: dict[str, Reply] = {}
 
-    def reply(path: str, changes: bool = True) -> Reply:
-        got = _get(parts, f"{base}/{path}", timeout)
-        found.extend(Finding(path, text, fault) for text, fault in look(got))
-        found.extend(Finding(path, text) for text in (_stale(got) if changes else ()))
+    def reply(path: str) -> Reply:
+        got = replies[path] = fetch(parts, path, timeout)
+        for text, fault in look(got):
+            if fault or all(text != known.text for known in found):  # a note is worth one line
+                found.append(Finding(path, _one_line(text), fault))
+        if "/" not in path:  # what is in a release's folder never changes
+            found.extend(Finding(path, _one_line(text)) for text in _stale(got))
         return got
 
     manifest = reply(MANIFEST)
+    if not manifest.connected:
+        raise PublishError(f"{MANIFEST} {manifest.broken}; is the server up, at this host and port?")
     try:
         release = Release.from_json(manifest.body)
     except PublishError as error:
-        help_ = "give the URL of the application's folder"
-        if manifest.status == 0 or manifest.status >= 400:
-            reason = f"status {manifest.status}" if manifest.status else manifest.broken
-            raise PublishError(f"no {MANIFEST} to go by: {reason}; {help_}") from None
-        text = f"cannot be read: {error}; so the ROMs are compared with nothing. "
-        found.append(Finding(MANIFEST, f"{text}Mend this first, or {help_}"))
-        for path in (VERSION, rom_name(0), rom_name(1)):
-            reply(path)
+        found.append(_without_manifest(manifest, error))
+        found += (Finding(VERSION, text) for text in _no_version(reply(VERSION)))
+        for path in map(rom_name, range(_SLOTS)):
+            found += (Finding(path, text) for text in _no_rom(reply(path)))
+        if all(got.status == 404 for got in replies.values()):
+            text = f"no {MANIFEST} to go by: status 404; give the URL of the application's folder"
+            raise PublishError(text) from None
         return tuple(found)
     named = reply(VERSION)
     if named.status == 200 and named.body != f"{release.version}\n".encode():
         found.append(Finding(VERSION, f"is {named.body[:40]!r}, not that of the manifest; one of the two is stale"))
     for rom in release.roms:
         for path in (rom.file.name, f"{release.folder}/{rom.file.name}"):
-            got = reply(path, changes=path == rom.file.name)
-            if got.status != 200 or got.broken:
-                continue
-            if len(got.body) != rom.file.size:
-                text = f"has {len(got.body):,} bytes, not {rom.file.size:,} as the manifest says"
-            elif digest(got.body) != rom.file.sha256:
-                text = "is not the ROM of the manifest: its SHA-256 is another"
-            else:
-                continue
-            found.append(Finding(path, f"{text}; one of the two is stale or damaged"))
+            found += (Finding(path, text) for text in _other_rom(reply(path), rom))
     return tuple(found)
 
 
@@ -120,102 +100,128 @@ def _parsed(url: str) -> urllib.parse.SplitResult:
 
 def look(reply: Reply) -> Iterator[tuple[str, bool]]:
     """What a device would choke on in one reply, with whether that is a fault."""
-    if reply.status == 0:
+    if not reply.status:
         yield reply.broken, True
         return
-    if 300 <= reply.status < 400:
+    if reply.status in _REDIRECTS:
         yield f"redirects to {reply.get('location') or 'nowhere'} (status {reply.status}); no device follows", True
         return
     if reply.status != 200:
         yield f"has status {reply.status}, not 200", True
         return
-    if coding := reply.get("transfer-encoding"):
-        yield f"has Transfer-Encoding: {coding}; a device would write the chunk sizes to the flash", True
-    if coding := reply.get("content-encoding"):
+    if chunks := _coding(reply, "transfer-encoding"):
+        yield f"has Transfer-Encoding: {chunks}; a device would write the chunk sizes to the flash", True
+    if coding := _coding(reply, "content-encoding"):
         yield f"has Content-Encoding: {coding}, unasked; a device would write that to the flash", True
-    length = reply.get("content-length")
-    if not length:
+    lengths = reply.values("content-length")
+    if not lengths:
         yield "has no Content-Length; a device does not know where it ends", True
-    elif not re.fullmatch("[0-9]+", length):
-        yield f"has Content-Length: {length}, which is no number", True
-    elif not any(name == "Content-Length" for name, _ in reply.headers):
-        spelled = next(name for name, _ in reply.headers if name.lower() == "content-length")
-        yield f"spells {spelled}; rBoot's OTA sample finds Content-Length only and fails", True
-    elif reply.first and b"\r\n\r\n" in reply.first and b"Content-Length: " not in reply.first:
-        yield "has no blank behind Content-Length:, without which rBoot's OTA sample does not find it", True
+    elif not all(re.fullmatch(_NUMBER, length) for length in lengths):
+        yield f"has Content-Length: {' and '.join(lengths)}, which is no number", True
+    elif len(set(lengths)) > 1:
+        yield f"has Content-Length: {' and '.join(lengths)}; a device takes one or the other", True
+    elif (
+        not chunks
+        and reply.header[9:12] == b"200"  # and not 100
+        and (more := reply.received - len(reply.header) - int(lengths[0])) > 0
+    ):
+        text = f"has {more:,} byte{'s' * (more > 1)} more than its Content-Length; a device never sees its end"
+        yield text, True
     if reply.broken:
         yield reply.broken, True
-    size = len("HTTP/1.1 200 OK\r\n\r\n") + sum(len(name) + len(value) + 4 for name, value in reply.headers)
+    if reply.header:
+        yield from _first_packet(reply)
+
+
+def _first_packet(reply: Reply) -> Iterator[tuple[str, bool]]:
+    """The same for what rBoot's OTA sample reads, which knows no more of HTTP than to look for three texts."""
+    header, size = reply.header, len(reply.header)
+    if not header.endswith(b"\r\n\r\n") or re.search(rb"(?<!\r)\n", header):
+        yield f"has a header whose lines do not end with CR LF; {_COPES}", True
+        return
+    if header[9:12] != b"200":
+        yield f"begins with {header[:12].decode('latin-1')!r}; a device wants 200 there", True
+        return
+    line = re.search(rb"(?i)\r\n(content-length:[^\r]*)", header)
+    before, found, _ = header.partition(_LENGTH)
+    if line and not found:
+        yield f"has {line[1].decode('latin-1')!r} for {_LENGTH.decode()!r}; {_COPES}", True
+    elif line and not before.endswith(b"\r\n"):
+        other = header[before.rfind(b"\r\n") + 2 :].partition(b"\r\n")[0]
+        yield f"has {other.decode('latin-1')!r} before its Content-Length; {_COPES}", True
     if size > _SEGMENT:
         yield f"has a header of {size:,} bytes; rBoot's OTA sample wants it within {_SEGMENT:,}", True
-    elif reply.first is not None and b"\r\n\r\n" not in reply.first:
-        yield f"has its header in pieces, the first of {len(reply.first):,} bytes; rBoot's OTA sample fails", True
+    elif reply.first < size:  # which TCP would not cut up
+        yield f"has {reply.first:,} of its header's {size:,} bytes in the first packet; {_COPES}", True
+    elif reply.first == size < reply.received:
+        yield "has its header alone in the first packet; rBoot's OTA sample copes, its first versions did not", False
+
+
+def _coding(reply: Reply, name: str) -> str:
+    """What a body is coded in, if it is."""
+    return ", ".join(value for value in reply.values(name) if value.lower() != "identity")
+
+
+def _without_manifest(manifest: Reply, error: PublishError) -> Finding:
+    """That nothing can be compared; unless it came with status 200 look() has found a fault already."""
+    text = "without it no digest of a ROM was compared"
+    if manifest.status == 200:
+        return Finding(MANIFEST, _one_line(f"cannot be used: {error}; {text}"))
+    return Finding(MANIFEST, text, False)
+
+
+def _no_version(reply: Reply) -> Iterator[str]:
+    if reply.status == 200 and not reply.broken:
+        try:
+            version.parse(reply.body.decode("latin-1").removesuffix("\n"))
+        except VersionError:
+            yield f"is no version: {reply.body[:40]!r}"
+
+
+def _no_rom(reply: Reply) -> Iterator[str]:
+    if reply.status == 200 and not reply.broken:
+        try:
+            Rom.from_bytes(reply.body)
+        except RomError as error:
+            yield f"is no sound ROM: {error}"
+
+
+def _other_rom(reply: Reply, rom: ReleaseRom) -> Iterator[str]:
+    if reply.status != 200 or reply.broken:
+        return
+    if len(reply.body) != rom.file.size:
+        text = f"has {len(reply.body):,} bytes, not {rom.file.size:,} as the manifest says"
+    elif digest(reply.body) != rom.file.sha256:
+        text = "is not the ROM of the manifest: its SHA-256 is another"
+    else:
+        return
+    yield f"{text}; one of the two is stale or damaged"
 
 
 def _stale(reply: Reply) -> Iterator[str]:
     """Why a reply for a file that changes could be an old one."""
     if reply.status != 200:
         return
-    if (age := reply.get("age")).isdecimal() and int(age) > 0:
-        yield f"comes from a cache, {int(age):,} seconds old; let it ask the server each time"
+    if (age := re.fullmatch(_NUMBER, reply.get("age"))) and int(age[0]) > 0:
+        yield f"comes from a cache, {int(age[0]):,} seconds old; let it ask the server each time"
     control = reply.get("cache-control").lower()
     if re.search("no-cache|no-store", control):
         return
-    if (most := re.search(r"(?:s-maxage|max-age)=\"?([0-9]+)", control)) and int(most[1]) > 0:
-        yield f"may be served {int(most[1]):,} seconds after a release; send Cache-Control: no-cache"
-    elif not most and reply.get("expires") not in ("", "0", "-1"):
+    ages = [int(age) for age in re.findall(rf'(?:s-maxage|max-age)="?({_NUMBER})', control)]
+    if any(ages):
+        yield f"may be served {max(ages):,} seconds after a release; send Cache-Control: no-cache"
+    expires, now = _date(reply.get("expires")), _date(reply.get("date")) or datetime.now(timezone.utc)
+    if expires and expires > now and not ages:
         yield f"may be served until {reply.get('expires')}; send Cache-Control: no-cache"
 
 
-def _get(parts: urllib.parse.SplitResult, path: str, timeout: float) -> Reply:
-    """The reply to the request of rBoot's OTA sample. Raises PublishError if there is no server."""
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    try:
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-        connection.connect()
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise PublishError(f"no reply for {path}: {_reason(error)}") from None
-    try:
-        connection.putrequest("GET", urllib.parse.quote(path, safe="/%"), skip_accept_encoding=True)
-        for name, value in (
-            ("Connection", "keep-alive"),
-            ("Cache-Control", "no-cache"),
-            ("User-Agent", "rBoot-Sample/1.0"),
-            ("Accept", "*/*"),
-        ):
-            connection.putheader(name, value)
-        connection.endheaders()
-        # What comes later than this first piece comes in a packet of its own.
-        first = None if parts.scheme == "https" else connection.sock.recv(1 << 16, socket.MSG_PEEK)
-        reply = connection.getresponse()
-        body, broken = _body(reply)
-        return Reply(reply.status, tuple(reply.getheaders()), body, broken, first)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return Reply(0, (), b"", f"gives no reply: {_reason(error)}")
-    finally:
-        connection.close()
+def _date(text: str) -> datetime | None:
+    """A date as RFC 9110, 5.6.7 wants it; an `Expires` that is none is over."""
+    with contextlib.suppress(ValueError):
+        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=timezone.utc)
+    return None
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _body(reply: http.client.HTTPResponse) -> tuple[bytes, str]:
-    """The body, and why it ended early."""
-    body = b""
-    end = time.monotonic() + _LONGEST
-    try:
-        while len(body) < _MOST and (piece := reply.read1(1 << 16)):
-            body += piece
-            if time.monotonic() > end:
-                return body, f"takes more than {_LONGEST:.0f} seconds"
-    except http.client.IncompleteRead as error:
-        body += error.partial
-        return body, f"ends after {len(body):,} bytes, too early"
-    except TimeoutError:
-        return body, f"stalls after {len(body):,} bytes"
-    except OSError as error:
-        return body, f"breaks off after {len(body):,} bytes: {_reason(error)}"
-    if reply.length:  # what is still to come; read1() does not complain
-        return body, f"ends after {len(body):,} bytes, {reply.length:,} too early"
-    return body, ""
+def _one_line(text: str) -> str:
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from images import rom, silent_rom
 
-from rbootimg import cli, elf
+from rbootimg import cli, faults
 from rbootimg.errors import Way
 from rbootimg.pack import pack
 from rbootimg.release import digest
 from rbootimg.scons import actions
+from rbootimg.server import Options, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = Path(__file__).with_name("vectors")
@@ -221,6 +222,33 @@ def test_what_is_no_web_root_is_one_line(folder: Path, command: str) -> None:
 
 def test_check_with_an_url_names_it() -> None:
     assert refused("check", "--url", "http://127.0.0.1:1/") == (
-        "http://127.0.0.1:1/: no reply for /manifest.json: Connection refused"
+        "http://127.0.0.1:1/: manifest.json has no reply: Connection refused; is the server up, at this host and port?"
     )
     assert refused("check", "--url", "x").startswith("x: this is no URL of a web root")
+    assert refused("check", "--url", "http://[::1").startswith(
+        "http://[::1: this is no URL of a web root: Invalid IPv6"
+    )
+    assert refused("check", "--url", "http://x/\n").startswith(
+        "'http://x/\\n': this is no URL of a web root: it has a c"
+    )
+
+
+def test_check_with_an_url_prints_all_that_it_found_before_it_fails(folder: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0")
+    told = ("manifest.json=redirect", "rom1.bin=reset@100")
+    with serving(folder / "build/webroot", options=Options(faults=tuple(map(faults.parse, told)))) as at:
+        url = f"http://127.0.0.1:{at.port}/"
+        out, err = run("check", "--url", url, status=1)
+        data, _ = run("check", "--url", url, "--json", status=1)
+    size = (folder / "rom1.bin").stat().st_size
+    assert out.splitlines() == [
+        "manifest.json: redirects to /manifest.json?redirected (status 302); no device follows",
+        "manifest.json: note: without it no digest of a ROM was compared",
+        f"rom1.bin: ends after 100 bytes, {size - 100:,} too early: Connection reset by peer",
+    ]
+    assert err == f"rbootimg: {url}: 2 faults\n"
+    assert [(found["path"], found["fault"]) for found in json.loads(data)] == [
+        ("manifest.json", True),
+        ("manifest.json", False),
+        ("rom1.bin", True),
+    ]

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     if options.url is None:
         found = [httpcheck.Finding(problem.name, problem.text) for problem in webcheck.check(options.file)]
     else:
-        options.file = options.url  # what the errors name
+        options.file = options.url if options.url.isprintable() else ascii(options.url)  # what the errors name
         found = list(httpcheck.check_url(options.url))
     faults = sum(finding.fault for finding in found)
     if options.json:
