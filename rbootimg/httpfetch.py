@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
 import re
 import time
 import urllib.parse
@@ -21,6 +22,7 @@ _MOST = 16 << 20
 """A reply beyond the largest flash is broken off."""
 _PIECE = 64 << 10
 _PORTS = {"http": 80, "https": 443}
+_HOST = r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?"
 _BLANK_LINE = b"\r\n\r\n"
 _LONGEST_HEADER = 64 << 10
 
@@ -66,7 +68,7 @@ def split_url(url: str) -> urllib.parse.SplitResult:
 
 
 def _wrong(url: str, parts: urllib.parse.SplitResult) -> str:
-    """What is wrong with a URL, or nothing. Raises ValueError for its port."""
+    """What is wrong with a URL, or nothing. Raises ValueError for its port or address."""
     if re.search(r"[\x00-\x1f\x7f]", url):  # which urlsplit() takes away in part
         return "it has a control character"
     if parts.scheme not in _PORTS or not parts.hostname:
@@ -75,8 +77,10 @@ def _wrong(url: str, parts: urllib.parse.SplitResult) -> str:
         return "devices send no user name and password"
     if "?" in url or "#" in url:
         return "it has a query or fragment"
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9a-f:.]+(%[A-Za-z0-9._-]+)?", parts.hostname):
-        return "its host is not of ASCII letters, digits, dots and hyphens"
+    if ":" in parts.hostname:
+        ipaddress.IPv6Address(parts.hostname)
+    elif not re.fullmatch(_HOST, parts.hostname):
+        return f"{parts.hostname!r} is no host name in ASCII"
     _ = parts.port
     return ""
 
@@ -93,7 +97,7 @@ def fetch(parts: urllib.parse.SplitResult, name: str, timeout: float = TIMEOUT) 
     connection.response_class = _Response
     try:
         connection.connect()
-    except (OSError, ValueError) as error:  # ValueError: a label that no host can have
+    except (OSError, ValueError) as error:  # ValueError: a zone of an IPv6 address that no name could be
         return Reply(0, broken=f"has no reply: {_reason(error)}", connected=False)
     try:
         connection.putrequest("GET", path, skip_accept_encoding=True)
@@ -176,7 +180,7 @@ def _body(reply: http.client.HTTPResponse) -> tuple[bytes, str]:
     except OSError as error:
         reason = f": {_reason(error)}"
     except http.client.HTTPException:
-        reason = ": its chunks do"
+        reason = ": its chunks are not whole"
     if len(body) > _MOST:
         return bytes(body), f"goes on after {_MOST:,} bytes, more than any flash has"
     if reply.length:  # what is still to come
