@@ -84,20 +84,6 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _parsed(url: str) -> urllib.parse.SplitResult:
-    """Raises PublishError if it is no URL that a device could use."""
-    advice = "write one such as http://192.168.7.5/"
-    try:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise PublishError(f"this is no URL of a web root; {advice}")
-    except ValueError as error:  # of the host or the port
-        raise PublishError(f"this is no URL of a web root: {error}; {advice}") from None
-    if parts.query or parts.fragment or "@" in parts.netloc:
-        raise PublishError(f"a web root's URL has no user, query or fragment; {advice}")
-    return parts
-
-
 def look(reply: Reply) -> Iterator[tuple[str, bool]]:
     """What a device would choke on in one reply, with whether that is a fault."""
     if not reply.status:

@@ -351,6 +351,33 @@ def test_a_manifest_that_is_hit_is_told_and_the_rest_is_looked_at(tmp_path: Path
     ]
 
 
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("split@20", "has 20 of its header's "),
+        ("lower-case", "has 'content-length: 2096' for 'Content-Length: '; rBoot's OTA sample fails"),
+        ("reset@9", "ends after 9 bytes, 2,087 too early: "),
+        ("truncate@9", "ends after 9 bytes, 2,087 too early"),
+        ("stall@9", "ends after 9 bytes, 2,087 too early: timed out"),
+        ("flip@9", "is not the ROM of the manifest"),
+        ("chunked", "has Transfer-Encoding: chunked"),
+        ("500", "has status 500, not 200"),
+        ("redirect", "redirects to /rom0.bin?redirected (status 302); no device follows"),
+        ("404-as-200", "has 68 bytes, not 2,096 as the manifest says"),
+    ],
+)
+def test_our_own_servers_faults_are_found(server: Server, fault: str, text: str) -> None:
+    with serving(server.root, options=Options(faults=(faults.parse(f"rom0.bin={fault}"),))) as at:
+        found = check_url(f"http://127.0.0.1:{at.port}/", timeout=1)
+    assert {(finding.path, finding.fault) for finding in found} == {("rom0.bin", True)}
+    assert found[0].text.startswith(text)
+
+
+def test_our_own_server_without_faults_has_nothing_that_is_noteworthy(server: Server) -> None:
+    with serving(server.root) as at:
+        assert check_url(f"http://127.0.0.1:{at.port}/") == ()
+
+
 def test_without_a_manifest_a_rom_must_still_be_one(server: Server) -> None:
     (server.root / "manifest.json").write_bytes(b"{}")
     server.reply = head("Content-Length: 4") + b"none"

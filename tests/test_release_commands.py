@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from images import rom, silent_rom
 
-from rbootimg import cli, faults
+from rbootimg import cli, elf, faults
 from rbootimg.errors import Way
 from rbootimg.pack import pack
 from rbootimg.release import digest
