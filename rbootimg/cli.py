@@ -1,7 +1,7 @@
 """The command line: which command is meant, and how it ends. Exit status 0, 1 for bad input, 2 for wrong usage.
 
 Each command is a module of `rbootimg.commands` with `DESCRIPTION`, `arguments(parser)` and `run(options)`; `file` is
-the argument that its errors name. Only that of the command at hand is imported.
+the argument that its errors name, None while they do so themselves. Only that of the command at hand is imported.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def _call(options: argparse.Namespace) -> int:
     try:
         options.run(options)
     except RbootError as error:
-        return _fail(f"{options.file}: {error}" + (f"; {_WAYS[error.way]}" if error.way else ""))
+        where = "" if options.file is None else f"{options.file}: "
+        return _fail(f"{where}{error}" + (f"; {_WAYS[error.way]}" if error.way else ""))
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -58,11 +58,11 @@ class PublishError(RbootError):
 
 
 class VersionError(RbootError):
-    """A version that is not semantic, or cannot be told."""
+    """A version that is not semantic, or none at all."""
 
 
-class NoVersionError(VersionError):
-    """No version, and nothing that was meant to be one: no git, no checkout, no tag."""
+class CheckoutError(VersionError):
+    """A checkout that git refuses to read, or cannot: it may have a version, but nobody knows."""
 
 
 class LoaderError(RbootError):

@@ -17,13 +17,19 @@ MOST = 1 << 28
 
 
 def read_file(name: str | Path) -> bytes:
-    """What is in the file `name`, a pipe too. Raises OSError, also for what has more than MOST bytes or never ends."""
-    with open(name, "rb") as file:
-        parts = []
-        left = MOST + 1
-        while left and (part := file.read(min(left, 1 << 24))):
-            parts.append(part)
-            left -= len(part)
+    """What is in the file `name`, a pipe too.
+
+    Raises OSError with `name` as its file name, also for what has more than MOST bytes or never ends.
+    """
+    parts = []
+    left = MOST + 1
+    try:
+        with open(name, "rb") as file:
+            while left and (part := file.read(min(left, 1 << 24))):
+                parts.append(part)
+                left -= len(part)
+    except OSError as error:  # reading does not name it
+        raise OSError(error.errno, error.strerror, str(name)) from None
     if not left:
         raise OSError(errno.EFBIG, f"it has more than {MOST >> 20} MB", str(name))
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .elf import Elf, Section
 from .errors import ElfError, FitError
 from .flash import DEFAULT_PARAMS, DRAM, IRAM, FlashParams, Region, Usage, slot_of_link
-from .rom import RamSection, Rom
+from .rom import ALIGNMENT, RamSection, Rom
 
 if TYPE_CHECKING:
     from .flashmap import Slot
@@ -65,23 +65,6 @@ def pack(
     return rom
 
 
-def is_packed_from(rom: Rom, link_address: int, elf: Elf) -> bool:
-    """Whether the ROM, whose irom is at `link_address`, has what the ELF has at these addresses, and enters it there.
-
-    However it was packed: which sections were loaded, and in what order, is the packer's choice.
-    """
-    loaded = ((link_address, rom.irom), *((section.address, section.data) for section in rom.sections))
-    return rom.entry == elf.entry and all(
-        any(_is_image(data, section) for section in elf.sections if section.address == address)
-        for address, data in loaded
-    )
-
-
-def _is_image(data: bytes, section: Section) -> bool:
-    padding = data[len(section.data) :]
-    return bool(section.data) and data.startswith(section.data) and len(padding) < 16 and not any(padding)
-
-
 def irom(elf: Elf) -> Section:
     """The section that stays in flash. Raises ElfError if there is none."""
     return find_section(elf, IROM_SECTION)
@@ -109,6 +92,34 @@ def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
     if any(section.address <= elf.entry < section.address + len(section.data) for section in rom.sections):
         return left_out
     return (*left_out, f"the entry {elf.entry:#x} is in no section that is loaded to RAM; check ENTRY()")
+
+
+def difference(elf: Elf, rom: Rom, link_address: int) -> str | None:
+    """In what `rom`, whose irom runs at `link_address`, is not one that was packed from `elf`; None if it is one.
+
+    What counts is what the ROM puts into memory, not the options that it was packed with: which sections are loaded
+    and in what order, also merged as esptool does with adjacent ones, flash parameters, checksum.
+    """
+    parts = [("flash code", link_address, rom.irom)]
+    parts += ((f"RAM section {number}", *section) for number, section in enumerate(rom.sections) if section.data)
+    for name, address, data in parts:
+        sections = [each for each in elf.sections if each.data and address <= each.address < address + len(data)]
+        first = next((each for each in sections if each.address == address), None)
+        if first is None:
+            return f"it has nothing that starts at {address:#x}, where the ROM's {name} is"
+        merged = bytearray(max(each.end for each in sections) - address)
+        for each in sections:
+            merged[each.address - address : each.end - address] = each.data
+        # The padding of a section may be where another one begins.
+        if not any(_is_padded(found, data) for found in (first.data, bytes(merged))):
+            return f"its bytes at {address:#x} are not the ROM's {name}"
+    if elf.entry != rom.entry:
+        return f"it starts at {elf.entry:#x}, and the ROM at {rom.entry:#x}"
+    return None
+
+
+def _is_padded(found: bytes, data: bytes) -> bool:
+    return len(data) - len(found) < ALIGNMENT and data == found.ljust(len(data), b"\0")
 
 
 def find_section(elf: Elf, name: str) -> Section:

@@ -13,8 +13,10 @@ from typing import Any
 from . import layoutview, version
 from .compare import compare
 from .detect import linked_elsewhere
+from .elf import parse
 from .errors import ElfError, PublishError, RomError, VersionError
 from .flashmap import FlashMap, Slot
+from .pack import difference
 from .rom import Rom
 
 RELEASES = "releases"
@@ -205,36 +207,39 @@ def bundle(
     elfs: Sequence[bytes] = (),
     proved_by: str | None = None,
     one_build: bool = False,
+    called: Mapping[str, str] | None = None,
 ) -> Bundle:
     """The release of `roms`, in the order of the layout's slots, and of `elfs`, if any, in the same order.
 
-    `one_build` says that the ROMs were made of one set of objects, each linked for its slot and packed from its ELF;
-    without it that is looked into, see check_app(). Raises PublishError for a ROM that is not sound or too large for
-    its slot, and for an ELF that is not that of its ROM; VersionError for the version.
+    `one_build` says that the ROMs were made of one set of objects, each linked for its slot, and packed from `elfs`;
+    without it that is looked into, see check_app(). `called` says what errors call a file that is rom0.bin or rom0.elf
+    here. Raises PublishError for a ROM that is not sound or too large for its slot, and for an ELF that it was not
+    packed from; VersionError for the version.
     """
     version.parse(release_version)
     check_name(app)
     if not (device.isprintable() and device.strip()):
         raise PublishError(f"{device!r} is no device class; write a word such as {DEVICE}")
-    if date is not None and not _is_date(date):
-        raise PublishError(f"{date!r} is no date; write it as 2026-11-23")
+    if proved_by is not None and not (proved_by.isprintable() and proved_by.strip()):
+        raise PublishError(f"{proved_by!r} is no loader's name; write one such as 'rBoot 1.4.2', or none")
+    if date is not None:
+        check_date(date)
     if not roms:
         raise PublishError(f"{app} has no ROMs; publish one for each slot")
     if elfs and len(elfs) != len(roms):
-        raise PublishError(f"{app} has {len(elfs)} ELFs for {len(roms)} ROMs; give one for each, or none")
+        raise PublishError(f"{app} has {_count(elfs, 'ELF')} for {_count(roms, 'ROM')}; give one for each, or none")
     _check_count(app, roms, layout.slots)
     contents: dict[str, bytes] = {}
     entries = []
     for number, (data, slot) in enumerate(zip(roms, layout.slots)):
         name = rom_name(number)
+        shown = _called(name, app, called)
         try:
             Rom.from_bytes(data, layout.loader.irom_checksum)
         except RomError as error:
-            raise PublishError(f"{name} of {app} is not published: {error}") from None
+            raise PublishError(f"{shown} is not published: {error}") from None
         if len(data) > slot.size:
-            raise PublishError(
-                f"{name} of {app} has {len(data):#x} bytes and does not fit {slot.label}: {slot.size:#x}"
-            )
+            raise PublishError(f"{shown} has {len(data):#x} bytes and does not fit {slot.label}: {slot.size:#x}")
         contents[name] = data
         elf = None
         if elfs:
@@ -244,8 +249,8 @@ def bundle(
         file = Stored.of(name, data)
         entries.append(ReleaseRom(number, slot.address, slot.size, slot.link_address, file, checksum, proved_by, elf))
     if not one_build:
-        check_app(app, roms, layout.slots)
-        _check_elfs(app, roms, elfs, layout.slots)
+        check_app(app, roms, layout.slots, called)
+        _check_elfs(app, roms, elfs, layout.slots, called)
     parts = tuple(
         FlashPart(piece.kind, piece.name, piece.address, piece.size)
         for piece in layoutview.pieces(layout)
@@ -255,57 +260,67 @@ def bundle(
     return Bundle(release, contents)
 
 
-def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
+def _check_elfs(
+    app: str, roms: Sequence[bytes], elfs: Sequence[bytes], slots: Sequence[Slot], called: Mapping[str, str] | None
+) -> None:
+    for number, (elf, rom, slot) in enumerate(zip(elfs, roms, slots)):
+        try:
+            clause = difference(parse(elf), Rom.from_bytes(rom), slot.link_address)
+        except ElfError as error:
+            clause = str(error)
+        if clause:
+            raise PublishError(
+                f"{_called(elf_name(number), app, called)} is not what {_called(rom_name(number), app, called)} was "
+                f"packed from: {clause}; name the ELF of each ROM, in the order of the ROMs"
+            )
+
+
+def _called(name: str, app: str, called: Mapping[str, str] | None) -> str:
+    return (called or {}).get(name, f"{name} of {app}")
+
+
+def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot], called: Mapping[str, str] | None = None) -> None:
     """Raise PublishError unless `roms` are one application, each linked for its one of the `slots`.
 
     Where a ROM's link address cannot be told, only its likeness to the first speaks for it. Takes up to a
-    quarter of a second for each MB: not for ROMs that are published already.
+    quarter of a second for each MB: not for ROMs that are published already. `called` as for bundle().
     """
     _check_count(app, roms, slots)
+    names = [_called(rom_name(number), app, called) for number in range(len(roms))]
     parsed = [Rom.from_bytes(data) for data in roms]
     for number, (rom, slot) in enumerate(zip(parsed, slots)):
         found = linked_elsewhere(rom, slot, slots)
         if found is not None:
             raise PublishError(
-                f"rom{number}.bin of {app} is linked for {found:#x}, but {slot.label} runs at {slot.link_address:#x}; "
+                f"{names[number]} is linked for {found:#x}, but {slot.label} runs at {slot.link_address:#x}; "
                 "put the ROMs in the order of the slots, or name the layout that they were built for"
             )
     for number, (rom, slot) in enumerate(zip(parsed, slots)):
         comparison = compare(parsed[0], rom, (slots[0].link_address, slot.link_address))
         if not comparison.same_app:
             raise PublishError(
-                f"rom{number}.bin and rom0.bin of {app} are not the same application; build both from the same "
-                "sources (`rbootimg compare` shows what differs)"
-            )
-
-
-def _check_elfs(app: str, roms: Sequence[bytes], elfs: Sequence[bytes], slots: Sequence[Slot]) -> None:
-    if not elfs:
-        return
-    from . import elf, pack  # pyelftools takes a while to load
-
-    for number, (data, found, slot) in enumerate(zip(roms, elfs, slots)):
-        try:
-            same = pack.is_packed_from(Rom.from_bytes(data), slot.link_address, elf.parse(found))
-            reason = f"it is not what {rom_name(number)} was packed from"
-        except ElfError as error:
-            same, reason = False, str(error)
-        if not same:
-            raise PublishError(
-                f"ELF {number} of {app} is not published: {reason}; name the ELFs in the order of the ROMs"
+                f"{names[number]} is not the same application as {names[0]}; build both from the same sources "
+                "(`rbootimg compare` shows what differs)"
             )
 
 
 def _check_count(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
     if len(roms) > len(slots):
-        raise PublishError(f"{app} has {len(roms)} ROMs for {len(slots)} slots; publish one for each slot")
+        raise PublishError(f"{app} has {_count(roms, 'ROM')} for {_count(slots, 'slot')}; publish one for each slot")
 
 
-def _is_date(text: str) -> bool:
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+
+
+def check_date(text: str) -> str:
+    """`text`, if it is a date as manifests have it, such as 2026-11-23. Raises PublishError."""
     try:
-        return datetime.date.fromisoformat(text).isoformat() == text
+        if datetime.date.fromisoformat(text).isoformat() == text:
+            return text
     except ValueError:
-        return False
+        pass
+    raise PublishError(f"{text!r} is no date; write it as 2026-11-23")
 
 
 def check_name(app: str) -> str:

@@ -28,7 +28,7 @@ _IROM_MAGIC = 0xEA
 _IROM_COUNT = 0x04
 _RAM_MAGIC = 0xE9
 _CHECKSUM_SEED = 0xEF
-_ALIGNMENT = 16
+ALIGNMENT = 16
 """irom is padded to this, and the whole ROM so that the checksum is the last byte of such a block."""
 _RAM_ALIGNMENT = 4
 _MAX_SECTIONS = 0xFF
@@ -90,7 +90,7 @@ class Rom(_Rom):
         if not irom:
             raise RomError("a ROM needs flash code (.irom0.text); there is none")
         _check_limits(entry, sections, params)
-        return super().__new__(cls, entry, _padded(irom, _ALIGNMENT), sections, params, irom_checksum, esptool_crc)
+        return super().__new__(cls, entry, _padded(irom, ALIGNMENT), sections, params, irom_checksum, esptool_crc)
 
     @classmethod
     def _make(cls, values: Iterable[Any]) -> Rom:  # type: ignore[override]
@@ -110,7 +110,7 @@ class Rom(_Rom):
         """The bytes that the ROM takes in the flash, checksum (and CRC) included."""
         parts = [_HEADER.size + _SECTION.size + len(self.irom) + _HEADER.size]
         parts += (_SECTION.size + len(section.data) for section in self.sections)
-        return (sum(parts) | (_ALIGNMENT - 1)) + 1 + _CRC.size * self.esptool_crc
+        return (sum(parts) | (ALIGNMENT - 1)) + 1 + _CRC.size * self.esptool_crc
 
     def to_bytes(self) -> bytes:
         """The ROM's bytes, as esptool2 writes them for the same choices."""
@@ -137,8 +137,8 @@ class Rom(_Rom):
         ignored, length = _read(_SECTION, data, offset, "the irom header")
         if ignored:
             raise RomError(f"the word at offset 8 is {ignored:#x}, not 0; no known packer writes that")
-        if length == 0 or length % _ALIGNMENT:
-            raise RomError(f"the irom length {length:#x} is not a multiple of {_ALIGNMENT} above 0")
+        if length == 0 or length % ALIGNMENT:
+            raise RomError(f"the irom length {length:#x} is not a multiple of {ALIGNMENT} above 0")
         offset += _SECTION.size
         irom = _slice(data, offset, length, "irom")
         offset += length
@@ -148,7 +148,7 @@ class Rom(_Rom):
         if count == 0:
             raise RomError("the ROM has no RAM sections, so nothing to start")
         sections, offset = _read_sections(data, offset, count)
-        end = offset | (_ALIGNMENT - 1)
+        end = offset | (ALIGNMENT - 1)
         stored = _slice(data, end, 1, "the checksum")[0]
         if any(data[offset:end]):
             raise RomError(f"the padding at offset {offset:#x} before the checksum is not zero")
@@ -181,7 +181,7 @@ def old_image(
     for section in sections:
         parts += (_SECTION.pack(section.address, len(section.data)), section.data)
     used = sum(map(len, parts))
-    parts.append(bytes(_ALIGNMENT - 1 - used % _ALIGNMENT))
+    parts.append(bytes(ALIGNMENT - 1 - used % ALIGNMENT))
     parts.append(bytes((_checksum(sections, irom),)))
     return b"".join(parts)
 
@@ -195,7 +195,7 @@ def check_old_image(data: bytes) -> int:
     if count == 0:
         raise RomError("the image has no RAM sections, so nothing to start")
     sections, offset = _read_sections(data, offset, count)
-    end = offset | (_ALIGNMENT - 1)
+    end = offset | (ALIGNMENT - 1)
     stored, computed = _slice(data, end, 1, "the checksum")[0], _checksum(sections, b"")
     if stored != computed:
         raise RomError(f"the checksum at offset {end:#x} is {stored:#04x}, but the data give {computed:#04x}")
@@ -216,7 +216,7 @@ def image_size(data: bytes) -> int:
     for number in range(count):
         _, length = _read(_SECTION, data, offset, f"the header of RAM section {number}")
         offset += _SECTION.size + length
-    end = (offset | (_ALIGNMENT - 1)) + 1
+    end = (offset | (ALIGNMENT - 1)) + 1
     _slice(data, end - 1, 1, "the checksum")
     has_crc = data[end : end + _CRC.size] == _CRC.pack(_esptool_crc(data[:end]))
     return end + _CRC.size * has_crc
@@ -263,7 +263,7 @@ def outline(data: bytes) -> Outline:
         for _ in range(count):
             read, offset = _read_sections(data, offset, 1)
             sections += read
-        end = (offset | (_ALIGNMENT - 1)) + 1
+        end = (offset | (ALIGNMENT - 1)) + 1
         stored = _slice(data, end - 1, 1, "the checksum")[0]
     size = end if stored is not None else None
     ram_sum, full_sum = _checksum(sections, b""), _checksum(sections, irom or b"")

@@ -11,22 +11,16 @@ from pathlib import Path
 
 import semver
 
-from .errors import NoVersionError, VersionError, Way
+from .errors import CheckoutError, VersionError, Way
 
 _LONGEST = 100
 """A version becomes a folder's name."""
 
 _DESCRIBE = ("git", "describe", "--tags", "--long", "--dirty", "--abbrev=10")
-_NOTHING = (
-    "not a git repository",
-    "No names found",
-    "No tags can describe",
-    "Not a valid object name HEAD",
-    "Needed a single revision",
-    "bad revision 'HEAD'",
-)
-"""What git says where there is no checkout, no tag that matches, or no commit."""
 _MATCHES = ("--match=v[0-9]*.[0-9]*.[0-9]*", "--match=[0-9]*.[0-9]*.[0-9]*")
+# What it says where there is no checkout or no tag; all else is a failure (git 2.39, setup.c and builtin/describe.c).
+_NO_CHECKOUT = re.compile(r"^fatal: not a git repository \(or any.*", re.MULTILINE)
+_NO_TAG = re.compile(r"^fatal: (?:No names found|No tags can describe).*", re.MULTILINE)
 
 
 def parse(text: str) -> semver.Version:
@@ -52,18 +46,19 @@ def parse(text: str) -> semver.Version:
 def from_describe(text: str) -> str:
     """The version for what `git describe --long --dirty` printed: `v1.2.0-0-g…` is 1.2.0.
 
-    Commits behind a tag come after its version and before the next one, whatever that is called: `v1.2.0-5-gabc` is
-    1.2.1-0.dev.5.gabc, which is older than 1.2.1-alpha, and `v1.2.0-rc.1-5-gabc` is 1.2.0-rc.1.0.dev.5.gabc. Changes
-    that are not committed add `.dirty`; files that git does not know do not. Raises NoVersionError.
+    Commits behind a tag come after its version and before any that may be tagged next, also 1.2.1-beta.1 and rc.1.1,
+    for nothing sorts below a 0: `v1.2.0-5-gabc` is 1.2.1-0.dev.5.gabc, `v1.2.0-rc.1-5-gabc` is
+    1.2.0-rc.1.0.dev.5.gabc. Changes that are not committed add `.dirty`; for git, untracked files are none.
+    Raises VersionError.
     """
     match = re.fullmatch(r"v?(.+)-([0-9]+)-(g[0-9a-f]+)(-dirty)?", text.strip())
     if not match:
         text = text.strip()
-        raise NoVersionError(f"git describes the checkout as {text!r}, which is no version; tag it v1.2.0", Way.VERSION)
+        raise VersionError(f"git describes the checkout as {text!r}, which is no version; tag it v1.2.0", Way.VERSION)
     try:
         tagged = parse(match[1])
     except VersionError as error:
-        raise NoVersionError(f"the nearest tag is no version: {error}", Way.VERSION) from None
+        raise VersionError(f"the nearest tag is no version: {error}", Way.VERSION) from None
     if match[2] == "0" and not match[4]:
         return str(tagged)
     behind = f"0.dev.{match[2]}.{match[3]}{'.dirty' if match[4] else ''}"
@@ -75,7 +70,7 @@ def from_describe(text: str) -> str:
 def from_git(folder: Path) -> str:
     """The version of the git checkout that `folder` is in.
 
-    Raises NoVersionError if it is none or has no version tag, VersionError if git cannot tell.
+    Raises VersionError if it is none, or has no version tag, or there is no git; CheckoutError if git fails.
     """
     try:
         done = subprocess.run(
@@ -89,13 +84,16 @@ def from_git(folder: Path) -> str:
             check=False,
         )
     except OSError as error:
-        raise NoVersionError(f"there is no version: git does not start ({error.strerror})", Way.VERSION) from None
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["git describe failed"])[0]
-        if any(words in reason for words in _NOTHING):
-            raise NoVersionError(f"there is no version: git says {reason!r}; tag a commit v1.2.0", Way.VERSION)
-        raise VersionError(f"git cannot tell the version: it says {reason!r}; mend that", Way.VERSION)
-    return from_describe(done.stdout)
+        raise VersionError(f"there is no version: git does not start ({error.strerror})", Way.VERSION) from None
+    if not done.returncode:
+        return from_describe(done.stdout)
+    # git takes what is no sound .git, or is not readable, for none.
+    damaged = os.path.lexists(folder / ".git")
+    reason = _NO_TAG.search(done.stderr) or (None if damaged else _NO_CHECKOUT.search(done.stderr))
+    if reason:
+        raise VersionError(f"there is no version: git says {reason[0]!r}; tag a commit v1.2.0", Way.VERSION)
+    words = " ".join(done.stderr.split()) or f"git describe ended with status {done.returncode}"
+    raise CheckoutError(f"git cannot read the checkout: {words!r}; put that right", Way.VERSION)
 
 
 def source_date(environment: Mapping[str, str]) -> str | None:
@@ -109,4 +107,6 @@ def source_date(environment: Mapping[str, str]) -> str | None:
     try:
         return datetime.fromtimestamp(int(text), timezone.utc).date().isoformat()
     except (ValueError, OverflowError, OSError):
-        raise VersionError(f"SOURCE_DATE_EPOCH is {text!r}, which is no time in seconds") from None
+        raise VersionError(
+            f"SOURCE_DATE_EPOCH is {text!r}, which is no time in seconds; set it as `date +%s` prints it, or not at all"
+        ) from None

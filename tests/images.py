@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from rbootimg import elf
+from rbootimg.elf import parse
 from rbootimg.pack import pack
 from rbootimg.rom import RamSection, Rom, old_image
 
@@ -21,10 +21,15 @@ def loader(*options: str, version: str | None = "1.4.2") -> bytes:
     return old_image(0x40100000, (RamSection(0x40100000, b"code"), RamSection(0x3FFE8000, "\0".join(texts).encode())))
 
 
+def elf(slot: int, name: str = "mixed") -> bytes:
+    """The ELF of a real application, linked for slot 0 at 0x2000 or slot 1 at 0x82000."""
+    return (VECTORS / f"{name}.rom{slot}.elf").read_bytes()
+
+
 @functools.cache
 def rom(slot: int, name: str = "mixed", irom_checksum: bool = False) -> bytes:
-    """A real application's ROM, linked for slot 0 at 0x2000 or slot 1 at 0x82000."""
-    return pack(elf.parse((VECTORS / f"{name}.rom{slot}.elf").read_bytes()), irom_checksum=irom_checksum).to_bytes()
+    """The ROM of that."""
+    return pack(parse(elf(slot, name)), irom_checksum=irom_checksum).to_bytes()
 
 
 def silent_rom(irom_size: int = 32, irom_checksum: bool = False) -> bytes:

@@ -233,6 +233,12 @@ def test_what_never_ends_is_read_no_further_than_the_greatest_file(monkeypatch: 
         files.read_file("/dev/zero")
 
 
+def test_what_opens_and_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match="Input/output error") as refused:
+        files.read_file("/proc/self/mem")
+    assert refused.value.filename == "/proc/self/mem"
+
+
 def test_a_pipe_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = os.urandom(100_000)  # more than a pipe gives at once
     os.mkfifo(tmp_path / "pipe")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from elf_builder import APP, DRAM, IRAM, IROM0, IROM1, SHT_NOBITS, Sec, build_elf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rbootimg import elf
 from rbootimg.elf import Elf, Section
 from rbootimg.errors import ElfError, FitError
 from rbootimg.flash import FlashParams, Usage
 from rbootimg.flashmap import Slot
-from rbootimg.pack import irom, pack, usage, warnings
-from rbootimg.rom import Rom
+from rbootimg.pack import difference, irom, pack, usage, warnings
+from rbootimg.rom import RamSection, Rom
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -323,3 +326,83 @@ def test_a_section_that_no_ram_is_for_is_refused(address: int) -> None:
     text, flash_code = Section(".text", address, 4, bytes(4)), Section(".irom0.text", 0x40202010, 4, bytes(4))
     with pytest.raises(FitError, match=f"^.text is at {address:#x}, neither in the IRAM .* nor in the DRAM"):
         pack(Elf(0x40100000, (text, flash_code)))
+
+
+# Which ELF a ROM was packed from
+
+FAST = FlashParams.from_names("dio", "4MB", "80m")
+
+
+@pytest.mark.parametrize(
+    "rom",
+    [
+        pack(app(*APP)),
+        pack(app(*APP), params=FAST, irom_checksum=True),
+        pack(app(*APP), [".rodata", ".text"]),
+        pack(app(*APP))._replace(sections=(RamSection(DRAM, b"dataread only"), RamSection(IRAM, TEXT.data))),
+        pack(app(*APP))._replace(esptool_crc=True),
+        pack(app(*APP))._replace(sections=(RamSection(DRAM + 99, b""), RamSection(IRAM, TEXT.data))),
+    ],
+    ids=["default", "options", "sections", "merged as esptool does", "crc", "an empty section"],
+)
+def test_a_rom_is_that_of_its_elf_whatever_it_was_packed_with(rom: Rom) -> None:
+    assert difference(app(*APP), rom, IROM0) is None
+
+
+@pytest.mark.parametrize("second_address", [DRAM + 5, DRAM + 8])
+@pytest.mark.parametrize("merged", [False, True])
+def test_padding_may_be_where_the_elf_has_other_bytes(second_address: int, merged: bool) -> None:
+    first, second = Sec(".data", DRAM, b"abcde"), Sec(".rodata", second_address, b"xyz")
+    sections = (RamSection(DRAM, first.data), RamSection(second_address, second.data))
+    if merged:
+        sections = (RamSection(DRAM, first.data.ljust(second_address - DRAM, b"\0") + second.data),)
+    rom = pack(app(TEXT, first, IROM))._replace(sections=sections)
+    assert difference(app(TEXT, first, second, IROM), rom, IROM0) is None
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=5), st.data())
+def test_every_byte_of_what_was_packed_counts(contents: list[bytes], data: st.DataObject) -> None:
+    *ram, flash = contents
+    loaded, address = [], DRAM
+    for number, content in enumerate(ram):
+        loaded.append(Sec(f".s{number}", address, content))
+        address += len(content) + data.draw(st.integers(0, 8))
+    sections = [*loaded, Sec(".irom0.text", IROM0, flash)]
+    names = data.draw(st.permutations([section.name for section in loaded]))
+    rom = pack(app(*sections), names, irom_checksum=data.draw(st.booleans()))
+    assert difference(app(*sections), rom, IROM0) is None
+    number = data.draw(st.integers(0, len(sections) - 1))
+    altered = bytearray(sections[number].data)
+    altered[data.draw(st.integers(0, len(altered) - 1))] ^= data.draw(st.integers(1, 255))
+    sections[number] = replace(sections[number], data=bytes(altered))
+    assert difference(app(*sections), rom, IROM0) is not None
+
+
+def changed(section: Sec, data: bytes) -> tuple[Sec, ...]:
+    return tuple(replace(other, data=data) if other is section else other for other in APP)
+
+
+@pytest.mark.parametrize(
+    ("other", "clause"),
+    [
+        (app(*changed(IROM, b"Code in the flash")), "its bytes at 0x40202010 are not the ROM's flash code"),
+        (app(*changed(IROM, b"code in the flash" + bytes(16))), "its bytes at 0x40202010 are not the ROM's flash code"),
+        (app(*changed(IROM, b"code in the flas")), "its bytes at 0x40202010 are not the ROM's flash code"),
+        (app(*changed(TEXT, TEXT.data[:-1])), "its bytes at 0x40100000 are not the ROM's RAM section 0"),
+        (app(*changed(TEXT, TEXT.data + b"more")), "its bytes at 0x40100000 are not the ROM's RAM section 0"),
+        (app(*changed(DATA, b"date")), "its bytes at 0x3ffe8000 are not the ROM's RAM section 1"),
+        (app(TEXT, DATA, IROM), "it has nothing that starts at 0x3ffe8004, where the ROM's RAM section 2 is"),
+        (
+            app(TEXT, DATA, RODATA, replace(IROM, address=IROM1)),
+            "it has nothing that starts at 0x40202010, where the ROM's flash code is",
+        ),
+        (app(*APP, entry=IRAM + 4), "it starts at 0x40100004, and the ROM at 0x40100000"),
+    ],
+)
+def test_another_elf_is_told_from_the_one_that_a_rom_was_packed_from(other: Elf, clause: str) -> None:
+    assert difference(other, pack(app(*APP)), IROM0) == clause
+
+
+def test_zeros_beyond_the_padding_are_not_the_elfs() -> None:
+    rom = pack(app(*changed(DATA, b"data" + bytes(20))))
+    assert difference(app(TEXT, DATA, IROM), rom, IROM0) == "its bytes at 0x3ffe8000 are not the ROM's RAM section 1"

@@ -8,10 +8,14 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import rom, silent_rom
+from images import elf, rom, silent_rom
 from releases import LAYOUT, make
 
+from rbootimg import layout
+from rbootimg.elf import parse
 from rbootimg.errors import PublishError, VersionError
+from rbootimg.flash import FlashParams
+from rbootimg.pack import pack
 from rbootimg.release import FlashPart, History, Release, ReleaseRom, Stored, bundle, digest
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -48,8 +52,9 @@ def test_a_manifest_gives_the_release_again(release: Release) -> None:
 
 
 def test_the_manifest_is_the_documented_one() -> None:
-    roms, elfs = [rom(0), rom(1)], [b"elf 0", b"elf 1"]
-    found = bundle("blink", "1.2.0", roms, LAYOUT, device="board-b", elfs=elfs, proved_by="rBoot 1.4.2", one_build=True)
+    roms = [rom(0), rom(1)]
+    elfs = [elf(0), elf(1)]
+    found = bundle("blink", "1.2.0", roms, LAYOUT, device="board-b", elfs=elfs, proved_by="rBoot 1.4.2")
     manifest = json.loads(found.release.to_json())
     flash = manifest.pop("flash")
     assert manifest == {
@@ -69,7 +74,11 @@ def test_the_manifest_is_the_documented_one() -> None:
                 "link_address": link,
                 "checksum": "ram",
                 "proved_by": "rBoot 1.4.2",
-                "elf": {"path": f"releases/1.2.0/rom{slot}.elf", "size": 5, "sha256": digest(b"elf %d" % slot)},
+                "elf": {
+                    "path": f"releases/1.2.0/rom{slot}.elf",
+                    "size": len(elfs[slot]),
+                    "sha256": digest(elfs[slot]),
+                },
             }
             for slot, address, size, link in ((0, 0x2000, 0x80000, 0x40202010), (1, 0x82000, 0x79000, 0x40282010))
         ],
@@ -80,7 +89,7 @@ def test_the_manifest_is_the_documented_one() -> None:
         {"kind": "config", "name": "rBoot config", "address": 0x1000, "size": 0x1000},
         {"kind": "slot", "name": "slot 0", "address": 0x2000, "size": 0x80000},
     ]
-    assert found.contents == {"rom0.bin": roms[0], "rom0.elf": b"elf 0", "rom1.bin": roms[1], "rom1.elf": b"elf 1"}
+    assert found.contents == {"rom0.bin": roms[0], "rom0.elf": elfs[0], "rom1.bin": roms[1], "rom1.elf": elfs[1]}
 
 
 def test_a_manifest_may_have_keys_that_came_later() -> None:
@@ -132,9 +141,10 @@ def test_a_manifest_leads_to_no_other_file() -> None:
         ([rom(0, irom_checksum=True)], {}, "the ROM is corrupt, or has the other kind of checksum"),
         ([silent_rom(0x80000)], {}, r"rom0\.bin of blink has 0x\w+ bytes and does not fit slot 0 at 0x2000: 0x80000"),
         ([rom(0)] * 3, {}, "blink has 3 ROMs for 2 slots"),
+        ([rom(0)], {"elfs": [elf(0)] * 2}, "blink has 2 ELFs for 1 ROM; give one for each, or none"),
         ([rom(1), rom(0)], {}, "linked for 0x40282010, but slot 0 at 0x2000 runs at 0x40202010"),
-        ([rom(0), silent_rom()], {}, r"rom1\.bin and rom0\.bin of blink are not the same application"),
-        ([rom(0), rom(1)], {"elfs": [b""]}, "blink has 1 ELFs for 2 ROMs"),
+        ([rom(0), silent_rom()], {}, r"rom1\.bin of blink is not the same application as rom0\.bin of blink"),
+        ([rom(0), rom(1)], {"elfs": [b""]}, "blink has 1 ELF for 2 ROMs"),
         ([rom(0)], {"device": " "}, "' ' is no device class"),
         ([rom(0)], {"device": "a\nb"}, "is no device class"),
         ([rom(0)], {"date": "today"}, "'today' is no date; write it as 2026-11-23"),
@@ -147,6 +157,50 @@ def test_what_a_device_could_not_use_makes_no_release(
 ) -> None:
     with pytest.raises(PublishError, match=message):
         bundle("blink", "1.0.0", roms, LAYOUT, **options)
+
+
+SUMMED = layout.from_toml('preset = "1MB"\n[loader]\nirom_checksum = true\n')
+
+
+def test_an_elf_goes_with_its_rom_whatever_that_was_packed_with() -> None:
+    options = {"sections": [".rodata", ".text"], "params": FlashParams.from_names("dio", "4MB", "80m")}
+    roms = [pack(parse(elf(slot)), irom_checksum=True, **options).to_bytes() for slot in (0, 1)]
+    found = bundle("blink", "1.0.0", roms, SUMMED, elfs=[elf(0), elf(1)])
+    assert [entry.elf.sha256 for entry in found.release.roms if entry.elf] == [digest(elf(0)), digest(elf(1))]
+
+
+NOT_ITS = r"rom{0}\.elf of blink is not what rom{0}\.bin of blink was packed from: {1}; name the ELF of each ROM"
+
+
+@pytest.mark.parametrize(
+    ("elfs", "slot", "clause"),
+    [
+        ([b"elf 0", elf(1)], 0, "not an ELF file"),
+        ([b"", elf(1)], 0, "the file is empty"),
+        ([elf(0), elf(1)[:400]], 1, "the ELF is damaged or cut off .*"),
+        ([elf(1), elf(0)], 0, "it has nothing that starts at 0x40202010, where the ROM's flash code is"),
+        ([elf(0), elf(0)], 1, "it has nothing that starts at 0x40282010, where the ROM's flash code is"),
+        ([elf(0), elf(1, "tiny")], 1, "its bytes at 0x40282010 are not the ROM's flash code"),
+    ],
+)
+def test_an_elf_that_its_rom_was_not_packed_from_makes_no_release(elfs: list[bytes], slot: int, clause: str) -> None:
+    with pytest.raises(PublishError, match=f"^{NOT_ITS.format(slot, clause)}, in the order of the ROMs$"):
+        bundle("blink", "1.0.0", [rom(0), rom(1)], LAYOUT, elfs=elfs)
+
+
+@pytest.mark.parametrize(
+    ("roms", "message"),
+    [
+        ([rom(0), b"x"], r"new\.bin is not published: "),
+        ([rom(0), silent_rom(0x80000)], r"new\.bin has 0x\w+ bytes and does not fit slot 1"),
+        ([rom(0), rom(0)], r"new\.bin is linked for 0x40202010"),
+        ([rom(0), silent_rom()], r"new\.bin is not the same application as rom0\.bin of blink"),
+        ([rom(0), rom(1)], r"new\.elf is not what new\.bin was packed from: it has nothing"),
+    ],
+)
+def test_errors_call_a_file_what_the_user_calls_it(roms: list[bytes], message: str) -> None:
+    with pytest.raises(PublishError, match=f"^{message}"):
+        bundle("blink", "1.0.0", roms, LAYOUT, elfs=[elf(0)] * 2, called={"rom1.bin": "new.bin", "rom1.elf": "new.elf"})
 
 
 @pytest.mark.parametrize("app", ["", ".", "..", ".hidden", "a/b", "a\\b", "a\0", "a\n", "releases", "index.html"])

@@ -9,17 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from images import rom, silent_rom
+from images import elf, rom, silent_rom
 
-from rbootimg import cli, elf, faults
+from rbootimg import cli, faults
 from rbootimg.errors import Way
-from rbootimg.pack import pack
 from rbootimg.release import digest
 from rbootimg.scons import actions
 from rbootimg.server import Options, serving
 
 ROOT = Path(__file__).resolve().parents[1]
-VECTORS = Path(__file__).with_name("vectors")
 PUBLISH = ("publish", "rom0.bin", "rom1.bin", "--app", "blink", "--layout", "1MB")
 
 
@@ -74,34 +72,43 @@ def test_publish_takes_what_it_is_not_told_from_the_environment(folder: Path) ->
     run(*PUBLISH, "--web-root", "www", **environment)
     found = json.loads((folder / "www/manifest.json").read_bytes())
     assert [found[key] for key in ("version", "device", "date")] == ["2.0.0", "board-b", "2026-11-23"]
-    assert refused(*PUBLISH, SOURCE_DATE_EPOCH="now", RBOOT_VERSION="1.0.0").endswith("which is no time in seconds")
-    assert refused(*PUBLISH).endswith("; tag a commit v1.2.0; or give one with --version")
+    assert refused(*PUBLISH, SOURCE_DATE_EPOCH="now", RBOOT_VERSION="1.0.0") == (
+        "SOURCE_DATE_EPOCH is 'now', which is no time in seconds; set it as `date +%s` prints it, or not at all"
+    )
+    assert refused(*PUBLISH, RBOOT_VERSION="1.0").startswith("$RBOOT_VERSION: '1.0' is no semantic version; write one")
+    line = refused(*PUBLISH)
+    assert line.startswith("there is no version: git says 'fatal: not a git repository ")
+    assert line.endswith("; tag a commit v1.2.0; or give one with --version")
 
 
 def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
+    elfs = []
     for slot in (0, 1):
-        data = (VECTORS / f"mixed.rom{slot}.elf").read_bytes()
-        (folder / f"rom{slot}.elf").write_bytes(data)
-        (folder / f"rom{slot}.bin").write_bytes(pack(elf.parse(data)).to_bytes())
-    elfs = ("--elf", "rom0.elf", "--elf", "rom1.elf")
+        (folder / f"{slot}.elf").write_bytes(elf(slot))
+        elfs += ["--elf", f"{slot}.elf"]
     run(*PUBLISH, "--version", "1.0.0", *elfs, "--proved-by", "rBoot 1.4.2")
-    assert (folder / "build/webroot/releases/1.0.0/rom1.elf").read_bytes() == (folder / "rom1.elf").read_bytes()
+    assert (folder / "build/webroot/releases/1.0.0/rom1.elf").read_bytes() == elf(1)
     assert [entry["proved_by"] for entry in manifest(folder)["roms"]] == ["rBoot 1.4.2"] * 2
-    assert refused(*PUBLISH, "--version", "1.1.0", "--elf", "rom1.elf", "--elf", "rom0.elf") == (
-        "publish: ELF 0 of blink is not published: it is not what rom0.bin was packed from; "
-        "name the ELFs in the order of the ROMs"
+    assert refused(*PUBLISH, "--version", "1.1.0", *elfs[2:], *elfs[:2]) == (
+        "1.elf is not what rom0.bin was packed from: it has nothing that starts at 0x40202010, where the ROM's "
+        "flash code is; name the ELF of each ROM, in the order of the ROMs"
     )
-    (folder / "rom1.elf").write_bytes(b"x")
-    assert refused(*PUBLISH, "--version", "1.1.0", *elfs).startswith("publish: ELF 1 of blink is not published: ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--version", "1.0"), "publish: '1.0' is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1"),
-        (("--version", "1.0.0", "--layout", "9MB"), "publish: 9MB: neither a file nor a preset"),
+        (("--version", "1.0"), "--version: '1.0' is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1"),
+        (("--version", ""), "--version: '' is no semantic version"),
+        (("--version", "1.0.0", "--layout", "9MB"), "9MB: neither a file nor a preset"),
+        (("--version", "1.0.0", "--layout", ""), "--layout: neither a file nor a preset"),
+        (("--version", "1.0.0", "--elf", "rom0.bin"), "blink has 1 ELF for 2 ROMs; give one for each, or none"),
+        (("--version", "1.0.0", "--app", "a/b"), "--app: an application cannot be called 'a/b'"),
+        (("--version", "1.0.0", "--device", ""), "'' is no device class"),
+        (("--version", "1.0.0", "--proved-by", ""), "'' is no loader's name"),
         (("--version", "1.0.0", "--elf", "missing.elf"), "missing.elf: No such file or directory"),
-        (("--version", "1.0.0", "--date", "x"), "publish: 'x' is no date; write it as 2026-11-23"),
+        (("--version", "1.0.0", "--date", "x"), "--date: 'x' is no date; write it as 2026-11-23"),
+        (("--version", "1.0.0", "--date", ""), "--date: '' is no date"),
         (("--version", "0.9.0"), "build/webroot: 0.9.0 of blink is older than 0.9.1, which is current"),
         (("--version", "1.0.0", "--in-folder"), "build/webroot: the web root has blink at its top"),
         (("--version", "1.0.0", "--web-root", "rom0.bin"), "rom0.bin: "),
@@ -110,6 +117,29 @@ def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
 def test_what_cannot_be_published_is_one_line(arguments: tuple[str, ...], message: str) -> None:
     run(*PUBLISH, "--version", "0.9.1")
     assert refused(*PUBLISH, *arguments).startswith(message)
+
+
+def test_no_name_of_a_folder_is_not_the_one_that_one_is_in(folder: Path) -> None:
+    _, err = run(*PUBLISH, "--version", "1.0.0", "--web-root", "", status=2)
+    assert err.endswith("argument --web-root: '' is no folder; write . for the one that you are in\n")
+    assert not (folder / "manifest.json").exists()
+
+
+def test_errors_about_a_rom_name_the_file_that_was_given(folder: Path) -> None:
+    arguments = ("--app", "blink", "--layout", "1MB", "--version", "1.0.0")
+    (folder / "old.bin").write_bytes(silent_rom())
+    assert refused("publish", "rom0.bin", "./old.bin", *arguments).startswith(
+        "old.bin is not the same application as rom0.bin; build both"
+    )
+    assert refused("publish", "rom1.bin", "rom0.bin", *arguments).startswith("rom1.bin is linked for 0x40282010")
+    (folder / "old.bin").write_bytes(b"")
+    assert refused("publish", "old.bin", *arguments).startswith("old.bin is not published: ")
+    assert refused("publish", "none.bin", *arguments) == "none.bin: No such file or directory"
+    assert refused("publish", ".", *arguments) == ".: Is a directory"
+    assert refused("publish", "/proc/self/mem", *arguments) == "/proc/self/mem: Input/output error"
+    assert refused("publish", *["rom0.bin"] * 3, *arguments) == (
+        "blink has 3 ROMs for 2 slots; publish one for each slot"
+    )
 
 
 def test_force_and_downgrade_are_for_who_asks(folder: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rbootimg import elf
 from rbootimg.errors import RomError
 from rbootimg.flash import FlashParams
-from rbootimg.pack import pack
+from rbootimg.pack import difference, pack
 from rbootimg.rom import RamSection, Rom, check_old_image, image_size, old_image
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -292,6 +292,7 @@ def test_a_rom_that_esptool_made_is_read_with_its_crc(tmp_path: Path) -> None:
     assert rom.esptool_crc
     assert rom.params.describe() == "qio, 1MB, 40m"
     assert rom.to_bytes() == data
+    assert difference(elf.parse((VECTORS / "mixed.rom0.elf").read_bytes()), rom, 0x40202010) is None
 
 
 def test_esptool_reads_a_rom_of_ours(tmp_path: Path) -> None:

@@ -1247,7 +1247,7 @@ def test_roms_of_different_builds_are_not_published_as_one_application(project: 
         "two = env.RbootApp('two', env.Object('two.o', 'main.c', CCFLAGS='-O0'), RBOOT_WEBROOT='www2')",
         "env.RbootPublish('mixed', [one[0], two[1]])",
     )
-    assert "rom1.bin and rom0.bin of mixed are not the same application" in project.fail("publish")
+    assert "rom1.bin of mixed is not the same application as rom0.bin of mixed" in project.fail("publish")
     assert not project.exists("build/webroot")
 
 

@@ -13,7 +13,7 @@ import time
 import urllib.request
 
 import pytest
-from conftest import APP, TOOL, Project
+from conftest import APP, TOOL, VECTORS, Project
 
 ROOT = "build/webroot"
 
@@ -55,6 +55,35 @@ def test_the_release_says_which_loader_proved_it(project: Project) -> None:
     assert manifest["device"] == "lamp"
     assert [rom["proved_by"] for rom in manifest["roms"]] == ["loader-max_roms4.bin"] * 2
     assert project.read(f"{ROOT}/releases/1.0.0/rom1.elf") == project.read("app/rom1.elf")
+
+
+def test_no_elf_is_published_that_its_rom_was_not_packed_from(released: Project) -> None:
+    """As when another scons runs in the same folder."""
+    released.build("publish", "RBOOT_VERSION=1.0.0")
+    sconstruct = released.read("SConstruct").decode()
+    released.write("SConstruct", f"{sconstruct}env.AddPreAction('publish', 'cp app/rom1.elf app/rom0.elf')\n")
+    line = released.fail("publish", "RBOOT_VERSION=1.1.0", "RBOOT_PUBLISH_ELFS=yes")
+    assert "app/rom0.bin of app is not published: app/rom0.elf: .irom0.text is linked at 0x40282010" in line
+    assert version_of(released) == "1.0.0"
+
+
+def test_roms_that_rboot_image_packed_take_their_elfs_along(released: Project) -> None:
+    elfs = [f"{slot}.elf" for slot in (0, 1)]
+    for slot, name in enumerate(elfs):
+        released.write(name, (VECTORS / f"mixed.rom{slot}.elf").read_bytes())
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_SECTIONS='.rodata .text', RBOOT_FLASH_MODE='dio')\n"
+        f"env.RbootPublish('app', [env.RbootImage(name)[0] for name in {elfs}])\n",
+    )
+    released.build("publish", "RBOOT_VERSION=1.0.0", "RBOOT_PUBLISH_ELFS=yes")
+    assert released.read(f"{ROOT}/releases/1.0.0/rom1.elf") == released.read("1.elf")
+    with open(released.folder / "SConstruct", "a") as file:
+        file.write("env.AddPreAction('publish', 'cp 0.elf 1.elf')\n")
+    assert "rom1.elf of app is not what rom1.bin of app was packed from: " in released.fail(
+        "publish", "RBOOT_VERSION=1.1.0", "RBOOT_PUBLISH_ELFS=yes"
+    )
+    assert version_of(released) == "1.0.0"
 
 
 def test_a_version_is_published_once_and_not_an_older_one(released: Project) -> None:
@@ -125,6 +154,16 @@ def test_what_is_no_version_is_one_line(released: Project, version: str) -> None
         assert f"[{target}] build/webroot: there is no such folder" in released.fail(target)
 
 
+def test_a_wrong_version_is_named_before_anything_is_published(released: Project) -> None:
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
+        "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'main.c', RBOOT_VERSION='2', RBOOT_WEBROOT='other')\n",
+    )
+    assert "[publish] RBOOT_VERSION of two: '2' is no semantic version; " in released.fail("publish")
+    assert not released.exists(ROOT)
+
+
 def git(project: Project, *arguments: str) -> None:
     identity = ["-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *identity, *arguments], cwd=project.folder, check=True, capture_output=True)
@@ -137,7 +176,7 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
     git(released, "commit", "-qm", "first")
     run = released.run("publish")
     assert (run.status, "rboot: published without releases: there is no version" in run.err) == (0, True), run.text
-    assert "; or set RBOOT_VERSION\n" in run.err
+    assert "; or give one: `scons publish RBOOT_VERSION=1.0.0`\n" in run.err
     assert released.fail("releases").endswith(
         "there is rom0.bin, published without a version, but no release; `scons publish RBOOT_VERSION=1.0.0` makes one"
     )
@@ -151,13 +190,16 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
         assert re.fullmatch(r"1\.2\.1-0\.dev\.0\.g[0-9a-f]+\.dirty", version_of(released))
 
 
-def test_a_git_that_refuses_is_no_reason_to_do_without_a_release(released: Project) -> None:
+def test_a_checkout_that_git_refuses_to_read_is_not_one_without_a_tag(released: Project) -> None:
     git(released, "init", "-q")
-    (released.folder / ".git/config").write_text("[nonsense")
-    line = released.fail("publish")
-    assert "git cannot tell the version: it says 'fatal: bad config" in line
-    assert line.endswith("; or set RBOOT_VERSION")
+    environment = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}  # git's own switch for its tests
+    line = released.fail("publish", environment=environment)
+    assert 'git cannot read the checkout: "fatal: detected dubious ownership in repository at ' in line
+    assert line.endswith("put that right; or give one: `scons publish RBOOT_VERSION=1.0.0`")
+    assert "git config --global --add safe.directory" in line
     assert not released.exists(ROOT)
+    released.build("publish", "RBOOT_VERSION=1.0.0", environment=environment)
+    assert version_of(released) == "1.0.0"
 
 
 def test_where_there_are_releases_nothing_goes_in_without_a_version(released: Project) -> None:

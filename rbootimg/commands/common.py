@@ -89,10 +89,15 @@ def web_root_argument(parser: argparse.ArgumentParser | argparse._MutuallyExclus
     """The web root that a command is about."""
     from pathlib import Path
 
+    def folder(text: str) -> Path:
+        if not text:  # an unset variable in a script; Path("") would be the folder that one is in
+            raise argparse.ArgumentTypeError("'' is no folder; write . for the one that you are in")
+        return Path(text)
+
     parser.add_argument(
         "--web-root",
         dest="file",
-        type=Path,
+        type=folder,
         default=Path(os.environ.get("RBOOT_WEBROOT") or "build/webroot"),
         metavar="FOLDER",
         help="the web root (default: $RBOOT_WEBROOT, else build/webroot)",

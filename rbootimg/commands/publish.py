@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 
 from .. import release, report, webroot
-from ..errors import LayoutError
 from ..files import read_file
-from ..version import from_git, source_date
+from ..version import from_git, parse, source_date
 from .common import read_layout, wait_argument, web_root_argument
 
 DESCRIPTION = (
@@ -41,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ROM.ELF",
-        help="publish this too, for its symbols; repeat it, in the order of the ROMs",
+        help="publish the ELF of a ROM too, for its symbols; one for each, in the order of the ROMs",
     )
     parser.add_argument("--proved-by", metavar="LOADER", help="the loader with which the ROMs were proved to boot")
     parser.add_argument(
@@ -60,20 +59,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Publish, and say what devices get now."""
-    web_root, options.file = options.file, "publish"  # what the errors name, until it is the web root
-    try:
-        layout = read_layout(options.layout)
-    except LayoutError as error:
-        raise LayoutError(f"{options.layout}: {error}") from None
+    web_root = options.file
+    options.file = options.layout or "--layout"  # what an error is about, here and below
+    layout = read_layout(options.layout)
+    options.file = "--app"
+    release.check_name(options.app)
+    if options.version is not None:
+        options.file, found = "--version", options.version
+    elif os.environ.get("RBOOT_VERSION"):
+        options.file, found = "$RBOOT_VERSION", os.environ["RBOOT_VERSION"]
+    else:
+        options.file = None  # the errors name it
+        found = from_git(Path())
+    parse(found)
+    if options.date is not None:
+        options.file = "--date"
+        release.check_date(options.date)
+    options.file = None
     bundle = release.bundle(
         options.app,
-        options.version or os.environ.get("RBOOT_VERSION") or from_git(Path()),
+        found,
         [read_file(path) for path in options.roms],
         layout,
         device=options.device,
         date=options.date or source_date(os.environ),
         elfs=[read_file(path) for path in options.elf],
         proved_by=options.proved_by,
+        called={
+            **{release.rom_name(number): str(path) for number, path in enumerate(options.roms)},
+            **{release.elf_name(number): str(path) for number, path in enumerate(options.elf)},
+        },
     )
     options.file = web_root
     (published,) = webroot.publish(

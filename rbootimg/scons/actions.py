@@ -17,7 +17,7 @@ import SCons.Util
 from ..errors import PublishError, RbootError, VersionError, Way
 
 _WAYS = {
-    Way.VERSION: "or set RBOOT_VERSION",
+    Way.VERSION: "or give one: `scons publish RBOOT_VERSION=1.0.0`",
     Way.FORCE: "RBOOT_FORCE=yes does it all the same, for the desk",
     Way.DOWNGRADE: "`scons rollback` goes back to what was published, RBOOT_ALLOW_DOWNGRADE=yes allows it all the same",
     Way.APP: "use `rbootimg` with --app for one of them",

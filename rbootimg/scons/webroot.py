@@ -13,7 +13,7 @@ from typing import Any
 import SCons.Errors
 
 from .. import publish, release, report, version, webroot
-from ..errors import LayoutError, NoVersionError, PublishError, RbootError, ServerError
+from ..errors import CheckoutError, LayoutError, PublishError, RbootError, ServerError, VersionError
 from ..flashmap import FlashMap
 from . import proof, targets
 from .actions import action, nodes, said
@@ -172,8 +172,7 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
     if unproved:
         sys.stderr.write(f"rboot: published without a proof: {', '.join(unproved)}: {proof.NO_QEMU}\n")
     lines = []
-    for tree, web_root in trees:
-        bundles = _bundles(web_root, env)
+    for (tree, web_root), bundles in [(each, _bundles(each[1], env)) for each in trees]:
         if bundles:
             lines += _release(web_root, bundles, env)
         else:
@@ -192,10 +191,18 @@ def _proved_by(app: _App) -> str | None:
 def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
     """The releases for the web root; none if there is no version for them. Raises PublishError or VersionError."""
     versions = {name: app.version for name, app in web_root.apps.items()}
+    for name, found in versions.items():
+        try:
+            if found:
+                version.parse(found)
+        except VersionError as error:
+            raise VersionError(f"RBOOT_VERSION of {name}: {error}") from None
     if not all(versions.values()):
         try:
             default = version.from_git(Path(env.Dir("#").get_abspath()))
-        except NoVersionError as error:
+        except CheckoutError:
+            raise
+        except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
             sys.stderr.write(f"rboot: published without releases: {said(error)}\n")
@@ -295,7 +302,7 @@ def _tree(web_root: _WebRoot) -> dict[str, bytes]:
     for name, app in web_root.apps.items():
         if app.built_here:
             for rom, data in zip(app.roms, contents[name]):
-                if data in changed:
+                if data in changed or app.with_elfs:
                     _check_packed(name, rom, data)
         else:
             release.check_app(name, contents[name], app.layout.slots)
