@@ -875,9 +875,11 @@ def test_the_table_has_a_row_for_each_device() -> None:
 
 
 @contextmanager
-def command(*arguments: str, stdout: int = subprocess.PIPE, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def command(
+    *arguments: str, stdout: int = subprocess.PIPE, before: tuple[str, ...] = (), **variables: str
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "rbootimg", "serve", "--host", "127.0.0.1", *arguments],
+        [*before, sys.executable, "-m", "rbootimg", "serve", "--host", "127.0.0.1", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -992,21 +994,16 @@ def test_a_host_that_cannot_be_is_one_line(web_root: Path, host: str) -> None:
 
 
 def test_a_shell_that_allows_few_open_files_does_not_make_connections_fewer(web_root: Path) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
-    try:
-        with command(str(web_root), "--port", "0") as process, contextlib.ExitStack() as stack:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-            assert process.stdout is not None
-            desk = Desk()
-            desk.port = int(process.stdout.readline().split("http://127.0.0.1:")[1].split("/")[0])
-            for _ in range(100):
-                stack.enter_context(desk.connect())
-            assert desk.raw(SAMPLE).endswith(ROM)
-            process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=10)[1] == ""
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    few = ("sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh")
+    with command(str(web_root), "--port", "0", before=few) as process, contextlib.ExitStack() as stack:
+        assert process.stdout is not None
+        desk = Desk()
+        desk.port = int(process.stdout.readline().split("http://127.0.0.1:")[1].split("/")[0])
+        for _ in range(100):
+            stack.enter_context(desk.connect())
+        assert desk.raw(SAMPLE).endswith(ROM)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10)[1] == ""
 
 
 def test_a_missing_web_root_is_one_line(tmp_path: Path) -> None:
