@@ -63,7 +63,7 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
 
     manifest = reply(MANIFEST)
     if not manifest.connected:
-        raise PublishError(f"{MANIFEST} {manifest.broken}; is the server up, at this host and port?")
+        raise PublishError(f"{MANIFEST} {manifest.broken}; is the server up, and the URL right?")
     try:
         release = Release.from_json(manifest.body)
     except PublishError as error:

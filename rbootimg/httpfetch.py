@@ -6,6 +6,7 @@ import http.client
 import io
 import ipaddress
 import re
+import ssl
 import time
 import urllib.parse
 from dataclasses import dataclass
@@ -189,4 +190,8 @@ def _body(reply: http.client.HTTPResponse) -> tuple[bytes, str]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {(error.reason or 'cut off').replace('_', ' ').lower()}"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

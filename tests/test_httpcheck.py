@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.server
 import itertools
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -423,7 +426,7 @@ URL = "this is no URL of a web root: "
         ("http://127.0.0.1/#top", f"{URL}it has a query or fragment"),
         (
             "http://127.0.0.1:1/",
-            "manifest.json has no reply: Connection refused; is the server up, at this host and port?",
+            "manifest.json has no reply: Connection refused; is the server up, and the URL right?",
         ),
         (f"http://[fe80::1%{'a' * 64}]:1/", "manifest.json has no reply: "),
         ("http://[1::2::3]/", URL),
@@ -467,18 +470,49 @@ def test_a_server_that_stalls_is_told() -> None:
     assert {finding.text for finding in found if finding.fault} == {"has no reply: timed out"}
 
 
-def test_pythons_own_server_will_do(tmp_path: Path) -> None:
-    publish(tmp_path, [make("1.0.0"), make("2.0.0", "a b")])
+@contextlib.contextmanager
+def pythons(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Python's own server, and its port."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=tmp_path)
+            super().__init__(*arguments, directory=folder)
 
         def log_message(self, *_: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        found = check_url(f"http://127.0.0.1:{server.server_port}/a b")
-        assert [finding for finding in found if finding.fault] == []
+        yield server.server_port
         server.shutdown()
+
+
+def test_pythons_own_server_will_do(tmp_path: Path) -> None:
+    publish(tmp_path, [make("1.0.0"), make("2.0.0", "a b")])
+    with pythons(tmp_path) as port:
+        found = check_url(f"http://127.0.0.1:{port}/a b")
+    assert [finding for finding in found if finding.fault] == []
+
+
+def test_a_server_that_speaks_tls_must_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web_root, certificate, key = tmp_path / "www", tmp_path / "certificate.pem", tmp_path / "key.pem"
+    publish(web_root, [make("1.0.0", size=4096)])
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with pythons(web_root, context) as port:
+        url = f"https://localhost:{port}/"
+        with pytest.raises(PublishError, match=r"manifest.json has no reply: its certificate is not trusted: self"):
+            check_url(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert check_url(url) == (
+            Finding(url, "rBoot's OTA sample speaks no TLS, so a device needs a client of its own", fault=False),
+        )
+        (web_root / "rom1.bin").write_bytes(b"x")
+        assert [finding.text[:18] for finding in check_url(url) if finding.fault] == ["has 1 bytes, not 2"]
+    with pythons(web_root) as port, pytest.raises(PublishError, match=r"manifest\.json has no reply: no TLS: "):
+        check_url(f"https://localhost:{port}/")

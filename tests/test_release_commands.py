@@ -252,7 +252,7 @@ def test_what_is_no_web_root_is_one_line(folder: Path, command: str) -> None:
 
 def test_check_with_an_url_names_it() -> None:
     assert refused("check", "--url", "http://127.0.0.1:1/") == (
-        "http://127.0.0.1:1/: manifest.json has no reply: Connection refused; is the server up, at this host and port?"
+        "http://127.0.0.1:1/: manifest.json has no reply: Connection refused; is the server up, and the URL right?"
     )
     assert refused("check", "--url", "x").startswith("x: this is no URL of a web root")
     assert refused("check", "--url", "http://[::1").startswith(
