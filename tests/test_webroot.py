@@ -523,11 +523,17 @@ def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
         ),
         (
             lambda root: (root / "releases/1.0.0/manifest.json").write_bytes(b"{}"),
-            [("releases/1.0.0/manifest.json", "is not what was published"), ("index.html", "is not what 1.1.0 has")],
+            [
+                ("releases/1.0.0/manifest.json", "is not what was published"),
+                ("index.html", "is not what this rbootimg writes for 1.1.0"),
+            ],
         ),
         (
             lambda root: shutil.rmtree(root / "releases/1.0.0"),
-            [("releases/1.0.0", "is missing; publish the same again"), ("index.html", "is not what 1.1.0 has")],
+            [
+                ("releases/1.0.0", "is missing; publish the same again"),
+                ("index.html", "is not what this rbootimg writes for 1.1.0"),
+            ],
         ),
         (lambda root: (root / "releases/1.1.0/rom0.bin").unlink(), [("releases/1.1.0/rom0.bin", "is missing")]),
     ],
