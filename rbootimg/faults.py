@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -173,15 +172,19 @@ def _joined(head: bytes, body: Iterator[Step]) -> Iterator[Step]:
 
 def _in_bursts(whole: Iterable[Step]) -> Iterator[Step]:
     waiting = b""
-    for step in itertools.chain(whole, [Pause(0)]):
+    for step in whole:
         if isinstance(step, bytes):
             waiting += step
-        while len(waiting) >= BURST or (waiting and not isinstance(step, bytes)):
-            yield waiting[:BURST]
-            yield Pause(_BURST_PAUSE)
-            waiting = waiting[BURST:]
-        if not isinstance(step, bytes):
+            while len(waiting) > BURST:
+                yield from (waiting[:BURST], Pause(_BURST_PAUSE))
+                waiting = waiting[BURST:]
+        else:
+            if waiting:
+                yield from (waiting, Pause(_BURST_PAUSE))
+                waiting = b""
             yield step
+    if waiting:
+        yield waiting
 
 
 def _split(whole: Iterator[Step], at: int) -> Iterator[Step]:

@@ -20,6 +20,7 @@ POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'no
 
 _USED = "#21618c"
 _EDGE = "#333333"
+_TRACK = "#d0d7de"
 
 STYLESHEET = """\
 :root { color-scheme: light; }
@@ -217,7 +218,7 @@ def _signed(number: int) -> str:
 def _gauge(share: float) -> str:
     return (
         f'<svg viewBox="0 0 100 6" preserveAspectRatio="none" width="100%" height="8" role="img">'
-        f'<title>{share:.1f} % of the slot</title><rect width="100" height="6" fill="{COLOURS["slot"]}"/>'
+        f'<title>{share:.1f} % of the slot</title><rect width="100" height="6" fill="{_TRACK}"/>'
         f'<rect width="{min(share, 100):.2f}" height="6" fill="{_USED}"/></svg>'
     )
 

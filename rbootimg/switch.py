@@ -18,6 +18,7 @@ times and sizes only, and two releases can have both in common.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -101,7 +102,7 @@ def switch(root: Path, folders: Sequence[Path]) -> None:
     if len(folders) > 1:
         with cleaning(root, *folders):
             staged = root / f"{UNFINISHED}switch"
-            write(staged, "".join(f"{folder.name}\n" for folder in folders).encode())
+            write(staged, json.dumps([folder.name for folder in folders]).encode())
             os.replace(staged, root / SWITCH)
         sync(root)
         _put_histories(folders)
@@ -122,7 +123,7 @@ def _put_histories(folders: Iterable[Path]) -> None:
 
 def resume(root: Path) -> None:
     """Go on with the switch of several applications that was broken off, if one was."""
-    folders = [folder for folder in pending(root) if (folder / RELEASES).is_dir()]
+    folders = pending(root)
     _put_histories(folders)
     for folder in folders:
         with contextlib.suppress(NoHistoryError):

@@ -61,7 +61,7 @@ _Found = Iterator[tuple[Path, str]]
 
 def _check_switch(root: Path) -> _Found:
     """Several applications that were to change together may not all have done so."""
-    folders = [folder for folder in pending(root) if (folder / RELEASES).is_dir()]
+    folders = pending(root)
     if not folders:
         return
     try:

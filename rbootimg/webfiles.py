@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from .version import parse
 LOCK = ".rbootimg.lock"
 """Stays in the web root, empty. The lock on it ends with the process that holds it."""
 SWITCH = ".rbootimg.switch"
-"""In a web root of several applications the folders of those that are being switched together, a line for each."""
+"""In a web root of several applications the folders of those that are being switched together, as JSON."""
 HISTORY = "history.json"
 UNFINISHED = ".rbootimg-"
 """How the names begin of what is not in place yet."""
@@ -143,11 +144,16 @@ def seen_by_devices(folder: Path) -> History | None:
 
 
 def pending(root: Path) -> list[Path]:
-    """The folders of the applications that are being switched together."""
+    """The folders of the applications that are being switched together; those that are still there.
+
+    None if that cannot be read: each application is whole by itself.
+    """
     try:
-        return [root / name for name in (root / SWITCH).read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
+        names = json.loads((root / SWITCH).read_bytes())
+    except (FileNotFoundError, ValueError):
         return []
+    known = names if isinstance(names, list) else []
+    return [folder for folder in sorted(root.iterdir()) if folder.name in known and (folder / RELEASES).is_dir()]
 
 
 # The releases

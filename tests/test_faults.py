@@ -120,6 +120,13 @@ def test_bursts_are_as_long_as_a_device_chokes_on(pieces: list[bytes]) -> None:
     assert [len(burst) for burst in bursts[:-1]] == [BURST] * ((len(whole) - 1) // BURST)
 
 
+@pytest.mark.parametrize("size", [BURST - len(HEAD), BURST, 3 * BURST])
+def test_bursts_have_a_pause_between_them_and_none_behind_the_last(size: int) -> None:
+    found = list(steps([Fault("bursts")], HEAD, [bytes(size)]))
+    assert [isinstance(step, Pause) for step in found] == [index % 2 == 1 for index in range(len(found))]
+    assert isinstance(found[-1], bytes)
+
+
 def test_faults_go_together() -> None:
     taken = sent("lower-case", "flip@0", "truncate@2", "split@3")
     assert taken[0] == b"HTT"

@@ -874,6 +874,16 @@ OF_TWO = {
 }
 
 
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"[", b"{}", b'["../blink", "/etc", 5]', b""])
+def test_a_damaged_note_of_a_switch_is_none(root: Path, data: bytes) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    (root / webfiles.SWITCH).write_bytes(data)
+    assert check(root) == ()
+    publish(root, [make("1.1.0"), make("1.1.0", "clock")])
+    assert_current(root / "blink", "1.1.0")
+    assert not (root / webfiles.SWITCH).exists()
+
+
 @pytest.mark.parametrize("name", OF_TWO)
 def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: Path, name: str) -> None:
     start, root = memory / "start", memory / "root"
