@@ -25,8 +25,8 @@ MANIFEST = "manifest.json"
 VERSION = "version"
 """The file with nothing but the version and a newline, for devices that parse nothing."""
 
-_RESERVED = frozenset((RELEASES, "index.html", "style.css"))
-"""What stands beside the applications' folders, or in their place."""
+_RESERVED = frozenset((RELEASES, "index.html", "style.css", "_status"))
+"""What stands beside the applications' folders, or in their place; `serve` has a page _status."""
 
 
 class NewerSchemaError(PublishError):
@@ -325,8 +325,14 @@ def check_date(text: str) -> str:
 
 def check_name(app: str) -> str:
     """`app`, if an application can be called that. Raises PublishError."""
-    if app in _RESERVED or not re.fullmatch(r"[^./\\\s\x00-\x1f][^/\\\x00-\x1f]{0,99}", app):
-        raise PublishError(f"an application cannot be called {app!r}; its name becomes a folder of the web root")
+    if app in _RESERVED:
+        raise PublishError(f"an application cannot be called {app!r}; the web root has something else of that name")
+    if not re.fullmatch(r"[^./\\\s\x00-\x1f\ud800-\udfff][^/\\\x00-\x1f\ud800-\udfff]{0,99}", app):
+        name = repr(app) if len(app) < 100 else f"{app[:20]!r}... with {len(app)} characters"
+        raise PublishError(
+            f"an application cannot be called {name}; its name becomes a folder of the web root, so it has up to "
+            "100 characters, no slash or backslash, and begins with no dot or blank"
+        )
     return app
 
 

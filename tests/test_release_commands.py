@@ -104,6 +104,12 @@ def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
         (("--version", "1.0.0", "--layout", ""), "--layout: neither a file nor a preset"),
         (("--version", "1.0.0", "--elf", "rom0.bin"), "blink has 1 ELF for 2 ROMs; give one for each, or none"),
         (("--version", "1.0.0", "--app", "a/b"), "--app: an application cannot be called 'a/b'"),
+        (
+            ("--version", "1.0.0", "--app", "a" * 101),
+            "--app: an application cannot be called 'aaaaaaaaaaaaaaaaaaaa'...",
+        ),
+        (("--version", "1.0.0", "--app", "\udcff"), "--app: an application cannot be called '\\udcff'; its name"),
+        (("--version", "1.0.0", "--app", "_status"), "--app: an application cannot be called '_status'; the web root"),
         (("--version", "1.0.0", "--device", ""), "'' is no device class"),
         (("--version", "1.0.0", "--proved-by", ""), "'' is no loader's name"),
         (("--version", "1.0.0", "--elf", "missing.elf"), "missing.elf: No such file or directory"),
