@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .errors import ElfError
 
-_SHF_ALLOC = 0x2  # sh_flags: takes memory while the program runs (System V ABI, section header)
+# sh_flags (System V ABI, section header): takes memory while the program runs; holds instructions.
+_SHF_ALLOC, _SHF_EXECINSTR = 0x2, 0x4
 
 # st_name, st_value, st_size, st_info, st_other, st_shndx (System V ABI, symbol table; the type is st_info's low half)
 _SYMBOL = "<IIIBBH"
 _SYMBOL_KINDS = MappingProxyType({0: "notype", 1: "object", 2: "func"})
+_LOCAL = 0  # the binding, st_info's high half
+ENTRY_NAME = "call_user_start"
+"""The entry function of the SDK (eagle.app.v6.ld), of rBoot and of our own linker script."""
 
 
 class Section(NamedTuple):
     """A section that takes memory on the chip: `size` bytes at link `address`.
 
-    `data` is empty for one that is only reserved there, like .bss; else it has `size` bytes.
+    `data` is empty for one that is only reserved there, like .bss; else it has `size` bytes. `executable`: its flags
+    say that it holds instructions.
     """
 
     name: str
     address: int
     size: int
     data: bytes
+    executable: bool = True
 
     @property
     def end(self) -> int:
@@ -37,11 +44,30 @@ class Section(NamedTuple):
         return f"Section({self.name!r}, {self.address:#x}, {self.size})"
 
 
+class Symbol(NamedTuple):
+    """A name for the `size` bytes at link `address`. `kind` is `func`, `object`, or `notype` for a label.
+
+    `size` is 0 where the source states none, as assembly often does. `local`: other objects do not see it, as with C's
+    `static`.
+    """
+
+    name: str
+    address: int
+    size: int
+    kind: str
+    local: bool = False
+
+
 class Elf(NamedTuple):
-    """An application: its `entry` address and the sections that take memory, in file order."""
+    """An application: its `entry` address and the sections that take memory, in file order.
+
+    `entry_symbols` are the symbols that begin or lie around the entry, and those that are called like the SDK's entry
+    function; None if the ELF has no symbols, as after `strip`.
+    """
 
     entry: int
     sections: tuple[Section, ...]
+    entry_symbols: tuple[Symbol, ...] | None = None
 
     def find(self, name: str) -> Section | None:
         """The section called `name` if it has bytes to load, else None."""
@@ -49,18 +75,6 @@ class Elf(NamedTuple):
             if section.name == name and section.data:
                 return section
         return None
-
-
-class Symbol(NamedTuple):
-    """A name for the `size` bytes at link `address`. `kind` is `func`, `object`, or `notype` for a label.
-
-    `size` is 0 where the source states none, as assembly often does.
-    """
-
-    name: str
-    address: int
-    size: int
-    kind: str
 
 
 def parse(data: bytes) -> Elf:
@@ -88,7 +102,7 @@ def parse(data: bytes) -> Elf:
     twice = [name for name, count in Counter(section.name for section in sections).items() if count > 1]
     if twice:
         raise ElfError(f"the ELF has more than one section {twice[0]}; merge them in the linker script")
-    return Elf(header["e_entry"], sections)
+    return Elf(header["e_entry"], sections, _entry_symbols(header["e_entry"], headers, data))
 
 
 def _headers(data: bytes) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
@@ -140,10 +154,35 @@ def symbols(data: bytes) -> tuple[Symbol, ...]:
     theirs (`_text_end`), and the names of files and sections. Raises ElfError as `parse` does.
     """
     parse(data)
-    _, headers = _headers(data)
-    table = next((header for header in headers if header["sh_type"] == "SHT_SYMTAB"), None)
+    return _read_symbols(_headers(data)[1], data, lambda name_at, address, size: True) or ()
+
+
+def _entry_symbols(entry: int, headers: Sequence[Mapping[str, Any]], data: bytes) -> tuple[Symbol, ...] | None:
+    names = _symbol_names(headers, data)
+    called = {names.rfind(b"\0", 0, match.start()) + 1 for match in re.finditer(ENTRY_NAME.encode(), names)}
+
+    def is_wanted(name_at: int, address: int, size: int) -> bool:
+        return address <= entry < address + (size or 1) or name_at in called
+
+    return _read_symbols(headers, data, is_wanted)
+
+
+def _symbol_table(headers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    return next((header for header in headers if header["sh_type"] == "SHT_SYMTAB" and header["sh_size"]), None)
+
+
+def _symbol_names(headers: Sequence[Mapping[str, Any]], data: bytes) -> bytes:
+    table = _symbol_table(headers)
+    return _content(headers[table["sh_link"]], data) if table and table["sh_link"] < len(headers) else b""
+
+
+def _read_symbols(
+    headers: Sequence[Mapping[str, Any]], data: bytes, is_wanted: Callable[[int, int, int], bool]
+) -> tuple[Symbol, ...] | None:
+    """The symbols that are wanted by their name's offset, address and size; None if there are none at all."""
+    table = _symbol_table(headers)
     try:
-        return () if table is None else tuple(_symbols(table, headers, data))
+        return None if table is None else tuple(_symbols(table, headers, data, is_wanted))
     except (struct.error, ValueError, LookupError) as error:
         raise ElfError(f"the ELF is damaged or cut off ({error}); link it again") from None
 
@@ -170,13 +209,18 @@ def place(symbols: Sequence[Symbol], address: int) -> str | None:
     return f"{innermost.name}+{distance:#x}" if distance else innermost.name
 
 
-def _symbols(table: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], data: bytes) -> Iterator[Symbol]:
+def _symbols(
+    table: Mapping[str, Any],
+    headers: Sequence[Mapping[str, Any]],
+    data: bytes,
+    is_wanted: Callable[[int, int, int], bool],
+) -> Iterator[Symbol]:
     names = _content(headers[table["sh_link"]], data)
     # Names may share bytes, so a small file could name gigabytes. An entry has 16 bytes: this is 256 for each.
     letters_left = 16 * len(data)
     for name_at, address, size, info, _, index in struct.iter_unpack(_SYMBOL, _content(table, data)):
         kind = _SYMBOL_KINDS.get(info & 0xF)
-        if kind is None or not 0 < index < len(headers):
+        if kind is None or not is_wanted(name_at, address, size) or not 0 < index < len(headers):
             continue
         section = headers[index]
         if not section["sh_flags"] & _SHF_ALLOC or not 0 <= address - section["sh_addr"] < section["sh_size"]:
@@ -186,7 +230,7 @@ def _symbols(table: Mapping[str, Any], headers: Sequence[Mapping[str, Any]], dat
         if letters_left < 0:
             raise ElfError("the ELF is damaged (its symbols' names overlap); link it again")
         if name:
-            yield Symbol(name.decode(errors="replace"), address, size, kind)
+            yield Symbol(name.decode(errors="replace"), address, size, kind, info >> 4 == _LOCAL)
 
 
 def _content(header: Mapping[str, Any], data: bytes) -> bytes:
@@ -204,4 +248,5 @@ def _section(name: str, header: Mapping[str, Any], data: bytes) -> Section | Non
         )
     if not header["sh_flags"] & _SHF_ALLOC or not size:
         return None
-    return Section(name, header["sh_addr"], size, data[start : start + size] if in_file else b"")
+    executable = bool(header["sh_flags"] & _SHF_EXECINSTR)
+    return Section(name, header["sh_addr"], size, data[start : start + size] if in_file else b"", executable)

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from . import fit
 from .bootconfig import BootConfig
-from .detect import linked_elsewhere
 from .errors import ConfigError, FitError, LayoutError, RomError
 from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
 from .flashmap import FlashMap
 from .loader import check_loader, default_roms, read_options
-from .rom import Rom, image_size
+from .rom import image_size
 
 INIT_DATA_REGION = "phy_init"
 """Where the SDK's esp_init_data_default.bin belongs."""
@@ -201,20 +201,9 @@ def check_size(flash: bytes, layout: FlashMap) -> None:
 def _rom_piece(layout: FlashMap, number: int, data: bytes) -> Piece:
     slot = layout.slots[number]
     try:
-        rom = Rom.from_bytes(data, layout.loader.irom_checksum)
-    except RomError as error:
-        raise RomError(f"the ROM for {slot.label}: {error}") from None
-    if len(data) > slot.size:
-        raise FitError(
-            f"the ROM for {slot.label} has {len(data):,} bytes, {len(data) - slot.size:,} more than the slot; "
-            "make the application smaller or the slot larger"
-        )
-    found = linked_elsewhere(rom, slot, layout.slots)
-    if found is not None:
-        raise FitError(
-            f"the ROM for {slot.label} is linked for {found:#x}, but the slot runs at {slot.link_address:#x}; "
-            "give each slot the ROM that is linked for it"
-        )
+        fit.read(data, layout.loader.irom_checksum, slot, layout.slots)
+    except (RomError, FitError) as error:
+        raise type(error)(f"the ROM for {slot.label}: {error}") from None
     return Piece(slot.address, data, f"rom{number}")
 
 

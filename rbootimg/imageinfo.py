@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from . import fit
 from .detect import Detection, detect
 from .errors import RomError
 from .flash import WINDOW, FlashParams, memory_at
@@ -55,7 +56,7 @@ class ImageInfo(NamedTuple):
     `size` and `sha256` are of all its bytes, in a file of all that is in it. `checksum` is None if it is cut off,
     `esptool_crc` whether the CRC behind it is right, None without one; `trailing` counts other bytes behind it, which
     a ROM must not have. `link` is None if nobody asked which slot it
-    is linked for, `slot` if it is not known which it is for.
+    is linked for, `slot` if it is not known which it is for. `appbin_user` is as in Rom.
     """
 
     kind: Literal["rom", "old image"]
@@ -70,6 +71,7 @@ class ImageInfo(NamedTuple):
     link: Detection | None
     slot: Slot | None
     problems: tuple[str, ...]
+    appbin_user: int = 0
 
 
 def is_blank(data: bytes) -> bool:
@@ -99,6 +101,8 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
     rom = _as_rom(found)
     if rom is not None:
         link = detect(rom, [slot.link_address for slot in slots])
+        if found.stored is not None:  # of a truncated image the missing sections would be called problems
+            problems += fit.problems(rom)
     slot = _slot(link, slots)
     problems += _misplaced(link, slot, slots, len(data))
     trailing, crc = 0 if found.size is None else len(data) - found.size, None
@@ -124,6 +128,7 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
         link,
         slot,
         tuple(problems),
+        found.appbin_user,
     )
 
 
@@ -176,6 +181,7 @@ def image_json(found: ImageInfo) -> dict[str, object]:
             "matches": checksum.matches,
         },
         "esptool_crc": found.esptool_crc,
+        "appbin_user": found.appbin_user or None,
         "trailing": found.trailing,
         "link": found.link and _link_json(found.link),
         "slot": found.slot

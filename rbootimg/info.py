@@ -10,6 +10,7 @@ JSON, schema version 1; addresses and sizes are numbers, null stands for what is
     old image   "entry", "sections": [{"name", "address", "size", "memory": "IRAM", "DRAM", "flash" or "other"}],
                 "checksum": {"stored", "ram", "ram_and_irom", "matches": "ram", "ram+irom", "both" or null},
                 "esptool_crc": true, false (it is wrong), null (there is none), "trailing": bytes behind the image,
+                "appbin_user": 1 or 2 in a ROM of Espressif's gen_appbin.py, else null,
                 "link": {"address", "slot", "words", "inside", "starts", "reason"},
                 "slot": {"address", "size", "free"}
     flash       "loader": {an image's fields, "version", "big_flash", "irom_checksum", "config_checksum"},

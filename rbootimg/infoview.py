@@ -52,6 +52,8 @@ def _image(found: ImageInfo) -> Iterator[Table]:
     ]
     if found.esptool_crc is not None:
         facts.append(("CRC-32", f"{'right' if found.esptool_crc else 'wrong'}; esptool appends it, rBoot ignores it"))
+    if found.appbin_user:
+        facts.append(("packed by", f"Espressif's gen_appbin.py, as user{found.appbin_user}.bin"))
     if found.trailing:
         facts.append(("behind", f"{found.trailing:,} bytes follow the image"))
     if found.link is not None:

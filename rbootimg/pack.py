@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from . import fit
 from .elf import Elf, Section
+from .entry import NO_SYMBOLS, entry_problem
 from .errors import ElfError, FitError
 from .flash import DEFAULT_PARAMS, DRAM, IRAM, FlashParams, Region, Usage, slot_of_link
 from .rom import ALIGNMENT, RamSection, Rom
@@ -34,7 +36,7 @@ def pack(
     application must be linked for it and the ROM fit into it.
 
     Raises ElfError if a section is missing or named twice, FitError if the application is linked for another slot,
-    reaches beyond the RAM, or the ROM is larger than the slot.
+    reaches beyond the RAM or breaks another rule of fit.problems(), or if its entry is not the start of a function.
     """
     flash_code = irom(elf)
     if sections is None:
@@ -48,6 +50,8 @@ def pack(
         if twice := next((name for name in sections if sections.count(name) > 1), None):
             raise ElfError(f"section {twice} is named twice; name each section once")
     _check_memory(elf, ram)
+    if (problem := entry_problem(elf)) is not None:
+        raise FitError(problem)
     if slot is not None:
         check_link(flash_code, slot)
     rom = Rom(
@@ -57,12 +61,7 @@ def pack(
         params=params,
         irom_checksum=irom_checksum,
     )
-    if slot is not None and rom.size > slot.size:
-        raise FitError(
-            f"the packed ROM has {rom.size:,} bytes, {rom.size - slot.size:,} more than {slot.label} holds "
-            f"({slot.size:,}); make the application smaller or the slot larger"
-        )
-    return rom
+    return fit.check(rom, slot)
 
 
 def irom(elf: Elf) -> Section:
@@ -81,7 +80,7 @@ def check_link(flash_code: Section, slot: Slot) -> None:
 
 
 def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
-    """What is no error, but seldom meant: loadable sections left out, an entry that is not in the ROM."""
+    """What is not an error, but should be known: loadable sections left out, checks that could not be made."""
     packed = {section.address for section in rom.sections}
     left_out = tuple(
         f"section {section.name} ({section.size:,} bytes at {section.address:#x}) is not in the ROM; "
@@ -89,9 +88,7 @@ def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
         for section in elf.sections
         if section.data and section.name != IROM_SECTION and section.address not in packed
     )
-    if any(section.address <= elf.entry < section.address + len(section.data) for section in rom.sections):
-        return left_out
-    return (*left_out, f"the entry {elf.entry:#x} is in no section that is loaded to RAM; check ENTRY()")
+    return left_out if elf.entry_symbols is not None else (*left_out, NO_SYMBOLS)
 
 
 def difference(elf: Elf, rom: Rom, link_address: int) -> str | None:

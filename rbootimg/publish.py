@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from . import fit
 from .durable import FILE_MODE, make_folder, stands
-from .errors import PublishError, RomError
+from .errors import FitError, PublishError, RomError
 from .files import write_atomic
-from .rom import Rom
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def web_tree(
         for number, data in enumerate(roms):
             name = f"rom{number}.bin" if len(apps) == 1 else f"{app}/rom{number}.bin"
             try:
-                Rom.from_bytes(data, irom_checksums.get(app))
-            except RomError as error:
+                fit.read(data, irom_checksums.get(app))
+            except (RomError, FitError) as error:
                 raise PublishError(f"{name} of {app} is not published: {error}") from None
             files[name] = data
     return files

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from . import layoutview, version
+from . import fit, layoutview, version
 from .compare import compare
 from .detect import linked_elsewhere
 from .elf import parse
-from .errors import ElfError, PublishError, RomError, VersionError
+from .errors import ElfError, FitError, PublishError, RomError, VersionError
 from .flashmap import FlashMap, Slot
 from .pack import difference
 from .rom import Rom
@@ -235,11 +235,9 @@ def bundle(
         name = rom_name(number)
         shown = _called(name, app, called)
         try:
-            Rom.from_bytes(data, layout.loader.irom_checksum)
-        except RomError as error:
+            fit.read(data, layout.loader.irom_checksum, slot)
+        except (RomError, FitError) as error:
             raise PublishError(f"{shown} is not published: {error}") from None
-        if len(data) > slot.size:
-            raise PublishError(f"{shown} has {len(data):#x} bytes and does not fit {slot.label}: {slot.size:#x}")
         contents[name] = data
         elf = None
         if elfs:

@@ -32,6 +32,8 @@ ALIGNMENT = 16
 """irom is padded to this, and the whole ROM so that the checksum is the last byte of such a block."""
 _RAM_ALIGNMENT = 4
 _MAX_SECTIONS = 0xFF
+# What Espressif's gen_appbin.py writes in the first header where others write the flash bytes: 0, and the user number.
+_APPBIN_USERS = {bytes((0, user)): user for user in (1, 2)}
 _CRC = struct.Struct("<I")
 
 
@@ -63,6 +65,7 @@ class _Rom(NamedTuple):
     params: FlashParams
     irom_checksum: bool
     esptool_crc: bool
+    appbin_user: int
 
 
 class Rom(_Rom):
@@ -71,7 +74,8 @@ class Rom(_Rom):
     `entry` is where the loader jumps to, `irom` the code and data that stay in flash (padded with
     zeros to 16 bytes), `sections` what is copied to RAM, in file order. `irom_checksum`: irom is
     part of the checksum too, as rBoot built with BOOT_IROM_CHKSUM wants it. `esptool_crc`: the
-    CRC-32 that esptool's elf2image appends; rBoot ignores it.
+    CRC-32 that esptool's elf2image appends; rBoot ignores it. `appbin_user`: 1 or 2 in a ROM of Espressif's
+    gen_appbin.py (user1.bin, user2.bin), which writes that number in place of the first header's flash bytes; else 0.
 
     Raises RomError for values that the format cannot hold.
     """
@@ -86,11 +90,17 @@ class Rom(_Rom):
         params: FlashParams = DEFAULT_PARAMS,
         irom_checksum: bool = False,
         esptool_crc: bool = False,
+        appbin_user: int = 0,
     ) -> Rom:
         if not irom:
             raise RomError("a ROM needs flash code (.irom0.text); there is none")
         _check_limits(entry, sections, params)
-        return super().__new__(cls, entry, _padded(irom, ALIGNMENT), sections, params, irom_checksum, esptool_crc)
+        if appbin_user not in (0, *_APPBIN_USERS.values()):
+            raise RomError(f"invalid user number {appbin_user}: expected 1 or 2, or 0 for none")
+        if bytes((0, appbin_user)) == params.to_bytes():
+            appbin_user = 0  # the same bytes
+        irom = _padded(irom, ALIGNMENT)
+        return super().__new__(cls, entry, irom, sections, params, irom_checksum, esptool_crc, appbin_user)
 
     @classmethod
     def _make(cls, values: Iterable[Any]) -> Rom:  # type: ignore[override]
@@ -114,7 +124,8 @@ class Rom(_Rom):
 
     def to_bytes(self) -> bytes:
         """The ROM's bytes, as esptool2 writes them for the same choices."""
-        header = _HEADER.pack(_IROM_MAGIC, _IROM_COUNT, self.params.to_bytes(), self.entry)
+        first = bytes((0, self.appbin_user)) if self.appbin_user else self.params.to_bytes()
+        header = _HEADER.pack(_IROM_MAGIC, _IROM_COUNT, first, self.entry)
         summed = self.irom if self.irom_checksum else b""
         ram_part = old_image(self.entry, self.sections, self.params, summed)
         data = header + _SECTION.pack(0, len(self.irom)) + self.irom + ram_part
@@ -143,10 +154,11 @@ class Rom(_Rom):
         irom = _slice(data, offset, length, "irom")
         offset += length
         ram_params, ram_entry, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
-        if (ram_params, ram_entry) != (params, entry):
-            raise RomError("the two headers disagree on entry or flash parameters; one was altered")
+        user = _APPBIN_USERS.get(params.to_bytes(), 0) if ram_params != params else 0
+        if ram_entry != entry or (ram_params != params and not user):
+            raise RomError("header mismatch: entry or flash parameters differ between the two headers")
         if count == 0:
-            raise RomError("the ROM has no RAM sections, so nothing to start")
+            raise RomError("the ROM has no RAM sections")
         sections, offset = _read_sections(data, offset, count)
         end = offset | (ALIGNMENT - 1)
         stored = _slice(data, end, 1, "the checksum")[0]
@@ -166,7 +178,7 @@ class Rom(_Rom):
                 + (", or has the other kind of checksum" if stored in (plain, full) else "")
             )
         with_irom = stored != plain if irom_checksum is None else irom_checksum
-        return cls(entry, irom, tuple(sections), params, with_irom, bool(trailer))
+        return cls(entry, irom, tuple(sections), ram_params, with_irom, bool(trailer), user)
 
 
 def old_image(
@@ -227,7 +239,7 @@ class Outline(NamedTuple):
 
     `irom` is None in an image of the "old" type. `sections` are those that are whole. `size` counts to the byte with
     the checksum, `stored`; both are None if the image is cut off before it. `ram_sum` and `full_sum` are what the
-    checksum would have to be: over the RAM sections, and with irom too.
+    checksum would have to be: over the RAM sections, and with irom too. `appbin_user` is as in Rom.
     """
 
     params: FlashParams
@@ -238,6 +250,7 @@ class Outline(NamedTuple):
     stored: int | None
     ram_sum: int
     full_sum: int
+    appbin_user: int
 
 
 def outline(data: bytes) -> Outline:
@@ -245,7 +258,7 @@ def outline(data: bytes) -> Outline:
 
     Raises RomError if no image begins there.
     """
-    irom, sections, end, stored = None, [], None, None
+    irom, sections, end, stored, user = None, [], None, None, 0
     if data[:1] == bytes((_IROM_MAGIC,)):
         params, entry, offset, _ = _read_header(data, 0, _IROM_MAGIC, "the ROM")
         irom = b""
@@ -259,7 +272,10 @@ def outline(data: bytes) -> Outline:
             offset += length
         else:
             offset = 0
-        _, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+        ram_params, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+        if ram_params != params:
+            user = _APPBIN_USERS.get(params.to_bytes(), 0)
+            params = ram_params if user else params
         for _ in range(count):
             read, offset = _read_sections(data, offset, 1)
             sections += read
@@ -267,7 +283,7 @@ def outline(data: bytes) -> Outline:
         stored = _slice(data, end - 1, 1, "the checksum")[0]
     size = end if stored is not None else None
     ram_sum, full_sum = _checksum(sections, b""), _checksum(sections, irom or b"")
-    return Outline(params, entry, irom, tuple(sections), size, stored, ram_sum, full_sum)
+    return Outline(params, entry, irom, tuple(sections), size, stored, ram_sum, full_sum, user)
 
 
 def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParams) -> None:

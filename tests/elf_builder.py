@@ -23,7 +23,7 @@ class Sec:
     address: int = 0
     data: bytes = b""
     type: int = SHT_PROGBITS
-    flags: int = SHF_ALLOC
+    flags: int = SHF_ALLOC | SHF_EXECINSTR
     size: int | None = None
     link: int = 0
     entry_size: int = 0
@@ -32,7 +32,7 @@ class Sec:
 APP = (
     Sec(".text", IRAM, bytes(range(1, 9)), flags=SHF_ALLOC | SHF_EXECINSTR),
     Sec(".data", DRAM, b"data", flags=SHF_ALLOC | SHF_WRITE),
-    Sec(".rodata", DRAM + 4, b"read only"),
+    Sec(".rodata", DRAM + 4, b"read only", flags=SHF_ALLOC),
     Sec(".bss", DRAM + 0x10, type=SHT_NOBITS, flags=SHF_ALLOC | SHF_WRITE, size=0x20),
     Sec(".irom0.text", IROM0, b"code in the flash", flags=SHF_ALLOC | SHF_EXECINSTR),
 )

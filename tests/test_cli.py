@@ -18,6 +18,7 @@ from elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
 import rbootimg
 from rbootimg import elf
 from rbootimg.cli import COMMANDS, command_parser
+from rbootimg.entry import NO_SYMBOLS
 from rbootimg.pack import pack
 from rbootimg.rom import Rom
 
@@ -136,13 +137,13 @@ def test_options_change_the_bytes_as_esptool2s_do(output: Path, options: str, di
 
 def test_warnings_go_to_stderr_and_are_no_error(output: Path, tmp_path: Path) -> None:
     app = tmp_path / "app.elf"
-    app.write_bytes(build_elf(entry=0))
+    app.write_bytes(build_elf())
     done = run("pack", app, "-o", output, "--section", ".text", "--section", ".rodata")
     assert done.returncode == 0
     assert done.stderr == (
         f"rbootimg: {app}: warning: section .data (4 bytes at 0x3ffe8000) is not in the ROM; "
         "if the application needs it, name it among the sections\n"
-        f"rbootimg: {app}: warning: the entry 0x0 is in no section that is loaded to RAM; check ENTRY()\n"
+        f"rbootimg: {app}: warning: {NO_SYMBOLS}\n"
     )
     assert len(Rom.from_bytes(output.read_bytes()).sections) == 2
 
@@ -253,14 +254,27 @@ def test_only_the_module_of_the_command_is_loaded(arguments: tuple[str, ...], co
     ("arguments", "needed"),
     [
         (("--version",), {"cli", "errors"}),
-        (("verify", "ROM"), {"cli", "errors", "files", "flash", "report", "rom"}),
+        (("verify", "ROM"), {"cli", "errors", "files", "fit", "flash", "report", "rom"}),
         (
             ("info", "ROM"),
-            {"cli", "detect", "errors", "files", "flash", "imageinfo", "info", "infoview", "report", "rom", "terminal"},
+            {
+                "cli",
+                "detect",
+                "errors",
+                "files",
+                "fit",
+                "flash",
+                "imageinfo",
+                "info",
+                "infoview",
+                "report",
+                "rom",
+                "terminal",
+            },
         ),
         (
             ("pack", MIXED, "-o", "OUTPUT"),
-            {"cli", "elf", "errors", "files", "flash", "pack", "report", "rom", "terminal"},
+            {"cli", "elf", "entry", "errors", "files", "fit", "flash", "pack", "report", "rom", "terminal"},
         ),
     ],
     ids=["version", "verify", "info", "pack"],
@@ -451,7 +465,7 @@ def test_an_application_for_another_slot_is_refused(output: Path, tmp_path: Path
 
 def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
     assert refused("pack", MIXED, "-o", output, "--slot", "0x2000:239") == (
-        f"rbootimg: {MIXED}: the packed ROM has 240 bytes, 1 more than the slot at 0x2000 holds (239); "
+        f"rbootimg: {MIXED}: the ROM has 240 bytes, 1 more than the slot at 0x2000 holds (239); "
         "make the application smaller or the slot larger"
     )
     assert made(output) == []

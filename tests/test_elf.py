@@ -50,12 +50,13 @@ def test_entry_and_sections_are_read_in_file_order() -> None:
     app = elf.parse(build_elf(entry=IRAM + 4))
     assert app.entry == IRAM + 4
     assert app.sections == (
-        Section(".text", IRAM, 8, bytes(range(1, 9))),
-        Section(".data", DRAM, 4, b"data"),
-        Section(".rodata", DRAM + 4, 9, b"read only"),
-        Section(".bss", DRAM + 0x10, 0x20, b""),
-        Section(".irom0.text", IROM0, 17, b"code in the flash"),
+        Section(".text", IRAM, 8, bytes(range(1, 9)), executable=True),
+        Section(".data", DRAM, 4, b"data", executable=False),
+        Section(".rodata", DRAM + 4, 9, b"read only", executable=False),
+        Section(".bss", DRAM + 0x10, 0x20, b"", executable=False),
+        Section(".irom0.text", IROM0, 17, b"code in the flash", executable=True),
     )
+    assert app.entry_symbols is None
 
 
 def test_the_section_headers_may_stand_before_the_data() -> None:
@@ -186,7 +187,7 @@ WITH_SYMBOLS = build_elf((*APP, SYMBOLS))
 
 
 def test_the_elf_to_be_damaged_is_good() -> None:
-    assert elf.parse(WITH_SYMBOLS) == elf.parse(build_elf())
+    assert elf.parse(WITH_SYMBOLS) == elf.parse(build_elf())._replace(entry_symbols=())
 
 
 @settings(max_examples=300, deadline=None)
@@ -228,7 +229,13 @@ def test_sections_and_symbols_are_those_that_pyelftools_finds(path: Path) -> Non
         known = ELFFile(file)
         sections = [section for section in known.iter_sections() if section["sh_flags"] & 2 and section["sh_size"]]
         wanted = [
-            (at.name, at["sh_addr"], at["sh_size"], b"" if at["sh_type"] == "SHT_NOBITS" else at.data())
+            (
+                at.name,
+                at["sh_addr"],
+                at["sh_size"],
+                b"" if at["sh_type"] == "SHT_NOBITS" else at.data(),
+                bool(at["sh_flags"] & 4),
+            )
             for at in sections
         ]
         names = {(at.name, at["st_value"]) for at in known.get_section_by_name(".symtab").iter_symbols()}

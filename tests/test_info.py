@@ -92,6 +92,7 @@ def test_a_rom_as_json_field_by_field() -> None:
         ],
         "checksum": {"stored": 0xE3, "ram": 0xE3, "ram_and_irom": 0xC3, "matches": "ram"},
         "esptool_crc": None,
+        "appbin_user": None,
         "trailing": 0,
         "link": {
             "address": 0x40202010,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rbootimg import elf
 from rbootimg.elf import Elf, Section
+from rbootimg.entry import NO_SYMBOLS
 from rbootimg.errors import ElfError, FitError
 from rbootimg.flash import FlashParams, Usage
 from rbootimg.flashmap import Slot
@@ -122,7 +123,7 @@ def test_a_section_of_another_name_can_be_packed() -> None:
     ("sections", "addresses"),
     [
         ((TEXT, IROM), [IRAM]),
-        ((DATA, IROM, Sec(".text", IRAM), Sec(".rodata", DRAM + 4, type=SHT_NOBITS, size=8)), [DRAM]),
+        ((TEXT, IROM, Sec(".data", DRAM), Sec(".rodata", DRAM + 4, type=SHT_NOBITS, size=8)), [IRAM]),
     ],
     ids=["missing", "empty"],
 )
@@ -224,7 +225,7 @@ def test_it_is_the_packed_size_that_must_fit_to_the_byte() -> None:
     with pytest.raises(FitError) as refused:
         pack(large, slot=Slot(0x2000, 0x1000, 0))
     assert str(refused.value) == (
-        "the packed ROM has 4,112 bytes, 16 more than slot 0 at 0x2000 holds (4,096); "
+        "the ROM has 4,112 bytes, 16 more than slot 0 at 0x2000 holds (4,096); "
         "make the application smaller or the slot larger"
     )
     # A ROM is always a multiple of 16, a slot need not be.
@@ -280,7 +281,7 @@ def test_an_application_that_reaches_beyond_the_ram_is_refused(section: Sec, mes
 
 def test_a_usual_application_gives_no_warnings() -> None:
     application = app(*APP)
-    assert warnings(application, pack(application)) == ()
+    assert warnings(application, pack(application)) == (NO_SYMBOLS,)
 
 
 def test_sections_that_are_left_out_are_named() -> None:
@@ -291,22 +292,26 @@ def test_sections_that_are_left_out_are_named() -> None:
         "if the application needs it, name it among the sections",
         "section .vectors (1,024 bytes at 0x40100100) is not in the ROM; "
         "if the application needs it, name it among the sections",
+        NO_SYMBOLS,
     )
-    assert warnings(application, pack(application, [".text", ".data", ".rodata", ".vectors"])) == ()
+    assert warnings(application, pack(application, [".text", ".data", ".rodata", ".vectors"])) == (NO_SYMBOLS,)
 
 
-@pytest.mark.parametrize("entry", [0, IRAM - 1, IRAM + 8, IROM0], ids=hex)
-def test_an_entry_outside_of_what_is_loaded_is_told(entry: int) -> None:
-    application = app(*APP, entry=entry)
-    assert warnings(application, pack(application)) == (
-        f"the entry {entry:#x} is in no section that is loaded to RAM; check ENTRY()",
-    )
+@pytest.mark.parametrize("entry", [0, IRAM - 4, IRAM + 8, IROM0, DRAM + 4], ids=hex)
+def test_an_entry_outside_of_the_code_in_iram_is_refused(entry: int) -> None:
+    with pytest.raises(FitError, match=r"^entry point 0x\w+ is (outside the RAM|in \.rodata, which holds data)"):
+        pack(app(*APP, entry=entry))
 
 
-@pytest.mark.parametrize("entry", [IRAM, IRAM + 7])
-def test_an_entry_anywhere_in_what_is_loaded_is_fine(entry: int) -> None:
-    application = app(*APP, entry=entry)
-    assert warnings(application, pack(application)) == ()
+@pytest.mark.parametrize("entry", [IRAM + 1, IRAM + 2, IRAM + 7])
+def test_an_entry_where_no_function_can_start_is_refused(entry: int) -> None:
+    with pytest.raises(FitError, match=f"^entry point {entry:#x}: expected a multiple of 4, where functions start"):
+        pack(app(*APP, entry=entry))
+
+
+@pytest.mark.parametrize("entry", [IRAM, IRAM + 4])
+def test_without_symbols_an_entry_anywhere_in_the_code_is_packed(entry: int) -> None:
+    assert pack(app(*APP, entry=entry)).entry == entry
 
 
 def test_usage_counts_bss_and_gaps_and_the_packed_rom() -> None:
@@ -363,10 +368,10 @@ def test_padding_may_be_where_the_elf_has_other_bytes(second_address: int, merge
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=5), st.data())
 def test_every_byte_of_what_was_packed_counts(contents: list[bytes], data: st.DataObject) -> None:
     *ram, flash = contents
-    loaded, address = [], DRAM
+    loaded, address = [TEXT], DRAM
     for number, content in enumerate(ram):
         loaded.append(Sec(f".s{number}", address, content))
-        address += len(content) + data.draw(st.integers(0, 8))
+        address += -(-len(content) // 4) * 4 + 4 * data.draw(st.integers(0, 2))
     sections = [*loaded, Sec(".irom0.text", IROM0, flash)]
     names = data.draw(st.permutations([section.name for section in loaded]))
     rom = pack(app(*sections), names, irom_checksum=data.draw(st.booleans()))
@@ -404,5 +409,5 @@ def test_another_elf_is_told_from_the_one_that_a_rom_was_packed_from(other: Elf,
 
 
 def test_zeros_beyond_the_padding_are_not_the_elfs() -> None:
-    rom = pack(app(*changed(DATA, b"data" + bytes(20))))
+    rom = pack(app(TEXT, replace(DATA, data=b"data" + bytes(20)), IROM))
     assert difference(app(TEXT, DATA, IROM), rom, IROM0) == "its bytes at 0x3ffe8000 are not the ROM's RAM section 1"

@@ -215,10 +215,10 @@ def test_a_header_that_claims_4_gb_is_refused_at_once(offset: int, what: str) ->
         (patched(12, b"\x00"), "the irom length 0x0 is not a multiple of 16 above 0"),
         (patched(12, b"\x0f"), "the irom length 0xf is not a multiple of 16 above 0"),
         (patched(32, b"\xea"), "byte 0xea at offset 0x20 is not 0xe9, with which the RAM part begins"),
-        (patched(33, b"\x00"), "the ROM has no RAM sections, so nothing to start"),
+        (patched(33, b"\x00"), "the ROM has no RAM sections"),
         (patched(33, b"\xff"), "but there are only 0x50 bytes; the ROM is cut off"),
-        (patched(34, b"\x00"), "the two headers disagree on entry or flash parameters; one was altered"),
-        (patched(36, b"\x08"), "the two headers disagree on entry or flash parameters; one was altered"),
+        (patched(34, b"\x00"), "header mismatch: entry or flash parameters differ between the two headers"),
+        (patched(36, b"\x08"), "header mismatch: entry or flash parameters differ between the two headers"),
         (patched(44, b"\x03"), "RAM section 0 has 3 bytes, not a multiple of 4"),
         (patched(70, b"\x01"), "the padding at offset 0x40 before the checksum is not zero"),
         (

@@ -93,9 +93,9 @@ def test_symbols_are_read_in_file_order() -> None:
         Sym("loop", IRAM, 4), Sym("_ZN3Foo3barEv", IROM0, 8, FUNC, FLASH), Sym("x", DRAM, 0, OBJECT, DATA)
     )
     assert elf.symbols(data) == (
-        Symbol("loop", IRAM, 4, "func"),
-        Symbol("_ZN3Foo3barEv", IROM0, 8, "func"),
-        Symbol("x", DRAM, 0, "object"),
+        Symbol("loop", IRAM, 4, "func", local=True),
+        Symbol("_ZN3Foo3barEv", IROM0, 8, "func", local=True),
+        Symbol("x", DRAM, 0, "object", local=True),
     )
 
 

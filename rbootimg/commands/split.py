@@ -6,11 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from .. import report
-from ..errors import RbootError, RomError
+from .. import fit, report
+from ..errors import FitError, RbootError, RomError
 from ..files import read_file
 from ..flashimage import split
-from ..rom import Rom
 from .common import named_layout
 from .flash_image import write_pieces
 
@@ -43,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     for piece in pieces:
         if piece.address in slots:
             try:
-                Rom.from_bytes(piece.data, layout.loader.irom_checksum)
-            except RomError as error:
+                fit.read(piece.data, layout.loader.irom_checksum)
+            except (RomError, FitError) as error:
                 print(f"rbootimg: {options.file}: warning: {piece.name}: {error}", file=sys.stderr)
     print(report.pieces_table(pieces, write_pieces(options.output, pieces)))

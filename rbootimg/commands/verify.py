@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .. import report
+from .. import fit, report
 from ..files import read_file
 from ..rom import Rom
 
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what is in a sound ROM."""
     data = read_file(options.file)
-    rom = Rom.from_bytes(data, options.irom_checksum)
+    rom = fit.read(data, options.irom_checksum)
     if options.json:
         import json  # not for every start
 
