@@ -72,6 +72,7 @@ ENDS = MappingProxyType(
 )
 """BootResult.ended in words."""
 
+_UNMAPPED = "unmapped flash (call Cache_Read_Enable before code in flash), executed"
 _CTRL_C = b"\x03"
 _LONGEST_WAIT = 3600.0  # in seconds; select() takes no infinity
 _BOOTING = re.compile(r"^Booting rom (\d+)\b", re.MULTILINE)
@@ -90,7 +91,8 @@ class Crash:
     def describe(self, symbols: Sequence[Symbol] = ()) -> str:
         """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`."""
         cause = _CAUSES.get(self.cause, f"cause {self.cause}")
-        what = {"exception": cause, "double exception": f"double exception: {cause}"}.get(self.kind, self.kind)
+        kinds = {"exception": cause, "double exception": f"double exception: {cause}", "unmapped": _UNMAPPED}
+        what = kinds.get(self.kind, self.kind)
         name = place(symbols, self.pc)
         return f"{what} at {self.pc:#x}{f' ({name})' if name else ''}, address {self.address:#x}"
 
@@ -359,6 +361,14 @@ def _result(report: str, uart: str, stopped: str | None, flash: bytes) -> BootRe
         rtc=RtcData.from_bytes(b"".join(int(word, 16).to_bytes(4, "little") for word in rtc[0])) if rtc else None,
         spi=SpiStatistics(*map(int, spi[0])) if spi else None,
     )
+
+
+def crash_in(report: str) -> Crash | None:
+    """The crash that the mask ROM's `report` tells of, if it does."""
+    by_kind: dict[str, list[list[str]]] = {}
+    for kind, *words in (line.split() for line in report.splitlines() if line):
+        by_kind.setdefault(kind, []).append(words)
+    return _crash(by_kind)
 
 
 def _crash(by_kind: dict[str, list[list[str]]]) -> Crash | None:

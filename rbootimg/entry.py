@@ -1,6 +1,6 @@
 """The entry point of an application: whether a function starts there, and why a linker did not find the one wanted.
 
-rBoot jumps to the entry whatever is there. GNU ld only warns when it does not find the symbol of a script's ENTRY(), and
+rBoot jumps to the entry whatever is there. GNU ld only warns when it does not find the symbol of a script's ENTRY() and
 takes the start of .text instead.
 """
 

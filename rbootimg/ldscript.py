@@ -27,6 +27,9 @@ _REGION = re.compile(
     rb"\s*(?:ORIGIN|org|o)\s*=\s*(?P<org>" + _EXPRESSION + rb")\s*,?"
     rb"\s*(?:LENGTH|len|l)\s*=\s*(?P<len>" + _EXPRESSION + rb")"
 )
+# The NONOS SDK's scripts from 3.0.6 on name an entry that none of its libraries defines; libmain's is call_user_start.
+_UNDEFINED_ENTRY = re.compile(rb"\bENTRY\s*\(\s*call_user_start1\s*\)")
+_ENTRY_ALIAS = b"\nPROVIDE(call_user_start1 = call_user_start);\n"
 _INCLUDE = re.compile(rb'\bINCLUDE\s+(?:"(?P<quoted>[^"\n]+)"|(?P<bare>[^\s;"]+))')
 _COMMENT_OR_STRING = re.compile(rb'"[^"\n]*"|/\*.*?(?:\*/|\Z)', re.DOTALL)
 
@@ -35,7 +38,8 @@ def for_slot(script: bytes, slot: Slot) -> bytes:
     """The base `script` with its flash code linked for `slot`.
 
     Only the values of `org` and `len` of the region irom0_0_seg change: to the slot's link address
-    and to the bytes behind its two headers. Raises ScriptError unless there is exactly one such region.
+    and to the bytes after its two headers. A script with the SDK's ENTRY(call_user_start1) also gets a line that makes
+    this call_user_start, unless the application defines it. Raises ScriptError unless there is exactly one such region.
     """
     readable = _without_comments(script)
     regions = list(_REGION.finditer(readable))
@@ -49,7 +53,7 @@ def for_slot(script: bytes, slot: Slot) -> bytes:
     for group, value in (("len", slot.irom_size), ("org", slot.link_address)):
         start, end = regions[0].span(group)
         script = script[:start] + f"{value:#x}".encode() + script[end:]
-    return script
+    return script + _ENTRY_ALIAS if _UNDEFINED_ENTRY.search(readable) else script
 
 
 @functools.lru_cache(maxsize=64)  # a build asks once for each program, of the same few scripts

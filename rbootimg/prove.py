@@ -1,28 +1,34 @@
-"""The proof that a flash boots: the loader starts each slot's ROM, and all of the application is where it belongs.
+"""The proof that a flash boots: the loader starts each slot's ROM, all of it is in place, and its first code runs.
 
-It is looked at when the application's entry is reached, so that it holds for applications on the SDK too, which
-cannot run any further in the emulator.
+RAM and flash are compared when the application's entry is reached, so that it holds for applications on the SDK too.
+Then the application runs on until it touches what the emulator does not have, or for _RUN_ON seconds. A crash before
+that is a dead ROM, and so is one that maps another megabyte of the flash than that of its slot.
 """
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from . import fit
 from .bootconfig import BootConfig, room_in
 from .elf import Elf, Section
-from .emulator import failure, machine
-from .errors import ElfError, LayoutError, ProofError
-from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE
+from .emulator import crash_in, failure, machine
+from .entry import entry_problem
+from .errors import ElfError, LayoutError, ProofError, RomError
+from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
 from .flashimage import check_size
 from .flashmap import FlashMap, LoaderOptions, Slot
 from .loader import read_options
-from .pack import IROM_SECTION, check_link, find_section, irom
+from .pack import IROM_SECTION, check_link, difference, find_section, irom
+from .rom import Rom, image_size
 
 # Functions of the mask ROM.
 _PRINTF = 0x400024CC
@@ -33,15 +39,30 @@ _BOOTING = b"Booting rom %d"
 
 _UART_LINES = 8
 
+_RUN_ON = 0.02
+"""Seconds of QEMU's CPU time that an application runs on from its entry: some million instructions."""
+_POLL = 0.005
+
+# What the emulator has only as memory, or not at all: an application that touches it has left the emulator's reach.
+# RTC memory (0x60001000 to 0x60001400) is there. Source: ESP8266 Technical Reference, address mapping.
+_PERIPHERALS = (Region("peripherals", 0x60000000, 0x1000), Region("peripherals", 0x60001400, 0x0FFFEC00))
+_DPORT = Region("DPORT", 0x3FF00000, 0x40000)
+_MASK_ROM = Region("mask ROM", 0x40000000, 0x10000)
+
 
 @dataclass(frozen=True)
 class SlotProof:
-    """ROM `number` in `slot` was started at `entry`; `size` bytes of its ELF were in place, in RAM and flash."""
+    """ROM `number` in `slot` was started at `entry`; `size` bytes of its ELF were in place, in RAM and flash.
+
+    `reached` says what ended its run from there: "hardware" or "mask ROM function 0x40003f4c", which the emulator does
+    not have, "end", "restart", or "still running" after 20 ms.
+    """
 
     number: int
     slot: Slot
     entry: int
     size: int
+    reached: str
 
 
 def prove(
@@ -54,8 +75,9 @@ def prove(
     """Boot each of the ROMs that `elfs` says, by slot number, what they were packed from.
 
     For each, the flash's config gets it as current ROM; the rest of `flash` stays. `sections` are those loaded to
-    RAM; without it all that the ELF has there. Takes about 0.1 s for each. Raises ProofError if a ROM does
-    not get to its entry within `timeout` seconds, or if a byte in RAM or flash is not the ELF's;
+    RAM; without it all that the ELF has there. Takes about 0.1 s for each. Raises ProofError if a ROM breaks a rule of
+    fit.problems(), does not get to its entry within `timeout` seconds, or crashes or maps another megabyte after it; if
+    a byte in RAM or flash is not the ELF's, or if the ROM has bytes that the ELF does not have;
     FitError if it is linked for another slot, ElfError if one of the `sections` is not there, LayoutError if there is
     no such slot or the flash has another size, EmulatorError if QEMU is not there.
     """
@@ -72,8 +94,10 @@ def _prove_slot(
     flash_code = irom(elf)
     check_link(flash_code, slot)
     loaded = _loaded(elf, sections)
-    if not any(section.address <= elf.entry < section.address + section.size for section in loaded):
-        raise ProofError(f"the entry {elf.entry:#x} of ROM {number} is in nothing that is loaded to RAM; check ENTRY()")
+    rom, invalid = _rom_in(flash, slot, layout)
+    for problem in (*(fit.problems(rom, slot) if rom else ()), entry_problem(elf)):
+        if problem:
+            raise ProofError(f"the ROM for {slot.label}: {problem}")
     start = slot.address + flash_code.address - slot.link_address + IROM_OFFSET
     _compare(slot, flash_code, flash[start : start + flash_code.size], "flash")
     _check_entry(flash, slot, elf)
@@ -89,13 +113,57 @@ def _prove_slot(
                 _run_to_entry(debugger, slot, elf.entry)
                 for section in loaded:
                     _compare(slot, section, debugger.read(section.address, section.size), "RAM")
+                if rom is None:
+                    raise ProofError(f"the ROM for {slot.label}: {invalid}")
+                if (clause := difference(elf, rom, slot.link_address)) is not None:
+                    raise ProofError(f"the ROM for {slot.label} does not match its ELF: {clause}")
+                before = len(_report(folder))
+                reached = debugger.run_on(qemu)
+                reached = _reached(reached, _report(folder)[before:], slot, elf)
             except _StoppedError as stop:
                 if not (folder / "report").stat().st_size:
                     raise failure(qemu) from None
                 raise ProofError(f"{stop}; {_last_lines(folder)}") from None
             except TimeoutError:
                 raise ProofError(f"the proof of {slot.label} took longer than {timeout:g} s") from None
-    return SlotProof(number, slot, elf.entry, flash_code.size + sum(section.size for section in loaded))
+    return SlotProof(number, slot, elf.entry, flash_code.size + sum(section.size for section in loaded), reached)
+
+
+def _rom_in(flash: bytes, slot: Slot, layout: FlashMap) -> tuple[Rom | None, str]:
+    """The ROM in its slot, or None and why it is none; of such a one the loader has the first word."""
+    try:
+        data = flash[slot.address : slot.end]
+        return Rom.from_bytes(data[: image_size(data)], layout.loader.irom_checksum), ""
+    except RomError as error:
+        return None, str(error)
+
+
+def _report(folder: Path) -> str:
+    return (folder / "report").read_text(errors="replace")
+
+
+def _reached(stop: str, report: str, slot: Slot, elf: Elf) -> str:
+    """How far an application ran that made the emulator report this since its entry. Raises ProofError for a crash."""
+    for megabyte in map(int, re.findall(r"^cache (\d+)$", report, re.MULTILINE)):
+        if megabyte != slot.address // WINDOW_SIZE:
+            raise ProofError(
+                f"the application in {slot.label} maps megabyte {megabyte} of the flash into its window, and would run "
+                "the code there; let it override Cache_Read_Enable_New, or keep its slot in that megabyte"
+            )
+    crash = crash_in(report)
+    if crash is None:
+        if "\nend done" in f"\n{report}":
+            return "end"
+        return "restart" if re.search("^reset ", report, re.MULTILINE) else stop
+    if _is_in(_DPORT, crash.address):
+        return "hardware"
+    if _is_in(_MASK_ROM, crash.pc):
+        return f"mask ROM function {crash.pc:#x}"
+    raise ProofError(f"the application in {slot.label} crashes after its entry {elf.entry:#x}: {crash.describe()}")
+
+
+def _is_in(region: Region, address: int) -> bool:
+    return region.start <= address < region.end
 
 
 class _StoppedError(Exception):
@@ -195,6 +263,23 @@ class _Debugger:
         except OSError:
             raise _StoppedError(otherwise) from None
 
+    def run_on(self, qemu: subprocess.Popen[bytes]) -> str:
+        """Run until hardware is touched, the machine ends, or QEMU has worked for _RUN_ON seconds; which of them."""
+        for region in _PERIPHERALS:
+            self._ask(f"Z4,{region.start:x},{region.size:x}")
+        clock = ~qemu.pid << 3 | 2  # the process's CPU time: clock_getcpuclockid(3), which Python does not have
+        end = time.clock_gettime(clock) + _RUN_ON
+        self._send("c")
+        while time.clock_gettime(clock) < end and time.monotonic() < self._deadline:
+            try:
+                answer = self._answer(time.monotonic() + _POLL)
+            except TimeoutError:
+                continue
+            except OSError:
+                return "end"
+            return "hardware" if b"watch:" in answer else "end"
+        return "still running"
+
     def arguments(self) -> tuple[int, int]:
         """The first two arguments of the function at whose start the machine stands: registers a2 and a3."""
         registers = self._ask("g")
@@ -212,8 +297,14 @@ class _Debugger:
         return bytes(data)
 
     def _ask(self, command: str) -> bytes:
+        self._send(command)
+        return self._answer(self._deadline)
+
+    def _send(self, command: str) -> None:
         text = command.encode()
         self._connection.sendall(b"+$%s#%02x" % (text, sum(text) % 256))
+
+    def _answer(self, deadline: float) -> bytes:
         while True:
             start = self._buffer.find(b"$")
             end = self._buffer.find(b"#", start)
@@ -222,7 +313,7 @@ class _Debugger:
                 self._buffer = self._buffer[end + 3 :]
                 self._connection.sendall(b"+")
                 return answer
-            self._connection.settimeout(max(self._deadline - time.monotonic(), 0.001))
+            self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
             data = self._connection.recv(65536)
             if not data:
                 raise ConnectionError

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from rbootimg import elf
-from rbootimg.flashmap import DEFAULT_LOADER, LoaderOptions
+from rbootimg.flashmap import DEFAULT_LOADER, LoaderOptions, Slot
+from rbootimg.ldscript import for_slot
 from rbootimg.loader import defines
 from rbootimg.rom import RamSection, old_image
 
@@ -28,6 +29,15 @@ def compiled(source: str, *flags: str, script: Path = BARE_METAL) -> bytes:
         command += [f"-L{BARE_METAL.parent}", "-T", str(script), "-o", str(out)]
         subprocess.run(command, input=source.encode(), check=True)
         return out.read_bytes()
+
+
+@functools.cache
+def linked(source: str, slot: Slot) -> bytes:
+    """The ELF of C `source`, linked for `slot`."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "slot.ld")
+        script.write_bytes(for_slot(BARE_METAL.read_bytes(), slot))
+        return compiled.__wrapped__(source, script=script)
 
 
 def image(program: bytes) -> bytes:

@@ -18,10 +18,11 @@ VECTORS = ROOT / "tests" / "vectors"
 
 APP = """
 extern int ets_printf(const char *, ...);
+extern void Cache_Read_Enable(unsigned, unsigned, unsigned);
 static const char text[] = "an application";
 int counter = 3;
 __attribute__((section(".irom0.text"), noinline)) void in_flash(void) { ets_printf(text, counter++); }
-void call_user_start(void) { in_flash(); }
+void call_user_start(void) { Cache_Read_Enable(0, 0, 1); in_flash(); }
 """
 
 TOOL = f"tools=['default', 'rboot'], toolpath=[{str(ROOT / 'site_scons' / 'site_tools')!r}], CCFLAGS='-Os'"

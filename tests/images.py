@@ -6,9 +6,11 @@ import functools
 from pathlib import Path
 
 from rbootimg.elf import parse
+from rbootimg.layout import preset
 from rbootimg.pack import pack
 from rbootimg.rom import RamSection, Rom, old_image
 
+SLOTS = preset("1MB").slots
 VECTORS = Path(__file__).resolve().parent / "vectors"
 
 BIG, CONFIG, IROM = "Big flash", "Config chksum", "irom chksum"

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import chip
 import pytest
-from images import VECTORS
 
 from rbootimg import elf
 from rbootimg.emulator import boot
@@ -23,8 +22,8 @@ from rbootimg.flashimage import assemble, boot_config, flash_pieces
 from rbootimg.flashmap import FlashMap, LoaderOptions
 from rbootimg.layout import from_toml, preset
 from rbootimg.pack import pack
-from rbootimg.prove import prove
-from rbootimg.rom import Rom
+from rbootimg.prove import SlotProof, prove
+from rbootimg.rom import RamSection, Rom
 
 ROOT = chip.PACKAGE.parent
 
@@ -72,10 +71,46 @@ def packed(layout: FlashMap, elfs: dict[int, elf.Elf]) -> dict[int, bytes]:
     return {number: pack(app, irom_checksum=checksum).to_bytes() for number, app in elfs.items()}
 
 
+START = """
+#include <stdint.h>
+extern int ets_printf(const char *, ...);
+extern void Cache_Read_Enable(uint32_t, uint32_t, uint32_t);
+#define FLASH __attribute__((section(".irom0.text"), noinline))
+"""
+FILL = """
+__asm__(".section %s,\\"%s\\"\\n.set x,%d\\n.rept %d\\n"
+        ".set x,(x*1103515245+12345)&0x7fffffff\\n.long x\\n.endr\\n.text\\n");
+"""
+SOURCES = {
+    "tiny": START
+    + "FLASH void in_flash(void) {}\nvoid call_user_start(void) { Cache_Read_Enable(0, 0, 1), in_flash(); }",
+    # Every kind of section, with sizes that need padding.
+    "mixed": START
+    + """
+__attribute__((section(".irom.text"))) static const uint8_t table[] = {1, 2, 3, 5, 7, 11, 13, 17, 19, 23, 29};
+uint8_t odd_data[5] = {0xde, 0xad, 0xbe, 0xef, 0x42};
+static uint32_t zeroed[300];
+const char banner[] = "mixed";
+FLASH int in_flash(int n) { zeroed[n] += table[n & 7]; ets_printf("%s %d\\n", banner, n); return odd_data[n & 3]; }
+void call_user_start(void)
+{
+    Cache_Read_Enable(0, 0, 1);
+    for (int i = 0; i < 10; i++) in_flash(i);
+}
+""",
+    # 400 KB of flash data, 24 KB of IRAM, 16 KB of DRAM: nearly all of a slot of 512 KB.
+    "big": START
+    + FILL % (".irom.text", "ax", 0x12345, 102400)
+    + FILL % (".text.fill", "ax", 0x777, 6144)
+    + FILL % (".data", "aw", 0x99, 4096)
+    + "FLASH void in_flash(void) {}\nvoid call_user_start(void) { Cache_Read_Enable(0, 0, 1), in_flash(); }",
+}
+
+
 @functools.cache
 def real(name: str) -> dict[int, elf.Elf]:
-    """A real application, linked for the two slots of the 1 MB layout."""
-    return {number: elf.parse((VECTORS / f"{name}.rom{number}.elf").read_bytes()) for number in (0, 1)}
+    """An application, linked for the two slots of the 1 MB layout."""
+    return {number: elf.parse(chip.linked(SOURCES[name], slot)) for number, slot in enumerate(preset("1MB").slots)}
 
 
 # What boots
@@ -134,7 +169,7 @@ extern int ets_printf(const char *, ...);
 extern int SPIRead(uint32_t, void *, uint32_t);
 extern void *ets_memcpy(void *, const void *, uint32_t);
 extern void spin(uint32_t);
-__asm__(".section .first, \\"ax\\"\\n .word 0\\n .global spin\\n spin: addi a2, a2, -1\\n bnez a2, spin\\n ret.n\\n"
+__asm__(".section .first, \\"ax\\"\\n .word 0, 0\\n .global spin\\n spin: addi a2, a2, -1\\n bnez a2, spin\\n ret.n\\n"
         " .previous");
 extern char _stage2_start[], _stage2_end[];
 __attribute__((section(".stage2"), noinline)) void stage2(uint32_t at, int (*read)(uint32_t, void *, uint32_t))
@@ -213,7 +248,7 @@ def _patched(rom: bytes, at: int, value: int) -> bytes:
 
 
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "data in another order": (_reordered, " in RAM is "),
+    "data in another order": (_reordered, "RAM sections 1 and 2 overlap at 0x3ffe8008"),
     "a section is missing": (lambda rom: _with(rom, sections=Rom.from_bytes(rom).sections[:-1]), " in RAM is "),
     "checksum": (lambda rom: rom[:-1] + bytes((rom[-1] ^ 0xFF,)), "the loader starts ROM 1 instead of that in slot 0"),
     "checksum at another place": (lambda rom: rom[:-1] + b"\0" + rom[-1:], "instead of that in slot 0"),
@@ -267,6 +302,102 @@ def test_a_packer_with_a_bug_is_caught(bug: str) -> None:
     assert broken != roms[0]
     flash[0x2000 : 0x2000 + len(broken)] = broken
     assert message in failure(bytes(flash), elfs[0])
+
+
+def in_slot(data: bytes, layout: FlashMap = LAYOUTS["1MB"], number: int = 0) -> bytes:
+    """A flash with what a packer may have written into a slot, whatever that is."""
+    other = 1 - number if number < 2 else 0
+    flash = bytearray(flash_of(layout, packed(layout, {other: linked_for(layout, other)}), current=other))
+    address = layout.slots[number].address
+    flash[address : address + len(data)] = data
+    return bytes(flash)
+
+
+def linked_for(layout: FlashMap, number: int, source: str = SOURCES["mixed"]) -> elf.Elf:
+    return elf.parse(chip.linked(source, layout.slots[number]))
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (RamSection(0x4010F364, b"over the loader"), "RAM section 3, 0x4010f364 to 0x4010f374, is outside the RAM"),
+        (RamSection(0x3FFFF000, b"over its stack"), "RAM section 3, 0x3ffff000 to 0x3ffff010, is outside the RAM"),
+        (RamSection(0x3FFE9002, b"odd"), "RAM section 3 at 0x3ffe9002: expected an address that is a multiple of 4"),
+        (RamSection(0x40100000, b"again"), "RAM sections 3 and 0 overlap at 0x40100000"),
+        (RamSection(0x3FFEA000, b"not in the ELF"), "does not match its ELF: it has nothing that starts at 0x3ffea000"),
+    ],
+)
+def test_a_section_that_the_elf_does_not_have_is_caught(section: RamSection, message: str) -> None:
+    app = real("mixed")[0]
+    rom = pack(app)
+    broken = rom._replace(sections=(*rom.sections, section)).to_bytes()
+    assert message in failure(in_slot(broken), app)
+
+
+# Past the entry
+
+
+def proof_of(body: str, layout: FlashMap = LAYOUTS["1MB"], number: int = 0) -> SlotProof:
+    source = f'{START}FLASH void in_flash(void) {{ __asm__ volatile(""); }}\nvoid call_user_start(void) {{ {body} }}'
+    app = linked_for(layout, number, source)
+    [found] = prove(in_slot(pack(app).to_bytes(), layout, number), layout, {number: app})
+    return found
+
+
+MAPPED = "Cache_Read_Enable(0, 0, 1), in_flash();"
+
+
+@pytest.mark.parametrize(
+    ("body", "reached"),
+    [
+        (MAPPED, "end"),
+        (f"{MAPPED} for (;;) ;", "still running"),
+        ('for (;;) ets_printf("for ever ");', "still running"),
+        (f'{MAPPED} *(volatile uint32_t *)0x60000200 = 1; __asm__("ill");', "hardware"),
+        ('(void)*(volatile uint32_t *)0x60001404; __asm__("ill");', "hardware"),
+        ("*(volatile uint32_t *)0x60001200 = 1; *(volatile uint32_t *)0x600013fc = 2;", "end"),  # RTC memory
+        ("*(volatile uint32_t *)0x3FF00014 = 1;", "hardware"),
+        ("((void (*)(void))0x40003f4c)();", "mask ROM function 0x40003f4c"),
+        ("((void (*)(void))0x4000264c)();", "restart"),
+    ],
+)
+def test_it_says_how_far_an_application_ran(body: str, reached: str) -> None:
+    assert proof_of(body).reached == reached
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('__asm__("ill");', "crashes after its entry 0x4010000.*: illegal instruction at 0x4010"),
+        ("(void)*(volatile uint32_t *)0x20;", "load from or store to no memory at 0x4010.*, address 0x20"),
+        ("((void (*)(void))0x3FFE8000)();", "at 0x3ffe8000"),
+        ("in_flash();", "unmapped flash .call Cache_Read_Enable before code in flash., executed at 0x4020"),
+        (f'{MAPPED} for (volatile int i = 0; i < 100000; i++) ; __asm__("ill");', "illegal instruction"),
+        ("Cache_Read_Enable(1, 0, 1);", "maps megabyte 1 of the flash .*; let it override Cache_Read_Enable_New"),
+    ],
+)
+def test_an_application_that_dies_after_its_entry_is_caught(body: str, message: str) -> None:
+    with pytest.raises(ProofError, match=rf"the application in slot 0 at 0x2000 .*{message}"):
+        proof_of(body)
+
+
+def test_an_application_above_the_first_megabyte_must_map_its_own() -> None:
+    layout = LAYOUTS["four-1MB"]
+    assert proof_of("Cache_Read_Enable(1, 1, 1), in_flash();", layout, 3).reached == "end"
+    with pytest.raises(ProofError, match="slot 3 at 0x302000 maps megabyte 0 of the flash"):
+        proof_of(MAPPED, layout, 3)
+
+
+def test_an_entry_that_is_not_code_is_caught() -> None:
+    app = real("mixed")[0]
+    for entry, message in (
+        (0x40100000, "no function starts at entry"),
+        (app.entry + 4, "inside the function call_user"),
+    ):
+        moved = app._replace(entry=entry)
+        moved = moved._replace(entry_symbols=tuple(at for at in app.entry_symbols or () if at.address <= entry))
+        rom = pack(app)._replace(entry=entry).to_bytes()
+        assert message in failure(in_slot(rom), moved)
 
 
 def test_swapped_slots_are_caught() -> None:

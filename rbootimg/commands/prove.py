@@ -11,9 +11,9 @@ from ..files import read_file
 from .common import named_layout, seconds
 
 DESCRIPTION = (
-    "Boot each ROM of a whole flash in QEMU up to its entry, and compare RAM and flash with the ELF that it was packed "
-    "from. The loader's config is set to each ROM in turn; the file stays as it is. The exit status is 1 if a byte "
-    "differs or a ROM is not started."
+    "Boot each ROM of a whole flash in QEMU, compare RAM and flash at its entry with the ELF that it was packed from, "
+    "and let it run on until it touches hardware that the emulator does not have. The loader's config is set to each "
+    "ROM in turn; the file stays as it is. The exit status is 1 if a byte differs or a ROM is not started or crashes."
 )
 
 
@@ -56,12 +56,19 @@ def run(options: argparse.Namespace) -> None:
         import json  # not for every start
 
         found = [
-            {"rom": proof.number, "address": proof.slot.address, "entry": proof.entry, "bytes": proof.size}
+            {
+                "rom": proof.number,
+                "address": proof.slot.address,
+                "entry": proof.entry,
+                "bytes": proof.size,
+                "reached": proof.reached,
+            }
             for proof in proofs
         ]
         print(json.dumps({"file": str(options.file), "proved": found}, indent=2))
         return
     width = max(len("bytes"), *(len(f"{proof.size:,}") for proof in proofs))
-    print(f"ROM     address       entry  {'bytes':>{width}}")
+    print(f"ROM     address       entry  {'bytes':>{width}}            ran until")
     for proof in proofs:
-        print(f"{proof.number:<3}  {proof.slot.address:#010x}  {proof.entry:#x}  {proof.size:>{width},}  in place")
+        where = f"{proof.number:<3}  {proof.slot.address:#010x}  {proof.entry:#x}"
+        print(f"{where}  {proof.size:>{width},}  in place  {proof.reached}")

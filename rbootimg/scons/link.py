@@ -20,8 +20,9 @@ import SCons.Scanner
 import SCons.Scanner.Prog
 import SCons.Subst
 
-from .. import ldscript
-from ..errors import LayoutError
+from .. import elf, ldscript
+from ..entry import hint_for
+from ..errors import ElfError, LayoutError
 from ..files import write_atomic
 from ..flash import DRAM, IRAM
 from ..flashmap import Slot
@@ -111,7 +112,11 @@ def script_flags(target: Any, source: Any, env: Any, for_signature: bool) -> lis
     """The value of $_RBOOT_LDSCRIPT: a function, as an expression in the command would be compiled each time."""
     node = target[0].attributes
     folders = (f"-L{folder}" for folder in node.rboot_ldfolder.get_all_rdirs())
-    return [*folders, "-T", str(node.rboot_ldscript.rfile())]
+    script = node.rboot_ldscript
+    base = script.sources[0] if script.has_builder() else script
+    # Ours names all that can be; an SDK's leaves out what is not for the chip.
+    strict = ["-Wl,--orphan-handling=error"] if str(base) == str(BASE_SCRIPT) else []
+    return [*folders, *strict, "-T", str(script.rfile())]
 
 
 def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
@@ -145,7 +150,8 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
     """The link command, run once for each target: the same objects, another linker script.
 
     One action for all slots, as SCons's time for a build with nothing to do goes with the number of
-    actions. Where ld says that a memory region overflowed, so does the error, in our words.
+    actions. Where ld says that a memory region overflowed, so does the error, in our words. That ld does not find the
+    entry is an error too, of which it only warns.
     """
 
     def __call__(
@@ -171,6 +177,12 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
             messages.seek(0)
             text = messages.read().decode(errors="replace")
         sys.stderr.write(text)
+        missing = re.search(r"cannot find entry symbol (\S+);", text)
+        if missing and not result:
+            program = Path(target[0].get_abspath())
+            why = _no_entry(missing[1], program)
+            program.unlink(missing_ok=True)  # its entry is whatever the code begins with
+            return SCons.Errors.BuildError(target[0], why, status=1, exitstatus=2, filename=str(target[0]))
         if result:
             result.filename = str(target[0])  # SCons names the first of the targets, whichever failed
             overflows = re.findall(r"region [`']?(\w+)'? overflowed by (\d+) bytes", text)
@@ -196,6 +208,17 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
 @functools.lru_cache
 def _where(program: str, path: str) -> str | None:
     return shutil.which(program, path=path)
+
+
+def _no_entry(name: str, program: Path) -> str:
+    """Why the entry `name` was not found by ld, which has linked the `program` all the same."""
+    try:
+        hint = hint_for(name, elf.symbols(program.read_bytes()))
+    except (OSError, ElfError):
+        hint = ""
+    return f"no entry point: ld finds no function {name}, which ENTRY() in the linker script names; " + (
+        hint or 'check the spelling; a C++ function needs extern "C", and it must not be static'
+    )
 
 
 def _overflow(slot: Slot | None, region: str, excess: int) -> str:

@@ -156,6 +156,7 @@ def _boot(each: Claim) -> list[dict[str, object]]:
             "flash_address": proof.slot.address,
             "sha256": hashlib.sha256(images[proof.number]).hexdigest(),
             "bytes_proved": proof.size,
+            "ran_until": proof.reached,
         }
         for proof in proofs
     ]

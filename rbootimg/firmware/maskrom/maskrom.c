@@ -586,6 +586,7 @@ void rom_Cache_Read_Enable(uint32_t odd, uint32_t two_megabytes, uint32_t no_cac
 {
     uint32_t megabyte = two_megabytes * 2 + (odd & 1);
     (void)no_cache;
+    report("cache %u", megabyte);
     if (megabyte != rom.window) {
         uint32_t start = megabyte * MEGABYTE;
         uint32_t there = start >= rom.size ? 0 : rom.size - start < MEGABYTE ? rom.size - start : MEGABYTE;
@@ -620,7 +621,8 @@ __attribute__((noreturn)) void rom_software_reset(void)
 __attribute__((noreturn)) void rom_crash(void)
 {
     static const char *const kinds[] = {"exception", "double exception", "debug exception", "NMI"};
-    report("crash %u %x %x %s", crash.cause, crash.pc, crash.address, kinds[crash.kind]);
+    bool is_unmapped = rom.window == none && crash.pc - (uint32_t)WINDOW < MEGABYTE;
+    report("crash %u %x %x %s", crash.cause, crash.pc, crash.address, is_unmapped ? "unmapped" : kinds[crash.kind]);
     for (int i = 0; i < 16; i += 4) {
         report("a%d %08x %08x %08x %08x", i, crash.a[i], crash.a[i + 1], crash.a[i + 2], crash.a[i + 3]);
     }

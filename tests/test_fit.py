@@ -1,0 +1,168 @@
+"""The rules of a ROM: each of them, and that every command asks for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from images import SLOTS, loader, rom
+
+from rbootimg import fit
+from rbootimg.errors import FitError, PublishError, RomError
+from rbootimg.flashimage import boot_config, flash_pieces
+from rbootimg.flashmap import Slot
+from rbootimg.info import recognise
+from rbootimg.layout import preset
+from rbootimg.publish import web_tree
+from rbootimg.release import bundle
+from rbootimg.rom import RamSection, Rom
+
+CODE = RamSection(0x40100000, bytes(range(16)))
+GOOD = Rom(0x40100004, b"flash code", (CODE, RamSection(0x3FFE8000, b"data")))
+
+
+def with_section(address: int, data: bytes) -> Rom:
+    return GOOD._replace(sections=(*GOOD.sections, RamSection(address, data)))
+
+
+BROKEN: dict[str, tuple[Rom, str]] = {
+    "over rBoot's second stage": (
+        with_section(0x4010F364, b"1234"),
+        "RAM section 2, 0x4010f364 to 0x4010f368, is outside the RAM: expected DRAM (0x3ffe8000 to 0x3fffc000) or IRAM "
+        "(0x40100000 to 0x40108000); the loader would overwrite itself or the chip's own memory",
+    ),
+    "in the flash cache": (with_section(0x40108000, b"1234"), "RAM section 2, 0x40108000 to 0x40108004, is outside"),
+    "over the loader's stack": (with_section(0x3FFFC000, b"1234"), "RAM section 2, 0x3fffc000 to"),
+    "beyond the IRAM": (with_section(0x40107FFC, bytes(8)), "RAM section 2, 0x40107ffc to 0x40108004, is outside"),
+    "before the DRAM": (with_section(0x3FFE7FFC, bytes(4)), "RAM section 2, 0x3ffe7ffc to 0x3ffe8000, is outside"),
+    "in the DPORT": (with_section(0x3FF00000, b"1234"), "RAM section 2, 0x3ff00000"),
+    "at 0": (with_section(0, b"1234"), "RAM section 2, 0x0 to 0x4, is outside"),
+    "empty, outside": (with_section(0x50000000, b""), "RAM section 2, 0x50000000 to 0x50000000, is outside"),
+    "unaligned": (
+        with_section(0x3FFE9002, b"1234"),
+        "RAM section 2 at 0x3ffe9002: expected an address that is a multiple of 4",
+    ),
+    "over another": (with_section(0x4010000C, bytes(8)), "RAM sections 0 and 2 overlap at 0x4010000c"),
+    "the same twice": (with_section(0x3FFE8000, b"data"), "RAM sections 1 and 2 overlap at 0x3ffe8000"),
+    "17 sections": (
+        GOOD._replace(sections=(CODE, *(RamSection(0x3FFE8000 + 4 * n, b"1234") for n in range(16)))),
+        "17 RAM sections: expected at most 16",
+    ),
+    "entry in flash": (GOOD._replace(entry=0x40202010), "entry point 0x40202010 is outside the RAM sections in IRAM"),
+    "entry in data": (GOOD._replace(entry=0x3FFE8000), "entry point 0x3ffe8000 is outside the RAM sections in IRAM"),
+    "entry after the code": (GOOD._replace(entry=0x40100010), "entry point 0x40100010 is outside the RAM sections"),
+    "entry in nothing": (GOOD._replace(entry=0x40107FF0), "entry point 0x40107ff0 is outside the RAM sections in IRAM"),
+    "entry within an instruction": (
+        GOOD._replace(entry=0x40100001),
+        "entry point 0x40100001: expected a multiple of 4",
+    ),
+}
+
+
+def test_a_good_rom_has_no_problems() -> None:
+    assert fit.problems(GOOD) == ()
+    assert fit.check(GOOD) is GOOD
+    assert fit.problems(GOOD, SLOTS[0], SLOTS[0].link_address) == ()
+
+
+@pytest.mark.parametrize("address", [0x40100010, 0x40107FFC, 0x3FFE8004, 0x3FFFBFFC], ids=hex)
+def test_the_ram_can_be_used_to_its_last_word(address: int) -> None:
+    assert fit.problems(with_section(address, b"1234")) == ()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_rule_has_its_message(name: str) -> None:
+    broken, message = BROKEN[name]
+    [problem] = fit.problems(broken)
+    assert problem.startswith(message)
+    with pytest.raises(FitError, match=r"^(RAM section|17 RAM|entry point)"):
+        fit.check(broken)
+
+
+def test_the_slot_must_hold_it_and_be_the_one_it_is_linked_for() -> None:
+    assert fit.problems(GOOD, Slot(0x2000, GOOD.size)) == ()
+    assert fit.problems(GOOD, Slot(0x2000, GOOD.size - 1, 0)) == (
+        f"the ROM has {GOOD.size} bytes, 1 more than slot 0 at 0x2000 holds ({GOOD.size - 1}); "
+        "make the application smaller or the slot larger",
+    )
+    assert fit.problems(GOOD, SLOTS[1], SLOTS[0].link_address) == (
+        "the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 1 at 0x82000 runs at 0x40282010; "
+        "use the ROM that was linked for this slot",
+    )
+    assert fit.read(rom(0), slot=SLOTS[0], slots=SLOTS).entry == 0x40100004
+    with pytest.raises(FitError, match="the ROM is linked at 0x40202010"):
+        fit.read(rom(0), slot=SLOTS[1], slots=SLOTS)
+    with pytest.raises(RomError, match="checksum"):
+        fit.read(rom(0), irom_checksum=True)
+
+
+@given(st.lists(st.tuples(st.integers(0, 31), st.integers(0, 8)), min_size=1, max_size=6))
+def test_overlaps_are_those_of_the_bytes(places: list[tuple[int, int]]) -> None:
+    sections = tuple(RamSection(0x3FFE8000 + 4 * at, bytes(4 * words)) for at, words in places)
+    used = [word for at, words in places for word in range(at, at + words)]
+    found = fit.problems(GOOD._replace(sections=(CODE, *sections)))
+    assert bool(found) == (len(used) != len(set(used)))
+
+
+# That every way out asks for them
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_no_broken_rom_is_published_flashed_or_called_valid(name: str) -> None:
+    broken, message = BROKEN[name]
+    data = broken.to_bytes()
+    layout = preset("1MB")
+    with pytest.raises(PublishError) as refused:
+        web_tree({"app": [data]})
+    assert message in str(refused.value)
+    with pytest.raises(PublishError) as refused:
+        bundle("app", "1.0.0", [data], layout)
+    assert message in str(refused.value)
+    with pytest.raises(FitError) as unfit:
+        flash_pieces(layout, loader(), {0: data}, boot_config(layout, loader()))
+    assert message in str(unfit.value)
+    assert any(problem.startswith(message) for problem in recognise(data).problems)
+
+
+@pytest.mark.parametrize("name", ["over rBoot's second stage", "entry in data", "unaligned"])
+def test_verify_and_info_refuse_it(name: str, tmp_path: Path) -> None:
+    broken, message = BROKEN[name]
+    path = tmp_path / "rom.bin"
+    path.write_bytes(broken.to_bytes())
+    for command in ("verify", "info"):
+        done = subprocess.run(
+            [sys.executable, "-m", "rbootimg", command, path], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert message in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+
+
+# Espressif's own packer
+
+
+@pytest.mark.parametrize("user", [1, 2])
+def test_a_rom_of_gen_appbin_is_valid_and_named(user: int) -> None:
+    made = GOOD.to_bytes()
+    made = made[:2] + bytes((0, user)) + made[4:]
+    made = made[:34] + bytes((2, 0x2F)) + made[36:]  # the real flash bytes: DIO, 1 MB, 80 MHz
+    found = fit.read(made)
+    assert (found.appbin_user, found.params.describe()) == (user, "dio, 1MB, 80m")
+    assert found.to_bytes() == made
+    assert recognise(made).problems == ()
+    from rbootimg.infoview import blocks
+
+    text = "\n".join(str(block) for block in blocks("user.bin", recognise(made)))
+    assert f"Espressif's gen_appbin.py, as user{user}.bin" in text
+    assert "dio, 1MB, 80m" in text
+
+
+@pytest.mark.parametrize("first", [(0, 3), (1, 1), (2, 0x2F)])
+def test_other_differences_between_the_headers_are_a_mismatch(first: tuple[int, int]) -> None:
+    made = GOOD.to_bytes()
+    with pytest.raises(RomError, match="header mismatch"):
+        Rom.from_bytes(made[:2] + bytes(first) + made[4:])
