@@ -48,7 +48,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "SCons", "-Q"], cwd=folder, check=True, capture_output=True)
         hello = flash({0: elf.parse((Path(folder) / "hello" / "rom0.elf").read_bytes())})
     show("boot of the example, to its last line", lambda: boot(hello, until="flash words 77"))
-    big = {0: elf.parse((ROOT / "tests" / "vectors" / "big.rom0.elf").read_bytes())}
+    big = {0: elf.parse(chip.linked(chip.SOURCES["big"], LAYOUT.slots[0]))}
     image = flash(big)
     show(f"proof of a ROM of {len(pack(big[0]).to_bytes()):,} bytes", lambda: prove(image, LAYOUT, big))
 

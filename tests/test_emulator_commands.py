@@ -16,7 +16,6 @@ from pathlib import Path
 
 import chip
 import pytest
-from images import VECTORS
 
 from rbootimg import elf
 from rbootimg.bootconfig import BootConfig
@@ -262,7 +261,7 @@ def proved(folder: Path) -> Path:
     """A folder with a real application's two ROMs in flash.bin, and its ELFs."""
     loader, roms = chip.loader(LAYOUT.loader), {}
     for number in (0, 1):
-        data = (VECTORS / f"mixed.rom{number}.elf").read_bytes()
+        data = chip.linked(chip.SOURCES["mixed"], LAYOUT.slots[number])
         (folder / f"rom{number}.elf").write_bytes(data)
         roms[number] = pack(elf.parse(data)).to_bytes()
     pieces = flash_pieces(LAYOUT, loader, roms, boot_config(LAYOUT, loader))
@@ -275,19 +274,15 @@ PROVE = ("prove", "flash.bin", "--layout", "1MB")
 
 @pytest.mark.usefixtures("proved")
 def test_prove_shows_what_was_proved() -> None:
-    sizes = [
-        sum(
-            section.size for section in elf.parse((VECTORS / f"mixed.rom{n}.elf").read_bytes()).sections if section.data
-        )
-        for n in (0, 1)
-    ]
+    apps = [elf.parse(chip.linked(chip.SOURCES["mixed"], slot)) for slot in LAYOUT.slots]
+    sizes = [sum(section.size for section in app.sections if section.data) for app in apps]
     assert run(*PROVE, "--elf", "rom0.elf", "--elf", "rom1.elf")[0].splitlines() == [
-        "ROM     address       entry  bytes",
-        f"0    0x00002000  0x40100004  {sizes[0]:>5}  in place",
-        f"1    0x00082000  0x40100004  {sizes[1]:>5}  in place",
+        "ROM     address       entry  bytes            ran until",
+        f"0    0x00002000  0x40100008  {sizes[0]:>5}  in place  end",
+        f"1    0x00082000  0x40100008  {sizes[1]:>5}  in place  end",
     ]
     found = json.loads(run(*PROVE, "--elf", "1=rom1.elf", "--json")[0])
-    assert found["proved"] == [{"rom": 1, "address": 0x82000, "entry": 0x40100004, "bytes": sizes[1]}]
+    assert found["proved"] == [{"rom": 1, "address": 0x82000, "entry": 0x40100008, "bytes": sizes[1], "reached": "end"}]
 
 
 def test_prove_fails_in_one_line(proved: Path) -> None:

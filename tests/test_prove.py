@@ -71,46 +71,10 @@ def packed(layout: FlashMap, elfs: dict[int, elf.Elf]) -> dict[int, bytes]:
     return {number: pack(app, irom_checksum=checksum).to_bytes() for number, app in elfs.items()}
 
 
-START = """
-#include <stdint.h>
-extern int ets_printf(const char *, ...);
-extern void Cache_Read_Enable(uint32_t, uint32_t, uint32_t);
-#define FLASH __attribute__((section(".irom0.text"), noinline))
-"""
-FILL = """
-__asm__(".section %s,\\"%s\\"\\n.set x,%d\\n.rept %d\\n"
-        ".set x,(x*1103515245+12345)&0x7fffffff\\n.long x\\n.endr\\n.text\\n");
-"""
-SOURCES = {
-    "tiny": START
-    + "FLASH void in_flash(void) {}\nvoid call_user_start(void) { Cache_Read_Enable(0, 0, 1), in_flash(); }",
-    # Every kind of section, with sizes that need padding.
-    "mixed": START
-    + """
-__attribute__((section(".irom.text"))) static const uint8_t table[] = {1, 2, 3, 5, 7, 11, 13, 17, 19, 23, 29};
-uint8_t odd_data[5] = {0xde, 0xad, 0xbe, 0xef, 0x42};
-static uint32_t zeroed[300];
-const char banner[] = "mixed";
-FLASH int in_flash(int n) { zeroed[n] += table[n & 7]; ets_printf("%s %d\\n", banner, n); return odd_data[n & 3]; }
-void call_user_start(void)
-{
-    Cache_Read_Enable(0, 0, 1);
-    for (int i = 0; i < 10; i++) in_flash(i);
-}
-""",
-    # 400 KB of flash data, 24 KB of IRAM, 16 KB of DRAM: nearly all of a slot of 512 KB.
-    "big": START
-    + FILL % (".irom.text", "ax", 0x12345, 102400)
-    + FILL % (".text.fill", "ax", 0x777, 6144)
-    + FILL % (".data", "aw", 0x99, 4096)
-    + "FLASH void in_flash(void) {}\nvoid call_user_start(void) { Cache_Read_Enable(0, 0, 1), in_flash(); }",
-}
-
-
 @functools.cache
 def real(name: str) -> dict[int, elf.Elf]:
     """An application, linked for the two slots of the 1 MB layout."""
-    return {number: elf.parse(chip.linked(SOURCES[name], slot)) for number, slot in enumerate(preset("1MB").slots)}
+    return {number: elf.parse(chip.linked(chip.SOURCES[name], slot)) for number, slot in enumerate(preset("1MB").slots)}
 
 
 # What boots
@@ -313,7 +277,7 @@ def in_slot(data: bytes, layout: FlashMap = LAYOUTS["1MB"], number: int = 0) -> 
     return bytes(flash)
 
 
-def linked_for(layout: FlashMap, number: int, source: str = SOURCES["mixed"]) -> elf.Elf:
+def linked_for(layout: FlashMap, number: int, source: str = chip.SOURCES["mixed"]) -> elf.Elf:
     return elf.parse(chip.linked(source, layout.slots[number]))
 
 
@@ -338,7 +302,9 @@ def test_a_section_that_the_elf_does_not_have_is_caught(section: RamSection, mes
 
 
 def proof_of(body: str, layout: FlashMap = LAYOUTS["1MB"], number: int = 0) -> SlotProof:
-    source = f'{START}FLASH void in_flash(void) {{ __asm__ volatile(""); }}\nvoid call_user_start(void) {{ {body} }}'
+    source = (
+        f'{chip.START}FLASH void in_flash(void) {{ __asm__ volatile(""); }}\nvoid call_user_start(void) {{ {body} }}'
+    )
     app = linked_for(layout, number, source)
     [found] = prove(in_slot(pack(app).to_bytes(), layout, number), layout, {number: app})
     return found

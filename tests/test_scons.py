@@ -13,9 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import chip
 import pytest
 import sdk
 from conftest import APP, ROOT, TOOL, VECTORS, Project
+from images import SLOTS
 
 from rbootimg import elf
 from rbootimg.rom import Rom
@@ -66,9 +68,9 @@ def test_the_roms_nodes_are_returned_in_slot_order(project: Project) -> None:
 def test_a_table_says_what_each_rom_takes(project: Project) -> None:
     assert (
         "app/rom1.bin: slot 1 at 0x82000, linked at 0x40282010\n"
-        "  IRAM         24 of    32,768 bytes    0.1 %\n"
+        "  IRAM         40 of    32,768 bytes    0.1 %\n"
         "  DRAM         20 of    81,920 bytes    0.0 %\n"
-        "  flash       144 of   495,616 bytes    0.0 %\n"
+        "  flash       160 of   495,616 bytes    0.0 %\n"
     ) in project.build()
 
 
@@ -788,7 +790,9 @@ def test_several_images_in_one_step(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     sconstruct(project, f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r})", f"env.RbootImage(['c.bin'], {elfs!r})")
     assert "c.bin: 2 ELFs for 1 ROMs; give one for each" in project.fail()
-    sconstruct(project, f"env.RbootPublish('app', env.RbootImage(['a.bin', 'b.bin'], {elfs!r}))")
+    for number, slot in enumerate(SLOTS):
+        project.write(f"{number}.elf", chip.linked(chip.SOURCES["mixed"], slot))
+    sconstruct(project, "env.RbootPublish('app', env.RbootImage(['a.bin', 'b.bin'], ['0.elf', '1.elf']))")
     project.build("publish")
     assert project.read("build/webroot/rom1.bin") == project.read("b.bin")
 
@@ -829,7 +833,7 @@ def test_a_rom_whose_ram_sections_make_it_too_large_is_refused(project: Project)
     project.write("main.c", APP + '__asm__(".data\\n.zero 4096\\n.text\\n");')
     app(project, "RBOOT_SLOTS='0x2000:0x1000 0x82000'")
     line = project.fail()
-    assert "[app/rom0.bin] app/rom0.elf: the packed ROM has 4," in line
+    assert "[app/rom0.bin] app/rom0.elf: the ROM has 4," in line
     assert "more than slot 0 at 0x2000 holds (4,096)" in line
     assert not project.exists("app/rom0.bin")
     assert not project.exists("app/rom1.bin")
@@ -1091,7 +1095,7 @@ def test_publish_puts_the_roms_of_one_application_at_the_root(project: Project) 
         output = project.build("publish")
     finally:
         os.umask(previous)
-    assert "  build/webroot/rom1.bin  144 bytes" in output
+    assert "  build/webroot/rom1.bin  160 bytes" in output
     web_root = project.folder / "build/webroot"
     assert sorted(path.name for path in web_root.iterdir()) == ["rom0.bin", "rom1.bin"]
     assert stat.S_IMODE((web_root / "rom0.bin").stat().st_mode) == 0o644
@@ -1126,8 +1130,8 @@ def test_a_published_file_that_was_altered_is_put_right(project: Project) -> Non
     project.write("build/webroot/other.txt", b"not ours")
     output = project.build("publish")
     assert project.read("build/webroot/rom0.bin") == good
-    assert "rom0.bin  144 bytes\n" in output
-    assert "rom1.bin  144 bytes, unchanged\n" in output
+    assert "rom0.bin  160 bytes\n" in output
+    assert "rom1.bin  160 bytes, unchanged\n" in output
     assert project.exists("build/webroot/other.txt")
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import chip
 import pytest
-from conftest import APP, TOOL, Project, without_qemu
+from conftest import APP, ROOT, TOOL, Project, without_qemu
 
-QUIET = APP.replace("void call_user_start(void) { in_flash(); }", "void call_user_start(void) { ets_printf(text); }")
-BAD = 'asm(".global start\\nstart = 0x40107ff0\\n");\n' + QUIET
-"""With `-Wl,-estart`: an entry where nothing is."""
+QUIET = APP.replace("Cache_Read_Enable(0, 0, 1); in_flash();", "ets_printf(text);")
+BAD = APP.replace("Cache_Read_Enable(0, 0, 1);", "")
+"""It runs code in flash that nobody has mapped."""
 
 PROVED = "  app: 2 ROMs proved with loader-max_roms4.bin\n"
 NO_QEMU = "no qemu-system-xtensa on PATH; install it with `apt-get install qemu-system-misc`"
@@ -54,9 +54,10 @@ def test_every_application_is_proved_in_its_own_layout(project: Project) -> None
     sconstruct(
         project,
         "env.RbootApp('small', 'main.c', RBOOT_FLASH_SIZE='512KB')",
-        "env.RbootApp('big', 'main.c', RBOOT_LAYOUT='four-1MB', RBOOT_IROM_CHECKSUM=True)",
+        "env.RbootApp('big', 'hello.c', RBOOT_LAYOUT='four-1MB', RBOOT_IROM_CHECKSUM=True)",
         "env.RbootApp('many', 'main.c', RBOOT_SLOTS=[0x2000, 0x12000, 0x22000, 0x32000, 0x42000, 0x52000])",
     )
+    shutil.copy(ROOT / "examples" / "hello" / "main.c", project.folder / "hello.c")
     project.build("prove", "-j2")
     for name, count in (("small", 2), ("big", 4), ("many", 6)):
         assert len(json.loads(project.read(f"{name}/proof.json"))["roms"]) == count
@@ -138,10 +139,10 @@ def test_cleaning_takes_proof_and_loader_along(project: Project) -> None:
 
 def test_a_rom_that_does_not_boot_is_not_published(project: Project) -> None:
     project.write("main.c", BAD)
-    sconstruct(project, "env.RbootApp('app', 'main.c')", settings="LINKFLAGS='-Wl,-estart'")
-    assert "app is not proved: the entry 0x40107ff0 of ROM 0 is in nothing that is loaded to RAM" in project.fail(
-        "publish"
-    )
+    assert (
+        "app is not proved: the application in slot 0 at 0x2000 crashes after its entry 0x40100004: unmapped flash "
+        "(call Cache_Read_Enable before code in flash), executed at 0x4020201"
+    ) in project.fail("publish")
     assert not project.exists("build/webroot")
     project.build("publish", "RBOOT_PROVE=never")
     assert project.exists("build/webroot/rom0.bin")
@@ -153,12 +154,12 @@ def test_of_several_applications_those_that_boot_need_no_second_proof(project: P
     sconstruct(
         project,
         "for name in ('bad', 'worse'):",
-        "    env.RbootApp(name, 'bad.c', LINKFLAGS='-Wl,-estart')",
+        "    env.RbootApp(name, 'bad.c')",
         "for name in ('a', 'b', 'c'):",
         "    env.RbootApp(name, 'main.c')",
     )
     run = project.run("publish", jobs)
-    assert "*** [publish] bad is not proved: the entry 0x40107ff0 of ROM 0 is in nothing that is loaded" in run.err
+    assert "*** [publish] bad is not proved: the application in slot 0 at 0x2000 crashes after its entry" in run.err
     assert run.err.endswith("; nor is worse\n")
     assert [line for line in run.out.splitlines() if "proved" in line] == [
         f"  {name}: 2 ROMs proved with loader-max_roms4.bin" for name in ("a", "b", "c")

@@ -43,7 +43,7 @@ def change(project: Project, counter: int) -> None:
 def test_a_version_makes_a_release(released: Project) -> None:
     output = released.build("publish", "RBOOT_VERSION=1.0.0")
     assert "  app 1.0.0 is current\n" in output
-    assert f"    {ROOT}/rom1.bin  144 bytes  sha256 {released.digest('app/rom1.bin')}\n" in output
+    assert f"    {ROOT}/rom1.bin  160 bytes  sha256 {released.digest('app/rom1.bin')}\n" in output
     assert version_of(released) == "1.0.0"
     assert released.read(f"{ROOT}/rom0.bin") == released.read("app/rom0.bin")
     assert "app 1.0.0 is current already" in released.build("publish", "RBOOT_VERSION=1.0.0")
