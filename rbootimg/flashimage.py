@@ -13,7 +13,7 @@ from .bootconfig import BootConfig
 from .errors import ConfigError, FitError, LayoutError, RomError
 from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
 from .flashmap import FlashMap
-from .loader import check_loader, default_roms, read_options
+from .loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
 from .rom import image_size
 
 INIT_DATA_REGION = "phy_init"
@@ -69,14 +69,14 @@ def flash_pieces(
     Raises LoaderError, ConfigError, RomError, FitError or LayoutError. Takes up to a tenth of a second for
     each MB of ROMs.
     """
-    check_loader(loader, layout)
+    info = check_loader(loader, layout)
     header = loader[: _PARAMS.start] + layout.params.to_bytes()
     pieces = [Piece(0, header + loader[_PARAMS.stop :], "loader")]
     for number in roms:
         if not 0 <= number < len(layout.slots):
             raise LayoutError(f"there is no slot {number} for a ROM; the layout has 0 to {len(layout.slots) - 1}")
     if config is None:
-        _check_default(layout, roms)
+        _check_default(layout, roms, info)
     else:
         pieces.append(Piece(CONFIG_ADDRESS, _config_sector(layout, config, roms), "config"))
     pieces += (_rom_piece(layout, number, data) for number, data in roms.items())
@@ -85,7 +85,10 @@ def flash_pieces(
 
 
 def warnings(layout: FlashMap, pieces: Sequence[Piece]) -> tuple[str, ...]:
-    """What is no error, but should be known: no init data, no slot where the loader's default config looks."""
+    """What is no error, but should be known: no init data, no slot where the loader's default config looks.
+
+    Or a loader that takes the flash for a smaller one.
+    """
     found = []
     addresses = {piece.address for piece in pieces}
     for region in layout.regions:
@@ -94,8 +97,17 @@ def warnings(layout: FlashMap, pieces: Sequence[Piece]) -> tuple[str, ...]:
                 f"no init data for {region.label}; an SDK application restarts for ever where that is blank: "
                 "add the SDK's esp_init_data_default.bin"
             )
-    defaults = default_roms(layout.params, layout.big_flash)
-    if not {slot.address for slot in layout.slots} & set(defaults):
+    loader = next((piece.data for piece in pieces if piece.address == 0), b"")
+    all_sizes = _all_sizes(layout, read_options(loader))
+    defaults = default_roms(layout.params, layout.big_flash, all_sizes)
+    slots = {slot.address for slot in layout.slots}
+    if not knows_size(layout.params, all_sizes):
+        found.append(
+            f"the loader does not know the flash size {layout.size.name} and takes it for 512KB, as rBoot v1.4.2 "
+            f"before 2019 does: if its config sector is lost, it looks for ROMs at {_both(defaults)}; "
+            "rBoot's master knows it"
+        )
+    elif not slots & set(defaults):
         found.append(
             f"if its config sector is lost, rBoot looks for ROMs at {_both(defaults)}, where the layout has no slot"
         )
@@ -164,8 +176,13 @@ def _image_size(data: bytes) -> int:
         return 0
 
 
-def _check_default(layout: FlashMap, roms: Iterable[int]) -> None:
-    defaults = default_roms(layout.params, layout.big_flash)
+def _all_sizes(layout: FlashMap, info: LoaderInfo) -> bool:
+    """What the loader tells of itself, else what the layout says."""
+    return layout.loader.all_sizes if info.all_sizes is None else info.all_sizes
+
+
+def _check_default(layout: FlashMap, roms: Iterable[int], info: LoaderInfo) -> None:
+    defaults = default_roms(layout.params, layout.big_flash, _all_sizes(layout, info))
     for number in roms:
         slot = layout.slots[number]
         if slot.address not in defaults[number : number + 1]:

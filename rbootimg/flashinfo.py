@@ -22,7 +22,7 @@ from .imageinfo import (
     is_blank,
     sha256,
 )
-from .loader import LoaderInfo, default_roms, read_options
+from .loader import LoaderInfo, default_roms, knows_size, read_options
 from .predict import Decision, predict
 from .rom import image_size
 
@@ -92,6 +92,11 @@ class FlashInfo:
         """The number of the ROM that rBoot would start, None if it starts none."""
         return self.decision.rom if self.decision else None
 
+    @property
+    def taken_for_512kb(self) -> bool:
+        """Whether the loader does not know the flash size at flash 0."""
+        return self.loader is not None and not knows_size(self.loader.params, self.options.all_sizes is not False)
+
 
 def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
     """The config in `sector`; `checksum`: rBoot is built with BOOT_CONFIG_CHKSUM, None if that is not known."""
@@ -137,7 +142,8 @@ def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashMap | None) -> F
         regions = sdk_regions(chip) if chip else ()
     config = config_info(data[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], options.config_checksum)
     problems += (f"the config: {problem}" for problem in config.problems)
-    addresses = config.config.roms if config.config else default_roms(params, bool(options.big_flash))
+    defaults = default_roms(params, bool(options.big_flash), options.all_sizes is not False)
+    addresses = config.config.roms if config.config else defaults
     if layout is not None and addresses != tuple(slot.address for slot in layout.slots):
         has, wanted = _listed(addresses), _listed([slot.address for slot in layout.slots])
         problems.append(f"rBoot has its ROMs at {has}, but the layout at {wanted}")
@@ -208,6 +214,7 @@ def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> Decis
             max_roms=room_in(whole[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], bool(options.config_checksum)),
             rtc=bool(options.rtc),
             gpio=options.gpio or "",
+            all_sizes=options.all_sizes is not False,
         ),
     )
 
@@ -236,6 +243,7 @@ def flash_json(found: FlashInfo) -> dict[str, object]:
             "big_flash": options.big_flash,
             "irom_checksum": options.irom_checksum,
             "config_checksum": options.config_checksum,
+            "all_sizes": options.all_sizes,
         },
         "config": config_json(found.config),
         "boots": found.boots,

@@ -104,7 +104,8 @@ class LoaderOptions:
     `config_checksum`: BOOT_CONFIG_CHKSUM. `max_roms`: MAX_ROMS, how many ROMs its config has room for.
     `rtc`: BOOT_RTC_ENABLED, it can boot a ROM once. `gpio`: "rom" for BOOT_GPIO_ENABLED, a low pin chooses
     the ROM of the config; "skip" for BOOT_GPIO_SKIP_ENABLED, it goes to the next ROM; "" for neither.
-    `gpio_pin`: BOOT_GPIO_NUM, 0 to 16.
+    `gpio_pin`: BOOT_GPIO_NUM, 0 to 16. `all_sizes`: it knows the flash sizes 8MB, 16MB, 2MB-c1 and 4MB-c1, as rBoot's
+    master does since 2019; the release of the same version, v1.4.2, takes them for 512 KB.
 
     Raises LayoutError for a value that rBoot cannot be built with.
     """
@@ -116,6 +117,7 @@ class LoaderOptions:
     rtc: bool = False
     gpio: str = ""
     gpio_pin: int = 16
+    all_sizes: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_roms <= 0xFF:
@@ -135,7 +137,7 @@ class FlashMap:
 
     `mode` and `freq` are the header's codes, as in FlashParams.
 
-    Raises LayoutError if a slot or region is not on a sector, overlaps another, the loader or its config
+    Raises LayoutError if a slot or region is not made of whole sectors, overlaps another, the loader or its config
     sector, or lies outside the flash; if a slot straddles a megabyte or lies where the loader cannot map it;
     or if there are more slots than the loader's config has room for.
     """
@@ -155,12 +157,14 @@ class FlashMap:
                 f"{len(self.slots)} slots are more than the {self.loader.max_roms} that the loader's config has room "
                 "for; build rBoot with more MAX_ROMS and say so, or leave slots out"
             )
+        pieces: list[Slot | FlashRegion] = [*self.slots, *self.regions]
+        for piece in pieces:  # first of all: a size that was left out goes by what follows
+            _check_start(piece)
         for slot in self.slots:
             self._check_place(slot)
             self._check_mapping(slot)
         for region in self.regions:
             self._check_place(region)
-        pieces: list[Slot | FlashRegion] = [*self.slots, *self.regions]
         in_order = sorted(pieces, key=lambda piece: piece.address)
         for piece, following in itertools.pairwise(in_order):
             if piece.end > following.address:
@@ -179,13 +183,13 @@ class FlashMap:
         return self.loader.big_flash
 
     def _check_place(self, piece: Slot | FlashRegion) -> None:
-        if piece.address % SECTOR_SIZE:
-            raise LayoutError(
-                f"{piece.label} does not start on a flash sector; "
-                f"use a multiple of {SECTOR_SIZE:#x} such as {_sector_up(piece.address):#x}"
-            )
         if piece.size <= 0:
             raise LayoutError(f"{piece.label} has {piece.size} bytes; give it some")
+        if piece.size % SECTOR_SIZE:
+            raise LayoutError(
+                f"{piece.label} has {piece.size:#x} bytes, but the flash is erased in sectors of {SECTOR_SIZE:#x}; "
+                f"use a multiple such as {_sector_up(piece.size):#x}"
+            )
         if piece.address < FIRST_SLOT_ADDRESS:
             what = "loader" if piece.address < CONFIG_ADDRESS else "config sector"
             raise LayoutError(
@@ -198,8 +202,6 @@ class FlashMap:
             )
 
     def _check_mapping(self, slot: Slot) -> None:
-        if slot.size <= IROM_OFFSET:
-            raise LayoutError(f"{slot.label} has {slot.size} bytes, too few for any ROM")
         if slot.end > WINDOW_SIZE and not self.big_flash:
             raise LayoutError(
                 f"{slot.label} ends at {slot.end:#x}, above the first megabyte, which needs an rBoot "
@@ -210,6 +212,14 @@ class FlashMap:
                 f"{slot.label} ends at {slot.end:#x} and straddles a 1 MB boundary, which the flash "
                 f"window cannot; end it at {window_end(slot.address):#x} or move it there"
             )
+
+
+def _check_start(piece: Slot | FlashRegion) -> None:
+    if piece.address % SECTOR_SIZE:
+        raise LayoutError(
+            f"{piece.label} does not start on a flash sector; "
+            f"use a multiple of {SECTOR_SIZE:#x} such as {_sector_up(piece.address):#x}"
+        )
 
 
 def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash: bool = False) -> FlashMap:

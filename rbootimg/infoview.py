@@ -127,6 +127,8 @@ def _flash(found: FlashInfo) -> Iterator[Table]:
     if found.loader is not None:
         facts.append(("flash", found.loader.params.describe()))
         facts.append(("loader", f"{_loader(found.options)}, {found.loader.size:,} bytes"))
+        if found.taken_for_512kb:
+            facts.append(("", "takes this flash size, which it does not know, for 512KB"))
     config = _config(found.config)
     if found.config.config is None:
         addresses = " and ".join(f"{rom.address:#x}" for rom in found.roms)

@@ -1,4 +1,4 @@
-"""A flash layout by name or from its TOML file, and the partition table that SDK 3 wants of it. No files.
+"""A flash layout by name or from its TOML file. No files.
 
 A layout file, in which all but `flash_size` or `preset` may be left out:
 
@@ -16,11 +16,12 @@ A layout file, in which all but `flash_size` or `preset` may be left out:
     rtc = false                 # BOOT_RTC_ENABLED
     gpio = ""                   # "rom" for BOOT_GPIO_ENABLED, "skip" for BOOT_GPIO_SKIP_ENABLED
     gpio_pin = 16               # BOOT_GPIO_NUM
+    all_sizes = true            # it knows 8MB, 16MB, 2MB-c1 and 4MB-c1, as rBoot since 2019; false for older ones
 
     [[slot]]                    # without any: rBoot's default pair
     name = "main"
     address = 0x2000
-    size = "480KB"              # without: up to what follows
+    size = "480KB"              # a multiple of 4KB; without: up to what follows
 
     [[region]]
     name = "files"
@@ -37,7 +38,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import LayoutError
-from .flash import SECTOR_SIZE, FlashParams, FlashSize, flash_size, parse_number
+from .flash import FlashParams, FlashSize, flash_size, parse_number
 from .flashmap import (
     DEFAULT_LOADER,
     FlashMap,
@@ -49,6 +50,7 @@ from .flashmap import (
     sdk_regions,
     with_sizes,
 )
+from .sdkpartitions import sdk_partitions as sdk_partitions  # the name that SConstructs use
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -194,59 +196,3 @@ def _number(table: Mapping[str, Any], key: str, where: str, default: int | None 
         return parse_number(value)
     except LayoutError as error:
         raise LayoutError(f"{key} in {where}: {error}") from None
-
-
-# What the SDK calls the regions that it knows. Source: NONOS SDK 3, user_interface.h, partition_type_t.
-_SDK_TYPES = {
-    "rf_cal": "SYSTEM_PARTITION_RF_CAL",
-    "phy_init": "SYSTEM_PARTITION_PHY_DATA",
-    "sdk_params": "SYSTEM_PARTITION_SYSTEM_PARAMETER",
-}
-
-
-def sdk_partitions(layout: FlashMap) -> str:
-    """The C header with the partition table that an application on NONOS SDK 3 must register.
-
-    Slots 0 and 1 are the SDK's two OTA partitions; what it has no type for is a customer partition, in the
-    order of the addresses. The flash map number is the size code of an image header (user_interface.h,
-    flash_size_map).
-    """
-    rows = [("SYSTEM_PARTITION_BOOTLOADER", 0, SECTOR_SIZE, "the boot loader")]
-    customers = [("rBoot's config", SECTOR_SIZE, SECTOR_SIZE)]
-    for slot in layout.slots:
-        if slot.number in (0, 1):
-            rows.append((f"SYSTEM_PARTITION_OTA_{slot.number + 1}", slot.address, slot.size, f"slot {slot.number}"))
-        else:
-            customers.append((f"slot {slot.number}", slot.address, slot.size))
-    for region in layout.regions:
-        if region.name in _SDK_TYPES:
-            rows.append((_SDK_TYPES[region.name], region.address, region.size, region.name))
-        else:
-            customers.append((region.name, region.address, region.size))
-    for number, (name, address, size) in enumerate(sorted(customers, key=lambda row: row[1])):
-        rows.append((f"SYSTEM_PARTITION_CUSTOMER_BEGIN + {number}", address, size, name))
-    rows.sort(key=lambda row: row[1])
-    items = (
-        f"    {{{kind}, {address:#010x}, {size:#08x}}}, /* {name.replace('*/', '* /')} */"
-        for kind, address, size, name in rows
-    )
-    return "\n".join(
-        (
-            "/* Written by rbootimg from the flash layout: the partitions that user_pre_init() registers with",
-            "   system_partition_table_regist(rboot_partitions, RBOOT_PARTITION_COUNT, RBOOT_FLASH_MAP). */",
-            "#ifndef RBOOT_PARTITIONS_H",
-            "#define RBOOT_PARTITIONS_H",
-            "",
-            '#include "user_interface.h"',
-            "",
-            f"#define RBOOT_FLASH_MAP {layout.size.code}",
-            "#define RBOOT_PARTITION_COUNT (sizeof rboot_partitions / sizeof rboot_partitions[0])",
-            "",
-            "static const partition_item_t rboot_partitions[] = {",
-            *items,
-            "};",
-            "",
-            "#endif",
-            "",
-        )
-    )

@@ -63,6 +63,7 @@ def title(layout: FlashMap) -> str:
         ("irom checksum", layout.loader.irom_checksum),
         ("config checksum", layout.loader.config_checksum),
         ("RTC data", layout.loader.rtc),
+        ("flash sizes up to 4MB only", not layout.loader.all_sizes),
         (f"GPIO {layout.loader.gpio} mode ({layout.loader.gpio_pin})", bool(layout.loader.gpio)),
     )
     said = ", ".join(name for name, is_set in options if is_set) or "no options"

@@ -1,7 +1,7 @@
 """What a boot loader's bytes tell about it: rBoot says at power-on how it was built. No files.
 
-Sources: the texts of rBoot 1.0.0, 1.2.1 and 1.4.2 (rboot.c); the default config of 1.4.2 (rboot.c,
-default_config).
+Sources: the texts of rBoot 1.0.0, 1.2.1, 1.4.2 and its master of 2019-08, which still says 1.4.2 (rboot.c); their
+default config (rboot.c, default_config).
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ _OPTION = b"rBoot Option: "
 _LISTS_OPTIONS = (1, 2, 1)
 """From this version on rBoot names the options that it was built with, so that one not named is not there."""
 
-# What the size code at flash 0 means to rBoot; 1.4.2 takes all others for 512 KB.
-_USABLE_SIZES = MappingProxyType({0: 0x80000, 1: 0x40000, 2: 0x100000, 3: 0x200000, 4: 0x400000})
+_SIZES = b" Mbit\r\n"
+_LARGE_SIZE = b"64 Mbit\r\n"
+"""rBoot names the flash sizes that it knows, this one since 2019 with all that were new then."""
+
+# What the size code at flash 0 means to rBoot, since when it knows others too; the rest it takes for 512 KB.
+_OLD_SIZES = MappingProxyType({0: 0x80000, 1: 0x40000, 2: 0x100000, 3: 0x200000, 4: 0x400000})
+_ALL_SIZES = MappingProxyType({**_OLD_SIZES, 5: 0x200000, 6: 0x400000, 8: 0x800000, 9: 0x1000000})
 _UNKNOWN_SIZE = 0x80000
 
 
@@ -31,7 +36,7 @@ class LoaderInfo:
     """What is known of a loader; None stands for what is not, as with a loader that is no rBoot.
 
     `big_flash`: BOOT_BIG_FLASH, `config_checksum`: BOOT_CONFIG_CHKSUM, `irom_checksum`: BOOT_IROM_CHKSUM,
-    `rtc`: BOOT_RTC_ENABLED, `gpio` as in LoaderOptions.
+    `rtc`: BOOT_RTC_ENABLED, `gpio` and `all_sizes` as in LoaderOptions.
     """
 
     version: str | None = None
@@ -40,6 +45,7 @@ class LoaderInfo:
     irom_checksum: bool | None = None
     rtc: bool | None = None
     gpio: str | None = None
+    all_sizes: bool | None = None
 
     @property
     def mode(self) -> Mode:
@@ -51,9 +57,10 @@ def read_options(loader: bytes) -> LoaderInfo:
     """The version and the options that the texts in `loader` tell."""
     match = _VERSION.search(loader)
     version = match[1].decode() if match else None
+    all_sizes = _LARGE_SIZE in loader if _SIZES in loader else None
     lists_options = version is not None and tuple(map(int, version.split("."))) >= _LISTS_OPTIONS
     if not lists_options and _OPTION not in loader:
-        return LoaderInfo(version)
+        return LoaderInfo(version, all_sizes=all_sizes)
 
     def has(text: bytes) -> bool:
         return _OPTION + text in loader
@@ -63,11 +70,15 @@ def read_options(loader: bytes) -> LoaderInfo:
         gpio = "skip"
     elif has(b"GPIO rom mode") or has(b"GPIO mode"):
         gpio = "rom"
-    return LoaderInfo(version, has(b"Big flash"), has(b"Config chksum"), has(b"irom chksum"), has(b"RTC data"), gpio)
+    checksums = has(b"Config chksum"), has(b"irom chksum")
+    return LoaderInfo(version, has(b"Big flash"), *checksums, has(b"RTC data"), gpio, all_sizes)
 
 
 def defines(options: LoaderOptions) -> dict[str, int | None]:
-    """rBoot's macros for a loader with these options, and their values; None for those without one."""
+    """rBoot's macros for a loader with these options, and their values; None for those without one.
+
+    OLD_FLASH_SIZES is our own loader's alone: which sizes an rBoot knows is a matter of its sources.
+    """
     flags = {
         "BOOT_BIG_FLASH": options.big_flash,
         "BOOT_CONFIG_CHKSUM": options.config_checksum,
@@ -75,6 +86,7 @@ def defines(options: LoaderOptions) -> dict[str, int | None]:
         "BOOT_RTC_ENABLED": options.rtc,
         "BOOT_GPIO_ENABLED": options.gpio == "rom",
         "BOOT_GPIO_SKIP_ENABLED": options.gpio == "skip",
+        "OLD_FLASH_SIZES": not options.all_sizes,
     }
     found: dict[str, int | None] = {name: None for name, is_on in flags.items() if is_on}
     found["MAX_ROMS"] = options.max_roms
@@ -83,18 +95,23 @@ def defines(options: LoaderOptions) -> dict[str, int | None]:
     return found
 
 
-def default_roms(params: FlashParams, big_flash: bool) -> tuple[int, int]:
+def default_roms(params: FlashParams, big_flash: bool, all_sizes: bool = True) -> tuple[int, int]:
     """The flash addresses of the two ROMs in the config that rBoot writes where it finds none.
 
-    `params` are those at flash 0.
+    `params` are those at flash 0; `all_sizes` as in LoaderOptions.
     """
-    return FIRST_SLOT_ADDRESS, usable_size(params, big_flash) // 2 + FIRST_SLOT_ADDRESS
+    return FIRST_SLOT_ADDRESS, usable_size(params, big_flash, all_sizes) // 2 + FIRST_SLOT_ADDRESS
 
 
-def usable_size(params: FlashParams, big_flash: bool) -> int:
+def usable_size(params: FlashParams, big_flash: bool, all_sizes: bool = True) -> int:
     """The bytes of flash that rBoot reckons with, given the flash parameters at flash 0."""
-    size = _USABLE_SIZES.get(params.size, _UNKNOWN_SIZE)
+    size = (_ALL_SIZES if all_sizes else _OLD_SIZES).get(params.size, _UNKNOWN_SIZE)
     return size if big_flash else min(size, WINDOW_SIZE)
+
+
+def knows_size(params: FlashParams, all_sizes: bool = True) -> bool:
+    """Whether rBoot knows the flash size in `params`; it takes one that it does not know for 512 KB."""
+    return params.size in (_ALL_SIZES if all_sizes else _OLD_SIZES)
 
 
 def check_loader(loader: bytes, layout: FlashMap) -> LoaderInfo:

@@ -1,10 +1,10 @@
 """What a boot loader makes of a flash, without running it: rBoot's rules in plain Python. No files.
 
 `rbootimg/firmware/loader/loader.c` is the same decision on the chip; a change here is one there. Source: rBoot 1.4.2
-(rboot.c, find_image and check_image). Three things are safer here than there: a section length that is no multiple
-of 4 is bad, as the chip reads whole words; a config that counts no ROMs ends the search after ROM 0, where rBoot goes
-on to what stands before its list, perhaps for ever; and 255 sections are 255, where an rBoot with BOOT_IROM_CHKSUM
-counts them in a byte that becomes 0.
+and its master of 2019-08 (rboot.c, find_image and check_image), which differ in the flash sizes that they know. Three
+things are safer here than there: a section length that is no multiple of 4 is bad, as the chip reads whole words; a
+config that counts no ROMs ends the search after ROM 0, where rBoot goes on to what stands before its list, perhaps for
+ever; and 255 sections are 255, where an rBoot with BOOT_IROM_CHKSUM counts them in a byte that becomes 0.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def predict(
         rom = sector[_CURRENT] = 0 if rom >= sector[_COUNT] else rom
     if gpio_boot and sector[_MODE] & Mode.GPIO_ERASES_SDK:
         lines.append("Erasing SDK config sectors before booting.")
-        end = usable_size(params, options.big_flash)
+        end = usable_size(params, options.big_flash, options.all_sizes)
         erased = tuple(end - SECTOR_SIZE * number for number in range(1, 5))
         for address in erased:
             chip[address : address + SECTOR_SIZE] = bytes(b"\xff" * len(chip[address : address + SECTOR_SIZE]))
@@ -178,7 +178,7 @@ def _set_default(sector: bytearray, options: LoaderOptions, params: FlashParams)
     sector[:2] = _MAGIC_AND_VERSION
     sector[_MODE] = {"rom": Mode.GPIO_ROM, "skip": Mode.GPIO_SKIP}.get(options.gpio, Mode(0))
     sector[_COUNT] = 2
-    for number, address in enumerate(default_roms(params, options.big_flash)):
+    for number, address in enumerate(default_roms(params, options.big_flash, options.all_sizes)):
         _WORD.pack_into(sector, _ROMS + _WORD.size * number, address)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 from rbootimg.elf import parse
@@ -16,10 +17,19 @@ VECTORS = Path(__file__).resolve().parent / "vectors"
 BIG, CONFIG, IROM = "Big flash", "Config chksum", "irom chksum"
 
 
-def loader(*options: str, version: str | None = "1.4.2") -> bytes:
-    """A loader with the texts of an rBoot built with `options`, those that it prints; it runs nowhere."""
+OLD_SIZES = ("4 Mbit\r\n", "2 Mbit\r\n", "8 Mbit\r\n", "16 Mbit\r\n", "32 Mbit\r\n", "unknown\r\n")
+"""What the release of rBoot 1.4.2 says of flash sizes."""
+ALL_SIZES = (*OLD_SIZES, "64 Mbit\r\n", "128 Mbit\r\n")
+"""What its master does, of the same version."""
+
+
+def loader(*options: str, version: str | None = "1.4.2", sizes: Iterable[str] = ()) -> bytes:
+    """A loader with the texts of an rBoot built with `options`, those that it prints; it runs nowhere.
+
+    `sizes` are those that it knows; without any nobody can tell which.
+    """
     texts = [f"\r\nrBoot v{version} - somebody\r\n"] if version else []
-    texts += ["Flash Size:   ", *(f"rBoot Option: {option}\r\n" for option in options)]
+    texts += ["Flash Size:   ", *sizes, *(f"rBoot Option: {option}\r\n" for option in options)]
     return old_image(0x40100000, (RamSection(0x40100000, b"code"), RamSection(0x3FFE8000, "\0".join(texts).encode())))
 
 

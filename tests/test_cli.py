@@ -464,9 +464,13 @@ def test_an_application_for_another_slot_is_refused(output: Path, tmp_path: Path
 
 
 def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
-    assert refused("pack", MIXED, "-o", output, "--slot", "0x2000:239") == (
-        f"rbootimg: {MIXED}: the ROM has 240 bytes, 1 more than the slot at 0x2000 holds (239); "
+    big = VECTORS / "big.rom0.elf"
+    assert refused("pack", big, "-o", output, "--slot", "0x2000:0x6e000") == (
+        f"rbootimg: {big}: the ROM has 450,704 bytes, 144 more than the slot at 0x2000 holds (450,560); "
         "make the application smaller or the slot larger"
+    )
+    assert "0xef bytes, but the flash is erased in sectors" in refused(
+        "pack", MIXED, "-o", output, "--slot", "0x2000:239"
     )
     assert made(output) == []
 
@@ -670,7 +674,11 @@ def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
     assert "say of which LAYOUT" in wrong_usage("layout", "--svg")
     assert run("layout", "1MB", "--svg").stdout.startswith("<svg ")
     assert run("layout", "1MB", "--sdk-partitions", "-o", tmp_path / "partitions.h").stdout == ""
-    assert "SYSTEM_PARTITION_OTA_2, 0x00082000" in (tmp_path / "partitions.h").read_text()
+    assert "SYSTEM_PARTITION_CUSTOMER_BEGIN + 2, 0x00082000" in (tmp_path / "partitions.h").read_text()
+    assert refused("layout", "512KB", "--sdk-partitions", "-o", tmp_path / "none.h").startswith(
+        "rbootimg: 512KB: NONOS SDK 3 accepts no partition table for a 512KB flash; it needs one of 1MB, "
+    )
+    assert not (tmp_path / "none.h").exists()
 
 
 def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:

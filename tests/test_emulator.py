@@ -42,6 +42,8 @@ VARIANTS = {
     "GPIO rom at pin 0": LoaderOptions(gpio="rom", gpio_pin=0),
     "GPIO skip": LoaderOptions(gpio="skip"),
     "MAX_ROMS 8": LoaderOptions(max_roms=8),
+    "big flash, old sizes": LoaderOptions(big_flash=True, all_sizes=False),
+    "GPIO rom, old sizes": LoaderOptions(gpio="rom", all_sizes=False),
     "all": LoaderOptions(True, True, True, 8, True, "rom"),
     "all, skip": LoaderOptions(True, True, True, 8, True, "skip"),
 }
@@ -189,6 +191,24 @@ def agree(case: Case) -> None:
 @given(cases())
 def test_the_loader_does_what_is_predicted(case: Case) -> None:
     agree(case)
+
+
+@pytest.mark.parametrize("all_sizes", [True, False])
+@pytest.mark.parametrize("big_flash", [True, False])
+@pytest.mark.parametrize("name", ["2MB-c1", "4MB-c1", "8MB", "16MB"])
+def test_both_know_the_new_flash_sizes_or_take_them_for_512_kb(name: str, big_flash: bool, all_sizes: bool) -> None:
+    """A blank config, and a ROM where the default config has ROM 1."""
+    size = FLASH_SIZES[name]
+    usable = size.bytes if big_flash else 0x100000
+    second = (usable if all_sizes else 0x80000) // 2 + 0x2000
+    words = {(True, False): "big flash, old sizes", (True, True): "big flash", (False, True): "plain"}
+    variant = words.get((big_flash, all_sizes), "GPIO rom, old sizes")
+    case = Case(variant, size.bytes, bytes((0, size.code << 4)), {second: ROMS[False, False]}, False, None)
+    agree(case)
+    result = boot(case.flash)
+    assert result.rom == 1
+    megabits = size.bytes // 0x20000
+    assert f"Flash Size:   {f'{megabits} Mbit' if all_sizes else 'unknown'}\r\n" in result.uart
 
 
 def sound(*slots: int, config: BootConfig | None = None) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from images import BIG, CONFIG, IROM, loader, rom, silent_rom
+from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom, silent_rom
 
 from rbootimg.bootconfig import BootConfig, Mode
 from rbootimg.errors import ConfigError, FitError, LayoutError, LoaderError, RbootError, RomError
@@ -177,11 +177,39 @@ def test_without_a_config_there_are_but_two_roms() -> None:
         flash_pieces(preset("four-1MB"), loader(BIG), {0: rom(0), 2: rom(0)}, None)
 
 
-def test_in_a_flash_that_rboot_does_not_know_it_looks_elsewhere_by_default() -> None:
-    layout = preset("16MB-capped")
-    assert pieces(layout)["rom1"].address == 0x82000
+OLD_LAYOUT = from_toml('preset = "16MB-capped"\n[loader]\nall_sizes = false\n')
+
+
+@pytest.mark.parametrize(
+    ("layout", "data", "knows"),
+    [
+        (preset("16MB-capped"), loader(sizes=ALL_SIZES), True),
+        (preset("16MB-capped"), loader(sizes=OLD_SIZES), False),
+        (preset("16MB-capped"), loader(), True),  # it does not say: as the layout has it
+        (OLD_LAYOUT, loader(), False),
+        (OLD_LAYOUT, loader(sizes=ALL_SIZES), True),
+        (from_toml('flash_size = "2MB-c1"'), loader(sizes=OLD_SIZES), False),
+        (from_toml('flash_size = "2MB-c1"'), loader(sizes=ALL_SIZES), True),
+        (preset("4MB-capped"), loader(sizes=OLD_SIZES), True),
+    ],
+)
+def test_a_loader_that_does_not_know_the_flash_size_looks_elsewhere_by_default(
+    layout: FlashMap, data: bytes, knows: bool
+) -> None:
+    files = {"phy_init": INIT_DATA}
+    with_config = pieces(layout, data, files=files)
+    assert with_config["rom1"].address == 0x82000
+    found = warnings(layout, tuple(with_config.values()))
+    if knows:
+        assert found == ()
+        assert len(flash_pieces(layout, data, ROMS, None)) == 3
+        return
+    assert found == (
+        f"the loader does not know the flash size {layout.size.name} and takes it for 512KB, as rBoot v1.4.2 before "
+        "2019 does: if its config sector is lost, it looks for ROMs at 0x2000 and 0x42000; rBoot's master knows it",
+    )
     with pytest.raises(ConfigError, match="looks for ROMs at 0x2000 and 0x42000, and not for ROM 1 in slot 1 at 0x820"):
-        flash_pieces(layout, loader(), ROMS, None)
+        flash_pieces(layout, data, ROMS, None)
 
 
 # Warnings

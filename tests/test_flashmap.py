@@ -124,8 +124,13 @@ def test_a_slot_may_fill_a_megabyte_and_slots_may_touch() -> None:
     assert places(layout) == [(0x2000, 0xFE000), (0x100000, 0x100000), (0x200000, 0x100000)]
 
 
-def test_a_slot_needs_one_byte_more_than_the_headers() -> None:
-    assert places(flash_map("1MB", "0x2000:17")) == [(0x2000, 17)]
+def test_the_smallest_slot_is_a_sector() -> None:
+    assert places(flash_map("1MB", "0x2000:4KB")) == [(0x2000, 0x1000)]
+
+
+def test_a_slot_off_its_sector_is_named_and_not_the_one_before_it() -> None:
+    with pytest.raises(LayoutError, match=r"^slot 1 at 0x82800 does not start on a flash sector"):
+        flash_map("1MB", "0x2000 0x82800")
 
 
 @pytest.mark.parametrize(
@@ -147,9 +152,9 @@ def test_a_slot_needs_one_byte_more_than_the_headers() -> None:
         (
             # Only neighbours are compared, so the order in which they were written must not matter.
             "1MB",
-            "0x90000:0x1000 0x2000:0x1000 0x8f000:0x1001",
+            "0x90000:0x1000 0x2000:0x1000 0x8f000:0x2000",
             False,
-            "slot 2 at 0x8f000 ends at 0x90001 and overlaps slot 0 at 0x90000; "
+            "slot 2 at 0x8f000 ends at 0x91000 and overlaps slot 0 at 0x90000; "
             "move one or make the first at most 0x1000 bytes",
         ),
         (
@@ -168,9 +173,9 @@ def test_a_slot_needs_one_byte_more_than_the_headers() -> None:
         ),
         (
             "512KB",
-            "0x2000 0x42000:0x3e001",
+            "0x2000 0x42000:0x3f000",
             False,
-            "slot 1 at 0x42000 ends at 0x80001, outside the 512KB flash (0x80000 bytes); "
+            "slot 1 at 0x42000 ends at 0x81000, outside the 512KB flash (0x80000 bytes); "
             "choose a lower address, a smaller size or a larger flash",
         ),
         (
@@ -188,7 +193,20 @@ def test_a_slot_needs_one_byte_more_than_the_headers() -> None:
             "BOOT_BIG_FLASH; set big flash, or keep slots below 0x100000",
         ),
         ("1MB", "0x2000:0", False, "slot 0 at 0x2000 has 0 bytes, too few for any ROM"),
-        ("1MB", "0x2000:16", False, "slot 0 at 0x2000 has 16 bytes, too few for any ROM"),
+        (
+            "1MB",
+            "0x2000:500001",
+            False,
+            "slot 0 at 0x2000 has 0x7a121 bytes, but the flash is erased in sectors of 0x1000; "
+            "use a multiple such as 0x7b000",
+        ),
+        (
+            "1MB",
+            "0x2000:16",
+            False,
+            "slot 0 at 0x2000 has 0x10 bytes, but the flash is erased in sectors of 0x1000; "
+            "use a multiple such as 0x1000",
+        ),
         ("1MB", [], False, "a flash layout needs at least one slot"),
         ("1MB", " , ", False, "a flash layout needs at least one slot"),
         ("1MB", "1:2:3", False, "slot 0 is '1:2:3'; write an address, or an address and a size"),

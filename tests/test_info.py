@@ -12,7 +12,7 @@ import pytest
 from elf_builder import APP, EM_386, IRAM, Sec, build_elf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from images import BIG, CONFIG, IROM, VECTORS, loader, rom, silent_rom
+from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, VECTORS, loader, rom, silent_rom
 
 from rbootimg import infoview
 from rbootimg.bootconfig import BootConfig, Mode
@@ -379,6 +379,21 @@ def test_a_flash_with_a_layout_has_the_layouts_regions() -> None:
         "  notes   0x90000  4,096  blank\n"
         f"  files   0xa0000  8,192  written, SHA-256 {sha256(files)}"
     )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "second", "knows"), [(OLD_SIZES, 0x42000, False), (ALL_SIZES, 0x82000, True), ((), 0x82000, True)]
+)
+def test_a_flash_whose_loader_takes_it_for_512_kb_says_so(sizes: tuple[str, ...], second: int, knows: bool) -> None:
+    header = loader(sizes=sizes)
+    header = header[:2] + FlashParams.from_names("dio", "16MB", "80m").to_bytes() + header[4:]
+    found = recognise(header.ljust(0x1000, b"\xff") + b"\xff" * 0xFF000)
+    assert isinstance(found, FlashInfo)
+    assert [rom.address for rom in found.roms] == [0x2000, second]
+    assert ("takes this flash size, which it does not know, for 512KB" in text(found)) is not knows
+    boot = as_json(found)["loader"]
+    assert isinstance(boot, dict)
+    assert boot["all_sizes"] == {OLD_SIZES: False, ALL_SIZES: True}.get(sizes)
 
 
 def test_a_flash_as_text() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import re
-import shutil
 import subprocess
+import tempfile
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbootimg.errors import LayoutError
-from rbootimg.flashmap import FlashRegion, LoaderOptions, Slot, flash_map
+from rbootimg.flash import flash_size
+from rbootimg.flashmap import FlashMap, FlashRegion, LoaderOptions, Slot, flash_map
 from rbootimg.layout import PRESETS, from_toml, preset, sdk_partitions
 from rbootimg.layoutview import drawing, pieces, svg, table, title
+from rbootimg.sdkpartitions import Partition, check_partitions, partition_rows
 
 BOARD = """
 flash_size = "4MB"
@@ -160,6 +166,17 @@ REGION = '[[region]]\nname = "files"\naddress = {}\nsize = {}\n'
             ONE_MB + REGION.format("0xff000", "0x2000"),
             "region files at 0xff000 ends at 0x101000, outside the 1MB flash",
         ),
+        (
+            ONE_MB + REGION.format("0x40000", "0x1800"),
+            "region files at 0x40000 has 0x1800 bytes, but the flash is erased in sectors of 0x1000; "
+            "use a multiple such as 0x2000",
+        ),
+        (
+            ONE_MB + "[[slot]]\naddress = 0x2000\nsize = 500000\n",
+            "slot 0 at 0x2000 has 0x7a120 bytes, but the flash is erased in sectors of 0x1000; "
+            "use a multiple such as 0x7b000",
+        ),
+        (ONE_MB + "[loader]\nall_sizes = 1", r"all_sizes in \[loader\] is 1; write true or false"),
         (ONE_MB + REGION.format("0x40000", "0"), "region files at 0x40000 has 0 bytes"),
         (ONE_MB + 2 * REGION.format("0x40000", "0x1000"), "more than one region called files"),
         (
@@ -185,36 +202,179 @@ def test_a_damaged_file_gives_a_layout_or_one_error(at: int, removed: int, added
 # The partition table
 
 
-def test_the_partition_table_is_the_layout() -> None:
-    header = sdk_partitions(from_toml(BOARD))
+def as_numbers(header: str) -> list[tuple[str, int, int]]:
     rows = re.findall(r"\{(\S.*?), 0x([0-9a-f]+), 0x([0-9a-f]+)\}", header)
-    assert [(kind, int(address, 16), int(size, 16)) for kind, address, size in rows] == [
+    return [(kind, int(address, 16), int(size, 16)) for kind, address, size in rows]
+
+
+def test_the_partition_table_is_the_layout_with_slots_as_customer_partitions() -> None:
+    header = sdk_partitions(from_toml(BOARD))
+    assert as_numbers(header) == [
         ("SYSTEM_PARTITION_BOOTLOADER", 0, 0x1000),
         ("SYSTEM_PARTITION_CUSTOMER_BEGIN + 0", 0x1000, 0x1000),
-        ("SYSTEM_PARTITION_OTA_1", 0x2000, 0x80000),
-        ("SYSTEM_PARTITION_OTA_2", 0x102000, 0xFE000),
-        ("SYSTEM_PARTITION_CUSTOMER_BEGIN + 1", 0x200000, 0x100000),
+        ("SYSTEM_PARTITION_CUSTOMER_BEGIN + 1", 0x2000, 0x80000),
+        ("SYSTEM_PARTITION_CUSTOMER_BEGIN + 2", 0x102000, 0xFE000),
+        ("SYSTEM_PARTITION_CUSTOMER_BEGIN + 3", 0x200000, 0x100000),
         ("SYSTEM_PARTITION_RF_CAL", 0x3FB000, 0x1000),
         ("SYSTEM_PARTITION_PHY_DATA", 0x3FC000, 0x1000),
         ("SYSTEM_PARTITION_SYSTEM_PARAMETER", 0x3FD000, 0x3000),
     ]
     assert "#define RBOOT_FLASH_MAP 4\n" in header
+    assert "#define RBOOT_RF_CAL_SECTOR 0x3fb\n" in header
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_the_partition_table_compiles(tmp_path: Path, name: str) -> None:
-    (tmp_path / "user_interface.h").write_text(
-        "enum { SYSTEM_PARTITION_BOOTLOADER = 1, SYSTEM_PARTITION_OTA_1, SYSTEM_PARTITION_OTA_2,\n"
-        "       SYSTEM_PARTITION_RF_CAL, SYSTEM_PARTITION_PHY_DATA, SYSTEM_PARTITION_SYSTEM_PARAMETER,\n"
-        "       SYSTEM_PARTITION_CUSTOMER_BEGIN = 100 };\n"
-        "typedef struct { int type; unsigned addr, size; } partition_item_t;\n"
+def test_a_slots_partition_keeps_its_number_when_a_region_comes() -> None:
+    slots = "[[slot]]\naddress = 0x82000\n[[slot]]\naddress = 0x20000\nsize = 0x40000\n"
+    without, with_region = (
+        {row.kind: row.address for row in partition_rows(from_toml(ONE_MB + slots + more))}
+        for more in ("", REGION.format("0x2000", "0x1000"))
     )
-    (tmp_path / "partitions.h").write_text(sdk_partitions(preset(name)))
-    (tmp_path / "main.c").write_text('#include "partitions.h"\nint count = RBOOT_PARTITION_COUNT;\n')
-    compiler = shutil.which("xtensa-lx106-elf-gcc")
-    assert compiler
-    command = [compiler, "-Wall", "-Werror", "-Wno-unused", "-c", "main.c"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    assert {kind: with_region[kind] for kind in without} == without
+    assert without[101] == 0x82000
+    assert with_region[103] == 0x2000
+
+
+@functools.cache
+def double_of_the_sdk() -> ctypes.CDLL:
+    """system_partition_table_regist() as a library, with a `flash_0` of our choice."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder) / "double.c", Path(folder) / "double.so"
+        source.write_text(DOUBLE)
+        options = ("-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{OTA / 'sdk'}", f"-I{OTA}")
+        subprocess.run(["gcc", *options, source, "-o", library], check=True)
+        return ctypes.CDLL(str(library))
+
+
+OTA = Path(__file__).parent / "ota"
+DOUBLE = """
+#include "sdk_partitions.c"
+uint32 flash_0;
+SpiFlashOpResult spi_flash_read(uint32 from, uint32 *to, uint32 size)
+{
+    (void)from, (void)size;
+    *to = flash_0;
+    return SPI_FLASH_RESULT_OK;
+}
+"""
+
+
+def accepted(rows: Sequence[Partition], flash_map: int, flash_0: int | None = None) -> bool:
+    """Whether the SDK takes the table in a flash whose header has the size code `flash_0`, else `flash_map`."""
+    library = double_of_the_sdk()
+    code = flash_map if flash_0 is None else flash_0
+    ctypes.c_uint32.in_dll(library, "flash_0").value = code << 28 | 0x0F02E9
+    words = [word for row in rows for word in (row.kind, row.address, row.size)]
+    return bool(library.system_partition_table_regist((ctypes.c_uint32 * len(words))(*words), len(rows), flash_map))
+
+
+def own_layout(size: str, extra: str = "", big_flash: bool = True) -> FlashMap:
+    return from_toml(f'flash_size = "{size}"\n[loader]\nbig_flash = {str(big_flash).lower()}\n{extra}')
+
+
+TABLES = {
+    **{name: found for name, found in PRESETS.items() if name != "512KB"},
+    "board": from_toml(BOARD),
+    "2MB-c1": own_layout("2MB-c1"),
+    "4MB-c1": own_layout("4MB-c1", big_flash=False),
+    "one slot": own_layout("1MB", "[[slot]]\naddress = 0x10000\nsize = 0x1000\n"),
+    "moved calibration": own_layout("4MB", REGION.format("0x180000", "0x1000").replace("files", "rf_cal")),
+    "odd names": own_layout("4MB", REGION.format("0x180000", "0x1000").replace("files", "*//* \\\\")),
+}
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_the_sdk_registers_the_table_as_the_compiler_reads_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "partitions.h").write_text(sdk_partitions(TABLES[name]))
+    (tmp_path / "main.c").write_text(
+        DOUBLE + '#include "partitions.h"\n'
+        "int main(void)\n{\n"
+        "    const partition_item_t *slot = rboot_partitions;\n"
+        f"    flash_0 = {TABLES[name].size.code}u << 28;\n"
+        "    while (slot->type != RBOOT_PARTITION_SLOT(0)) slot++;\n"
+        f"    return !(slot->addr == {TABLES[name].slots[0].address} &&\n"
+        "             system_partition_table_regist(rboot_partitions, RBOOT_PARTITION_COUNT, RBOOT_FLASH_MAP));\n}\n"
+    )
+    options = ("-Wall", "-Wextra", "-Werror", f"-I{OTA / 'sdk'}", f"-I{OTA}")
+    subprocess.run(["gcc", *options, "main.c", "-o", "main"], cwd=tmp_path, check=True)
+    subprocess.run(["./main"], cwd=tmp_path, check=True)
+    options = ("-Wall", "-Wextra", "-Werror", "-mlongcalls", "-c", f"-I{OTA / 'sdk'}", f"-I{OTA}")
+    subprocess.run(["xtensa-lx106-elf-gcc", *options, "main.c", "-o", "main.o"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (
+            preset("512KB"),
+            "NONOS SDK 3 accepts no partition table for a 512KB flash; it needs one of 1MB, 2MB, 4MB, 2MB-c1",
+        ),
+        (own_layout("256KB"), "NONOS SDK 3 accepts no partition table for a 256KB flash"),
+        (
+            from_toml(ONE_MB + "sdk_data = false"),
+            "NONOS SDK 3 needs a partition SYSTEM_PARTITION_RF_CAL, but the layout has no region 'rf_cal'; "
+            "set sdk_data = true, or add one",
+        ),
+        (
+            from_toml(ONE_MB + REGION.replace("files", "rf_cal").format("0xf9000", "0x2000")),
+            "rf_cal at 0xf9000 has 0x2000 bytes, but NONOS SDK 3 needs 0x1000 for SYSTEM_PARTITION_RF_CAL",
+        ),
+        (
+            from_toml(ONE_MB + REGION.replace("files", "sdk_params").format("0xe0000", "0x3000")),
+            "sdk_params at 0xe0000: NONOS SDK 3 keeps its parameters at 0xfd000 in a 1MB flash, "
+            "whatever the table says; put the region there",
+        ),
+    ],
+)
+def test_a_table_that_the_sdk_refuses_is_not_written(found: FlashMap, message: str) -> None:
+    with pytest.raises(LayoutError) as error:
+        sdk_partitions(found)
+    assert str(error.value).startswith(message)
+
+
+def test_the_rows_of_rboots_slots_as_the_sdks_own_are_refused() -> None:
+    """As rbootimg wrote them once."""
+    kinds = {101: 2, 102: 3}
+    rows = [replace(row, kind=kinds.get(row.kind, row.kind)) for row in partition_rows(preset("1MB"))]
+    assert not accepted(rows, 2)
+    with pytest.raises(LayoutError, match="slot 0 at 0x2000: NONOS SDK 3 needs SYSTEM_PARTITION_OTA_1 at 0x1000"):
+        check_partitions(rows, flash_size("1MB"))
+
+
+def test_the_double_knows_the_map_of_the_flash() -> None:
+    rows = partition_rows(preset("1MB"))
+    assert accepted(rows, 2)
+    assert not accepted(rows, 2, flash_0=4)
+    for code in (0, 1, 7, 10, 15):
+        assert not accepted(rows, code)
+
+
+KINDS = (1, 2, 3, 4, 5, 6, 100, 101, 102, 103)
+SECTORS = st.sampled_from((0, 1, 2, 0x10, 0x81, 0x82, 0xFB, 0xFC, 0xFD, 0xFF, 0x101, 0x1FB, 0x1FC, 0x1FD, 0x200))
+ROWS = st.lists(
+    st.builds(
+        Partition,
+        st.sampled_from(KINDS),
+        st.builds(lambda sector, rest: sector * 0x1000 + rest, SECTORS, st.sampled_from((0,) * 9 + (4,))),
+        st.sampled_from((0x1000,) * 4 + (0x3000, 0x3000, 0x2000, 0x79000, 0x7F000, 0x101000, 0x800, 0)),
+        st.just("row"),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(["1MB", "2MB", "2MB-c1", "512KB", "16MB"]), ROWS, st.sets(st.sampled_from(KINDS), max_size=4))
+def test_what_passes_the_check_passes_the_sdk(size: str, more: list[Partition], without: set[int]) -> None:
+    """And what the SDK takes beyond that would not work, or is not rBoot's."""
+    chip = flash_size(size)
+    rows = [row for row in partition_rows(own_layout(size)) if row.kind not in without] + more
+    try:
+        check_partitions(rows, chip)
+    except LayoutError as error:
+        stricter = ("keeps its parameters at", "needs both OTA_1 and OTA_2")
+        assert not accepted(rows, chip.code) or any(text in str(error) for text in stricter)  # noqa: PT017
+    else:
+        assert accepted(rows, chip.code)
 
 
 # For people

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import chip
 import pytest
-from images import BIG, CONFIG, IROM, loader, rom
+from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom
 
 from rbootimg.bootconfig import Mode
 from rbootimg.errors import LoaderError
 from rbootimg.flash import FlashParams
 from rbootimg.flashmap import LoaderOptions
 from rbootimg.layout import preset
-from rbootimg.loader import LoaderInfo, check_loader, default_roms, read_options
+from rbootimg.loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
 from rbootimg.rom import RamSection, old_image
 
 LAYOUT = preset("1MB")
@@ -55,12 +56,39 @@ def test_a_loader_of_unknown_version_that_names_options_names_all() -> None:
         ("4MB", False, 0x82000),
         ("2MB", True, 0x102000),
         ("4MB", True, 0x202000),
-        ("16MB", True, 0x42000),  # a code that rBoot 1.4.2 does not know
-        ("2MB-c1", False, 0x42000),
+        ("8MB", True, 0x402000),
+        ("16MB", True, 0x802000),
+        ("16MB", False, 0x82000),
+        ("2MB-c1", False, 0x82000),
+        ("2MB-c1", True, 0x102000),
+        ("4MB-c1", True, 0x202000),
     ],
 )
 def test_the_default_roms_are_rboots(size: str, big_flash: bool, second: int) -> None:
-    assert default_roms(FlashParams.from_names("qio", size, "40m"), big_flash) == (0x2000, second)
+    params = FlashParams.from_names("qio", size, "40m")
+    assert default_roms(params, big_flash) == (0x2000, second)
+    is_new = size in ("8MB", "16MB", "2MB-c1", "4MB-c1")
+    assert default_roms(params, big_flash, all_sizes=False) == (0x2000, 0x42000 if is_new else second)
+    assert knows_size(params, all_sizes=False) is not is_new
+    assert knows_size(params)
+
+
+@pytest.mark.parametrize("code", [7, 10, 15])
+def test_a_size_code_that_no_rboot_knows_is_512_kb(code: int) -> None:
+    assert default_roms(FlashParams(size=code), True) == (0x2000, 0x42000)
+    assert not knows_size(FlashParams(size=code))
+
+
+def test_a_loader_tells_which_flash_sizes_it_knows() -> None:
+    assert read_options(loader(sizes=OLD_SIZES)).all_sizes is False
+    assert read_options(loader(sizes=ALL_SIZES)).all_sizes is True
+    assert read_options(loader(version="1.0.0", sizes=OLD_SIZES)) == LoaderInfo("1.0.0", all_sizes=False)
+    assert read_options(loader()).all_sizes is None
+
+
+@pytest.mark.parametrize("all_sizes", [True, False])
+def test_our_own_loader_tells_it_as_rboot_does(all_sizes: bool) -> None:
+    assert read_options(chip.loader(LoaderOptions(all_sizes=all_sizes))).all_sizes is all_sizes
 
 
 # Checking it

@@ -67,7 +67,17 @@ def test_a_blank_config_becomes_rboots_default() -> None:
 
 @pytest.mark.parametrize(
     ("size", "big_flash", "second"),
-    [("512KB", False, 0x42000), ("4MB", False, 0x82000), ("4MB", True, 0x202000), ("16MB", True, 0x42000)],
+    [
+        ("512KB", False, 0x42000),
+        ("4MB", False, 0x82000),
+        ("4MB", True, 0x202000),
+        ("8MB", False, 0x82000),
+        ("8MB", True, 0x402000),
+        ("16MB", True, 0x802000),
+        ("2MB-c1", True, 0x102000),
+        ("2MB-c1", False, 0x82000),
+        ("4MB-c1", True, 0x202000),
+    ],
 )
 def test_the_default_goes_by_the_size_at_flash_0(size: str, big_flash: bool, second: int) -> None:
     chip = flash(params=FlashParams.from_names("qio", size, "40m"))
@@ -78,6 +88,19 @@ def test_the_default_goes_by_the_size_at_flash_0(size: str, big_flash: bool, sec
         f"Rom 1 at {second:x} is bad.",
         "No good rom available.",
     )
+
+
+@pytest.mark.parametrize("size", ["8MB", "16MB", "2MB-c1", "4MB-c1"])
+@pytest.mark.parametrize("big_flash", [False, True])
+def test_to_an_older_loader_the_new_sizes_are_512_kb(size: str, big_flash: bool) -> None:
+    chip = flash(params=FlashParams.from_names("qio", size, "40m"))
+    options = LoaderOptions(big_flash=big_flash, all_sizes=False, gpio="rom")
+    decision = predict(chip, options)
+    assert decision.config is not None
+    assert BootConfig.from_bytes(decision.config).roms == (0x2000, 0x42000)
+    erases = BootConfig(SLOTS, mode=Mode.GPIO_ERASES_SDK).to_bytes()
+    chip = flash({0x2000: rom()}, erases, FlashParams.from_names("qio", size, "40m"))
+    assert predict(chip, options, gpio_low=True).erased == (0x7F000, 0x7E000, 0x7D000, 0x7C000)
 
 
 def test_the_current_rom_starts_and_nothing_is_written() -> None:
@@ -244,6 +267,7 @@ OPTIONS = st.builds(
     max_roms=st.sampled_from([2, 4, 255]),
     rtc=st.booleans(),
     gpio=st.sampled_from(["", "rom", "skip"]),
+    all_sizes=st.booleans(),
 )
 CHANGES = st.lists(
     st.tuples(st.sampled_from([0x1000, 0x2000, 0x22000]), st.integers(0, 80), st.integers(0, 255)), max_size=6

@@ -1,35 +1,24 @@
-/* An application on the NONOS SDK, 2.1 or later: it says which address it runs from. */
+/* An application on the NONOS SDK, 2.0 or later: it says which address it runs from. RF_CAL_SECTOR comes from
+ * SConstruct, and SDK_PARTITIONS for an SDK that has them. */
 #include "c_types.h"
 #include "ets_sys.h"
 #include "osapi.h"
 #include "user_interface.h"
-#include "version.h"
 
-/* The SDK's own sectors, the last five of a 1 MB flash: the slots end before them. */
-#define SECTOR 0x1000
-#define RF_CAL 0xFB000
-#define PHY_DATA 0xFC000
-#define SDK_PARAMETERS 0xFD000
-
-#if ESP_SDK_VERSION_MAJOR >= 3
-#define FLASH_SIZE_1MB 2 /* the SDK's number for 512 KB + 512 KB */
+#ifdef SDK_PARTITIONS
+#include "partitions.h" /* from SConstruct, of the layout */
 
 void ICACHE_FLASH_ATTR user_pre_init(void)
 {
-    static const partition_item_t partitions[] = {
-        {SYSTEM_PARTITION_RF_CAL, RF_CAL, SECTOR},
-        {SYSTEM_PARTITION_PHY_DATA, PHY_DATA, SECTOR},
-        {SYSTEM_PARTITION_SYSTEM_PARAMETER, SDK_PARAMETERS, 3 * SECTOR},
-    };
-
-    if (!system_partition_table_regist(partitions, sizeof partitions / sizeof *partitions, FLASH_SIZE_1MB))
+    if (!system_partition_table_regist(rboot_partitions, RBOOT_PARTITION_COUNT, RBOOT_FLASH_MAP)) {
         os_printf("the partition table does not suit the SDK\r\n");
+    }
 }
 #endif
 
 uint32 ICACHE_FLASH_ATTR user_rf_cal_sector_set(void)
 {
-    return RF_CAL / SECTOR;
+    return RF_CAL_SECTOR;
 }
 
 void ICACHE_FLASH_ATTR user_init(void)

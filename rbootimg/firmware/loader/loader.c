@@ -1,8 +1,9 @@
-/* A boot loader that decides as rBoot 1.4.2 does, for a machine without rBoot's sources. It uses the mask ROM only.
+/* A boot loader that decides as rBoot's master does (2019-08, it says v1.4.2), for a machine without rBoot's sources.
+ * It uses the mask ROM only.
  *
  * Options, by rBoot's names: BOOT_BIG_FLASH, BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM, BOOT_RTC_ENABLED,
  * BOOT_GPIO_ENABLED or BOOT_GPIO_SKIP_ENABLED with BOOT_GPIO_NUM, MAX_ROMS. It says which at power-on, in rBoot's
- * words. It must stay below 4,096 bytes as an image, as the config sector stands at 0x1000.
+ * words. With OLD_FLASH_SIZES it knows the flash sizes of the release of v1.4.2 only. It must stay below 4,096 bytes as an image, as the config sector stands at 0x1000.
  *
  * rbootimg/predict.py is the same decision in Python: a change here is one there.
  */
@@ -190,32 +191,37 @@ static void read_config(uint32_t flash_size)
     write_config();
 }
 
-/* Says what the header at flash 0 holds; the bytes of flash that the loader uses. */
+/* Says what the header at flash 0 holds; the bytes of flash that the loader uses.
+ * The sizes are complete texts, as rBoot has them: by these rbootimg/loader.py knows which ones a loader knows. */
 static uint32_t report_flash(void)
 {
     static const char *const modes[] = {"QIO", "QOUT", "DIO", "DOUT"};
     struct header header;
-    uint32_t megabits = 0, frequency;
-    const char *speed = "unknown";
+    uint32_t size = 0x80000, frequency; /* of one that it does not know */
+    const char *text = "unknown\r\n", *speed = "unknown";
 
     read(0, &header, sizeof header);
-    ets_printf("Flash Size:   ");
     switch (header.flash_size_and_freq >> 4) {
-    case 0: megabits = 4; break;
-    case 1: megabits = 2; break;
-    case 2: megabits = 8; break;
-    case 3: megabits = 16; break;
-    case 4: megabits = 32; break;
+    case 0: text = "4 Mbit\r\n"; break;
+    case 1: text = "2 Mbit\r\n"; size = 0x40000; break;
+    case 2: text = "8 Mbit\r\n"; size = 0x100000; break;
+#ifndef OLD_FLASH_SIZES
+    case 5: /* 2MB-c1 */
+#endif
+    case 3: text = "16 Mbit\r\n"; size = 0x200000; break;
+#ifndef OLD_FLASH_SIZES
+    case 6: /* 4MB-c1 */
+#endif
+    case 4: text = "32 Mbit\r\n"; size = 0x400000; break;
+#ifndef OLD_FLASH_SIZES
+    case 8: text = "64 Mbit\r\n"; size = 0x800000; break;
+    case 9: text = "128 Mbit\r\n"; size = 0x1000000; break;
+#endif
     }
-    if (megabits) {
-        ets_printf("%d Mbit\r\n", megabits);
-    } else {
-        megabits = 4;
-        ets_printf("unknown\r\n");
-    }
+    ets_printf("Flash Size:   %s", text);
 #ifndef BOOT_BIG_FLASH
-    if (megabits > 8) {
-        megabits = 8;
+    if (size > 0x100000) {
+        size = 0x100000;
     }
 #endif
     ets_printf("Flash Mode:   %s\r\n", header.flash_mode < 4 ? modes[header.flash_mode] : speed);
@@ -227,7 +233,7 @@ static uint32_t report_flash(void)
     case 15: speed = "80 MHz"; break;
     }
     ets_printf("Flash Speed:  %s\r\n", speed);
-    return megabits * 0x20000;
+    return size;
 }
 
 #if defined BOOT_GPIO_ENABLED || defined BOOT_GPIO_SKIP_ENABLED
