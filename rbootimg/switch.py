@@ -8,8 +8,13 @@
 3. releases/.rbootimg-next becomes releases/VERSION.
 4. The copies are put in place: the ROMs, the manifest, `version`, the page. Each is replaced in one step, so that a
    download which has begun ends with the old bytes. The manifest names the ROMs in releases/VERSION, which are there
-   since step 3, so whatever manifest a device reads, its ROMs are there and are those that it describes. `version`
-   comes after the ROMs, so that a device never reads a new version and then gets an older ROM.
+   since step 3, so whatever manifest a device reads, its ROMs are there and are those that it describes.
+
+   A device installs what is newer than itself. Where `version` is newer than the ROMs, it installs one, reboots, is
+   still older than `version`, and installs it again, for as long as that is so: until the next command if we are killed
+   there. So `version` and the manifest are replaced after the ROMs, but before them where the one that is there is
+   newer than the release that comes. That is decided by the file itself, so it does not matter whether this is a
+   release, a rollback, a repair, or the rest of a switch that was interrupted.
 
 A copy's time is always later than that of the file it replaces, also on the way back: servers and caches compare
 times and sizes only, and two releases can have both in common.
@@ -27,6 +32,7 @@ from . import page
 from .durable import make_folder, remove, stands, sync, write
 from .errors import PublishError
 from .release import MANIFEST, RELEASES, VERSION, Bundle, History, Release
+from .version import is_newer
 from .webfiles import (
     HISTORY,
     NEXT,
@@ -37,6 +43,7 @@ from .webfiles import (
     copies,
     found_by_devices,
     pending,
+    pointed_to,
     read_history,
     readable,
     strays,
@@ -156,10 +163,18 @@ def _finish(folder: Path, history: History) -> bool:
         _install(folder / RELEASES / NEXT, folder / RELEASES / version)
     files = copies(folder, history)
     stage_files(folder, files)
-    changed = put(folder, files)
+    pointers = (MANIFEST, VERSION)
+    first = [name for name in pointers if is_newer(pointed_to(folder, name), history.current)]
+    roms = [name for name in files if name not in (*pointers, page.STYLE, page.PAGE)]
+    changed = False
+    for names in (first, roms):
+        if put(folder, names):
+            sync(folder)  # so that a power cut does not leave what comes after these without them
+            changed = True
     for name in found_by_devices(folder) - files.keys():
         (folder / name).unlink()  # better none than an older one
         changed = True
+    changed |= put(folder, files)
     sync(folder)
     clean(folder)
     return version is not None or changed

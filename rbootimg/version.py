@@ -43,6 +43,17 @@ def parse(text: str) -> semver.Version:
     return version
 
 
+def is_newer(found: str, release: str) -> bool:
+    """Whether a device that runs `release` takes `found` for newer; nothing that is not a version is.
+
+    As the update client compares, which knows build metadata and ignores them. Raises VersionError for `release`.
+    """
+    try:
+        return semver.Version.parse(found) > parse(release)
+    except (ValueError, TypeError):
+        return False
+
+
 def from_describe(text: str) -> str:
     """The version for what `git describe --long --dirty` printed: `v1.2.0-0-g…` is 1.2.0.
 

@@ -231,6 +231,17 @@ def version_file(release: Release) -> bytes:
     return f"{release.version}\n".encode()
 
 
+def pointed_to(folder: Path, name: str) -> str:
+    """The version that devices find in the manifest or the file `version`, by its `name`; empty if there is none."""
+    if name == MANIFEST:
+        release = shown(folder)
+        return release.version if release else ""
+    try:
+        return (folder / name).read_bytes().decode("latin-1").removesuffix("\n")
+    except OSError:
+        return ""
+
+
 def waiting(folder: Path, history: History) -> str | None:
     """The version of a release in `history` that is still where it was written to."""
     try:
@@ -241,7 +252,7 @@ def waiting(folder: Path, history: History) -> str | None:
 
 
 def copies(folder: Path, history: History) -> dict[str, bytes]:
-    """The files of the current release beside `releases`, in the order in which they are switched.
+    """The files of the current release beside `releases`, the pages last.
 
     Raises DamagedError.
     """

@@ -15,14 +15,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import semver
 from releases import make, make_roms, tree
 
 from rbootimg import durable, report, switch, webfiles, webroot
 from rbootimg.errors import PublishError, Way
 from rbootimg.release import History, Release
+from rbootimg.rom import Rom
 from rbootimg.webcheck import Problem, check
 from rbootimg.webroot import prune, publish, releases, rollback, rollback_all
 
@@ -299,6 +302,27 @@ def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "replace", replace)
     put(root, "1.1.0")
     assert replaced == ["releases/history.json", "rom0.bin", "rom1.bin", "manifest.json", "version", "index.html"]
+    for back in (lambda: rollback(root), lambda: put(root, "1.0.5-rc.1", allow_downgrade=True)):
+        put(root, "1.1.0", allow_downgrade=True)
+        replaced.clear()
+        monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), replaced.append(Path(paths[1]).name)))
+        back()
+        assert replaced == ["history.json", "manifest.json", "version", "rom0.bin", "rom1.bin", "index.html"]
+
+
+def test_what_is_put_first_is_on_the_disk_before_the_rest(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut may leave what was renamed last without what was renamed before it."""
+    put(root, "1.0.0", "1.1.0")
+    done: list[str] = []
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), done.append(Path(paths[1]).name)))
+    monkeypatch.setattr(switch, "sync", lambda folder: done.append("sync") if folder == root else None)
+    pages = ["index.html", "sync"]
+    rollback(root)
+    assert done == ["history.json", "manifest.json", "version", "sync", "rom0.bin", "rom1.bin", "sync", *pages]
+    done.clear()
+    put(root, "1.2.0")
+    assert done[-7:] == ["rom0.bin", "rom1.bin", "sync", "manifest.json", "version", *pages]
 
 
 # Several applications
@@ -782,12 +806,76 @@ def lines_of(operation: Callable[[], object]) -> int:
     return count
 
 
+def at_each_line(operation: Callable[[], object], look: Callable[[], object]) -> None:
+    """Do `operation`, and `look` before each line of its Python code, so before and after each system call."""
+
+    def trace(frame: object, event: str, _: object) -> object:
+        if frame.f_code.co_filename not in TRACED:
+            return None
+        if event in ("line", "return"):
+            sys.settrace(None)
+            look()
+            sys.settrace(trace)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        operation()
+    finally:
+        sys.settrace(before)
+
+
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """A folder where flushing takes no time."""
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         yield Path(folder)
+
+
+def identity(rom: bytes) -> str:
+    """The version that an application of make_roms() is compiled with, forced or not."""
+    return Rom.from_bytes(rom).sections[0].data.rstrip(b"\0").decode()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What devices find in an application's folder at one moment: by their ROM's number, empty if it is not there."""
+
+    version: str
+    manifest: str
+    roms: tuple[str, str]
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Found:
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        version = files.get("version", b"").decode().removesuffix("\n")
+        manifest = json.loads(files.get("manifest.json", b'{"version": ""}'))["version"]
+        roms = tuple(identity(files[name]) if name in files else "" for name in ("rom0.bin", "rom1.bin"))
+        return cls(version, manifest, roms)
+
+    def installs(self, own: str, slot: int, by: str) -> list[str]:
+        """What a device installs, one after the other, while it finds this: it takes what is newer than itself."""
+        installed = []
+        newest = getattr(self, by)
+        while newest and semver.Version.parse(newest) > own and len(installed) < 8:
+            slot = 1 - slot
+            if not self.roms[slot]:
+                break  # status 404: it goes on with what it has
+            own = self.roms[slot]
+            installed.append(own)
+        return installed
+
+
+def assert_no_loop(moments: list[Found], versions: set[str]) -> None:
+    """That a device which reads the version at one moment and the ROM at any later one comes to rest in each."""
+    for now in moments:
+        for by in ("version", "manifest"):
+            for slot in (0, 1):
+                for own in versions:
+                    # One update at most: a second one is that to what it was told before, and did not get.
+                    assert len(now.installs(own, slot, by)) <= 1, (now, own, by)
 
 
 def assert_consistent(root: Path, versions: set[str]) -> None:
@@ -824,6 +912,66 @@ OPERATIONS = {
 }
 
 
+SWITCHES = {
+    **OPERATIONS,
+    "downgrade": (["1.0.0", "1.2.0"], lambda root: put(root, "1.1.0", allow_downgrade=True)),
+    "one back": (["1.0.0", "1.2.0-rc.1", "1.2.0"], rollback),
+    "forth again": (["1.0.0", "1.1.0", "1.2.0"], lambda root: (rollback(root), rollback(root, "1.2.0"))),
+    "fewer ROMs": (["1.0.0"], lambda root: publish(root, [make("1.3.0", count=1)], fewer_roms=True)),
+    "fewer ROMs back": (
+        ["1.2.0"],
+        lambda root: publish(root, [make("1.0.0", count=1)], fewer_roms=True, allow_downgrade=True),
+    ),
+    "forced with fewer ROMs": (
+        ["1.2.0"],
+        lambda root: publish(root, [make("1.2.0", size=128, count=1)], force=True, fewer_roms=True),
+    ),
+    "without a version": (
+        ["1.0.0", "1.2.0"],
+        lambda root: ((root / "version").unlink(), rollback(root)),
+    ),
+    "version of nobody": (
+        ["1.0.0", "1.2.0"],
+        lambda root: ((root / "version").write_bytes(b"1.2.0+build\n"), rollback(root)),
+    ),
+    "history anew, back": (
+        ["1.0.0", "1.2.0"],
+        lambda root: ((root / "releases/history.json").unlink(), rollback(root, "1.0.0")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_no_device_installs_again_and_again_at_any_step_of_any_switch(memory: Path, name: str) -> None:
+    """Killed there or not; also at each step of the next command, which goes on with what was killed."""
+    stands, operation = SWITCHES[name]
+    versions = {"0.1.0", "1.0.0", "1.1.0", "1.2.0-rc.1", "1.2.0", "1.3.0", "1.4.0"}
+    start, root = memory / "start", memory / "root"
+    put(start, *stands)
+    start.mkdir(exist_ok=True)
+    moments: dict[Found, Path] = {}
+    seen: list[tuple[str, int]] = []
+
+    def look() -> None:
+        now = [(entry.name, entry.inode()) for entry in os.scandir(root)]
+        if now != seen and (found := Found.in_folder(root)) not in moments:
+            moments[found] = memory / f"killed{len(moments)}"
+            shutil.copytree(root, moments[found], copy_function=os.link)
+        seen[:] = now
+
+    shutil.copytree(start, root, copy_function=os.link)
+    at_each_line(lambda: operation(root), look)
+    assert_no_loop(list(moments), versions)
+    assert len(moments) > 3 or name in ("prune", "history anew", "forced release", "forced with fewer ROMs")
+    for killed in list(moments.values()):
+        root = killed
+        if stands and not (root / "releases/history.json").exists():
+            at_each_line(lambda: rollback(root, "1.0.0"), look)  # noqa: B023 # called at once
+        at_each_line(lambda: put(root, "1.4.0"), look)  # noqa: B023
+        assert (root / "version").read_bytes() == b"1.4.0\n"
+    assert_no_loop(list(moments), versions)
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_works(memory: Path, name: str) -> None:
     stands, operation = OPERATIONS[name]
@@ -843,6 +991,7 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
         shutil.rmtree(root)
         shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
         assert kill_at(total * number // kills, lambda: operation(root))
+        assert_no_loop([Found.in_folder(root)], {"0.1.0", *stands, "1.3.0"})
         if name != "forced release":  # of which a device may see the old manifest with the new ROM
             assert_consistent(root, {*stands, "1.3.0"})
             if stands:
@@ -898,6 +1047,7 @@ def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: P
         assert kill_at(total * number // KILLS, lambda: OF_TWO[name](root))
         for app in ("blink", "clock"):
             assert_consistent(root / app, {"1.1.0", "1.2.0", "1.3.0"})
+            assert_no_loop([Found.in_folder(root / app)], {"0.1.0", "1.1.0", "1.2.0", "1.3.0"})
         currents = {history(root / app).current for app in ("blink", "clock")}
         if (root / webfiles.SWITCH).exists():
             went_on += 1
