@@ -12,11 +12,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
+from . import fit
 from .bootconfig import Mode, RtcData
-from .flash import CONFIG_ADDRESS, SECTOR_SIZE, FlashParams
+from .errors import RomError
+from .flash import CONFIG_ADDRESS, SECTOR_SIZE, FlashParams, window_end
 from .flashmap import DEFAULT_LOADER, LoaderOptions
 from .loader import default_roms, usable_size
-from .rom import xor
+from .rom import Rom, image_size, xor
 
 # Of the config sector: magic, version, mode, current_rom, gpio_rom, count, two unused bytes, then the ROMs' addresses.
 _MAGIC_AND_VERSION = bytes((0xE1, 0x01))
@@ -36,7 +38,8 @@ class Decision:
     `rom` is the number of the ROM that it starts, None if it stops; `address` that ROM's flash address, `image`
     that of its RAM part, `entry` where it jumps to. `config` is the config sector that it writes, None if it
     leaves it alone. `rtc` is its RTC data afterwards, None if it leaves them alone. `erased` are the flash
-    addresses of the SDK's sectors that it erases. `lines` is what it prints, from the config on.
+    addresses of the SDK's sectors that it erases. `lines` is what it prints, from the config on. `problems` are why the
+    ROM that it starts would not run, which the loader does not look at: see fit.problems().
     """
 
     rom: int | None
@@ -47,6 +50,7 @@ class Decision:
     config: bytes | None = None
     rtc: RtcData | None = None
     erased: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def predict(
@@ -121,7 +125,15 @@ def predict(
     address = _rom_address(sector, rom)
     lines.append(f"Booting rom {rom} at {address:x}, load addr {image:x}.")
     entry = _HEADER.unpack_from(chip, image)[3]
-    return Decision(rom, tuple(lines), address, image, entry, config, new_rtc, erased)
+    problems = _problems(bytes(chip[address : window_end(address)]), options)
+    return Decision(rom, tuple(lines), address, image, entry, config, new_rtc, erased, problems)
+
+
+def _problems(data: bytes, options: LoaderOptions) -> tuple[str, ...]:
+    try:
+        return fit.problems(Rom.from_bytes(data[: image_size(data)], options.irom_checksum))
+    except RomError as error:
+        return (str(error),)
 
 
 def _check(chip: bytearray, address: int, irom_checksum: bool) -> int | None:

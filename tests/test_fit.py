@@ -13,10 +13,11 @@ from images import SLOTS, loader, rom
 
 from rbootimg import fit
 from rbootimg.errors import FitError, PublishError, RomError
-from rbootimg.flashimage import boot_config, flash_pieces
+from rbootimg.flashimage import assemble, boot_config, flash_pieces
 from rbootimg.flashmap import Slot
 from rbootimg.info import recognise
 from rbootimg.layout import preset
+from rbootimg.predict import predict
 from rbootimg.publish import web_tree
 from rbootimg.release import bundle
 from rbootimg.rom import RamSection, Rom
@@ -126,6 +127,20 @@ def test_no_broken_rom_is_published_flashed_or_called_valid(name: str) -> None:
         flash_pieces(layout, loader(), {0: data}, boot_config(layout, loader()))
     assert message in str(unfit.value)
     assert any(problem.startswith(message) for problem in recognise(data).problems)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_prediction_says_what_the_loader_does_not_look_at(name: str) -> None:
+    broken, message = BROKEN[name]
+    layout = preset("1MB")
+    good = flash_pieces(layout, loader(), {0: rom(0)}, boot_config(layout, loader()))
+    flash = bytearray(assemble(good, layout.size.bytes))
+    assert predict(bytes(flash)).problems == ()
+    data = broken.to_bytes()
+    flash[0x2000 : 0x2000 + len(data)] = data
+    found = predict(bytes(flash))
+    assert found.rom == 0
+    assert found.problems[0].startswith(message)
 
 
 @pytest.mark.parametrize("name", ["over rBoot's second stage", "entry in data", "unaligned"])
