@@ -14,6 +14,7 @@ from . import fit, layoutview, version
 from .compare import compare
 from .detect import linked_elsewhere
 from .elf import parse
+from .entry import entry_problem
 from .errors import ElfError, FitError, PublishError, RomError, VersionError
 from .flashmap import FlashMap, Slot
 from .pack import difference
@@ -263,9 +264,13 @@ def _check_elfs(
 ) -> None:
     for number, (elf, rom, slot) in enumerate(zip(elfs, roms, slots)):
         try:
-            clause = difference(parse(elf), Rom.from_bytes(rom), slot.link_address)
+            program = parse(elf)
+            clause = difference(program, Rom.from_bytes(rom), slot.link_address)
         except ElfError as error:
             clause = str(error)
+        else:
+            if (problem := entry_problem(program)) is not None:
+                raise PublishError(f"{_called(elf_name(number), app, called)}: {problem}")
         if clause:
             raise PublishError(
                 f"{_called(elf_name(number), app, called)} is not what {_called(rom_name(number), app, called)} was "

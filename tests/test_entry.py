@@ -8,12 +8,15 @@ import chip
 import pytest
 import sdk
 from conftest import APP, TOOL, Project
+from images import SLOTS
 
 from rbootimg import elf
 from rbootimg.elf import Symbol
 from rbootimg.entry import NO_SYMBOLS, entry_problem, hint_for
-from rbootimg.errors import FitError
+from rbootimg.errors import FitError, PublishError
+from rbootimg.layout import preset
 from rbootimg.pack import pack, warnings
+from rbootimg.release import bundle
 
 ASSEMBLY = """
 __asm__(".text\\n.align 4\\n.word 0\\n.global begin\\nbegin: movi a2, 0\\n.align 4\\n");
@@ -115,6 +118,17 @@ def test_the_hint_names_what_may_be_meant() -> None:
     symbols = (Symbol("call_user_strat", 0x40100000, 8, "func"), Symbol("main", 0x40100008, 8, "func"))
     assert hint_for("call_user_start", symbols) == "there is a function call_user_strat; is one of the two misspelled?"
     assert hint_for("call_user_start", symbols[1:]) == ""
+
+
+def test_an_elf_whose_entry_is_not_a_functions_start_is_not_published() -> None:
+    program = chip.linked(FUNCTIONS % "call_user_start(void)", SLOTS[0])
+    good = pack(elf.parse(program))
+    at = elf.parse(program).entry + 4
+    program = program[:24] + at.to_bytes(4, "little") + program[28:]  # e_entry
+    with pytest.raises(
+        PublishError, match=r"rom0\.elf of app: entry point 0x\w+ is inside the function call_user_start"
+    ):
+        bundle("app", "1.0.0", [good._replace(entry=at).to_bytes()], preset("1MB"), elfs=[program])
 
 
 # Builds
