@@ -36,6 +36,9 @@ PROVIDE ( ets_memset = 0x400018a4 );
 
 LIBRARIES = ("c", "gcc", "hal", "phy", "net80211", "lwip", "wpa", "main", "pp", "crypto")
 
+PRE_INIT = " user_pre_init();"
+PARTITIONS = '#include "sdk_partitions.c"\n'
+
 # What is in a library beside a function of its own; it need not do anything, as nothing of it is run.
 STUBS = {
     "c": "int memcpy, memset;",
@@ -60,9 +63,15 @@ const char *system_get_sdk_version(void) { return "9.9"; }
 }
 
 
-def make(folder: Path) -> Path:
-    """The SDK, in a new `folder`."""
+def make(folder: Path, partitions: bool = True) -> Path:
+    """The SDK, in a new `folder`; without `partitions` as SDK 2 is."""
     shutil.copytree(HEADERS, folder / "include", ignore=shutil.ignore_patterns("*.c", "*.md"))
+    stubs = STUBS
+    if not partitions:
+        stubs = {name: text.replace(PRE_INIT, "").replace(PARTITIONS, "") for name, text in STUBS.items()}
+        header = folder / "include" / "user_interface.h"
+        before, rest = header.read_text().split("typedef enum {\n    SYSTEM_PARTITION_INVALID")
+        header.write_text(before + rest.partition("uint32 map);\n")[2])
     for name in ("ld", "lib", "bin"):
         (folder / name).mkdir()
     (folder / "ld" / "eagle.app.v6.ld").write_bytes(SCRIPT.replace("\n", "\r\n").encode())
@@ -70,7 +79,7 @@ def make(folder: Path) -> Path:
     (folder / "bin" / "esp_init_data_default_v08.bin").write_bytes(bytes(range(5, 133)))
     for name in LIBRARIES:
         source = folder / f"{name}.c"
-        source.write_text(STUBS.get(name, f"int unused_{name};\n"))
+        source.write_text(stubs.get(name, f"int unused_{name};\n"))
         options = ("-mlongcalls", "-mtext-section-literals", "-Os", "-Iinclude", f"-I{HEADERS.parent}")
         run_tool(folder, "gcc", *options, "-c", source.name, "-o", f"{name}.o")
         run_tool(folder, "ar", "rcs", f"lib/lib{name}.a", f"{name}.o")
