@@ -224,6 +224,9 @@ def _first_packet(reply: Reply) -> Iterator[_Problem]:
     if header[9:12] != b"200":
         yield _Problem(f"begins with {header[:12].decode('latin-1')!r}; a device wants 200 there")
         return
+    if b"\0" in header:
+        yield _Problem("has a zero byte in its header")
+        return
     line = re.search(rb"(?i)\r\n(content-length[ \t]*:[^\r]*)", header)
     before, found, _ = header.partition(_LENGTH)
     if line and not found:
