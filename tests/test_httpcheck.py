@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import http.server
 import itertools
+import re
 import socket
 import ssl
 import struct
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from releases import make, make_roms
 
 from rbootimg import faults
@@ -26,6 +28,8 @@ from rbootimg.webroot import publish
 
 ROM = make_roms("1.0.0", 4096)[0]
 LENGTH = f"Content-Length: {len(ROM)}"
+COPES = "rBoot's OTA sample fails, rbootimg's update client copes"
+FAILS = "rbootimg's update client, which asks with HTTP/1.0, fails; rBoot's OTA sample copes"
 WITHOUT = "without it no digest of a ROM was compared"
 
 
@@ -42,6 +46,7 @@ class Server:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.reply: bytes | Iterable[bytes | None] = head(LENGTH) + ROM
+        self.reply_to_1_0: bytes | None = None
         self.pause = 0.1
         self.requests: list[bytes] = []
         self.path = "rom0.bin"
@@ -59,7 +64,9 @@ class Server:
                 request = connection.recv(65536)
                 self.requests.append(request)
                 path = request.split()[1].decode().lstrip("/")
-                if path == self.path and isinstance(self.reply, bytes):
+                if path == self.path and b" HTTP/1.0\r\n" in request and self.reply_to_1_0:
+                    connection.sendall(self.reply_to_1_0)
+                elif path == self.path and isinstance(self.reply, bytes):
                     connection.sendall(self.reply)
                 elif path == self.path:
                     self._send_pieces(connection, self.reply)
@@ -80,6 +87,16 @@ class Server:
             time.sleep(self.pause)
 
 
+class Endless:
+    """A reply that begins with `begin` and never ends."""
+
+    def __init__(self, begin: bytes, piece: bytes) -> None:
+        self.begin, self.piece = begin, piece
+
+    def __iter__(self) -> Iterator[bytes]:
+        return itertools.chain([self.begin], itertools.repeat(self.piece))
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     publish(tmp_path, [make("1.0.0", size=4096)])
@@ -90,7 +107,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_plain_server_has_nothing_that_is_noteworthy(server: Server) -> None:
     assert check_url(server.url) == ()
-    assert [request.split()[1] for request in server.requests] == [
+    assert [request.split()[2] for request in server.requests] == [b"HTTP/1.1", b"HTTP/1.0"] * 6
+    assert [request.split()[1] for request in server.requests[::2]] == [
         b"/manifest.json",
         b"/version",
         b"/rom0.bin",
@@ -102,7 +120,7 @@ def test_a_plain_server_has_nothing_that_is_noteworthy(server: Server) -> None:
 
 def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
     check_url(server.url)
-    lines = server.requests[2].decode().split("\r\n")
+    lines = server.requests[4].decode().split("\r\n")
     assert lines == [
         "GET /rom0.bin HTTP/1.1",
         f"Host: {server.url[7:-1]}",
@@ -113,6 +131,15 @@ def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
         "",
         "",
     ]
+
+
+def test_the_other_request_is_that_of_the_example(server: Server) -> None:
+    check_url(server.url)
+    app = (ROOT / "examples/ota/app.c").read_text()
+    (example,) = re.findall(r'"GET /" file ((?:.|\\\n)*?\\r\\n\\r\\n")', app)
+    for name, value in ("SERVER_HOST", server.url[7:-1]), ("VERSION", "1.0.0"):
+        example = example.replace(f'" {name} "', value)
+    assert server.requests[5].decode() == f"GET /rom0.bin{example[1:-1]}".replace(r"\r\n", "\r\n")
 
 
 CHUNKED = head("Transfer-Encoding: chunked") + f"{len(ROM):x}\r\n".encode() + ROM + b"\r\n0\r\n\r\n"
@@ -160,7 +187,7 @@ ZIPPED = gzip.compress(ROM, mtime=0)
         (head(LENGTH, "Cache-Control: no-cache", "Age: 0") + ROM, []),
         (
             head(LENGTH, f"X-Long: {'x' * 1400}") + ROM,
-            ["has a header of 1,470 bytes; rBoot's OTA sample wants it within 1,460"],
+            [f"has a header of 1,470 bytes, not within 1,460; {COPES}"],
         ),
     ],
 )
@@ -170,9 +197,6 @@ def test_what_a_device_would_choke_on_is_a_fault(server: Server, reply: bytes, t
     assert [(finding.path, finding.fault) for finding in found] == [("rom0.bin", True)] * len(texts)
     for finding, text in zip(found, texts):
         assert finding.text.startswith(text)
-
-
-COPES = "rBoot's OTA sample fails, rbootimg's update client copes"
 
 
 @pytest.mark.parametrize(
@@ -187,11 +211,7 @@ COPES = "rBoot's OTA sample fails, rbootimg's update client copes"
         ),
         (
             head("Server: x", status="100 Continue") + head(LENGTH) + ROM,
-            "begins with 'HTTP/1.1 100'; a device wants 200 there",
-        ),
-        (
-            (head(LENGTH) + ROM).replace(b"1.1 200", b"1.1  200"),
-            "begins with 'HTTP/1.1  20'; a device wants 200 there",
+            f"begins with 'HTTP/1.1 100'; a device wants 200 there; {COPES}",
         ),
         (head(LENGTH).replace(b"\r\n", b"\n") + ROM, f"has a header whose lines do not end with CR LF; {COPES}"),
         (head(LENGTH).replace(b"\r\n", b"\n", 1) + ROM, f"has a header whose lines do not end with CR LF; {COPES}"),
@@ -201,7 +221,56 @@ COPES = "rBoot's OTA sample fails, rbootimg's update client copes"
 )
 def test_what_rboots_sample_does_not_take_is_a_fault(server: Server, reply: bytes | list[bytes], text: str) -> None:
     server.reply = reply
-    assert check_url(server.url) == (Finding("rom0.bin", text),)
+    assert check_url(server.url) == (Finding("rom0.bin", text, client=False),)
+
+
+@pytest.mark.parametrize(
+    ("reply", "texts"),
+    [
+        (
+            (head(LENGTH) + ROM).replace(b"1.1 200", b"1.1  200"),
+            [
+                "begins with 'HTTP/1.1  20'; a device wants 200 there",
+                "begins with 'HTTP/1.1  200 OK', not with HTTP/1.0 or HTTP/1.1 and a status",
+            ],
+        ),
+        (head("nocolon", LENGTH) + ROM, [f"has the header line 'nocolon', which is malformed; {FAILS}"]),
+        (
+            head(f"X-Long: {'x' * 5000}", LENGTH) + ROM,
+            [
+                "has a header of 5,070 bytes; rbootimg's update client wants it within 4,096, rBoot's OTA sample "
+                "within 1,460"
+            ],
+        ),
+    ],
+)
+def test_who_fails_is_told(server: Server, reply: bytes, texts: list[str]) -> None:
+    server.reply = reply
+    assert [finding.text for finding in check_url(server.url)] == texts
+
+
+def test_a_server_may_answer_http_1_0_in_another_way(server: Server) -> None:
+    """As some do that want HTTP/1.1 or later; others send chunks to HTTP/1.1 alone."""
+    server.reply, server.reply_to_1_0 = head(LENGTH) + ROM, head("Content-Length: 0", status="426 Upgrade Required")
+    assert check_url(server.url) == (Finding("rom0.bin", f"has status 426, not 200; {FAILS}", sample=False),)
+    server.reply, server.reply_to_1_0 = CHUNKED, server.reply
+    found = check_url(server.url)
+    assert [(finding.client, finding.sample) for finding in found] == [(False, True)] * 2
+    assert found[0].text.endswith(f"chunk sizes to the flash; {COPES}")
+    server.reply = server.reply_to_1_0.replace(ROM[:9], b"otherwise")
+    (finding,) = check_url(server.url)
+    assert finding.text.endswith(f"one of the two is stale or damaged; {COPES}")
+
+
+def test_a_version_that_is_too_long_for_the_client_is_told(tmp_path: Path) -> None:
+    for version, text in (
+        (f"1.0.0-{'a' * 58}", "has 64 characters, more than 63"),
+        ("1.0.0-1234567890", "has a number of more than 9 digits"),
+    ):
+        root = tmp_path / version
+        publish(root, [make(version)])
+        with serving(root) as at:
+            assert check_url(f"http://127.0.0.1:{at.port}/") == (Finding("version", f"{text}; {FAILS}", sample=False),)
 
 
 def test_a_header_alone_in_the_first_packet_is_worth_one_note(tmp_path: Path) -> None:
@@ -209,7 +278,7 @@ def test_a_header_alone_in_the_first_packet_is_worth_one_note(tmp_path: Path) ->
     with serving(tmp_path, options=Options(faults=(faults.parse("rom*.bin=split@9999"),))) as at:
         found = check_url(f"http://127.0.0.1:{at.port}/")
     text = "has its header alone in the first packet; rBoot's OTA sample copes, its first versions did not"
-    assert found == (Finding("rom0.bin", text, fault=False),)
+    assert found == (Finding("rom0.bin", text, fault=False, client=False, sample=False),)
 
 
 def test_what_never_changes_may_be_kept_by_caches(server: Server) -> None:
@@ -229,6 +298,10 @@ def test_a_version_that_is_not_the_manifests_is_stale(server: Server) -> None:
     [
         head(LENGTH).replace(b"1.1", b"1.0") + ROM,
         head(LENGTH, LENGTH) + ROM,
+        head(LENGTH, f"Content-Length: 0{len(ROM)}") + ROM,
+        head(LENGTH, "Content-Encoding:", "Content-Encoding: identity ") + ROM,
+        head(LENGTH, "Server: a\r\n\tb") + ROM,
+        head(*("X: x" for _ in range(200)), LENGTH) + ROM,
         head(LENGTH + " ") + ROM,
         head(LENGTH, "Transfer-Encoding: identity", "Content-Encoding: Identity") + ROM,
         head(LENGTH).replace(b"Connection: close", b"Connection: keep-alive") + ROM,
@@ -251,7 +324,7 @@ def test_what_a_device_takes_is_no_fault(server: Server, reply: bytes) -> None:
         (head(LENGTH, "Content-Length: 7") + ROM, ["has Content-Length: 2096 and 7; a device takes one or the other"]),
         (head(f"{LENGTH}, {len(ROM)}") + ROM, ["has Content-Length: 2096, 2096, which is no number"]),
         (head(f"Content-Length: {'9' * 5000}") + ROM, ["has Content-Length: 999"]),
-        (head("nocolon", LENGTH) + ROM, ["has no Content-Length; "]),
+        (head("nocolon") + ROM, ["has no Content-Length; "]),
         (head(LENGTH) + ROM + b"\n", ["has 1 byte more than its Content-Length; a device never sees its end"]),
         (
             head(LENGTH, "Cache-Control: max-age=0, s-maxage=60") + ROM,
@@ -262,10 +335,9 @@ def test_what_a_device_takes_is_no_fault(server: Server, reply: bytes) -> None:
             ["has Transfer-Encoding: chunked; ", "has no Content-Length; ", "ends after 1,103 bytes, too e"],
         ),
         (ROM, ["has no reply in HTTP: "]),
-        (b"", ["has no reply: Remote end closed connection without response"]),
+        (b"", ["has no reply: the server closed the connection without one"]),
         (b"HTTP/2 200\r\n\r\n", ["has no reply in HTTP: HTTP/2"]),
-        (head(*("X: x" for _ in range(200)), LENGTH) + ROM, ["has no reply in HTTP: got more than 100 headers"]),
-        (head(f"X: {'x' * 70000}", LENGTH) + ROM, ["has no reply in HTTP: got more than 65536 bytes when reading"]),
+        (head(f"X: {'x' * 70000}", LENGTH) + ROM, ["has no reply in HTTP: a header of more than 65,536 bytes"]),
         ([None], ["has no reply: Connection reset by peer"]),
         ([head(LENGTH)[:30], None], ["has no reply: Connection reset by peer"]),
         (
@@ -281,13 +353,13 @@ def test_every_odd_reply_is_one_line_for_its_path(server: Server, reply: bytes |
         assert finding.text.startswith(text)
     assert [finding.path for finding in found if finding.fault] == ["rom0.bin"] * len(found)
     assert len(found) >= len(texts)
-    assert len(server.requests) == 6
+    assert len(server.requests) == 12
 
 
 def test_what_a_server_says_cannot_break_the_line_or_run_on(server: Server) -> None:
     server.reply = head(f"Location: /\x1b[2J\r\n {'x' * 9999}", status="302 Found")
     (finding,) = check_url(server.url)
-    assert finding.text.startswith("redirects to /?[2J?? xxx")
+    assert finding.text.startswith("redirects to /?[2J xxx")
     assert finding.text.isprintable()
     assert len(finding.text) < 300
 
@@ -295,15 +367,16 @@ def test_what_a_server_says_cannot_break_the_line_or_run_on(server: Server) -> N
 def test_a_server_that_goes_away_is_told_for_what_was_not_fetched(server: Server) -> None:
     server.reply = (server.listener.close() or piece for piece in [head(LENGTH) + ROM])  # type: ignore[func-returns-value]
     found = check_url(server.url)
-    assert [finding.path for finding in found] == ["releases/1.0.0/rom0.bin", "rom1.bin", "releases/1.0.0/rom1.bin"]
+    paths = ["rom0.bin", "releases/1.0.0/rom0.bin", "rom1.bin", "releases/1.0.0/rom1.bin"]
+    assert [finding.path for finding in found] == paths
     assert {finding.text for finding in found} == {"has no reply: Connection refused"}
 
 
 def test_a_server_that_drips_is_given_up(server: Server) -> None:
     server.pause = 0.02
     texts = []
-    for reply in (itertools.repeat(b"H"), itertools.chain([head(LENGTH)], itertools.repeat(b"x"))):
-        server.reply = reply
+    for begin in (b"HTTP/1.1 200 OK\r\nX: ", head(LENGTH)):
+        server.reply = Endless(begin, b"x")
         begun = time.monotonic()
         texts += [finding.text for finding in check_url(server.url, timeout=0.1) if finding.fault]
         assert time.monotonic() - begun < 5
@@ -315,7 +388,7 @@ def test_a_server_that_drips_is_given_up(server: Server) -> None:
 
 def test_an_endless_body_is_broken_off(server: Server) -> None:
     server.pause = 0
-    server.reply = itertools.chain([head()], itertools.repeat(bytes(1 << 20)))
+    server.reply = Endless(head(), bytes(1 << 20))
     assert [finding.text for finding in check_url(server.url) if finding.fault] == [
         "has no Content-Length; a device does not know where it ends",
         "goes on after 16,777,216 bytes, more than any flash has",
@@ -510,7 +583,9 @@ def test_a_server_that_speaks_tls_must_be_trusted(tmp_path: Path, monkeypatch: p
             check_url(url)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert check_url(url) == (
-            Finding(url, "rBoot's OTA sample speaks no TLS, so a device needs a client of its own", fault=False),
+            Finding(
+                url, "rBoot's OTA sample speaks no TLS, so a device needs a client of its own", False, False, False
+            ),
         )
         (web_root / "rom1.bin").write_bytes(b"x")
         assert [finding.text[:18] for finding in check_url(url) if finding.fault] == ["has 1 bytes, not 2"]

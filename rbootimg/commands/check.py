@@ -31,7 +31,10 @@ def run(options: argparse.Namespace) -> None:
         found = list(httpcheck.check_url(options.url))
     faults = sum(finding.fault for finding in found)
     if options.json:
-        print(json.dumps([{"path": f.path, "fault": f.fault, "text": f.text} for f in found], indent=2))
+        told = [{"path": f.path, "fault": f.fault, "text": f.text} for f in found]
+        if options.url is not None:
+            told = [{**each, "client_fails": f.client, "sample_fails": f.sample} for each, f in zip(told, found)]
+        print(json.dumps(told, indent=2))
     else:
         for finding in found:
             print(f"{finding.path}: {'' if finding.fault else 'note: '}{finding.text}")

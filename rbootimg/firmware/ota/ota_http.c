@@ -1,4 +1,5 @@
-/* See RFC 9112. Strict, as what follows is written to the flash: what a server does not send is refused. */
+/* See RFC 9112. Strict, as what follows is written to the flash: what a server does not send is refused. `rbootimg
+ * check --url` states the same rules (httpreply.py): whoever changes one changes both. */
 #include "ota_http.h"
 
 enum state { STATUS_LINE, REASON, LINE_END, LINE_START, NAME, BEFORE_VALUE, VALUE, AFTER_VALUE, HEADER_END, DONE };
@@ -7,7 +8,8 @@ enum name { CONTENT_LENGTH = 1, TRANSFER_ENCODING = 2, CONTENT_ENCODING = 4, ALL
 void ICACHE_FLASH_ATTR ota_http_init(ota_http *http)
 {
     http->state = STATUS_LINE;
-    http->column = http->names = 0;
+    http->column = 0;
+    http->names = ALL_NAMES; /* no header to be continued */
     http->size = http->status = 0;
     http->length = http->value = 0;
     http->has_length = http->coded = false;
@@ -129,7 +131,9 @@ static bool ICACHE_FLASH_ATTR value_end(ota_http *http)
         http->has_length = true;
         http->length = http->value;
     } else if (http->names && http->column != sizeof "identity" - 1) {
-        http->coded = true;
+        if (http->column || !(http->names & CONTENT_ENCODING)) { /* an empty list of codings is none */
+            http->coded = true;
+        }
     }
     return true;
 }
@@ -165,6 +169,10 @@ static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint8 byte)
             http->state = byte == '\n' ? DONE : HEADER_END;
             return true;
         }
+        if (is_blank && !http->names) { /* the last header goes on, which is none of ours */
+            http->state = VALUE;
+            return true;
+        }
         http->state = NAME;
         http->names = ALL_NAMES;
         http->column = 0;
@@ -185,13 +193,14 @@ static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint8 byte)
         http->state = VALUE;
         return is_text && value_byte(http, byte);
     case VALUE:
-        if (is_blank && http->names & CONTENT_LENGTH) {
+        if (is_blank && http->names) {
             http->state = AFTER_VALUE;
             return true;
         }
         return is_text && (!http->names || value_byte(http, byte));
-    case AFTER_VALUE:
-        return is_blank;
+    case AFTER_VALUE: /* blanks; of a coding more may follow, so it is another one than identity */
+        http->coded = http->coded || !is_blank;
+        return is_blank || (is_text && !(http->names & CONTENT_LENGTH));
     case HEADER_END:
         http->state = DONE;
         return byte == '\n';
