@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from . import version
-from .errors import PublishError, RomError, VersionError
+from . import fit, version
+from .errors import FitError, PublishError, RomError, VersionError
 from .httpfetch import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import HEADER_MOST, read_as_client
 from .release import MANIFEST, VERSION, Release, ReleaseRom, digest, rom_name
-from .rom import Rom
 
 _SEGMENT = 1460
 """What a TCP segment carries over Ethernet; the sample looks for the whole header in the first."""
@@ -286,9 +285,9 @@ def _long_version(reply: Reply) -> Iterator[_Problem]:
 
 def _no_rom(reply: Reply) -> Iterator[str]:
     try:
-        Rom.from_bytes(reply.body)
-    except RomError as error:
-        yield f"is no sound ROM: {error}"
+        fit.read(reply.body)
+    except (RomError, FitError) as error:
+        yield f"is not a valid ROM: {error}"
 
 
 def _other_rom(reply: Reply, rom: ReleaseRom) -> Iterator[str]:
