@@ -15,7 +15,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 with atheris.instrument_imports(include=["rbootimg"]):
-    from rbootimg import elf, info, layout, ldscript, mapfile, pack, rom, size
+    from rbootimg import elf, httpreply, info, layout, ldscript, mapfile, pack, rom, size
     from rbootimg.bootconfig import BootConfig
     from rbootimg.errors import RbootError
     from rbootimg.flashmap import Slot
@@ -37,6 +37,7 @@ def parse_all(data: bytes) -> None:
         lambda: ldscript.includes(data),
         lambda: mapfile.parse(text),
         lambda: size.measure(data, text),
+        lambda: httpreply.read_as_client(data),
     ):
         message = ""
         try:

@@ -288,3 +288,16 @@ def test_check_with_an_url_prints_all_that_it_found_before_it_fails(folder: Path
         ("manifest.json", False),
         ("rom1.bin", True),
     ]
+
+
+def test_of_an_url_each_finding_says_who_fails(folder: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0")
+    with serving(folder / "build/webroot", options=Options(faults=(faults.parse("rom1.bin=lower-case"),))) as at:
+        out, _ = run("check", "--json", "--url", f"http://127.0.0.1:{at.port}/", status=1)
+    (found,) = json.loads(out)
+    assert (found["path"], found["fault"], found["client_fails"], found["sample_fails"]) == (
+        "rom1.bin",
+        True,
+        False,
+        True,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ota_host import HARNESS, REASONS, Host, build
+from ota_host import HARNESS, REASONS, SANITIZERS, SOURCES, STRICT, Host, build
 from releases import make
 
 from rbootimg.httpcheck import Finding, check_url, look
@@ -121,6 +122,30 @@ def test_the_client_takes_what_the_list_says(program: Path, piece: int) -> None:
     assert {name for name, why in zip(whole, found) if why == "OK"} == TAKEN
 
 
+def test_a_reply_comes_to_the_same_wherever_its_header_is_split(program: Path) -> None:
+    small = {name: reply for name, reply in REPLIES.items() if 0 < len(reply) < 150}
+    lines = Host(program).do(*(f"http {reply.hex()}" for reply in small.values())).run()
+    assert len(lines) == len(small) > 80
+    for (name, reply), line in zip(small.items(), lines):
+        assert line.startswith("http "), (name, line)
+        if name in TAKEN:
+            assert line == f"http 0 1 6 {len(reply) - 6}"
+
+
+def test_the_fuzzers_target_runs_clean_with_the_list(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    sources = [HARNESS / "fuzz_http.c", HARNESS / "run_corpus.c", SOURCES / "ota_http.c"]
+    command = ["gcc", *STRICT, *SANITIZERS, f"-I{SOURCES}", *map(str, sources), "-o", str(program)]
+    subprocess.run(command, check=True)
+    paths = []
+    for at in (0, 20, 45, 255):  # where the two packets part
+        for name, reply in REPLIES.items():
+            paths.append(tmp_path / f"{at}-{name}")
+            paths[-1].write_bytes(bytes([at]) + reply[:65000])
+    done = subprocess.run([program, *paths], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{len(paths)}\n")
+
+
 def test_what_comes_after_the_end_is_not_waited_for(program: Path) -> None:
     """Where the surplus does not come with the last bytes, nobody sees it."""
     assert taken_by_client(program, [REPLIES["surplus"]], 1) == ["OK"]
@@ -164,6 +189,36 @@ PARTS = (
 )  # fmt: skip
 
 
+LINES = (
+    b"X: y", b"X:", b"X: Content-Length: 9", b"X-Content-Length: 9", b"Content-Lengths: 9", b"Server: \xe4\t", b" more",
+    b"\t", b"Content-Length: 6", b"content-length:\t006 ", b"Content-Encoding:", b"Content-Encoding: identity",
+    b"Transfer-Encoding: Identity\t", b"Content-Encodin: gzip", b"Transfer-Encodings: chunked", b"!#$%&'*+-.^_`|~: x",
+)  # fmt: skip
+RARE = (
+    b"Content-Length: 7", b"Content-Length: 6,6", b"Content-Length: ", b"Content-Length: 6 6", b"Content-Length : 6",
+    b"Transfer-Encoding:", b"Transfer-Encoding: chunked", b"Content-Encoding: identity,",
+    b"Content-Encoding: ident ity", b"Content-Encoding: identity identity",
+    b"X", b": x", b"X\t: y", b"X: \x0b", b"X: " + b"y" * 4000, b"(: x",
+)  # fmt: skip
+STARTS = (
+    b"HTTP/1.1 200 OK",
+    b"HTTP/1.0 200",
+    b"HTTP/1.1 200 ",
+    b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 200 OK",
+)
+
+
+def composed(chance: random.Random) -> bytes:
+    """A reply with most lines as they may be."""
+    lines = [chance.choice(LINES if chance.random() < 0.95 else RARE) for _ in range(chance.randint(0, 6))]
+    lines.insert(chance.randint(0, len(lines)), b"Content-Length: 6")
+    reply = b"".join(line + chance.choice((b"\r\n",) * 9 + (b"\n",)) for line in (chance.choice(STARTS), *lines, b""))
+    if chance.random() < 0.2:
+        at = chance.randint(0, len(reply))
+        reply = reply[:at] + bytes([chance.randrange(256)]) + reply[at + chance.randint(0, 1) :]
+    return reply + (b"1.0.0\n" if chance.random() < 0.95 else b"1.0.0\n"[: chance.randint(0, 6)] + b"\r\n" * 3)
+
+
 def mutated(chance: random.Random) -> bytes:
     """A reply of the list with up to three places changed, most of them in the header and at the ends of lines."""
     known = [name for name in REPLIES if len(REPLIES[name]) < 5000 and (name in TAKEN or chance.random() < 0.3)]
@@ -192,4 +247,5 @@ def assert_agreed(program: Path, server: Server, replies: Sequence[bytes]) -> in
 @given(seed=st.integers(0, 1 << 32))
 def test_both_agree_on_any_reply(program: Path, server: Server, seed: int) -> None:
     chance = random.Random(seed)
-    assert_agreed(program, server, [mutated(chance) for _ in range(40)])
+    replies = [chance.choice((composed, mutated))(chance) for _ in range(40)]
+    assert assert_agreed(program, server, replies) > 0

@@ -914,6 +914,10 @@ OPERATIONS = {
 SWITCHES = {
     **OPERATIONS,
     "downgrade": (["1.0.0", "1.2.0"], lambda root: put(root, "1.1.0", allow_downgrade=True)),
+    "forced downgrade": (
+        ["1.1.0", "1.2.0"],
+        lambda root: publish(root, [make("1.1.0", size=128)], force=True, allow_downgrade=True),
+    ),
     "one back": (["1.0.0", "1.2.0-rc.1", "1.2.0"], rollback),
     "forth again": (["1.0.0", "1.1.0", "1.2.0"], lambda root: (rollback(root), rollback(root, "1.2.0"))),
     "fewer ROMs": (["1.0.0"], lambda root: publish(root, [make("1.3.0", count=1)], fewer_roms=True)),
