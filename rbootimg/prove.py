@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from .flashimage import check_size
 from .flashmap import FlashMap, LoaderOptions, Slot
 from .loader import read_options
 from .pack import IROM_SECTION, check_link, find_section, irom
+from .rundir import run_directory
 
 # Functions of the mask ROM.
 _PRINTF = 0x400024CC
@@ -78,8 +78,7 @@ def _prove_slot(
     _compare(slot, flash_code, flash[start : start + flash_code.size], "flash")
     _check_entry(flash, slot, elf)
     ours, qemus = socket.socketpair()
-    with tempfile.TemporaryDirectory(prefix="rbootimg-") as name, ours, qemus:
-        folder = Path(name)
+    with run_directory() as folder, ours, qemus:
         file = qemus.fileno()
         options = ["-serial", "file:uart", "-S", "-chardev", f"socket,id=gdb,fd={file}", "-gdb", "chardev:gdb"]
         with machine(folder, with_current(flash, number, layout), ["resets=4"], options, (file,)) as qemu:
