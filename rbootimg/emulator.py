@@ -16,17 +16,18 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from . import confinement
 from .bootconfig import RtcData
 from .elf import Symbol, place
 from .errors import EmulatorError
 from .relay import relay
+from .rundir import run_directory
 
 QEMU = "qemu-system-xtensa"
 MISSING = f"no {QEMU} on PATH; install it with `apt-get install qemu-system-misc`"
@@ -74,8 +75,17 @@ ENDS = MappingProxyType(
 
 _UNMAPPED = "unmapped flash (call Cache_Read_Enable before code in flash), executed"
 _CTRL_C = b"\x03"
-_LONGEST_WAIT = 3600.0  # in seconds; select() takes no infinity
-_BOOTING = re.compile(r"^Booting rom (\d+)\b", re.MULTILINE)
+_BOOTING = re.compile(rb"^Booting rom (\d{1,3})\b", re.MULTILINE)
+
+UART_HEAD, UART_TAIL = 0x10000, 0x100000
+"""How many bytes of the UART's text are kept, from its start and from its end."""
+
+REPORT_SIZE = 0x400000
+"""The longest report of the mask ROM, in bytes: some 250,000 writes and erases."""
+
+_MOST_TYPED = 0x10000
+_TOO_MUCH = f"too many writes and erases: the report of them is longer than {REPORT_SIZE >> 20} MB; does the ROM loop?"
+_LOOK_EVERY = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,8 @@ class BootResult:
     `ended` is "done" (the code returned), "crash", "no-image" (the mask ROM found nothing to start at flash 0),
     "resets" (more than were allowed), "power-cut", "until" (the text that was waited for came), "keyboard" (Ctrl-C)
     or "time-out".
-    `uart` is all that was printed, `rom` the number of the ROM that the loader said last to start. `flash` is the
+    `uart` is what was printed; of more than UART_HEAD + UART_TAIL bytes so many from the start and the end, with a
+    line between them that says how much was left out. `rom` is the number of the ROM that the loader said last to start. `flash` is the
     flash afterwards, `operations` what changed it, `misuse` what the chip would not have done as asked. `rtc` are
     rBoot's data in RTC memory; they and `spi` are None if the boot was ended from outside.
     """
@@ -180,17 +191,15 @@ def boot(
     if cut is not None:
         settings += [f"cut={cut.operation}", f"part={cut.part}"]
     with contextlib.ExitStack() as open_until_the_end:
-        folder = Path(open_until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="rbootimg-")))
+        folder = open_until_the_end.enter_context(run_directory())
         if net:
             open_until_the_end.enter_context(relay(folder, *net))
         with machine(folder, flash, settings, ["-serial", "null"]) as qemu:
-            text, stopped = _talk(qemu, uart_input, until, timeout, on_uart, keyboard)
-            report = (folder / "report").read_text(errors="replace")
-            if not stopped and "\nend " not in report:
-                raise failure(qemu, text)
+            uart, stopped = _talk(qemu, folder, uart_input, until, timeout, on_uart, keyboard)
+            if not stopped and "\nend " not in read_report(folder):
+                raise failure(qemu, uart.last)
         # Only now that QEMU is gone are both what they will be.
-        report = (folder / "report").read_text(errors="replace")
-        return _result(report, text.decode(errors="replace"), stopped, (folder / "flash").read_bytes())
+        return _result(read_report(folder), uart, stopped, _read(folder / "flash", len(flash)))
 
 
 def interact(
@@ -264,79 +273,180 @@ def machine(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """QEMU with the mask ROM and `flash`, started in `folder`; it is gone at the end, whatever happens.
 
-    `options` are QEMU's, `files` the descriptors that they name.
+    `options` are QEMU's, `files` the descriptors that they name; they can write to `folder`/"uart". The ROM reaches
+    no file of the host but those that are in `folder` now, see `rbootimg.confinement`. It ends with the thread that
+    started it: leave the `with` in the same one.
     """
     least, greatest = FLASH_SIZES
     if not least <= len(flash) <= greatest or len(flash) & (len(flash) - 1):
         raise EmulatorError(f"the flash has {len(flash):,} bytes; that of a chip has 256 KB, 512 KB and so on to 16 MB")
     (folder / "flash").write_bytes(flash)
-    (folder / "report").touch()
+    for name in ("report", "uart"):  # QEMU may make none
+        (folder / name).touch()
     words = ["flash=flash", "report=report", f"size={len(flash)}", *settings]
     command = [*command_line(), *options, "-append", " ".join(words)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, cwd=folder, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, pass_fds=files
-    ) as qemu:
+    with (
+        confinement.confined(folder, command[0], MASK_ROM, max(len(flash), REPORT_SIZE + 1)) as confine,
+        _start(command, folder, files, confine) as qemu,
+    ):
+        assert qemu.stdin is not None
+        assert qemu.stdout is not None
+        # A ROM that opens the other end must not make us wait for it.
+        os.set_blocking(qemu.stdin.fileno(), False)
+        os.set_blocking(qemu.stdout.fileno(), False)
         try:
             yield qemu
         finally:
             qemu.kill()
 
 
+def _start(
+    command: Sequence[str], folder: Path, files: Sequence[int], confine: Callable[[], None]
+) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            pass_fds=files,
+            env=confinement.environment(os.environ),
+            preexec_fn=confine,  # which is made for it: it takes no lock
+        )
+    except subprocess.SubprocessError:
+        raise EmulatorError("the emulator cannot be confined: the kernel refuses Landlock's rules") from None
+
+
 def command_line() -> list[str]:
-    """The start of QEMU's command line. Raises EmulatorError if it is not installed."""
+    """The start of QEMU's command line, its program first. Raises EmulatorError if it is not installed."""
     qemu = shutil.which(QEMU)
     if qemu is None:
         raise EmulatorError(MISSING)
-    # So that not even a killed rbootimg leaves one behind. It is in every Debian; elsewhere it may be missing.
-    guard = shutil.which("setpriv")
+    qemu = os.path.abspath(qemu)  # it is started in another directory
     return [
-        *([guard, "--pdeathsig", "KILL"] if guard else []),
-        *(qemu, "-M", "sim", "-cpu", "lx106", "-semihosting", "-display", "none", "-monitor", "none"),
+        *(qemu, *confinement.sandbox(qemu), "-no-user-config", "-nic", "none"),
+        *("-M", "sim", "-cpu", "lx106", "-semihosting", "-display", "none", "-monitor", "none"),
         *("-kernel", str(MASK_ROM)),
     ]
 
 
+def _read(path: Path, most: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(most)
+
+
+def read_report(folder: Path) -> str:
+    """What the mask ROM reported. Raises EmulatorError if that is too much to be of use."""
+    report = _read(folder / "report", REPORT_SIZE + 1)
+    if len(report) > REPORT_SIZE:
+        raise EmulatorError(_TOO_MUCH)
+    return report.decode(errors="replace")
+
+
+class _Uart:
+    """What the UART has printed: its start, its end, and how much between them was left out."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._left_out = 0
+        self._booted: int | None = None  # the last ROM that was started in what is left out
+
+    def add(self, data: bytes) -> None:
+        room = UART_HEAD - len(self._head)
+        self._head += data[:room] if room > 0 else b""
+        self._tail += data[max(room, 0) :]
+        if len(self._tail) > 2 * UART_TAIL:  # not for each byte
+            self._shorten()
+
+    def _shorten(self) -> None:
+        size = len(self._tail) - UART_TAIL
+        size = self._tail.rfind(b"\n", 0, size) + 1 or size  # whole lines, if it prints such
+        before = b"" if self._left_out else self._head[-64:]
+        found = _BOOTING.findall(before + self._tail[:size])
+        self._booted = int(found[-1]) if found else self._booted
+        del self._tail[:size]
+        self._left_out += size
+
+    @property
+    def last(self) -> bytes:
+        """Its end; all of it if nothing is left out."""
+        return bytes(self._tail if self._left_out else self._head + self._tail)
+
+    @property
+    def rom(self) -> int | None:
+        """The ROM that the loader said last to start."""
+        found = _BOOTING.findall(self.last)
+        return int(found[-1]) if found else self._booted
+
+    def text(self) -> str:
+        if not self._left_out and len(self._tail) > UART_TAIL:
+            self._shorten()
+        if not self._left_out:
+            return self.last.decode(errors="replace")
+        note = f"\n[{self._left_out:,} bytes are left out]\n"
+        return self._head.decode(errors="replace") + note + self._tail.decode(errors="replace")
+
+
 def _talk(
     qemu: subprocess.Popen[bytes],
+    folder: Path,
     typed: bytes,
     until: str | None,
     timeout: float,
     on_uart: Callable[[bytes], None] | None,
     keyboard: int | None,
-) -> tuple[bytes, str | None]:
-    """What QEMU prints, and "time-out", "until" or "keyboard" if it did not end by itself."""
+) -> tuple[_Uart, str | None]:
+    """What QEMU prints, and "time-out", "until" or "keyboard" if it did not end by itself.
+
+    Raises EmulatorError as soon as the report is longer than will be read.
+    """
     assert qemu.stdin is not None
     assert qemu.stdout is not None
     deadline = time.monotonic() + timeout
+    next_look = time.monotonic() + _LOOK_EVERY
     wanted = until.encode() if until is not None else None
-    out = bytearray()
+    out = _Uart()
+    window = b""  # what the text that is waited for may have begun in
     while (left := deadline - time.monotonic()) > 0:
-        sources = [qemu.stdout.fileno(), *([keyboard] if keyboard is not None else [])]
-        readable, writable, _ = select.select(sources, [qemu.stdin] if typed else [], [], min(left, _LONGEST_WAIT))
-        if keyboard in readable:
+        listen = keyboard is not None and len(typed) < _MOST_TYPED
+        sources = [qemu.stdout.fileno(), *([keyboard] if listen else [])]
+        readable, writable, _ = select.select(sources, [qemu.stdin] if typed else [], [], min(left, _LOOK_EVERY))
+        if (now := time.monotonic()) >= next_look:
+            next_look = now + _LOOK_EVERY
+            if (folder / "report").stat().st_size > REPORT_SIZE:
+                raise EmulatorError(_TOO_MUCH)
+        if keyboard is not None and keyboard in readable:
             keys = os.read(keyboard, 256)
             if _CTRL_C in keys:
-                return bytes(out), "keyboard"
+                return out, "keyboard"
             typed += keys
             keyboard = keyboard if keys else None
         if writable:
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError, BlockingIOError):
                 typed = typed[os.write(qemu.stdin.fileno(), typed[:256]) :]
         if qemu.stdout.fileno() in readable:
-            data = os.read(qemu.stdout.fileno(), 65536)
+            try:
+                data = os.read(qemu.stdout.fileno(), 65536)
+            except BlockingIOError:  # the ROM itself has read it
+                continue
             if not data:
                 qemu.wait()
-                return bytes(out), None
-            out += data
+                return out, None
+            out.add(data)
             if on_uart:
                 on_uart(data)
-            if wanted is not None and wanted in out:
-                return bytes(out), "until"
-    return bytes(out), "time-out"
+            if wanted is not None:
+                window += data
+                if wanted in window:
+                    return out, "until"
+                window = window[max(len(window) - len(wanted) + 1, 0) :]
+    return out, "time-out"
 
 
-def _result(report: str, uart: str, stopped: str | None, flash: bytes) -> BootResult:
+def _result(report: str, uart: _Uart, stopped: str | None, flash: bytes) -> BootResult:
     lines = [line.split() for line in report.splitlines() if line]
     by_kind: dict[str, list[list[str]]] = {}
     for kind, *words in lines:
@@ -346,11 +456,10 @@ def _result(report: str, uart: str, stopped: str | None, flash: bytes) -> BootRe
         raise EmulatorError("the emulator could not write its flash file; is the disk full?")
     spi = by_kind.get("spi")
     rtc = by_kind.get("rtc")
-    booted = _BOOTING.findall(uart)
     return BootResult(
         ended=ended,
-        uart=uart,
-        rom=int(booted[-1]) if booted else None,
+        uart=uart.text(),
+        rom=uart.rom,
         resets=max(len(by_kind.get("reset", [])) - 1, 0),
         flash=flash,
         operations=tuple(

@@ -11,7 +11,6 @@ import re
 import socket
 import struct
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from pathlib import Path
 from . import fit
 from .bootconfig import BootConfig, room_in
 from .elf import Elf, Section
-from .emulator import crash_in, failure, machine
+from .emulator import crash_in, failure, machine, read_report
 from .entry import entry_problem
 from .errors import ElfError, LayoutError, ProofError, RomError
 from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
@@ -29,6 +28,7 @@ from .flashmap import FlashMap, LoaderOptions, Slot
 from .loader import read_options
 from .pack import IROM_SECTION, check_link, difference, find_section, irom
 from .rom import Rom, image_size
+from .rundir import run_directory
 
 # Functions of the mask ROM.
 _PRINTF = 0x400024CC
@@ -102,8 +102,7 @@ def _prove_slot(
     _compare(slot, flash_code, flash[start : start + flash_code.size], "flash")
     _check_entry(flash, slot, elf)
     ours, qemus = socket.socketpair()
-    with tempfile.TemporaryDirectory(prefix="rbootimg-") as name, ours, qemus:
-        folder = Path(name)
+    with run_directory() as folder, ours, qemus:
         file = qemus.fileno()
         options = ["-serial", "file:uart", "-S", "-chardev", f"socket,id=gdb,fd={file}", "-gdb", "chardev:gdb"]
         with machine(folder, with_current(flash, number, layout), ["resets=4"], options, (file,)) as qemu:
@@ -117,9 +116,9 @@ def _prove_slot(
                     raise ProofError(f"the ROM for {slot.label}: {invalid}")
                 if (clause := difference(elf, rom, slot.link_address)) is not None:
                     raise ProofError(f"the ROM for {slot.label} does not match its ELF: {clause}")
-                before = len(_report(folder))
+                before = len(read_report(folder))
                 reached = debugger.run_on(qemu)
-                reached = _reached(reached, _report(folder)[before:], slot, elf)
+                reached = _reached(reached, read_report(folder)[before:], slot, elf)
             except _StoppedError as stop:
                 if not (folder / "report").stat().st_size:
                     raise failure(qemu) from None
@@ -136,10 +135,6 @@ def _rom_in(flash: bytes, slot: Slot, layout: FlashMap) -> tuple[Rom | None, str
         return Rom.from_bytes(data[: image_size(data)], layout.loader.irom_checksum), ""
     except RomError as error:
         return None, str(error)
-
-
-def _report(folder: Path) -> str:
-    return (folder / "report").read_text(errors="replace")
 
 
 def _reached(stop: str, report: str, slot: Slot, elf: Elf) -> str:

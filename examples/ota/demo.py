@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rbootimg import emulator, server, serverview
+from rbootimg import confinement, emulator, server, serverview
 from rbootimg.errors import RbootError
 from rbootimg.transfers import Event, State, Transfer
 
@@ -49,6 +49,9 @@ def show_uart(text: bytes) -> None:
 
 def main() -> None:
     """Publish 1.0.0, switch the device on, publish 1.1.0 while it runs, and let it update itself."""
+    warning = confinement.check(os.environ.get("RBOOT_CONFINE", ""))
+    if warning:
+        print(f"demo: warning: {warning}", file=sys.stderr)
     shutil.rmtree(COPY, ignore_errors=True)
     shutil.copytree(HERE, COPY, ignore=shutil.ignore_patterns("build", "*.o", "*.elf", "*.bin", ".sconsign.dblite"))
     scons("RBOOT_VERSION=1.0.0", FLASH, "publish")

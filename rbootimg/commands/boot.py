@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import elf, emulator, prove, relay
 from ..errors import ElfError
 from ..files import read_file, write_output
-from .common import as_argument, named_layout, seconds
+from .common import as_argument, check_confinement, named_layout, seconds
 
 DESCRIPTION = (
     "Run a whole flash in QEMU's ESP8266 core and say how it ended. An application that prints through the mask ROM "
@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
         options.usage_error("--interactive shows the UART itself; leave --json, --uart and --until out")
     if options.uart and options.json:
         options.usage_error("--uart and --json both print to stdout; the JSON has the UART's text in it")
+    check_confinement()
     symbols = _symbols(options.elf) if options.elf else ()
     flash = _with_current(read_file(options.file), options)
     if options.interactive:

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,15 @@ def sized_slot(slot: Slot, size: str | None = None) -> Slot:
     # Without one only the slot itself is checked: in the largest flash every slot fits.
     checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
     return Slot(checked.address, checked.size)
+
+
+def check_confinement() -> None:
+    """Warn if the emulator does not confine ROMs; $RBOOT_CONFINE says that it must. Raises EmulatorError."""
+    from .. import confinement
+
+    warning = confinement.check(os.environ.get("RBOOT_CONFINE", ""))
+    if warning:
+        print(f"rbootimg: warning: {warning}", file=sys.stderr)
 
 
 def keep_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:

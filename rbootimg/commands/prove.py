@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import elf, prove
 from ..errors import ElfError
 from ..files import read_file
-from .common import named_layout, seconds
+from .common import check_confinement, named_layout, seconds
 
 DESCRIPTION = (
     "Boot each ROM of a whole flash in QEMU, compare RAM and flash at its entry with the ELF that it was packed from, "
@@ -40,6 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what was proved."""
+    check_confinement()
     layout = named_layout(options.layout)
     elfs: dict[int, elf.Elf] = {}
     for place, text in enumerate(options.elf):

@@ -18,7 +18,7 @@ from ..errors import LayoutError, RbootError
 from ..files import write_atomic
 from ..flashimage import Piece
 from ..flashmap import FlashMap, sdk_regions
-from . import targets
+from . import confine, targets
 from .actions import OWN_SCANNER, action, build, nodes
 from .loader import default_loader
 from .variables import flash_map, for_call, is_set, text
@@ -138,6 +138,7 @@ def _flash(target: Any, source: Any, env: Any) -> None:
 
 def _boot(target: Any, source: Any, env: Any) -> None:
     image = _only(source, env, "boot")
+    confine.check(env)
     net = text(env, "RBOOT_NET")
     result = emulator.interact(image.get_contents(), net=relay.parse_address(net) if net else None)
     emulator.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))

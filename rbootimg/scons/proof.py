@@ -22,6 +22,7 @@ from .. import __version__, emulator, flashimage, prove
 from ..errors import LayoutError, PublishError, RbootError
 from ..files import write_atomic
 from ..flashmap import FlashMap
+from . import confine
 from .actions import action
 from .loader import default_loader
 from .variables import is_set, text
@@ -99,6 +100,8 @@ def is_proved(each: Claim) -> bool:
 def settle(claims: Iterable[Claim], env: Any) -> None:
     """Prove the `claims` that are not proved yet, as many at once as there are jobs. Raises PublishError."""
     unproved = [each for each in claims if not is_proved(each)]
+    if unproved:
+        confine.check(env)
     failed: list[tuple[Claim, PublishError]] = []
     with ThreadPoolExecutor(env.GetOption("num_jobs")) as pool:
         for each, booted in [(each, pool.submit(_boot, each)) for each in unproved]:

@@ -37,6 +37,11 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_SRC", "", "rBoot's sources, for RbootLoader (default: our own loader)"),
     ("RBOOT_CURRENT_ROM", "", "the ROM that boots from a flash image (default: 0)"),
     ("RBOOT_PROVE", "auto", "prove ROMs before `scons publish`: auto (if QEMU is there) always never"),
+    (
+        "RBOOT_CONFINE",
+        "",
+        "confine ROMs in the emulator: auto (if the kernel can) always (default: the shell's, else auto)",
+    ),
     ("RBOOT_PORT", "", "serial port of `scons flash` (default: esptool looks for it)"),
     ("RBOOT_BAUD", "", "baud rate of `scons flash` (default: esptool's)"),
     ("RBOOT_NET", "", "HOST:PORT that the connections of an application in `scons boot` lead to"),
