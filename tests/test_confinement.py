@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import chip
@@ -372,10 +372,10 @@ def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(
 
 
 @pytest.fixture
-def flash_file(tmp_path: Path) -> Iterator[Path]:
+def flash_file(tmp_path: Path) -> Path:
     file = tmp_path / "flash.bin"
     file.write_bytes(rom('ets_printf("Booting rom 0\\n");'))
-    yield file
+    return file
 
 
 def run(*command: object, choice: str | None = None, landlock: bool = True) -> subprocess.CompletedProcess[str]:
