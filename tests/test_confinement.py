@@ -79,7 +79,17 @@ def secret(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("flags", [0, 1, 2, O_CREAT | 1, O_CREAT | 2], ids=oct)
 def test_no_file_of_the_host_is_opened(secret: Path, flags: int) -> None:
     relative = "../" * 20 + str(secret).lstrip("/")
-    paths = [secret, relative, "/etc/hostname", "/etc/passwd", "/dev/tty", "/dev/zero", "/dev/null", "/dev/kmsg"]
+    paths = [
+        secret,
+        relative,
+        "/etc/hostname",
+        "/etc/passwd",
+        "/dev/tty",
+        "/dev/zero",
+        "/dev/null",
+        "/dev/kmsg",
+        "/usr/bin/env",
+    ]
     paths += ["/proc/self/mem", "/proc/self/environ", "/proc/self/maps", f"/proc/{os.getpid()}/environ", "/sys/power"]
     paths += [Path.home() / "made by a ROM", secret.parent / "new", "/tmp/made-by-a-ROM", __file__, sys.executable]
     assert opens(*((path, flags) for path in paths)) == ["refused"] * len(paths)
@@ -199,6 +209,14 @@ def test_the_emulator_dies_with_its_parent_and_leaves_no_core(tmp_path: Path) ->
         command = Path(f"/proc/{qemu.pid}/cmdline").read_bytes()
     assert b"setpriv" not in command
     assert qemu.returncode == -signal.SIGKILL
+
+
+def test_what_the_kernel_does_not_confine_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confinement, "_ruleset", lambda *arguments: os.open("/dev/null", os.O_RDONLY))
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(EmulatorError, match="^the emulator cannot be confined: the kernel refuses"):
+        boot(rom("for (;;);"))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_a_qemu_without_seccomp_is_not_asked_for_it(tmp_path: Path) -> None:
