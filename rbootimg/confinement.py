@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import glob
 import os
 import resource
 import struct
@@ -44,8 +45,9 @@ _FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: _TRUNCATE, 5: 1 << 15}  # 1 to 
 _TCP_RIGHTS = {4: 3}  # BIND_TCP, CONNECT_TCP
 _SCOPES = {6: 3}  # abstract UNIX sockets, signals
 
-_LIBRARIES = (
-    *("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"),
+_LIBRARIES = ("/lib", "/usr/lib")  # of these only the folders of one architecture, where a system has such
+_MORE_LIBRARIES = (
+    *("/lib32", "/lib64", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"),
     *("/nix/store", "/gnu/store", "/home/linuxbrew/.linuxbrew", "/etc/ld.so.cache"),
 )
 """What a program needs to start. A ROM can read it too; it holds nothing of the user's."""
@@ -188,7 +190,9 @@ def _ruleset(abi: int, folder: Path, program: str, mask_rom: Path) -> int:
 def _program_paths(program: str) -> list[str]:
     real = os.path.realpath(program)
     prefix = os.path.dirname(os.path.dirname(real))
-    paths = [real, *_LIBRARIES]
+    paths = [real, *_MORE_LIBRARIES]
+    for folder in _LIBRARIES:
+        paths += glob.glob(f"{folder}/*-linux-*") or [folder]
     if prefix not in ("/", "/usr", "/usr/local"):
         paths += (os.path.join(prefix, name) for name in ("lib", "lib64"))
     with open(real, "rb") as file:

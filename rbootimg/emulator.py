@@ -143,9 +143,9 @@ class BootResult:
     "resets" (more than were allowed), "power-cut", "until" (the text that was waited for came), "keyboard" (Ctrl-C)
     or "time-out".
     `uart` is what was printed; of more than UART_HEAD + UART_TAIL bytes so many from the start and the end, with a
-    line between them that says how much was left out. `rom` is the number of the ROM that the loader said last to start. `flash` is the
-    flash afterwards, `operations` what changed it, `misuse` what the chip would not have done as asked. `rtc` are
-    rBoot's data in RTC memory; they and `spi` are None if the boot was ended from outside.
+    line between them that says how much was left out. `rom` is the number of the ROM that the loader said last to
+    start. `flash` is the flash afterwards, `operations` what changed it, `misuse` what the chip would not have done
+    as asked. `rtc` are rBoot's data in RTC memory; they and `spi` are None if the boot was ended from outside.
     """
 
     ended: str
@@ -411,8 +411,8 @@ def _talk(
     out = _Uart()
     window = b""  # what the text that is waited for may have begun in
     while (left := deadline - time.monotonic()) > 0:
-        listen = keyboard is not None and len(typed) < _MOST_TYPED
-        sources = [qemu.stdout.fileno(), *([keyboard] if listen else [])]
+        is_full = len(typed) >= _MOST_TYPED
+        sources = [qemu.stdout.fileno(), *([keyboard] if keyboard is not None and not is_full else [])]
         readable, writable, _ = select.select(sources, [qemu.stdin] if typed else [], [], min(left, _LOOK_EVERY))
         if (now := time.monotonic()) >= next_look:
             next_look = now + _LOOK_EVERY

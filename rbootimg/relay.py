@@ -49,9 +49,25 @@ class _Device:
 
     def put(self, frame: bytes) -> None:
         """Give the device a frame, as soon as there is room."""
-        if self.stop in select.select([self.stop], [self.received], [])[0]:
+        while True:
+            self._wait_for(self.received)
+            with contextlib.suppress(BlockingIOError):  # the device itself has filled its FIFO meanwhile
+                os.write(self.received, frame)
+                return
+
+    def send(self, data: bytes, server: socket.socket) -> None:
+        """Give the server all of `data`, as soon as it takes it. Raises OSError if it has gone, or takes none."""
+        while data:
+            self._wait_for(server.fileno(), _TIMEOUT)
+            data = data[server.send(data) :]
+
+    def _wait_for(self, descriptor: int, timeout: float | None = None) -> None:
+        """Until the descriptor can be written to. Raises TimeoutError, or _StoppedError if all is over."""
+        readable, writable, _ = select.select([self.stop], [descriptor], [], timeout)
+        if readable:
             raise _StoppedError
-        os.write(self.received, frame)
+        if not writable:
+            raise TimeoutError
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -82,7 +98,7 @@ def relay(folder: Path, host: str, port: int) -> Iterator[None]:
 
 def _fifo(path: Path, at_the_end: contextlib.ExitStack) -> int:
     os.mkfifo(path)
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     at_the_end.callback(os.close, descriptor)
     return descriptor
 
@@ -94,7 +110,8 @@ def _serve(device: _Device, address: tuple[str, int]) -> None:
         while True:
             readable = device.wait(server)
             if device.sent in readable:
-                pending += os.read(device.sent, 0x10000)
+                with contextlib.suppress(BlockingIOError):  # the device itself has read it
+                    pending += os.read(device.sent, 0x10000)
                 while (frame := _frame(pending)) is not None:
                     pending = pending[len(frame) :]
                     server = _obey(frame, device, server, address)
@@ -118,7 +135,7 @@ def _obey(
     if frame not in (_CONNECT, _CLOSE):
         if server is not None:  # else the device has not heard yet that it is closed
             with contextlib.suppress(OSError):  # which a read tells too
-                server.sendall(frame[2:])
+                device.send(frame[2:], server)
         return server
     if server is not None:  # of before a reset, if the device now asks for one
         server.close()

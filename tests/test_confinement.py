@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import chip
@@ -79,7 +79,17 @@ def secret(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("flags", [0, 1, 2, O_CREAT | 1, O_CREAT | 2], ids=oct)
 def test_no_file_of_the_host_is_opened(secret: Path, flags: int) -> None:
     relative = "../" * 20 + str(secret).lstrip("/")
-    paths = [secret, relative, "/etc/hostname", "/etc/passwd", "/dev/tty", "/dev/zero", "/dev/null", "/dev/kmsg"]
+    paths = [
+        secret,
+        relative,
+        "/etc/hostname",
+        "/etc/passwd",
+        "/dev/tty",
+        "/dev/zero",
+        "/dev/null",
+        "/dev/kmsg",
+        "/usr/bin/env",
+    ]
     paths += ["/proc/self/mem", "/proc/self/environ", "/proc/self/maps", f"/proc/{os.getpid()}/environ", "/sys/power"]
     paths += [Path.home() / "made by a ROM", secret.parent / "new", "/tmp/made-by-a-ROM", __file__, sys.executable]
     assert opens(*((path, flags) for path in paths)) == ["refused"] * len(paths)
@@ -199,6 +209,14 @@ def test_the_emulator_dies_with_its_parent_and_leaves_no_core(tmp_path: Path) ->
         command = Path(f"/proc/{qemu.pid}/cmdline").read_bytes()
     assert b"setpriv" not in command
     assert qemu.returncode == -signal.SIGKILL
+
+
+def test_what_the_kernel_does_not_confine_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confinement, "_ruleset", lambda *arguments: os.open("/dev/null", os.O_RDONLY))
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(EmulatorError, match=r"^the emulator cannot be confined: the kernel refuses"):
+        boot(rom("for (;;);"))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_a_qemu_without_seccomp_is_not_asked_for_it(tmp_path: Path) -> None:
@@ -372,10 +390,10 @@ def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(
 
 
 @pytest.fixture
-def flash_file(tmp_path: Path) -> Iterator[Path]:
+def flash_file(tmp_path: Path) -> Path:
     file = tmp_path / "flash.bin"
     file.write_bytes(rom('ets_printf("Booting rom 0\\n");'))
-    yield file
+    return file
 
 
 def run(*command: object, choice: str | None = None, landlock: bool = True) -> subprocess.CompletedProcess[str]:

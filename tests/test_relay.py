@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -125,3 +126,34 @@ def test_it_ends_while_nobody_reads(tmp_path: Path, listener: socket.socket) -> 
     with pytest.raises(ConnectionResetError):
         server.recv(1)
     server.close()
+
+
+def test_it_ends_while_the_server_takes_nothing(tmp_path: Path, listener: socket.socket) -> None:
+    with relay(tmp_path, *listener.getsockname()):
+        device = Device(os.open(tmp_path / "net-in", os.O_RDONLY), os.open(tmp_path / "net-out", os.O_WRONLY))
+        server = connect(device, listener)
+        os.set_blocking(device.sent, False)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:  # until all on the way is full
+            try:
+                device.send(frame(bytes(1400)))
+            except BlockingIOError:
+                time.sleep(0.2)
+                if not select.select([], [device.sent], [], 0.2)[1]:
+                    break
+        start = time.monotonic()
+    assert time.monotonic() - start < 5
+    server.close()
+
+
+def test_a_device_that_fills_its_own_fifo_does_not_hold_up_the_end(tmp_path: Path, listener: socket.socket) -> None:
+    with relay(tmp_path, *listener.getsockname()):
+        device = Device(os.open(tmp_path / "net-in", os.O_RDWR), os.open(tmp_path / "net-out", os.O_RDWR))
+        os.set_blocking(device.received, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(device.received, bytes(4096))
+        device.send(CONNECT)
+        time.sleep(0.1)
+        start = time.monotonic()
+    assert time.monotonic() - start < 5
