@@ -42,6 +42,7 @@ _UART_LINES = 8
 _RUN_ON = 0.02
 """Seconds of QEMU's CPU time that an application runs on from its entry: some million instructions."""
 _POLL = 0.005
+_LONGEST_ANSWER = 1 << 20
 
 # What the emulator has only as memory, or not at all: an application that touches it has left the emulator's reach.
 # RTC memory (0x60001000 to 0x60001400) is there. Source: ESP8266 Technical Reference, address mapping.
@@ -117,6 +118,7 @@ def _prove_slot(
                 if (clause := difference(elf, rom, slot.link_address)) is not None:
                     raise ProofError(f"the ROM for {slot.label} does not match its ELF: {clause}")
                 before = len(read_report(folder))
+                # All that is compared was read by now: what comes next may be the application's words.
                 reached = debugger.run_on(qemu)
                 reached = _reached(reached, read_report(folder)[before:], slot, elf)
             except _StoppedError as stop:
@@ -310,6 +312,9 @@ class _Debugger:
                 return answer
             self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
             data = self._connection.recv(65536)
-            if not data:
-                raise ConnectionError
             self._buffer += data
+            # Semihosting lets an application write to any of QEMU's descriptors, this one included.
+            if not data or len(self._buffer) > _LONGEST_ANSWER:
+                raise ConnectionError
+            if time.monotonic() > deadline:
+                raise TimeoutError

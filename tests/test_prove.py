@@ -347,6 +347,15 @@ def test_an_application_that_dies_after_its_entry_is_caught(body: str, message: 
         proof_of(body)
 
 
+def test_what_an_application_writes_to_the_debuggers_connection_does_no_harm() -> None:
+    call = 'register int a2 asm("a2") = 4, a3 asm("a3") = f, a4 asm("a4") = (int)"x$T05watch#00", a5 asm("a5") = 13; '
+    call += 'asm volatile("simcall" : "+r"(a2), "+r"(a3) : "r"(a4), "r"(a5) : "memory");'
+    body = f"for (;;) for (int f = 3; f < 32; f++) {{ {call} }}"
+    start = time.monotonic()
+    assert proof_of(body).reached in ("still running", "hardware", "end")
+    assert time.monotonic() - start < 3
+
+
 def test_an_application_above_the_first_megabyte_must_map_its_own() -> None:
     layout = LAYOUTS["four-1MB"]
     assert proof_of("Cache_Read_Enable(1, 1, 1), in_flash();", layout, 3).reached == "end"
