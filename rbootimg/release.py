@@ -17,6 +17,7 @@ from .elf import parse
 from .entry import entry_problem
 from .errors import ElfError, FitError, PublishError, RomError, VersionError
 from .flashmap import FlashMap, Slot
+from .mapping import mapping_problem
 from .pack import difference
 from .rom import Rom
 
@@ -269,7 +270,8 @@ def _check_elfs(
         except ElfError as error:
             clause = str(error)
         else:
-            if (problem := entry_problem(program)) is not None:
+            problem = entry_problem(program) or mapping_problem(elf, slot)
+            if problem is not None:
                 raise PublishError(f"{_called(elf_name(number), app, called)}: {problem}")
         if clause:
             raise PublishError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import elf, report, terminal
 from ..files import read_file, write_output
 from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
+from ..mapping import check_mapping, mapping_notes
 from ..pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .common import as_argument, as_slot, keep_inputs, sized_slot
 
@@ -49,13 +50,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the ROM and print what it takes."""
-    app = elf.parse(read_file(options.file))
+    program = read_file(options.file)
+    app = elf.parse(program)
     keep_inputs(options.output, [options.file])
     slot = options.slot and sized_slot(options.slot, options.flash_size)
     params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
     rom = pack(app, options.section, params, options.irom_checksum, slot)
     data = rom.to_bytes()
-    for warning in warnings(app, rom):
+    check_mapping(program, slot)
+    for warning in (*warnings(app, rom), *mapping_notes(program, slot)):
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
     is_file = write_output(options.output, data)
     place = (str(options.output), slot, irom(app).address)

@@ -21,7 +21,7 @@ from typing import Any
 import SCons.Script
 
 from .. import __version__
-from . import app, compiler, device, image, link, loader, targets, webroot
+from . import app, bigflash, compiler, device, image, link, loader, targets, webroot
 from .variables import FLAGS, VARIABLES, check_arguments, check_names
 
 _MESSAGES = {
@@ -29,6 +29,7 @@ _MESSAGES = {
     "RBOOTIMAGECOMSTR": "Packing $TARGET",
     "RBOOTPUBLISHCOMSTR": "Publishing",
     "RBOOTLOADERCOMSTR": "Building the boot loader $TARGET",
+    "RBOOTBIGFLASHCOMSTR": "Building $TARGET",
     "RBOOTHEADERCOMSTR": "Writing $TARGET",
     "RBOOTFLASHIMAGECOMSTR": "Putting $TARGET together",
     "RBOOTRELEASESCOMSTR": "Releases",
@@ -73,6 +74,7 @@ def generate(env: Any, **keywords: object) -> None:
         _RbootLink=link.program_builder(),
         _RbootImage=image.builder(),
         **loader.builders(),
+        **bigflash.builders(),
         **device.builders(),
     )
     for method, name in (

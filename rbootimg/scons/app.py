@@ -10,7 +10,7 @@ import SCons.Errors
 
 from ..errors import LayoutError
 from ..flashmap import Slot
-from . import webroot
+from . import bigflash, webroot
 from .actions import build, nodes
 from .image import images
 from .link import base_scripts, script_for_slot
@@ -49,6 +49,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         [f"{name}/rom{slot.number}.elf" for slot in linked],
         _objects(env, name, source),
         RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot) for slot in linked],
+        **bigflash.overrides(env, found),
     )
     for program, slot in zip(programs, linked):
         program.attributes.rboot_slot = slot

@@ -36,6 +36,8 @@ def set_up(env: Any) -> None:
     check_compiled_files(env)
     users = str(env.get("CC", ""))
     if "xtensa" in users and ("xtensa" in str(env.get("CXX", "")) or not users.endswith("gcc")):
+        prefix = users.removesuffix("gcc") if users.endswith("gcc") else COMPILER.removesuffix("gcc")
+        env.SetDefault(OBJCOPY=f"{prefix}objcopy")
         return
     compiler = users if "xtensa" in users else _find(env)
     if compiler is None:
@@ -43,7 +45,7 @@ def set_up(env: Any) -> None:
         return
     prefix = compiler.removesuffix("gcc")
     programs = {"CC": compiler, "CXX": f"{prefix}g++", "AS": f"{prefix}as", "AR": f"{prefix}ar"}
-    programs["RANLIB"] = f"{prefix}ranlib"
+    programs |= {"RANLIB": f"{prefix}ranlib", "OBJCOPY": f"{prefix}objcopy"}
     # SCons splits a text at its blanks, and takes a list's items as they are.
     env.Replace(**{name: [program] if " " in program else program for name, program in programs.items()})
 

@@ -20,6 +20,7 @@ from ..errors import LayoutError, RbootError
 from ..files import write_atomic
 from ..flash import FlashParams
 from ..flashmap import Slot
+from ..mapping import check_mapping, mapping_notes
 from ..pack import irom, pack, usage, warnings
 from ..rom import Rom
 from .actions import OWN_SCANNER, action, build, nodes
@@ -36,9 +37,13 @@ class Packing:
     params: FlashParams
     irom_checksum: bool
 
+    def data(self) -> bytes:
+        """The ELF's bytes. Raises OSError."""
+        return Path(self.elf.rfile().get_abspath()).read_bytes()
+
     def read(self) -> Elf:
         """The linked application. Raises ElfError or OSError."""
-        return elf.parse(Path(self.elf.rfile().get_abspath()).read_bytes())
+        return elf.parse(self.data())
 
     def pack(self, app: Elf) -> Rom:
         """Its ROM. Raises ElfError or FitError."""
@@ -102,20 +107,24 @@ def _pack(target: Any, source: Any, env: Any) -> None:
     packed = []
     for node, packing in zip(target, env["_RBOOT_PACKINGS"]):
         try:
-            app = packing.read()
-            packed.append((node, packing, app, packing.pack(app)))
+            data = packing.data()
+            app = elf.parse(data)
+            rom = packing.pack(app)
+            check_mapping(data, packing.slot)
+            notes = (*warnings(app, rom), *mapping_notes(data, packing.slot))
+            packed.append((node, packing, app, rom, notes))
         except RbootError as error:
             raise SCons.Errors.BuildError(node, str(error), filename=str(packing.elf)) from None
     try:
-        for node, _, _, rom in packed:
+        for node, _, _, rom, _ in packed:
             write_atomic(Path(node.get_abspath()), rom.to_bytes())
     except OSError:
         for node in target:
             with contextlib.suppress(OSError):
                 os.unlink(node.get_abspath())
         raise
-    for node, packing, app, rom in packed:
-        for warning in warnings(app, rom):
+    for node, packing, app, rom, notes in packed:
+        for warning in notes:
             sys.stderr.write(f"rboot: {packing.elf}: warning: {warning}\n")
         if not env.GetOption("silent"):
             # In one piece, line end and all: other jobs print too.

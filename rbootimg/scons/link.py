@@ -127,7 +127,7 @@ def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
     rebuild_if_altered(node)
     scripts = [node.attributes.rboot_ldscript]
     # ld looks in its working folder, then in the -L folders.
-    folders = (env.fs.Top, *_flags_folders(env), *path, node.attributes.rboot_ldfolder)
+    folders = (env.fs.Top, *flags_folders(env), *path, node.attributes.rboot_ldfolder)
     for script in scripts:
         names = ldscript.includes(script.get_contents()) if script.exists() else ()
         found = (SCons.Node.FS.find_file(name, folders) for name in names)
@@ -135,7 +135,7 @@ def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
     return [*scripts, *SCons.Scanner.Prog.scan(node, env, path)]
 
 
-def _flags_folders(env: Any) -> list[Any]:
+def flags_folders(env: Any) -> list[Any]:
     """The folders of the -L options among the user's own flags."""
     flags = [*env.Flatten([env.get("LINKFLAGS", "")]), *env.Flatten([env.get("RBOOT_LINKFLAGS", "")])]
     if "-L" not in str(flags):

@@ -1,0 +1,158 @@
+"""Whether an application maps the megabyte of its slot after an access to the flash. No files.
+
+The NONOS SDK calls Cache_Read_Enable_New for it, and has one in libmain.a that maps the first or the second
+megabyte: the one that the SDK's own boot loader would have started. Facts: libmain.a of NONOS SDK 2.0.0 to 3.0.6 and
+master; the instruction formats are those of the Xtensa ISA.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import elf
+from .elf import Elf
+from .errors import FitError
+from .flash import WINDOW_SIZE
+
+if TYPE_CHECKING:
+    from .flashmap import Slot
+
+SYMBOL = "Cache_Read_Enable_New"
+
+_CACHE_READ_ENABLE = 0x40004678  # mask ROM
+_PAIR = 3  # a3: the second argument of Cache_Read_Enable
+
+
+def check_mapping(data: bytes, slot: Slot | None) -> None:
+    """Raise FitError if the application in the ELF file `data` maps another megabyte of the flash than that of `slot`.
+
+    What has no Cache_Read_Enable_New is the application's own business; of a stripped ELF nothing is known, see
+    mapping_notes(). Raises ElfError.
+    """
+    if (problem := mapping_problem(data, slot)) is not None:
+        raise FitError(problem)
+
+
+def mapping_problem(data: bytes, slot: Slot | None) -> str | None:
+    """The message of check_mapping(), None if there is nothing wrong. Raises ElfError."""
+    if slot is None or slot.address < WINDOW_SIZE:
+        return None
+    app = elf.parse(data)
+    found = [symbol for symbol in elf.symbols(data) if symbol.name == SYMBOL]
+    if not any(_is_sdks(_code(app, symbol.address, symbol.size)) for symbol in found):
+        return None
+    return (
+        f"{SYMBOL} is the SDK's, which maps the first megabytes of the flash after each access, and not that of "
+        f"{slot.label}: the application would run other code; build it with RbootApp, or override the function (see "
+        "the README, Flash above 1 MB)"
+    )
+
+
+def mapping_notes(data: bytes, slot: Slot | None) -> tuple[str, ...]:
+    """What check_mapping() could not check, as the ELF file `data` has no symbols; else nothing. Raises ElfError."""
+    if slot is None or slot.address < WINDOW_SIZE or elf.symbols(data):
+        return ()
+    app = elf.parse(data)
+    if not any(struct.pack("<I", _CACHE_READ_ENABLE) in section.data for section in app.sections):
+        return ()
+    return (f"the ELF has no symbols, so it was not checked that {SYMBOL} is not the SDK's, which maps other flash",)
+
+
+class _Instruction(NamedTuple):
+    """An instruction of 3 bytes, or of 2 if it is `narrow`; the fields as the ISA calls them."""
+
+    address: int
+    word: int
+    narrow: bool
+
+    @property
+    def op0(self) -> int:
+        return self.word & 15
+
+    @property
+    def t(self) -> int:
+        return self.word >> 4 & 15
+
+    @property
+    def s(self) -> int:
+        return self.word >> 8 & 15
+
+    @property
+    def r(self) -> int:
+        return self.word >> 12 & 15
+
+
+def _code(app: Elf, address: int, size: int) -> tuple[list[_Instruction], Elf]:
+    """The instructions of the `size` bytes at `address`, and the application with what they load."""
+    for section in app.sections:
+        if section.address <= address and address + size <= section.end and section.data:
+            start = address - section.address
+            return list(_instructions(section.data[start : start + size], address)), app
+    return [], app
+
+
+def _instructions(code: bytes, address: int) -> Iterator[_Instruction]:
+    at = 0
+    while at < len(code):
+        narrow = 8 <= code[at] & 15 <= 13
+        size = 2 if narrow else 3
+        yield _Instruction(address + at, int.from_bytes(code[at : at + size], "little"), narrow)
+        at += size
+
+
+def _is_sdks(code: tuple[list[_Instruction], Elf]) -> bool:
+    """Whether it does what all versions of the SDK do.
+
+    Cache_Read_Enable gets the constant 0 for the pair of megabytes, and which of the two a byte in RAM tells, which is
+    compared with 1. It stores nothing, so it does not find out anything either.
+    """
+    instructions, app = code
+    calls = any(each.op0 == 1 and _literal(app, each) == _CACHE_READ_ENABLE for each in instructions)
+    compares = any(each.op0 == 6 and each.word & 0xF0 == 0x60 and each.r == 1 for each in instructions)  # bnei …, 1
+    reads_byte = any(each.op0 == 2 and each.r == 0 for each in instructions)  # l8ui
+    pairs = [_constant(each) for each in instructions if _PAIR in _written(each)]
+    return (
+        calls and compares and reads_byte and bool(pairs) and set(pairs) == {0} and not any(map(_stores, instructions))
+    )
+
+
+def _literal(app: Elf, load: _Instruction) -> int | None:
+    """The word that an l32r loads."""
+    address = ((load.address + 3) & ~3) + (((load.word >> 8) - 0x10000) << 2)
+    for section in app.sections:
+        if section.data and section.address <= address <= section.end - 4:
+            return int(struct.unpack_from("<I", section.data, address - section.address)[0])
+    return None
+
+
+def _constant(move: _Instruction) -> int | None:
+    """The value that a movi or movi.n gives a register, if that is what it is."""
+    if move.op0 == 12 and not move.word & 0x80:  # movi.n
+        return (move.word & 0x70) | move.r
+    if move.op0 == 2 and move.r == 10:  # movi
+        return move.s << 8 | move.word >> 16
+    return None
+
+
+def _written(each: _Instruction) -> tuple[int, ...]:
+    """The register that an instruction changes, of those that compilers use for arguments."""
+    if each.op0 in (1, 8):  # l32r, l32i.n
+        return (each.t,)
+    if each.op0 == 2:  # loads, addi, addmi, movi; not the stores
+        return (each.t,) if each.r in (0, 1, 2, 9, 10, 11, 12, 13) else ()
+    if each.op0 in (10, 11):  # add.n, addi.n
+        return (each.r,)
+    if each.op0 == 12:
+        return () if each.word & 0x80 else (each.s,)  # beqz.n, bnez.n; movi.n
+    if each.op0 == 13:
+        return (each.t,) if each.r == 0 else ()  # mov.n; ret.n and the like
+    # Among those of format RRR are calls and others whose field r is 0: a3 is safe from them.
+    return (each.r,) if each.op0 == 0 else ()
+
+
+def _stores(each: _Instruction) -> bool:
+    """Whether it stores anything but to the stack."""
+    is_store = each.op0 == 9 or (each.op0 == 2 and each.r in (4, 5, 6))
+    return is_store and each.s != 1
