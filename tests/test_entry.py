@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import chip
 import pytest
 import sdk
-from conftest import APP, TOOL, Project
+from conftest import APP, ROOT, TOOL, Project
 from images import SLOTS
 
 from rbootimg import elf
@@ -246,6 +247,14 @@ def test_what_the_script_has_no_place_for_is_an_error(project: Project) -> None:
     assert run.status == 2
     assert "unplaced orphan section `lost' from `main.o'" in run.err
     assert not project.exists("app/rom0.elf")
+
+
+def test_so_it_is_where_the_package_is_part_of_the_project(project: Project) -> None:
+    for part in ("rbootimg", "site_scons"):
+        shutil.copytree(ROOT / part, project.folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    project.write("main.c", APP + '__attribute__((section("lost"), used)) static int kept = 7;\n')
+    project.write("SConstruct", "env = Environment(tools=['default', 'rboot'])\nenv.RbootApp('app', 'main.c')\n")
+    assert "unplaced orphan section `lost' from `main.o'" in project.run().err
 
 
 @pytest.mark.parametrize("flags", ["-g3", "-gdwarf-4 -g3", "-gdwarf-2", "-ggdb -fdebug-types-section", "-flto"])

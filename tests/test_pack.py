@@ -229,7 +229,7 @@ def test_it_is_the_packed_size_that_must_fit_to_the_byte() -> None:
         "make the application smaller or the slot larger"
     )
     # A ROM is always a multiple of 16, a slot need not be.
-    with pytest.raises(FitError, match=r"^the packed ROM has 4,096 bytes, 1 more than the slot at 0x2000 holds"):
+    with pytest.raises(FitError, match=r"^the ROM has 4,096 bytes, 1 more than the slot at 0x2000 holds"):
         pack(small, slot=Slot(0x2000, 0xFFF))
 
 

@@ -115,7 +115,8 @@ def script_flags(target: Any, source: Any, env: Any, for_signature: bool) -> lis
     script = node.rboot_ldscript
     base = script.sources[0] if script.has_builder() else script
     # Ours names all that can be; an SDK's leaves out what is not for the chip.
-    strict = ["-Wl,--orphan-handling=error"] if str(base) == str(BASE_SCRIPT) else []
+    is_ours = base.name == BASE_SCRIPT.name and base.rfile().get_abspath() == str(BASE_SCRIPT)
+    strict = ["-Wl,--orphan-handling=error"] if is_ours else []
     return [*folders, *strict, "-T", str(script.rfile())]
 
 
