@@ -8,6 +8,12 @@
 #define BY_CHANCE 1024 /* one word in so many, to be on the safe side */
 #define IROM_OFFSET 0x10 /* the two headers before irom */
 
+/* What a ROM may load: elsewhere are the loader that copies it, its stack, and the chip's own memory. */
+#define DRAM_START 0x3FFE8000u
+#define DRAM_END 0x3FFFC000u
+#define IRAM_START 0x40100000u
+#define IRAM_END 0x40108000u
+
 enum part {
     FIRST_MAGIC,
     FIRST_ENTRY,
@@ -33,16 +39,55 @@ void ICACHE_FLASH_ATTR ota_verify_init(ota_verify *verify, uint32 slot, uint32 s
     verify->irom_size = 0;
     verify->own = verify->elsewhere = 0;
     verify->link = WINDOW_START + slot % MEGABYTE + IROM_OFFSET;
+    verify->entry = verify->address = 0;
     verify->part = FIRST_MAGIC;
-    verify->sections = 0;
+    verify->sections = verify->count = 0;
     verify->irom_checksum = irom_checksum;
+}
+
+static bool ICACHE_FLASH_ATTR is_within(uint32 address, uint32 size, uint32 start, uint32 end)
+{
+    return address >= start && address <= end && size <= end - address;
+}
+
+/* Notes a section; false if the ROM must not load it. */
+static bool ICACHE_FLASH_ATTR add_section(ota_verify *verify, uint32 address, uint32 size)
+{
+    uint32 i;
+    if (address % 4 || verify->count == OTA_MAX_SECTIONS ||
+        !(is_within(address, size, DRAM_START, DRAM_END) || is_within(address, size, IRAM_START, IRAM_END))) {
+        return false;
+    }
+    for (i = 0; i < verify->count; i++) {
+        const ota_range *other = &verify->loaded[i];
+        uint32 first = address > other->start ? address : other->start;
+        if (first < address + size && first < other->end) { /* an empty one overlaps nothing */
+            return false;
+        }
+    }
+    verify->loaded[verify->count].start = address;
+    verify->loaded[verify->count++].end = address + size;
+    return true;
+}
+
+/* Whether the entry is in a section in IRAM, where a function can start. */
+static bool ICACHE_FLASH_ATTR has_entry(const ota_verify *verify)
+{
+    uint32 i;
+    for (i = 0; i < verify->count; i++) {
+        const ota_range *range = &verify->loaded[i];
+        if (range->start >= IRAM_START && range->start <= verify->entry && verify->entry < range->end) {
+            return verify->entry % 4 == 0;
+        }
+    }
+    return false;
 }
 
 /* Where to read on after the headers, or after a section. */
 static uint8 ICACHE_FLASH_ATTR next_section(ota_verify *verify)
 {
     if (verify->sections == 0) {
-        return CHECKSUM;
+        return has_entry(verify) ? CHECKSUM : BAD;
     }
     verify->sections--;
     return ADDRESS;
@@ -62,7 +107,7 @@ static uint8 ICACHE_FLASH_ATTR start(ota_verify *verify, uint32 size, uint8 part
 static uint8 ICACHE_FLASH_ATTR image(ota_verify *verify, uint32 word)
 {
     verify->sections = word >> 8 & 0xFF;
-    return (word & 0xFF) == 0xE9 && verify->sections ? ENTRY : BAD;
+    return (word & 0xFF) == 0xE9 && verify->sections && verify->sections <= OTA_MAX_SECTIONS ? ENTRY : BAD;
 }
 
 static void ICACHE_FLASH_ATTR count_pointer(ota_verify *verify, uint32 word)
@@ -82,14 +127,15 @@ static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
         verify->part = (word & 0xFFFF) == 0x04EA ? FIRST_ENTRY : image(verify, word);
         break;
     case FIRST_ENTRY:
+        verify->entry = word;
         verify->part = FIRST_NOTHING;
         break;
     case FIRST_NOTHING:
-        verify->part = IROM_SIZE;
+        verify->part = word == 0 ? IROM_SIZE : BAD;
         break;
     case IROM_SIZE:
         verify->irom_size = word;
-        verify->part = start(verify, word, IROM, MAGIC);
+        verify->part = word && word % 16 == 0 ? start(verify, word, IROM, MAGIC) : BAD;
         break;
     case IROM:
         if (verify->irom_checksum) {
@@ -104,12 +150,22 @@ static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
         verify->part = image(verify, word);
         break;
     case ENTRY:
+        if (verify->irom_size && word != verify->entry) {
+            verify->part = BAD; /* the headers do not belong together */
+            break;
+        }
+        verify->entry = word;
         verify->part = next_section(verify);
         break;
     case ADDRESS:
+        verify->address = word;
         verify->part = SIZE;
         break;
     case SIZE:
+        if (!add_section(verify, verify->address, word)) {
+            verify->part = BAD;
+            break;
+        }
         verify->part = start(verify, word, DATA, CHECKSUM);
         if (verify->part == CHECKSUM) {
             verify->part = next_section(verify);

@@ -1,8 +1,15 @@
-/* The check of a ROM as rBoot does it, of the words as they stand in the flash, one after the other. */
+/* The check of a ROM, of the words as they are in the flash, one after the other: as rBoot does it, and the rules that
+ * rBoot does not look at. rbootimg/fit.py has the same ones. */
 #ifndef OTA_VERIFY_H
 #define OTA_VERIFY_H
 
 #include "rboot-ota.h"
+
+#define OTA_MAX_SECTIONS 16 /* in an image, as esptool has it */
+
+typedef struct {
+    uint32 start, end;
+} ota_range;
 
 typedef struct {
     uint32 offset; /* bytes so far */
@@ -12,8 +19,12 @@ typedef struct {
     uint32 irom_size;
     uint32 own, elsewhere; /* words that point into the flash: into its own irom if it is linked for the slot, or not */
     uint32 link;           /* where the irom of the slot's ROM is mapped */
+    uint32 entry;          /* of the header read last */
+    uint32 address;        /* of the section that is being read */
+    ota_range loaded[OTA_MAX_SECTIONS];
     uint8 part;
     uint8 sections; /* to come */
+    uint8 count;    /* of those in `loaded` */
     bool irom_checksum;
 } ota_verify;
 
