@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import layout, layoutview
+from .. import clientheader, layout, layoutview
 from ..files import write_output
 from .common import keep_inputs, read_layout
 
@@ -18,6 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--svg", action="store_true", help="the drawing as an SVG picture")
     form.add_argument("--sdk-partitions", action="store_true", help="the C header that NONOS SDK 3 wants of it")
+    form.add_argument(
+        "--client-header", action="store_true", help="the C header that the update client wants of it (rboot-layout.h)"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where that goes (default: stdout)")
     parser.set_defaults(usage_error=parser.error)
 
@@ -26,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     """Print or write the layout."""
     keep_inputs(options.output, [options.file] if options.file else [])
     if options.file is None:
-        if options.svg or options.sdk_partitions:
+        if options.svg or options.sdk_partitions or options.client_header:
             options.usage_error("say of which LAYOUT; without options the presets are listed")
         text = "\n".join(f"{name:<12} {layoutview.summary(found)}" for name, found in layout.PRESETS.items()) + "\n"
     else:
@@ -35,6 +38,8 @@ def run(options: argparse.Namespace) -> None:
             text = layoutview.svg(found)
         elif options.sdk_partitions:
             text = layout.sdk_partitions(found)
+        elif options.client_header:
+            text = clientheader.client_header(found)
         else:
             parts = (layoutview.title(found), layoutview.drawing(found), layoutview.table(found))
             text = "\n\n".join(parts) + "\n"

@@ -8,6 +8,7 @@ Builders and methods that `generate` adds to an environment:
     RbootImage(target, elf)             pack an ELF, whoever linked it
     RbootPublish(name, roms)            what `scons publish` puts into the web root
     RbootLoader(target)                 the boot loader with the layout's options
+    RbootOtaClient(port)                the update client for the chip, for the sources of an RbootApp
     RbootFlashImage(target, roms)       the whole flash, for `scons flash` and `scons boot`
 
 The library raises RbootError and knows nothing of SCons; here these become UserError while
@@ -21,7 +22,7 @@ from typing import Any
 import SCons.Script
 
 from .. import __version__
-from . import app, bigflash, compiler, device, image, link, loader, targets, webroot
+from . import app, bigflash, client, compiler, device, image, link, loader, targets, webroot
 from .variables import FLAGS, VARIABLES, check_arguments, check_names
 
 _MESSAGES = {
@@ -75,6 +76,7 @@ def generate(env: Any, **keywords: object) -> None:
         _RbootImage=image.builder(),
         **loader.builders(),
         **bigflash.builders(),
+        **client.builders(),
         **device.builders(),
     )
     for method, name in (
@@ -84,6 +86,7 @@ def generate(env: Any, **keywords: object) -> None:
         (image.rboot_image, "RbootImage"),
         (webroot.rboot_publish, "RbootPublish"),
         (loader.rboot_loader, "RbootLoader"),
+        (client.rboot_ota_client, "RbootOtaClient"),
         (device.rboot_flash_image, "RbootFlashImage"),
     ):
         env.AddMethod(method, name)

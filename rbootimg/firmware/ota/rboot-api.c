@@ -42,6 +42,40 @@ rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
     return found.config;
 }
 
+#define ADDRESSES_END (8 + 4 * MAX_ROMS) /* of the config; the checksum follows, in a word of its own */
+
+/* The same for the start of the config sector in the scratch memory. */
+static bool ICACHE_FLASH_ATTR is_ours(void)
+{
+    const rboot_config *config = (const rboot_config *)ota_scratch;
+    const uint8 *bytes = (const uint8 *)ota_scratch;
+    uint32 word = ota_scratch[ADDRESSES_END / 4], rest = word >> 8;
+    bool is_right = (word & 0xFF) == checksum(bytes, ADDRESSES_END);
+    if (config->magic != BOOT_CONFIG_MAGIC || config->version != BOOT_CONFIG_VERSION) {
+        return true;
+    }
+#ifdef BOOT_CONFIG_CHKSUM
+    (void)rest;
+    {
+        uint32 i;
+        for (i = config->count; i < MAX_ROMS; i++) { /* rBoot clears these; else a smaller config ends among them */
+            if (config->roms[i]) {
+                return false;
+            }
+        }
+    }
+    return is_right;
+#else
+    /* Bytes of the application can look like a checksum, but hardly with what follows one: 0, or erased flash. */
+    return !is_right || word == 0xFFFFFFFF || word == 0 || (rest != 0 && rest != 0xFFFFFF);
+#endif
+}
+
+bool ICACHE_FLASH_ATTR rboot_config_is_ours(void)
+{
+    return ota_port_read(CONFIG_ADDRESS, ota_scratch, ADDRESSES_END + 4) && is_ours();
+}
+
 /* How many of the bytes it takes to hold all in which the two differ. */
 static uint32 ICACHE_FLASH_ATTR differing(const uint8 *one, const uint8 *other, uint32 size)
 {
@@ -61,6 +95,9 @@ bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
     conf->chksum = checksum(bytes, used++);
 #endif
     if (!ota_port_read(CONFIG_ADDRESS, ota_scratch, SECTOR_SIZE)) {
+        return false;
+    }
+    if (!is_ours()) {
         return false;
     }
     changed = differing(stored, bytes, used);

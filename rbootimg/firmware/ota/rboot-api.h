@@ -11,8 +11,14 @@ extern "C" {
 /* All zeros if the flash cannot be read. */
 rboot_config rboot_get_config(void);
 
-/* Writes the config and leaves the rest of its sector as it is. A config that stands there is not written again. */
+/* Writes the config and leaves the rest of its sector as it is. A config that stands there is not written again. False
+ * also where rboot_config_is_ours says no: the loader would not take it, and write its default config. */
 bool rboot_set_config(rboot_config *conf);
+
+/* Whether the config in the flash has the form that this code was compiled for: no if it has a checksum and this code
+ * was compiled without BOOT_CONFIG_CHKSUM, or the other way round, or if the loader has another MAX_ROMS and a checksum.
+ * Yes where there is no config. */
+bool rboot_config_is_ours(void);
 
 /* The ROM that boots next. It runs now, unless this boot was of a temp ROM or the config has been changed since. */
 uint8 rboot_get_current_rom(void);

@@ -26,6 +26,7 @@ const char *ICACHE_FLASH_ATTR rboot_ota_reason_text(rboot_ota_reason reason)
         "the ROM has another SHA-256",
         "the ROM is linked for another slot",
         "what came is no version",
+        "built for another loader or flash layout",
     };
     return (uint32)reason < sizeof texts / sizeof *texts ? texts[reason] : "unknown";
 }

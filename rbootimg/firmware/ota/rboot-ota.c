@@ -97,13 +97,46 @@ static uint32 ICACHE_FLASH_ATTR flash_size(void)
     }
 }
 
+#ifdef RBOOT_SLOTS
+static const struct {
+    uint32 address, size;
+} slots[] = {RBOOT_SLOTS};
+
+#define SLOT_COUNT (sizeof slots / sizeof slots[0])
+#endif
+
+/* Whether loader and flash are what this code was compiled for. */
+static bool ICACHE_FLASH_ATTR is_our_layout(const rboot_config *config)
+{
+#ifdef RBOOT_SLOTS
+    uint32 i;
+    if (config->count != SLOT_COUNT) {
+        return false;
+    }
+    for (i = 0; i < SLOT_COUNT; i++) {
+        if (config->roms[i] != slots[i].address) {
+            return false;
+        }
+    }
+#else
+    (void)config;
+#endif
+    return rboot_config_is_ours();
+}
+
 /* Sets the slot's address and size. */
 static rboot_ota_reason ICACHE_FLASH_ATTR find_slot(uint8 rom)
 {
     rboot_config config = rboot_get_config();
     uint32 flash = flash_size(), end = flash - OTA_RESERVED_END, i;
-    if (config.magic != BOOT_CONFIG_MAGIC || config.version != BOOT_CONFIG_VERSION || config.count > MAX_ROMS ||
-        rom >= config.count || config.roms[rom] < FIRST_SLOT || config.roms[rom] % SECTOR_SIZE) {
+    if (config.magic != BOOT_CONFIG_MAGIC || config.version != BOOT_CONFIG_VERSION) {
+        return OTA_CONFIG;
+    }
+    if (!is_our_layout(&config)) {
+        return OTA_LAYOUT;
+    }
+    if (config.count > MAX_ROMS || rom >= config.count || config.roms[rom] < FIRST_SLOT ||
+        config.roms[rom] % SECTOR_SIZE) {
         return OTA_CONFIG;
     }
     if (flash == 0) {
@@ -122,6 +155,9 @@ static rboot_ota_reason ICACHE_FLASH_ATTR find_slot(uint8 rom)
         }
     }
     self.slot_size = end > self.slot ? end - self.slot : 0;
+#ifdef RBOOT_SLOTS
+    self.slot_size = slots[rom].size;
+#endif
     if (self.demands && self.demands->slot_size && self.demands->slot_size < self.slot_size) {
         self.slot_size = self.demands->slot_size;
     }
@@ -474,7 +510,7 @@ bool ICACHE_FLASH_ATTR rboot_ota_switch(uint8 slot)
 {
     rboot_config config = rboot_get_config();
     rboot_rtc_data rtc;
-    if (slot >= config.count || slot >= MAX_ROMS || !is_sound(config.roms[slot])) {
+    if (slot >= config.count || slot >= MAX_ROMS || !is_our_layout(&config) || !is_sound(config.roms[slot])) {
         return false;
     }
     return rboot_get_rtc_data(&rtc) ? rboot_set_temp_rom(slot) : rboot_set_current_rom(slot);

@@ -50,7 +50,8 @@ typedef enum {
     OTA_BAD_ROM,       /* the ROM in the slot is not sound: rBoot would not boot it */
     OTA_DIGEST,        /* the SHA-256 is another */
     OTA_OTHER_SLOT,    /* the ROM is linked for another slot */
-    OTA_NO_VERSION     /* what came is no version */
+    OTA_NO_VERSION,    /* what came is no version */
+    OTA_LAYOUT         /* the flash has another layout, or the loader other options, than this code was compiled for */
 } rboot_ota_reason;
 
 /* `arg` is what the update was started with. It may be freed in the callback, and another one may be started. */
@@ -64,7 +65,10 @@ typedef struct {
     ota_callback callback;
 } rboot_ota;
 
-/* Starts to fetch a ROM into a slot. It and its request stay where they are until the callback. False if that cannot
+/* Starts to fetch a ROM into a slot. What is larger than the slot is refused before anything is erased. With RBOOT_LAYOUT
+ * (see rboot.h) the slots are the layout's, and a flash with others is refused: OTA_LAYOUT. Without, a slot ends where
+ * the next begins, its megabyte ends, or OTA_RESERVED_END before the flash's end: if the flash after a slot has another
+ * use, such as a file system, that is not known, and `slot_size` must say so. The ROM and its request stay where they are until the callback. False if that cannot
  * begin: then there is no callback. On success the ROM is in the slot and sound; to boot it is up to the callback. */
 bool rboot_ota_start(rboot_ota *ota);
 
@@ -72,7 +76,7 @@ bool rboot_ota_start(rboot_ota *ota);
 typedef struct {
     const uint8 *sha256; /* of the whole file, 32 bytes; or NULL */
     bool irom_checksum;  /* its checksum covers irom: always so with BOOT_IROM_CHKSUM */
-    uint32 slot_size;    /* the slot's bytes if the flash behind it has another use; 0: up to what comes next */
+    uint32 slot_size;    /* the slot's bytes if it is smaller than below; 0: as below */
 } rboot_ota_demands;
 
 /* The same, for a ROM that satisfies `demands`, which stay where they are until the callback. */

@@ -1,11 +1,17 @@
 /* rBoot's structures in the flash and in RTC memory, by rBoot's names.
  *
- * BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM and MAX_ROMS must be what the loader was built with.
+ * BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM and MAX_ROMS must be what the loader was built with. With RBOOT_LAYOUT they come
+ * from rboot-layout.h, which `rbootimg layout --client-header` and the SCons tool's RbootOtaClient write: together with
+ * RBOOT_SLOTS, the address and the size of each slot.
  */
 #ifndef RBOOT_H
 #define RBOOT_H
 
 #include "rboot-types.h"
+
+#ifdef RBOOT_LAYOUT
+#include "rboot-layout.h"
+#endif
 
 #ifndef MAX_ROMS
 #define MAX_ROMS 4

@@ -1,0 +1,174 @@
+"""The update client and the layout that it was compiled for: it tells another one before it writes anything."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TOOL, Project
+from images import rom
+from ota_host import HARNESS, REASONS, Host, build
+from test_ota_core import SLOTS, flash, reply, update
+
+from rbootimg.bootconfig import BootConfig
+from rbootimg.clientheader import client_header
+from rbootimg.flashmap import FlashMap
+from rbootimg.layout import from_toml, preset
+
+ONE_MB = 'flash_size = "1MB"\nslot = [{address = 0x2000}, {address = 0x82000, size = "64KB"}]\n'
+FILES = range(0x92000, 0xC4000)
+"""200 KB after slot 1, such as a file system."""
+
+
+def board(loader: str = "") -> FlashMap:
+    return from_toml(f"{ONE_MB}[loader]\n{loader}\n")
+
+
+@functools.cache
+def program(loader: str | None = "") -> Path:
+    """The client for a layout, or for none."""
+    folder = Path(tempfile.mkdtemp())
+    if loader is None:
+        return build(folder, HARNESS / "harness.c")
+    (folder / "rboot-layout.h").write_text(client_header(board(loader)))
+    return build(folder, HARNESS / "harness.c", options=["-DRBOOT_LAYOUT", f"-I{folder}"])
+
+
+def reason(lines: list[str]) -> str:
+    return REASONS[int(lines[-1].split()[1])]
+
+
+def config(max_roms: int = 4, checksum: bool = False, roms: tuple[int, ...] = SLOTS, rest: bytes = b"") -> bytes:
+    return BootConfig(roms).to_bytes(max_roms, checksum) + rest
+
+
+@pytest.mark.parametrize("loader", ["", "config_checksum = true", "config_checksum = true\nmax_roms = 8", "rtc = true"])
+@pytest.mark.parametrize("rest", [b"", b"\0\0\0", b"settings"])
+def test_its_own_layout_is_updated(loader: str, rest: bytes) -> None:
+    options = board(loader).loader
+    host = Host(program(loader), flash(config(options.max_roms, options.config_checksum, rest=rest)))
+    assert reason(update(host, reply())) == "OK"
+    assert host.do("switch 1").run()[-1] == "switch 1"
+
+
+@pytest.mark.parametrize(
+    ("loader", "found"),
+    [
+        ("", config(checksum=True)),
+        ("", config(checksum=True, rest=b"\0\0\0")),
+        ("config_checksum = true", config()),
+        ("config_checksum = true", config(8, checksum=True)),
+        ("config_checksum = true\nmax_roms = 8", config(4, checksum=True)),
+        ("", config(roms=(0x2000, 0x80000))),
+        ("", config(roms=(0x2000,))),
+        ("", config(roms=(0x2000, 0x82000, 0xC2000))),
+    ],
+)
+def test_another_layout_is_told_before_anything_is_written(loader: str, found: bytes) -> None:
+    before = flash(found)
+    host = Host(program(loader), before)
+    lines = host.do("start 1 0 0 -", "reason", "switch 1").run()
+    assert lines[0] == "start 0"
+    assert REASONS[int(lines[1].split()[1])] == "LAYOUT"
+    assert lines[1].endswith("built for another loader or flash layout")
+    assert lines[2] == "switch 0"
+    assert host.flash == before.ljust(0x100000, b"\xff")
+
+
+def test_a_config_that_the_loader_would_not_take_is_not_written() -> None:
+    """Found: with a config checksum only in the loader each switch was "done", and forgotten at the next start."""
+    for loader in ("", None):
+        before = flash(config(checksum=True))
+        host = Host(program(loader), before)
+        assert host.do("set-current 1").run()[-1].endswith(" 0")
+        assert host.flash == before
+
+
+def test_a_rom_larger_than_its_slot_touches_nothing() -> None:
+    """Found: what was in the flash after the slot was overwritten, and the result was "done"."""
+    large = rom(1, "big")
+    assert 0x10000 < len(large) < 0xFB000 - 0x82000
+    before = flash()
+    host = Host(program(), before)
+    assert reason(update(host, reply(large))) == "TOO_BIG"
+    assert host.flash == before
+    host = Host(program(None), before)
+    assert reason(update(host, reply(large), demands="10000 0 -")) == "TOO_BIG"
+    assert host.flash[FILES.start : FILES.stop] == before[FILES.start : FILES.stop]
+
+
+# The header
+
+
+def test_the_header_has_the_loaders_options_and_the_slots() -> None:
+    text = client_header(from_toml(ONE_MB + "[loader]\nconfig_checksum = true\nrtc = true\nall_sizes = false\n"))
+    lines = [line for line in text.splitlines() if line.startswith("#define ")]
+    assert lines == [
+        "#define RBOOT_LAYOUT_H",
+        "#define BOOT_CONFIG_CHKSUM",
+        "#define BOOT_RTC_ENABLED",
+        "#define MAX_ROMS 4",
+        "#define RBOOT_SLOTS {0x2000, 0x80000}, {0x82000, 0x10000} /* address and size of each */",
+    ]
+
+
+def test_the_command_line_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "rboot-layout.h"
+    command = [sys.executable, "-m", "rbootimg", "layout", "4MB-big", "--client-header", "-o", path]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert path.read_text() == client_header(preset("4MB-big"))
+
+
+# The builder
+
+
+FREESTANDING = TOOL.replace("-Os", "-Os -ffreestanding")
+MAIN = """
+#include "rboot-ota.h"
+__attribute__((section(".irom0.text"), noinline)) int other(void) { return rboot_ota_running_rom() == 0; }
+void call_user_start(void) { ((void (*)(int, int, int))0x40004678)(0, 0, 1); other(); }
+"""
+
+
+@pytest.fixture
+def app(project: Project) -> Project:
+    project.write("main.c", MAIN)
+    project.write("rom.c", "void machine_restart(void) {}\n")
+    project.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT=ARGUMENTS.get('RBOOT_LAYOUT', '1MB'))\n"
+        "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')])\n",
+    )
+    return project
+
+
+def test_the_client_is_compiled_into_the_build(app: Project) -> None:
+    before = set((ROOT / "rbootimg").rglob("*.o"))
+    app.build()
+    assert app.read("ota-client/rboot-layout.h").decode() == client_header(preset("1MB"))
+    assert app.exists("ota-client/rboot-ota.o")
+    assert set((ROOT / "rbootimg").rglob("*.o")) == before
+    assert "up to date" in app.build()
+    output = app.build("RBOOT_LAYOUT=sming")
+    assert "-o ota-client/rboot-ota.o" in output
+    assert "-o main.o" in output
+
+
+def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:
+    app.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING})\n"
+        "objects = env.RbootOtaClient(port='emulator')\n"
+        "assert objects == env.RbootOtaClient(port='emulator')\n"
+        "print([str(node) for node in env.RbootOtaClient(port='emulator', RBOOT_LAYOUT='sming')][0])\n",
+    )
+    assert "ota-client-2/" in app.build("ota-client/rboot-ota.o")
+
+
+def test_a_port_that_is_not_there_is_one_line(app: Project) -> None:
+    app.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootOtaClient(port='rtos')\n")
+    assert "RbootOtaClient: unknown port 'rtos': expected nonos or emulator" in app.run().err
