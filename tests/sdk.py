@@ -61,7 +61,8 @@ void call_user_start(void) { Cache_Read_Enable_New(); user_pre_init(); phy(); us
 int system_restart, system_init_done_cb, system_rtc_mem_read, system_rtc_mem_write;
 int spi_flash_read, spi_flash_write, spi_flash_erase_sector;
 int ets_timer_arm_new, ets_timer_disarm, ets_timer_setfn;
-int wifi_set_opmode_current, wifi_station_set_config_current;
+int wifi_set_opmode_current, wifi_station_set_config, wifi_station_get_config_default;
+int wifi_station_connect, wifi_station_disconnect;
 """,
     "phy": "int phy(void) { extern int net(void); return net(); }",
     "net80211": "int net(void) { extern int user_rf_cal_sector_set(void); return user_rf_cal_sector_set(); }",

@@ -86,3 +86,10 @@ def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
 def test_what_is_typed_wrongly_can_be_taken_back(example: Path) -> None:
     said = boot(example, "--timeout", "2", typed="vex\brsion\nhelp\n")
     assert "\n1.0.0\n> help\nhelp      this\n" in said
+
+
+def test_a_password_is_not_shown(example: Path) -> None:
+    said = boot(example, "--timeout", "2", typed='wifi\nwifi "my net" hunter2 secret\n' + f"wifi {'x' * 33} y\n")
+    assert "> wifi\nWi-Fi: not set\n" in said
+    assert '> wifi "my net" **************\nthere is no Wi-Fi\n' in said
+    assert "expected: wifi SSID PASSWORD, at most 32 and 64 characters\n" in said

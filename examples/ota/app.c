@@ -116,6 +116,66 @@ static void ICACHE_FLASH_ATTR show_info(void)
     }
 }
 
+/* `wifi SSID PASSWORD`, each in quotes if there are blanks in it */
+
+static const char *ICACHE_FLASH_ATTR end_of_word(const char *word)
+{
+    char last = *word == '"' ? '"' : ' ';
+    word += last == '"';
+    while (*word && *word != last) {
+        word++;
+    }
+    return word + (*word == '"');
+}
+
+/* The word without its quotes; false if it is too long. */
+static bool ICACHE_FLASH_ATTR copy_word(char *to, uint32 size, const char *word)
+{
+    const char *end = end_of_word(word);
+    uint32 used = 0;
+    for (; word < end; word++) {
+        if (*word != '"') {
+            if (used + 1 == size) {
+                return false;
+            }
+            to[used++] = *word;
+        }
+    }
+    to[used] = 0;
+    return true;
+}
+
+static bool ICACHE_FLASH_ATTR is_wifi(const char *line)
+{
+    return line[0] == 'w' && line[1] == 'i' && line[2] == 'f' && line[3] == 'i' && line[4] == ' ';
+}
+
+/* Whether the next character of the line belongs to a password. */
+static bool ICACHE_FLASH_ATTR is_secret(const char *line)
+{
+    return is_wifi(line) && *end_of_word(line + 5) == ' ';
+}
+
+static void ICACHE_FLASH_ATTR set_wifi(const char *words)
+{
+    char ssid[SSID_SIZE], password[PASSWORD_SIZE];
+    const char *second = end_of_word(words);
+    second += *second == ' ';
+    if (!copy_word(ssid, sizeof ssid, words) || !copy_word(password, sizeof password, second) || !ssid[0]) {
+        print("expected: wifi SSID PASSWORD, at most 32 and 64 characters\r\n");
+    } else if (machine_set_wifi(ssid, password)) {
+        print("connecting to %s\r\n", ssid);
+    } else {
+        print("there is no Wi-Fi\r\n");
+    }
+}
+
+static void ICACHE_FLASH_ATTR show_wifi(void)
+{
+    char ssid[SSID_SIZE];
+    print("Wi-Fi: %s\r\n", machine_get_wifi(ssid) ? ssid : "not set");
+}
+
 static bool ICACHE_FLASH_ATTR is(const char *line, const char *command)
 {
     while (*line && *line == *command) {
@@ -134,6 +194,7 @@ static void ICACHE_FLASH_ATTR show_help(void)
     print("ota       update to a newer one\r\n");
     print("confirm   keep the ROM that runs\r\n");
     print("switch    restart into the other ROM\r\n");
+    print("wifi      which network; `wifi SSID PASSWORD` sets it\r\n");
     print("restart\r\n");
 }
 
@@ -154,6 +215,10 @@ static void ICACHE_FLASH_ATTR obey(const char *line)
             print("%s\r\n", VERSION);
         } else if (is(line, "confirm")) {
             print("%s\r\n", rboot_ota_confirm() ? "confirmed" : "not confirmed");
+        } else if (is(line, "wifi")) {
+            show_wifi();
+        } else if (is_wifi(line)) {
+            set_wifi(line + 5);
         } else if (line[0]) {
             show_help();
         }
@@ -169,7 +234,7 @@ void ICACHE_FLASH_ATTR app_start(void)
 
 void ICACHE_FLASH_ATTR app_key(char character)
 {
-    static char line[32];
+    static char line[112];
     static uint32 used;
     if (character == '\r' || character == '\n') {
         line[used] = 0;
@@ -182,7 +247,8 @@ void ICACHE_FLASH_ATTR app_key(char character)
             print("\b \b");
         }
     } else if (character >= ' ' && used < sizeof line - 1) {
+        line[used] = 0;
+        print("%c", is_secret(line) ? '*' : character);
         line[used++] = character;
-        print("%c", character);
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -35,16 +36,23 @@ def scons(*arguments: str) -> None:
     print(done.stdout[done.stdout.find("Publishing") :], end="", flush=True)
 
 
-def show_download(event: Event) -> None:
-    """Print what the server has sent."""
-    if isinstance(event, Transfer) and event.state is not State.SENDING:
-        print(f"--- server: {serverview.line(event)}", flush=True)
+class Screen:
+    """What the device prints, and between its lines what the server has sent: that comes from another thread."""
 
+    def __init__(self) -> None:
+        self._sent: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._at_line_start = True
 
-def show_uart(text: bytes) -> None:
-    """Print what the device prints."""
-    sys.stdout.write(text.decode(errors="replace").replace("\r", ""))
-    sys.stdout.flush()
+    def add_download(self, event: Event) -> None:
+        if isinstance(event, Transfer) and event.state is not State.SENDING:
+            self._sent.put(f"--- server: {serverview.line(event)}\n")
+
+    def show_uart(self, text: bytes) -> None:
+        while self._at_line_start and not self._sent.empty():
+            sys.stdout.write(self._sent.get())
+        sys.stdout.write(text.decode(errors="replace").replace("\r", ""))
+        sys.stdout.flush()
+        self._at_line_start = text.endswith(b"\n")
 
 
 def main() -> None:
@@ -58,9 +66,10 @@ def main() -> None:
     keyboard, typing = os.pipe()
     lines = iter(("check", NEXT_VERSION, "ota", "info", "confirm", "restart", "info", CTRL_C))
     printed = bytearray()
+    screen = Screen()
 
     def on_uart(text: bytes) -> None:
-        show_uart(text)
+        screen.show_uart(text)
         printed.extend(text)
         if printed.endswith(b"\n> "):
             printed.clear()
@@ -70,7 +79,7 @@ def main() -> None:
                 line = ""
             os.write(typing, line.encode() + b"\n")
 
-    with server.serving(COPY / "build" / "webroot", on_event=show_download) as listening:
+    with server.serving(COPY / "build" / "webroot", on_event=screen.add_download) as listening:
         say(f"rbootimg serve --port {listening.port}")
         say(f"rbootimg boot {FLASH} --interactive --net localhost:{listening.port}")
         flash = (COPY / FLASH).read_bytes()

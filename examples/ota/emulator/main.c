@@ -14,6 +14,19 @@ void ICACHE_FLASH_ATTR machine_restart(void)
     software_reset();
 }
 
+bool ICACHE_FLASH_ATTR machine_set_wifi(const char *ssid, const char *password)
+{
+    (void)ssid;
+    (void)password;
+    return false;
+}
+
+bool ICACHE_FLASH_ATTR machine_get_wifi(char ssid[SSID_SIZE])
+{
+    (void)ssid;
+    return false;
+}
+
 static void ICACHE_FLASH_ATTR run(void)
 {
     uint8_t character;

@@ -7,7 +7,6 @@
 #include "version.h"
 
 #include "app.h"
-#include "settings.h" /* from SConstruct */
 
 /* UART 0 (ESP8266 Technical Reference, chapter 11): what was received, and how many bytes of it wait. */
 #define UART_FIFO (*(volatile uint32 *)0x60000000)
@@ -55,12 +54,37 @@ uint32 ICACHE_FLASH_ATTR user_rf_cal_sector_set(void)
     return RF_CAL_SECTOR;
 }
 
+static void ICACHE_FLASH_ATTR copy(uint8 *to, const char *from) /* at most 32 and 64 characters, as app.c sees to */
+{
+    while (*from) {
+        *to++ = (uint8)*from++;
+    }
+}
+
+/* The SDK keeps name and password in its own sectors of the flash: they are in no ROM. */
+bool ICACHE_FLASH_ATTR machine_set_wifi(const char *ssid, const char *password)
+{
+    struct station_config station;
+    os_memset(&station, 0, sizeof station);
+    copy(station.ssid, ssid);
+    copy(station.password, password);
+    wifi_station_disconnect();
+    return wifi_station_set_config(&station) && wifi_station_connect();
+}
+
+bool ICACHE_FLASH_ATTR machine_get_wifi(char ssid[SSID_SIZE])
+{
+    struct station_config station;
+    if (!wifi_station_get_config_default(&station) || !station.ssid[0]) {
+        return false;
+    }
+    os_memcpy(ssid, station.ssid, SSID_SIZE - 1);
+    ssid[SSID_SIZE - 1] = 0;
+    return true;
+}
+
 void ICACHE_FLASH_ATTR user_init(void)
 {
-    static struct station_config station = {.ssid = WIFI_SSID, .password = WIFI_PASSWORD};
     wifi_set_opmode_current(STATION_MODE);
-    if (station.ssid[0]) { /* else as it was set before, which the SDK keeps in its sectors */
-        wifi_station_set_config_current(&station);
-    }
     system_init_done_cb(at_ready);
 }

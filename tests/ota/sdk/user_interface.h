@@ -11,7 +11,10 @@ struct station_config {
     uint8 bssid[6];
 };
 bool wifi_set_opmode_current(uint8 mode);
-bool wifi_station_set_config_current(struct station_config *config);
+bool wifi_station_set_config(struct station_config *config);
+bool wifi_station_get_config_default(struct station_config *config);
+bool wifi_station_connect(void);
+bool wifi_station_disconnect(void);
 void system_init_done_cb(init_done_cb_t function);
 void system_restart(void);
 const char *system_get_sdk_version(void);
