@@ -67,7 +67,7 @@ int wifi_station_connect, wifi_station_disconnect;
     "phy": "int phy(void) { extern int net(void); return net(); }",
     "net80211": "int net(void) { extern int user_rf_cal_sector_set(void); return user_rf_cal_sector_set(); }",
     "lwip": """
-int espconn_port, espconn_connect, espconn_disconnect, espconn_send;
+int espconn_port, espconn_connect, espconn_disconnect, espconn_abort, espconn_send;
 int espconn_regist_connectcb, espconn_regist_disconcb, espconn_regist_reconcb, espconn_regist_recvcb;
 """,
     "pp": """

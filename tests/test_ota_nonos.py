@@ -133,7 +133,7 @@ def happen(program: Path, tmp_path: Path) -> Callable[..., list[str]]:
     return happen
 
 
-@pytest.mark.parametrize("ends", [["closed", "run"], ["fire", "closed", "run"]])  # by the server, or by the client
+@pytest.mark.parametrize("ends", [["closed", "run"], ["fire", "fire", "closed", "run"]])  # by the server, by the client
 def test_an_update_on_the_sdk(happen: Callable[..., list[str]], tmp_path: Path, ends: list[str]) -> None:
     body = rom(1, "big")
     lines = happen("start", "connected", reply(body), *ends)
@@ -143,13 +143,11 @@ def test_an_update_on_the_sdk(happen: Callable[..., list[str]], tmp_path: Path, 
     assert (tmp_path / "flash").read_bytes()[0x82000 : 0x82000 + len(body)] == body
 
 
-def test_a_connection_is_closed_from_a_timer_and_the_callback_comes_when_it_is(
-    happen: Callable[..., list[str]],
-) -> None:
+def test_a_connection_is_closed_from_a_timer(happen: Callable[..., list[str]]) -> None:
     """The SDK forbids to disconnect in its callbacks."""
-    lines = happen("start", "connected", NOT_FOUND, "fire", "closed", "fire", "start")
+    lines = happen("start", "connected", NOT_FOUND, "fire", "fire", "closed", "fire", "start")
     why = "callback 0 the server does not have it"
-    assert lines[3:] == ["disconnect", "fire 1", why, "fire 1", "connect 80", "start 1"]
+    assert lines[3:] == ["fire 1", "disconnect", "fire 1", why, "fire 1", "connect 80", "start 1"]
 
 
 def test_a_connection_that_fails(happen: Callable[..., list[str]]) -> None:
@@ -162,24 +160,47 @@ def test_a_connection_that_fails(happen: Callable[..., list[str]]) -> None:
 
 
 TIMEOUT = ["fire"] * 21
-GIVEN_UP = [*["fire 1"] * 21, "callback 0 the server is silent or too slow", "fire 1"]
+LEFT = [*TIMEOUT, "fire", "fire"]
+WHY = "callback 0 the server is silent or too slow"
 
 
-def test_an_attempt_that_is_given_up_ends_before_the_next_begins(happen: Callable[..., list[str]]) -> None:
+def test_an_attempt_that_is_given_up_does_not_get_in_the_way_of_the_next(happen: Callable[..., list[str]]) -> None:
     """The SDK cannot stop trying: it is disconnected as soon as it has a connection."""
-    lines = happen("start", *TIMEOUT, "fire", "start", "connected", "start", "fire", "start", "closed", "start")
-    assert lines == [
-        *("connect 80", "start 1"),
-        *GIVEN_UP,
-        *("start 0", "start 0", "disconnect", "fire 1", "start 0", "connect 80", "start 1"),
-    ]
+    lines = happen("start", *LEFT, "start", "late", "connected", "fire", "connected", reply(), "closed", "run")
+    after = lines[lines.index(WHY) :]
+    assert after[:6] == [WHY, "fire 1", "connect 80", "start 1", "disconnect", "fire 1"]
+    assert "callback 1 done" in after
+    assert after.count("send 26") == 1
 
 
-def test_the_late_disconnect_of_one_connection_does_not_hit_the_next(happen: Callable[..., list[str]]) -> None:
-    lines = happen("start", *TIMEOUT, "fire", "connected", "closed", "start", "connected", "fire", "fire")
-    assert lines[-5:] == ["connect 80", "start 1", "send 26", "fire 1", "fire 1"]
+@pytest.mark.parametrize("what", [["closed"], ["failed"], ["connected"], ["closed", "late", "closed"], [reply()]])
+def test_what_the_sdk_says_late_does_not_reach_the_next(happen: Callable[..., list[str]], what: list[str]) -> None:
+    first = ["start", "connected", NOT_FOUND, "fire", "fire", "fire"]
+    lines = happen(*first, "start", "late", *what, "connected", reply(), "closed", "run")
+    assert lines.count("callback 0 the server does not have it") == 1
+    assert lines.count("callback 1 done") == 1
+
+
+def test_what_comes_twice_counts_once(happen: Callable[..., list[str]]) -> None:
+    lines = happen("start", "connected", "connected", NOT_FOUND, "closed", "closed", "failed", "run")
+    assert lines.count("send 26") == 1
+    assert [line for line in lines if line.startswith("callback")] == ["callback 0 the server does not have it"]
+
+
+def test_a_close_that_is_never_reported_ends_by_itself(happen: Callable[..., list[str]]) -> None:
+    once = ["start", "connected", NOT_FOUND, "run"]
+    lines = happen(*once, *once, *once, "start", "connected", reply(), "closed", "run")
+    assert lines.count("disconnect") == lines.count("abort") == 3
+    assert lines[-1] == "callback 1 done"
+
+
+def test_an_attempt_that_is_never_reported_ends_by_itself(happen: Callable[..., list[str]]) -> None:
+    lines = happen("start", *LEFT, "start", *LEFT, "start", "run", "start")
+    place = len(lines) - 1 - lines[::-1].index("start 0")
+    assert lines[place + 1 :] == ["abort", "abort", "connect 80", "start 1"]
 
 
 def test_a_disconnect_that_fails_does_not_block_updates_for_ever(happen: Callable[..., list[str]]) -> None:
-    lines = happen("disconnect-fails", "start", "connected", NOT_FOUND, "run", "start")
-    assert lines[3:] == ["disconnect", "callback 0 the server does not have it", "connect 80", "start 1"]
+    lines = happen("disconnect-fails", *["start", "connected", NOT_FOUND, "run"] * 3, "start")
+    assert lines.count("disconnect") == 3
+    assert lines[-3:] == ["callback 0 the server does not have it", "connect 80", "start 1"]

@@ -13,9 +13,29 @@
 #define FLASH_SIZE 0x100000u
 
 static uint8 flash[FLASH_SIZE];
-static struct espconn *connection; /* that the SDK has */
+static struct espconn *connection; /* the last that the SDK was given */
+static struct espconn *owned[4];   /* all that the SDK has, and may still call back for */
 static ETSTimer *armed[4];
+static uint32 armed_as[4], timers; /* of two that are due at once the one that was set first comes first */
+static uint32 milliseconds;
 static bool in_callback, disconnect_fails;
+
+/* The place of a connection among those that the SDK has, or -1. */
+static int place_of(const struct espconn *conn)
+{
+    int i;
+    for (i = 0; i < 4 && owned[i] != conn; i++) {
+    }
+    return i < 4 ? i : -1;
+}
+
+static void forget(const struct espconn *conn)
+{
+    int i = place_of(conn);
+    if (i >= 0) {
+        owned[i] = NULL;
+    }
+}
 
 static void called(espconn_connect_callback function, struct espconn *arg)
 {
@@ -35,24 +55,32 @@ sint8 espconn_connect(struct espconn *conn)
 {
     esp_tcp *tcp = conn->proto.tcp;
     bool whole = tcp->connect_callback && tcp->reconnect_callback && tcp->disconnect_callback && conn->recv_callback;
-    printf("connect %d%s\n", tcp->remote_port, connection ? " misuse: twice" : whole ? "" : " misuse: callbacks");
-    connection = conn;
+    printf("connect %d%s\n", tcp->remote_port,
+           place_of(conn) >= 0 ? " misuse: the SDK still has it" : whole ? "" : " misuse: callbacks");
+    connection = owned[place_of(NULL)] = conn;
     return ESPCONN_OK;
 }
 
 sint8 espconn_disconnect(struct espconn *conn)
 {
-    printf("disconnect%s\n", in_callback ? " misuse: in a callback" : conn != connection ? " misuse: unknown" : "");
+    printf("disconnect%s\n", in_callback ? " misuse: in a callback" : place_of(conn) < 0 ? " misuse: unknown" : "");
     if (disconnect_fails) {
-        connection = NULL;
+        forget(conn);
         return -12;
     }
     return ESPCONN_OK;
 }
 
+sint8 espconn_abort(struct espconn *conn)
+{
+    printf("abort%s\n", in_callback ? " misuse: in a callback" : place_of(conn) < 0 ? " misuse: unknown" : "");
+    forget(conn);
+    return ESPCONN_OK;
+}
+
 sint8 espconn_send(struct espconn *conn, uint8 *data, uint16 size)
 {
-    printf("send %d%s\n", size, conn != connection || data[0] != 'G' ? " misuse" : "");
+    printf("send %d%s\n", size, place_of(conn) < 0 || data[0] != 'G' ? " misuse" : "");
     return ESPCONN_OK;
 }
 
@@ -165,8 +193,9 @@ void ets_timer_arm_new(ETSTimer *timer, uint32_t time, bool repeat, bool is_mill
     while (armed[i]) {
         i++;
     }
-    timer->timer_expire = time;
+    timer->timer_expire = milliseconds + time;
     armed[i] = timer;
+    armed_as[i] = timers++;
 }
 
 /* The next timer that is due; false if none is set. */
@@ -174,13 +203,15 @@ static bool fire(void)
 {
     int i, next = -1;
     for (i = 0; i < 4; i++) {
-        if (armed[i] && (next < 0 || armed[i]->timer_expire < armed[next]->timer_expire)) {
+        if (armed[i] && (next < 0 || armed[i]->timer_expire < armed[next]->timer_expire ||
+                         (armed[i]->timer_expire == armed[next]->timer_expire && armed_as[i] < armed_as[next]))) {
             next = i;
         }
     }
     if (next >= 0) {
         ETSTimer *timer = armed[next];
         armed[next] = NULL;
+        milliseconds = timer->timer_expire;
         timer->timer_func(timer->timer_arg);
     }
     return next >= 0;
@@ -210,15 +241,22 @@ int main(int count, char **arguments)
     for (i = 1; i < count; i++) {
         const char *command = arguments[i];
         struct espconn *now = connection;
+        static struct espconn *previous; /* `late` has the SDK speak of it once more */
+        if (!strcmp(command, "late")) {
+            now = previous;
+            command = arguments[++i];
+        } else {
+            previous = !strcmp(command, "start") ? connection : previous;
+        }
         if (!strcmp(command, "start")) {
             printf("start %d\n", rboot_ota_start(&ota));
         } else if (!strcmp(command, "connected")) {
             called(now->proto.tcp->connect_callback, now);
         } else if (!strcmp(command, "closed")) {
-            connection = NULL;
+            forget(now);
             called(now->proto.tcp->disconnect_callback, now);
         } else if (!strcmp(command, "failed")) {
-            connection = NULL;
+            forget(now);
             in_callback = true;
             now->proto.tcp->reconnect_callback(now, -11);
             in_callback = false;
@@ -240,7 +278,10 @@ int main(int count, char **arguments)
             in_callback = true;
             for (place = 0; place < size; place += 5840) {
                 unsigned short part = (unsigned short)(size - place < 5840 ? size - place : 5840);
-                now->recv_callback(now, (char *)reply + place, part);
+                char *piece = malloc(part); /* it is there during the callback only, which the sanitizers see */
+                memcpy(piece, reply + place, part);
+                now->recv_callback(now, piece, part);
+                free(piece);
             }
             in_callback = false;
         }

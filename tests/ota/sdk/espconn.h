@@ -29,6 +29,7 @@ struct espconn {
 uint32 espconn_port(void);
 sint8 espconn_connect(struct espconn *connection);
 sint8 espconn_disconnect(struct espconn *connection);
+sint8 espconn_abort(struct espconn *connection);
 sint8 espconn_send(struct espconn *connection, uint8 *data, uint16 size);
 sint8 espconn_regist_connectcb(struct espconn *connection, espconn_connect_callback function);
 sint8 espconn_regist_disconcb(struct espconn *connection, espconn_connect_callback function);

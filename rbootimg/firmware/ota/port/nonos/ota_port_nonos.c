@@ -9,100 +9,142 @@
 #include "espconn.h"
 #include "spi_flash.h"
 
-static struct espconn connection;
-static esp_tcp tcp;
-static os_timer_t timer, late_timer;
-static bool in_use;       /* the connection's structures are the SDK's until it is closed */
-static bool is_connected;
-static bool is_abandoned; /* before it was connected, which the SDK still tries */
+#define LEAVE_AFTER 1       /* ms: from a timer, as the SDK forbids to disconnect in its callbacks */
+#define GIVE_UP_AFTER 30000 /* ms without a word of the SDK on how a connection ended */
+
+/* Two, used in turn: what the SDK still has to say of the one that was left does not reach the next. */
+static struct link {
+    struct espconn connection;
+    esp_tcp tcp;
+    os_timer_t timer;
+    bool in_use; /* the structures are the SDK's */
+    bool is_connected;
+} links[2], *current;
+
+static os_timer_t timer;
 
 /* The network */
 
-static void ICACHE_FLASH_ATTR on_received(void *arg, char *data, unsigned short size)
+static struct link *ICACHE_FLASH_ATTR find(const void *arg)
 {
-    (void)arg;
-    ota_event_received((const uint8 *)data, size);
+    struct link *link = arg == &links[0].connection ? &links[0] : &links[1];
+    return arg == &link->connection && link->in_use ? link : NULL; /* else it comes twice, or too late */
 }
 
-/* Whether anybody still waits for what has ended. */
-static bool ICACHE_FLASH_ATTR end(void)
+static void ICACHE_FLASH_ATTR set_timer(struct link *link, os_timer_func_t *function, uint32 milliseconds)
 {
-    os_timer_disarm(&late_timer); /* the next connection is not its */
-    in_use = is_connected = false;
-    return !is_abandoned;
+    os_timer_disarm(&link->timer);
+    os_timer_setfn(&link->timer, function, link);
+    os_timer_arm(&link->timer, milliseconds, 0);
 }
 
-static void ICACHE_FLASH_ATTR on_closed(void *arg)
+/* Whether anybody still waits for the link that has ended. */
+static bool ICACHE_FLASH_ATTR end(struct link *link)
 {
-    (void)arg;
-    if (end()) {
-        ota_event_closed();
+    bool is_current = link == current;
+    os_timer_disarm(&link->timer);
+    link->in_use = link->is_connected = false;
+    if (is_current) {
+        current = NULL;
     }
+    return is_current;
 }
 
-static void ICACHE_FLASH_ATTR disconnect(void *arg)
+static void ICACHE_FLASH_ATTR give_up(void *arg)
 {
-    if (espconn_disconnect(&connection) != ESPCONN_OK) {
-        on_closed(arg); /* the SDK does not know it any more, and will not tell */
+    struct link *link = arg;
+    espconn_abort(&link->connection); /* whatever it says: then the SDK does not know it any more */
+    end(link);
+}
+
+static void ICACHE_FLASH_ATTR leave(void *arg)
+{
+    struct link *link = arg;
+    if (link->is_connected && espconn_disconnect(&link->connection) != ESPCONN_OK) {
+        end(link); /* the SDK does not know it any more, and will not tell */
+    } else {
+        set_timer(link, give_up, GIVE_UP_AFTER);
     }
 }
 
 static void ICACHE_FLASH_ATTR on_connected(void *arg)
 {
-    (void)arg;
-    is_connected = true;
-    if (is_abandoned) { /* the SDK forbids to disconnect in its callbacks */
-        os_timer_setfn(&late_timer, (os_timer_func_t *)disconnect, NULL);
-        os_timer_arm(&late_timer, 1, 0);
-    } else {
+    struct link *link = find(arg);
+    if (!link || link->is_connected) {
+        return;
+    }
+    link->is_connected = true;
+    if (link == current) {
         ota_event_connected();
+    } else { /* it was left while the SDK still tried */
+        set_timer(link, leave, LEAVE_AFTER);
+    }
+}
+
+static void ICACHE_FLASH_ATTR on_received(void *arg, char *data, unsigned short size)
+{
+    struct link *link = find(arg);
+    if (link && link == current) {
+        ota_event_received((const uint8 *)data, size);
+    }
+}
+
+static void ICACHE_FLASH_ATTR on_closed(void *arg)
+{
+    struct link *link = find(arg);
+    if (link && end(link)) {
+        ota_event_closed();
     }
 }
 
 static void ICACHE_FLASH_ATTR on_failed(void *arg, sint8 error)
 {
-    (void)arg;
+    struct link *link = find(arg);
     (void)error;
-    if (end()) {
+    if (link && end(link)) {
         ota_event_failed();
     }
 }
 
 bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
 {
-    if (in_use) {
+    static uint8 next;
+    struct link *link = &links[next];
+    if (link->in_use) {
         return false;
     }
-    os_memset(&connection, 0, sizeof connection);
-    os_memset(&tcp, 0, sizeof tcp);
-    connection.type = ESPCONN_TCP;
-    connection.state = ESPCONN_NONE;
-    connection.proto.tcp = &tcp;
-    tcp.local_port = (int)espconn_port();
-    tcp.remote_port = port;
-    os_memcpy(tcp.remote_ip, ip, sizeof tcp.remote_ip);
-    espconn_regist_connectcb(&connection, on_connected);
-    espconn_regist_reconcb(&connection, on_failed);
-    espconn_regist_disconcb(&connection, on_closed);
-    espconn_regist_recvcb(&connection, on_received);
-    is_abandoned = is_connected = false;
-    in_use = espconn_connect(&connection) == ESPCONN_OK;
-    return in_use;
+    os_memset(&link->connection, 0, sizeof link->connection);
+    os_memset(&link->tcp, 0, sizeof link->tcp);
+    link->connection.type = ESPCONN_TCP;
+    link->connection.state = ESPCONN_NONE;
+    link->connection.proto.tcp = &link->tcp;
+    link->tcp.local_port = (int)espconn_port();
+    link->tcp.remote_port = port;
+    os_memcpy(link->tcp.remote_ip, ip, sizeof link->tcp.remote_ip);
+    espconn_regist_connectcb(&link->connection, on_connected);
+    espconn_regist_reconcb(&link->connection, on_failed);
+    espconn_regist_disconcb(&link->connection, on_closed);
+    espconn_regist_recvcb(&link->connection, on_received);
+    link->is_connected = false;
+    link->in_use = espconn_connect(&link->connection) == ESPCONN_OK;
+    current = link->in_use ? link : NULL;
+    next = link->in_use ? !next : next;
+    return link->in_use;
 }
 
 bool ICACHE_FLASH_ATTR ota_port_send(const uint8 *data, uint16 size)
 {
-    return espconn_send(&connection, (uint8 *)data, size) == ESPCONN_OK;
+    return current && espconn_send(&current->connection, (uint8 *)data, size) == ESPCONN_OK;
 }
 
+/* The client goes on at once; the SDK is told from a timer. */
 void ICACHE_FLASH_ATTR ota_port_close(void)
 {
-    if (is_connected) {
-        disconnect(NULL);
-    } else {
-        is_abandoned = true;
-        ota_event_closed();
+    if (current) {
+        set_timer(current, leave, LEAVE_AFTER);
+        current = NULL;
     }
+    ota_event_closed();
 }
 
 /* The flash */
