@@ -43,6 +43,24 @@ def test_without_confirmation_the_next_reset_is_back_in_the_old_rom(server: Serv
     assert current(device.flash) == 0
 
 
+def test_a_version_that_was_not_confirmed_is_not_installed_again(server: Server) -> None:
+    """Found: a device with a bad release installed it, fell back, and installed it again, for ever."""
+    with Device(new_device(), server.port) as device:
+        device.read_until("> ")
+        device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
+        device.ask("restart", "version 1.0.0, ROM 0\r\n> ")  # as after a crash
+        for _ in range(2):
+            said = device.ask("ota")
+            assert "1.1.0 was tried and not confirmed; `ota force` installs it again\r\n> " in said
+        assert server.requests.count("rom1.bin") == 1
+        device.ask("ota force", "version 1.1.0, ROM 1\r\n> ")
+        device.ask("restart", "version 1.0.0, ROM 0\r\n> ")
+        server.files = release("1.2.0")
+        device.ask("ota", "version 1.2.0, ROM 1\r\n> ")
+        assert "\nconfirmed" in "\n" + device.ask("confirm")
+        device.ask("restart", "version 1.2.0, ROM 1\r\n> ")
+
+
 def test_an_unconfirmed_rom_does_not_write_over_the_one_to_fall_back_to(server: Server) -> None:
     with Device(new_device(), server.port) as device:
         device.read_until("> ")

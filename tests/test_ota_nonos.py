@@ -83,6 +83,15 @@ def test_no_network_and_no_password_can_be_built_into_a_rom(project: Project, tm
     assert not copy.exists("build")
 
 
+def test_a_layout_that_the_sdk_would_refuse_is_one_line(project: Project, tmp_path: Path) -> None:
+    copy = Project(project.folder / "ota")
+    shutil.copytree(EXAMPLE, copy.folder, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
+    copy.write("nonos/board.toml", 'flash_size = "512KB"\n')
+    said = copy.run(f"SDK_BASE={sdk.make(tmp_path / 'sdk')}")
+    assert (said.status, said.err) == (1, "")
+    assert said.out.startswith("ota: nonos/board.toml: NONOS SDK 3 accepts no partition table for a 512KB flash")
+
+
 def test_its_size_is_what_the_readme_says(tmp_path: Path) -> None:
     """But for what another version of the compiler makes of it."""
     subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)

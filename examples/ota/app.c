@@ -1,6 +1,7 @@
 /* Over-the-air updates: a command line on the UART. */
 #include "app.h"
 
+#include "ota_port.h"
 #include "rboot-ota.h"
 
 #ifdef __ets__ /* the SDK's */
@@ -15,7 +16,7 @@ extern int ets_printf(const char *format, ...); /* the mask ROM's */
 #define REQUEST(file) \
     "GET /" file " HTTP/1.0\r\nHost: " SERVER_HOST "\r\nUser-Agent: rbootimg-example/" VERSION "\r\n\r\n"
 
-static bool is_only_asked; /* `check`, not `ota` */
+static enum { CHECK, UPDATE, FORCE } wanted; /* `check`, `ota`, `ota force` */
 
 static void ICACHE_FLASH_ATTR prompt(void)
 {
@@ -44,7 +45,43 @@ static void ICACHE_FLASH_ATTR restart_into(uint8 rom)
     prompt();
 }
 
+/* The version on trial. If the loader took its ROM back, as nobody confirmed it, `ota` must not install it again and
+ * again. RTC memory is what a crash leaves: after a power cut the version gets another chance. */
+
+#define TRIAL_BLOCK 96 /* rBoot's data are at 64 */
+#define TRIAL_MAGIC 0x54524C31
+
+typedef union {
+    struct {
+        uint32 magic;
+        char version[RBOOT_VERSION_SIZE];
+    } of;
+    uint32 words[1 + RBOOT_VERSION_SIZE / 4];
+} trial;
+
+static void ICACHE_FLASH_ATTR remember_trial(const char *version)
+{
+    trial now = {.of.magic = version ? TRIAL_MAGIC : 0};
+    uint32 i;
+    for (i = 0; version && version[i] && i < sizeof now.of.version - 1; i++) {
+        now.of.version[i] = version[i];
+    }
+    ota_port_rtc_write(TRIAL_BLOCK, now.words, sizeof now.words / 4);
+}
+
+static bool ICACHE_FLASH_ATTR was_tried(const char *version)
+{
+    trial last;
+    if (!ota_port_rtc_read(TRIAL_BLOCK, last.words, sizeof last.words / 4) || last.of.magic != TRIAL_MAGIC) {
+        return false;
+    }
+    last.of.version[sizeof last.of.version - 1] = 0;
+    return rboot_compare_versions(last.of.version, version) == RBOOT_SAME;
+}
+
 /* `ota` */
+
+static char new_version[RBOOT_VERSION_SIZE];
 
 static void ICACHE_FLASH_ATTR at_end(void *arg, bool result)
 {
@@ -53,6 +90,7 @@ static void ICACHE_FLASH_ATTR at_end(void *arg, bool result)
         uint32 done, all;
         rboot_ota_progress(&done, &all);
         print("%d of %d bytes written and verified\r\n", done, all);
+        remember_trial(new_version);
         restart_into(ota->rom_slot);
     } else {
         fail();
@@ -79,19 +117,25 @@ static void ICACHE_FLASH_ATTR at_version(rboot_version_check *check, rboot_versi
     }
     print("the server has %s: %s\r\n", check->found,
                order == RBOOT_NEWER ? "newer" : order == RBOOT_SAME ? "the same" : "older");
-    if (order == RBOOT_NEWER && !is_only_asked) {
-        fetch_rom();
-    } else {
+    if (order != RBOOT_NEWER || wanted == CHECK) {
         prompt();
+    } else if (wanted == UPDATE && was_tried(check->found)) {
+        print("%s was tried and not confirmed; `ota force` installs it again\r\n", check->found);
+        prompt();
+    } else {
+        uint32 i;
+        for (i = 0; i < sizeof new_version; i++) {
+            new_version[i] = check->found[i];
+        }
+        fetch_rom();
     }
 }
 
-static void ICACHE_FLASH_ATTR check_version(bool only_ask)
+static void ICACHE_FLASH_ATTR check_version(void)
 {
     static char request[] = REQUEST("version");
     static rboot_version_check check = {
         .ip = {SERVER_IP}, .port = SERVER_PORT, .request = (uint8 *)request, .own = VERSION, .callback = at_version};
-    is_only_asked = only_ask;
     if (!rboot_ota_check_version(&check)) {
         fail();
     }
@@ -191,7 +235,7 @@ static void ICACHE_FLASH_ATTR show_help(void)
     print("info      which ROM runs, and which there are\r\n");
     print("version   this version\r\n");
     print("check     is there a newer one?\r\n");
-    print("ota       update to a newer one\r\n");
+    print("ota       update to a newer one; `ota force`: also to one that was not confirmed\r\n");
     print("confirm   keep the ROM that runs\r\n");
     print("switch    restart into the other ROM\r\n");
     print("wifi      which network; `wifi SSID PASSWORD` sets it\r\n");
@@ -200,10 +244,9 @@ static void ICACHE_FLASH_ATTR show_help(void)
 
 static void ICACHE_FLASH_ATTR obey(const char *line)
 {
-    if (is(line, "check")) {
-        check_version(true);
-    } else if (is(line, "ota")) {
-        check_version(false);
+    if (is(line, "check") || is(line, "ota") || is(line, "ota force")) {
+        wanted = is(line, "check") ? CHECK : is(line, "ota") ? UPDATE : FORCE;
+        check_version();
     } else if (is(line, "switch")) {
         restart_into(other_rom());
     } else if (is(line, "restart")) {
@@ -214,7 +257,11 @@ static void ICACHE_FLASH_ATTR obey(const char *line)
         } else if (is(line, "version")) {
             print("%s\r\n", VERSION);
         } else if (is(line, "confirm")) {
-            print("%s\r\n", rboot_ota_confirm() ? "confirmed" : "not confirmed");
+            bool is_confirmed = rboot_ota_confirm();
+            if (is_confirmed) {
+                remember_trial(NULL);
+            }
+            print("%s\r\n", is_confirmed ? "confirmed" : "not confirmed");
         } else if (is(line, "wifi")) {
             show_wifi();
         } else if (is_wifi(line)) {

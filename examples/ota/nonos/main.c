@@ -14,8 +14,6 @@
 #define WAITING (UART_STATUS & 0xFF)
 #define POLL_MS 10
 
-#define RF_CAL_SECTOR 0xFB /* of a 1 MB flash: the SDK has its last five sectors */
-
 static os_timer_t key_timer;
 
 void ICACHE_FLASH_ATTR machine_restart(void)
