@@ -39,7 +39,7 @@ EXPECTED = {
     "stall@5:1": (None, None),
     "flip@0": (NO_ROM, NO_VERSION),
     "flip@5": ("the ROM is not sound", NO_VERSION),  # in the first header's entry address, which rBoot ignores
-    "flip@10000": ("the ROM is not sound", None),
+    "flip@12000": ("the ROM is not sound", None),
     **{f"split@{size}": (None, None) for size in (1, 9, 20, 9999)},
 }
 
