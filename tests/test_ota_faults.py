@@ -38,7 +38,7 @@ EXPECTED = {
     "stall@9999": ("the server is silent or too slow", None),
     "stall@5:1": (None, None),
     "flip@0": (NO_ROM, NO_VERSION),
-    "flip@5": ("the ROM is not sound", NO_VERSION),  # in the first header's entry address, which rBoot ignores
+    "flip@5": ("the ROM is not sound", NO_VERSION),  # in the first header's entry
     "flip@12000": ("the ROM is not sound", None),
     **{f"split@{size}": (None, None) for size in (1, 9, 20, 9999)},
 }

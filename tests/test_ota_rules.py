@@ -39,6 +39,7 @@ class Raw:
     second_flash: bytes = b"\0\x20"
     sections: tuple[tuple[int, bytes], ...] = ((CODE, bytes(16)), (DATA, b"data"))
     wrong_sum: int = 0
+    padding: int = 0
 
     def to_bytes(self) -> bytes:
         data = struct.pack("<BB2sIII", 0xEA, 4, self.flash, self.entry, self.ignored, len(self.irom)) + self.irom
@@ -49,7 +50,7 @@ class Raw:
             data += struct.pack("<II", address, len(content)) + content
             for byte in content:
                 total ^= byte
-        return data + bytes(15 - len(data) % 16) + bytes((total,))
+        return data + bytes((self.padding,)) * (15 - len(data) % 16) + bytes((total,))
 
 
 def is_taken(data: bytes) -> bool:
@@ -94,6 +95,7 @@ EDGES = [
     Raw(irom=b""),
     Raw(irom=bytes(24)),
     Raw(wrong_sum=1),
+    Raw(padding=1),
     Raw(sections=((CODE, bytes(16)), (DATA, bytes(6)))),
     Raw(flash=b"\0\1"),
     Raw(flash=b"\0\2", second_flash=b"\2\x2f"),

@@ -179,7 +179,9 @@ static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
         }
         break;
     case CHECKSUM: /* the last byte of a block of 16 */
-        if (verify->offset % 16 == 0) {
+        if (verify->offset % 16 ? word : word << 8) {
+            verify->part = BAD; /* the padding, which packers write as zeros */
+        } else if (verify->offset % 16 == 0) {
             uint32 sum = verify->sum ^ verify->sum >> 16;
             sum ^= sum >> 8;
             verify->part = (sum & 0xFF) == word >> 24 ? BEHIND : BAD;
