@@ -15,7 +15,7 @@ def client_header(layout: FlashMap) -> str:
     """The header for an application in the slots of `layout`.
 
     It has rBoot's macros for the options of the loader, by which the client reads and writes the config, and
-    RBOOT_SLOTS: flash address and size of each slot, in bytes.
+    RBOOT_FLASH_SIZE and RBOOT_SLOTS: bytes of the flash, and the flash address and bytes of each slot.
     """
     macros = {name: value for name, value in defines(layout.loader).items() if name not in _LOADER_ONLY}
     slots = ", ".join(f"{{{slot.address:#x}, {slot.size:#x}}}" for slot in layout.slots)
@@ -27,6 +27,7 @@ def client_header(layout: FlashMap) -> str:
             "#define RBOOT_LAYOUT_H",
             "",
             *lines,
+            f"#define RBOOT_FLASH_SIZE {layout.size.bytes:#x}",
             f"#define RBOOT_SLOTS {slots} /* address and size of each */",
             "",
             "#endif",

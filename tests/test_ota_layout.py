@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,13 +64,37 @@ def test_its_own_layout_is_updated(loader: str, rest: bytes) -> None:
         ("config_checksum = true", config()),
         ("config_checksum = true", config(8, checksum=True)),
         ("config_checksum = true\nmax_roms = 8", config(4, checksum=True)),
+        ("", config(8, checksum=True)),
+        ("", config(8, checksum=True, rest=b"\0\0\0")),
+        (None, config(8, checksum=True)),
+        ("max_roms = 8", config(4, checksum=True)),
         ("", config(roms=(0x2000, 0x80000))),
         ("", config(roms=(0x2000,))),
         ("", config(roms=(0x2000, 0x82000, 0xC2000))),
     ],
 )
-def test_another_layout_is_told_before_anything_is_written(loader: str, found: bytes) -> None:
-    before = flash(found)
+def test_another_layout_is_told_before_anything_is_written(loader: str | None, found: bytes) -> None:
+    assert_refused(loader, flash(found))
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_smaller_flash_is_told_before_anything_is_written(code: int) -> None:
+    """Found: with a header of 512 KB an update was written at 0x82000, and the result was "done"."""
+    assert_refused("", flash(config(), bytes((0xE9, 1, 0, code << 4))))
+
+
+@pytest.mark.parametrize("code", [2, 3, 4, 5, 6, 8, 9])
+def test_a_larger_flash_has_the_slots_all_the_same(code: int) -> None:
+    host = Host(program(), flash(config(), bytes((0xE9, 1, 0, code << 4))))
+    assert reason(update(host, reply())) == "OK"
+
+
+def test_without_a_layout_the_flash_may_have_any_size() -> None:
+    host = Host(program(None), flash(config(), b"\xe9\x01\x00\x30"))
+    assert reason(update(host, reply())) == "OK"
+
+
+def assert_refused(loader: str | None, before: bytes) -> None:
     host = Host(program(loader), before)
     lines = host.do("start 1 0 0 -", "reason", "switch 1").run()
     assert lines[0] == "start 0"
@@ -112,6 +137,7 @@ def test_the_header_has_the_loaders_options_and_the_slots() -> None:
         "#define BOOT_CONFIG_CHKSUM",
         "#define BOOT_RTC_ENABLED",
         "#define MAX_ROMS 4",
+        "#define RBOOT_FLASH_SIZE 0x100000",
         "#define RBOOT_SLOTS {0x2000, 0x80000}, {0x82000, 0x10000} /* address and size of each */",
     ]
 
@@ -156,6 +182,30 @@ def test_the_client_is_compiled_into_the_build(app: Project) -> None:
     output = app.build("RBOOT_LAYOUT=sming")
     assert "-o ota-client/rboot-ota.o" in output
     assert "-o main.o" in output
+
+
+def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for name in ("rbootimg", "site_scons"):
+        shutil.copytree(ROOT / name, site / name, ignore=shutil.ignore_patterns("__pycache__", "*.o"))
+    tool = f"toolpath=[{str(site / 'site_scons' / 'site_tools')!r}], CCFLAGS='-Os -ffreestanding'"
+    app.write(
+        "SConstruct",
+        f"env = Environment(tools=['default', 'rboot'], {tool}, RBOOT_LAYOUT='1MB')\n"
+        "app = env.RbootOtaClient(port='emulator')\n"
+        "print([str(source) for source in app[0].sources][0])\n",
+    )
+    before = set(site.rglob("*"))
+    for path in (site, *before):
+        path.chmod(0o555 if path.is_dir() else 0o444)  # root writes all the same, so what is there is compared too
+    environment = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        assert f"{site}/rbootimg/firmware" in app.build("ota-client", environment=environment)
+    finally:
+        for path in (site, *before):
+            path.chmod(0o755)
+    assert set(site.rglob("*")) == before
+    assert app.exists("ota-client/rboot-ota.o")
 
 
 def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:

@@ -44,18 +44,34 @@ rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
 
 #define ADDRESSES_END (8 + 4 * MAX_ROMS) /* of the config; the checksum follows, in a word of its own */
 
+#define MOST_ROMS 64 /* of a loader whose config is looked at */
+#define LOOKED_AT (12 + 4 * (MAX_ROMS > MOST_ROMS ? MAX_ROMS : MOST_ROMS))
+
+#ifndef BOOT_CONFIG_CHKSUM
+/* Whether the first word that is not 0 after the addresses is a checksum, for any MAX_ROMS. Bytes of the application can
+ * look like one, but hardly with what follows one: 0, or erased flash. */
+static bool ICACHE_FLASH_ATTR has_checksum(void)
+{
+    uint32 count = ((const rboot_config *)ota_scratch)->count;
+    uint32 at = 2 + (count <= MOST_ROMS ? count : MAX_ROMS), word, rest;
+    while (at < LOOKED_AT / 4 - 1 && ota_scratch[at] == 0) {
+        at++;
+    }
+    word = ota_scratch[at];
+    rest = word >> 8;
+    return word != 0 && word != 0xFFFFFFFF && (rest == 0 || rest == 0xFFFFFF) &&
+           (word & 0xFF) == checksum((const uint8 *)ota_scratch, 4 * at);
+}
+#endif
+
 /* The same for the start of the config sector in the scratch memory. */
 static bool ICACHE_FLASH_ATTR is_ours(void)
 {
     const rboot_config *config = (const rboot_config *)ota_scratch;
-    const uint8 *bytes = (const uint8 *)ota_scratch;
-    uint32 word = ota_scratch[ADDRESSES_END / 4], rest = word >> 8;
-    bool is_right = (word & 0xFF) == checksum(bytes, ADDRESSES_END);
     if (config->magic != BOOT_CONFIG_MAGIC || config->version != BOOT_CONFIG_VERSION) {
         return true;
     }
 #ifdef BOOT_CONFIG_CHKSUM
-    (void)rest;
     {
         uint32 i;
         for (i = config->count; i < MAX_ROMS; i++) { /* rBoot clears these; else a smaller config ends among them */
@@ -64,16 +80,15 @@ static bool ICACHE_FLASH_ATTR is_ours(void)
             }
         }
     }
-    return is_right;
+    return ((const uint8 *)ota_scratch)[ADDRESSES_END] == checksum((const uint8 *)ota_scratch, ADDRESSES_END);
 #else
-    /* Bytes of the application can look like a checksum, but hardly with what follows one: 0, or erased flash. */
-    return !is_right || word == 0xFFFFFFFF || word == 0 || (rest != 0 && rest != 0xFFFFFF);
+    return !has_checksum();
 #endif
 }
 
 bool ICACHE_FLASH_ATTR rboot_config_is_ours(void)
 {
-    return ota_port_read(CONFIG_ADDRESS, ota_scratch, ADDRESSES_END + 4) && is_ours();
+    return ota_port_read(CONFIG_ADDRESS, ota_scratch, LOOKED_AT) && is_ours();
 }
 
 /* How many of the bytes it takes to hold all in which the two differ. */

@@ -108,6 +108,12 @@ static const struct {
 /* Whether loader and flash are what this code was compiled for. */
 static bool ICACHE_FLASH_ATTR is_our_layout(const rboot_config *config)
 {
+#ifdef RBOOT_FLASH_SIZE
+    uint32 flash = flash_size();
+    if (flash != 0 && flash < RBOOT_FLASH_SIZE) { /* a larger one has the slots all the same; 0 is OTA_FLASH */
+        return false;
+    }
+#endif
 #ifdef RBOOT_SLOTS
     uint32 i;
     if (config->count != SLOT_COUNT) {

@@ -65,11 +65,13 @@ typedef struct {
     ota_callback callback;
 } rboot_ota;
 
-/* Starts to fetch a ROM into a slot. What is larger than the slot is refused before anything is erased. With RBOOT_LAYOUT
- * (see rboot.h) the slots are the layout's, and a flash with others is refused: OTA_LAYOUT. Without, a slot ends where
- * the next begins, its megabyte ends, or OTA_RESERVED_END before the flash's end: if the flash after a slot has another
- * use, such as a file system, that is not known, and `slot_size` must say so. The ROM and its request stay where they are until the callback. False if that cannot
- * begin: then there is no callback. On success the ROM is in the slot and sound; to boot it is up to the callback. */
+/* Starts to fetch a ROM into a slot. What is larger than the slot is refused before anything is erased. With
+ * RBOOT_LAYOUT (see rboot.h) the slots are the layout's, and a flash with others, or that is smaller by the header at
+ * its start, is refused: OTA_LAYOUT. Without, a slot ends where the next begins, its megabyte ends, or
+ * OTA_RESERVED_END before the flash's end: if the flash after a slot has another use, such as a file system, that is
+ * not known, and `slot_size` must say so. The ROM and its request stay where they are until the callback. False if
+ * that cannot begin: then there is no callback. On success the ROM is in the slot and sound; to boot it is up to the
+ * callback. */
 bool rboot_ota_start(rboot_ota *ota);
 
 /* What a ROM must satisfy beyond rBoot's own checks. */

@@ -2,7 +2,7 @@
  *
  * BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM and MAX_ROMS must be what the loader was built with. With RBOOT_LAYOUT they come
  * from rboot-layout.h, which `rbootimg layout --client-header` and the SCons tool's RbootOtaClient write: together with
- * RBOOT_SLOTS, the address and the size of each slot.
+ * RBOOT_SLOTS, the address and the size of each slot, and RBOOT_FLASH_SIZE.
  */
 #ifndef RBOOT_H
 #define RBOOT_H
