@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -208,15 +209,49 @@ def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:
     assert app.exists("ota-client/rboot-ota.o")
 
 
+SLOTS_OF = '#include "rboot-ota.h"\nconst unsigned slots[][2] = {RBOOT_SLOTS};\n'
+
+
 def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:
+    """Found: what was compiled for a second layout included the header of the first, the client itself too."""
+    app.write("slots.c", SLOTS_OF)
+    app.write("slots2.c", SLOTS_OF)
     app.write(
         "SConstruct",
-        f"env = Environment({FREESTANDING})\n"
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
         "objects = env.RbootOtaClient(port='emulator')\n"
-        "assert objects == env.RbootOtaClient(port='emulator')\n"
-        "print([str(node) for node in env.RbootOtaClient(port='emulator', RBOOT_LAYOUT='sming')][0])\n",
+        "assert objects == env.RbootOtaClient(port='emulator', RBOOT_FLASH_MODE='dio')\n"
+        "env.Object('slots.c')\n"
+        "clone = env.Clone(RBOOT_LAYOUT='sming')\n"
+        "clone.RbootOtaClient(port='emulator')\n"
+        "clone.Object('slots2.c')\n",
     )
-    assert "ota-client-2/" in app.build("ota-client/rboot-ota.o")
+    app.build(".")
+    for folder, compiled, name in (("ota-client", "slots.o", "1MB"), ("ota-client-2", "slots2.o", "sming")):
+        slots = b"".join(struct.pack("<II", slot.address, slot.size) for slot in preset(name).slots)
+        assert app.read(f"{folder}/rboot-layout.h").decode() == client_header(preset(name))
+        assert slots in app.read(f"{folder}/rboot-ota.o"), name
+        assert slots in app.read(compiled), name
+
+
+def test_one_environment_has_the_client_for_one_layout(app: Project) -> None:
+    app.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
+        "env.RbootOtaClient(port='emulator')\n"
+        "env.RbootOtaClient(port='emulator', RBOOT_LAYOUT='sming')\n",
+    )
+    assert "RbootOtaClient: this environment has the client for another layout; use a Clone() of it" in app.run().err
+
+
+def test_an_application_takes_no_client_for_another_layout(app: Project) -> None:
+    app.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
+        "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')], RBOOT_LAYOUT='sming')\n",
+    )
+    why = "app: ota-client/ota_http.o was compiled by RbootOtaClient for another layout than the application's"
+    assert why in app.run().err
 
 
 def test_a_port_that_is_not_there_is_one_line(app: Project) -> None:

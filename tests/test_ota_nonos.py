@@ -213,3 +213,19 @@ def test_a_disconnect_that_fails_does_not_block_updates_for_ever(happen: Callabl
     lines = happen("disconnect-fails", *["start", "connected", NOT_FOUND, "run"] * 3, "start")
     assert lines.count("disconnect") == 3
     assert lines[-3:] == ["callback 0 the server does not have it", "connect 80", "start 1"]
+
+
+ONCE = ["start", "connected", NOT_FOUND]
+ENDED = ["closed", "fire"]
+
+
+def test_what_is_aborted_is_the_sdks_until_its_task_has_reported_it(happen: Callable[..., list[str]]) -> None:
+    """Found: a structure was used again, cleared, between espconn_abort and the callback that the SDK's task makes."""
+    lines = happen(*ONCE, "fire", "fire", "fire", *ONCE, *ENDED, "fire", "start", "aborted", "start")
+    assert lines[lines.index("abort") :] == ["abort", "fire 1", "start 0", "connect 80", "start 1"]
+
+
+def test_a_close_that_is_in_progress_is_waited_for(happen: Callable[..., list[str]]) -> None:
+    """Found: ESPCONN_INPROGRESS was taken for a connection that the SDK does not know."""
+    lines = happen("closes", *ONCE, "fire", "fire", "fire", *ONCE, *ENDED, "start", "run", "start")
+    assert lines[-4:] == ["start 0", "abort", "connect 80", "start 1"]

@@ -12,6 +12,7 @@ from ..errors import LayoutError
 from ..flashmap import Slot
 from . import bigflash, webroot
 from .actions import build, nodes
+from .client import check_client
 from .image import images
 from .link import base_scripts, script_for_slot
 from .variables import FLAGS, flash_map, for_call, header_params, is_set, text
@@ -44,10 +45,12 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     for slot in sorted(slots, key=lambda slot: (slot.size, slot.number)):
         links.setdefault(slot.link_address, slot)
     linked = sorted(links.values(), key=lambda slot: slot.number or 0)
+    objects = _objects(env, name, source)
+    check_client(name, objects, found)
     programs = _link(
         env,
         [f"{name}/rom{slot.number}.elf" for slot in linked],
-        _objects(env, name, source),
+        objects,
         RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot) for slot in linked],
         **bigflash.overrides(env, found),
     )

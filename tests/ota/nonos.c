@@ -19,6 +19,10 @@ static ETSTimer *armed[4];
 static uint32 armed_as[4], timers; /* of two that are due at once the one that was set first comes first */
 static uint32 milliseconds;
 static bool in_callback, disconnect_fails;
+static bool closes; /* the server closes the connection when the client does: its callback is on its way */
+static uint32 aborted_at[4]; /* of `owned`, or 0: the callback comes from a task, so not at once */
+
+#define TASK_TIME 1000 /* ms in which the SDK's task has run */
 
 /* The place of a connection among those that the SDK has, or -1. */
 static int place_of(const struct espconn *conn)
@@ -34,6 +38,7 @@ static void forget(const struct espconn *conn)
     int i = place_of(conn);
     if (i >= 0) {
         owned[i] = NULL;
+        aborted_at[i] = 0;
     }
 }
 
@@ -54,7 +59,14 @@ uint32 espconn_port(void)
 sint8 espconn_connect(struct espconn *conn)
 {
     esp_tcp *tcp = conn->proto.tcp;
-    bool whole = tcp->connect_callback && tcp->reconnect_callback && tcp->disconnect_callback && conn->recv_callback;
+    bool whole;
+    int i;
+    for (i = 0; i < 4; i++) {
+        if (aborted_at[i] && milliseconds - aborted_at[i] >= TASK_TIME) {
+            forget(owned[i]); /* the callback was lost, as it is if the task's queue is full */
+        }
+    }
+    whole = tcp->connect_callback && tcp->reconnect_callback && tcp->disconnect_callback && conn->recv_callback;
     printf("connect %d%s\n", tcp->remote_port,
            place_of(conn) >= 0 ? " misuse: the SDK still has it" : whole ? "" : " misuse: callbacks");
     connection = owned[place_of(NULL)] = conn;
@@ -66,16 +78,19 @@ sint8 espconn_disconnect(struct espconn *conn)
     printf("disconnect%s\n", in_callback ? " misuse: in a callback" : place_of(conn) < 0 ? " misuse: unknown" : "");
     if (disconnect_fails) {
         forget(conn);
-        return -12;
+        return ESPCONN_ARG;
     }
-    return ESPCONN_OK;
+    conn->state = ESPCONN_CLOSE;
+    return closes ? ESPCONN_INPROGRESS : ESPCONN_OK;
 }
 
 sint8 espconn_abort(struct espconn *conn)
 {
     printf("abort%s\n", in_callback ? " misuse: in a callback" : place_of(conn) < 0 ? " misuse: unknown" : "");
-    forget(conn);
-    return ESPCONN_OK;
+    if (place_of(conn) >= 0) {
+        aborted_at[place_of(conn)] = milliseconds;
+    }
+    return conn->state == ESPCONN_CLOSE ? ESPCONN_INPROGRESS : ESPCONN_OK;
 }
 
 sint8 espconn_send(struct espconn *conn, uint8 *data, uint16 size)
@@ -262,6 +277,16 @@ int main(int count, char **arguments)
             in_callback = false;
         } else if (!strcmp(command, "disconnect-fails")) {
             disconnect_fails = true;
+        } else if (!strcmp(command, "closes")) {
+            closes = true;
+        } else if (!strcmp(command, "aborted")) { /* the task reports it */
+            int place = 0;
+            while (!aborted_at[place]) {
+                place++;
+            }
+            now = owned[place];
+            forget(now);
+            called(now->proto.tcp->disconnect_callback, now);
         } else if (!strcmp(command, "fire")) {
             printf("fire %d\n", fire());
         } else if (!strcmp(command, "run")) {

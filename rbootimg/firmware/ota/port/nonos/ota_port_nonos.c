@@ -10,7 +10,7 @@
 #include "spi_flash.h"
 
 #define LEAVE_AFTER 1       /* ms: from a timer, as the SDK forbids to disconnect in its callbacks */
-#define GIVE_UP_AFTER 30000 /* ms without a word of the SDK on how a connection ended */
+#define GIVE_UP_AFTER 30000 /* ms without a word of the SDK on how a connection ended, and again after an abort */
 
 /* Two, used in turn: what the SDK still has to say of the one that was left does not reach the next. */
 static struct link {
@@ -50,20 +50,28 @@ static bool ICACHE_FLASH_ATTR end(struct link *link)
     return is_current;
 }
 
+static void ICACHE_FLASH_ATTR forget(void *arg)
+{
+    end(arg);
+}
+
+/* The SDK reports the end of what it aborts from a task, and until then the structures are its own. It aborts nothing
+ * that already closes (ESPCONN_INPROGRESS). */
 static void ICACHE_FLASH_ATTR give_up(void *arg)
 {
     struct link *link = arg;
-    espconn_abort(&link->connection); /* whatever it says: then the SDK does not know it any more */
-    end(link);
+    set_timer(link, forget, GIVE_UP_AFTER);
+    if (espconn_abort(&link->connection) == ESPCONN_ARG) {
+        end(link); /* the SDK does not know it any more, and will not tell */
+    }
 }
 
 static void ICACHE_FLASH_ATTR leave(void *arg)
 {
     struct link *link = arg;
-    if (link->is_connected && espconn_disconnect(&link->connection) != ESPCONN_OK) {
-        end(link); /* the SDK does not know it any more, and will not tell */
-    } else {
-        set_timer(link, give_up, GIVE_UP_AFTER);
+    set_timer(link, give_up, GIVE_UP_AFTER);
+    if (link->is_connected && espconn_disconnect(&link->connection) == ESPCONN_ARG) {
+        end(link); /* as above; any other answer means that the SDK still has it */
     }
 }
 
