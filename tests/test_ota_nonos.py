@@ -229,3 +229,45 @@ def test_a_close_that_is_in_progress_is_waited_for(happen: Callable[..., list[st
     """Found: ESPCONN_INPROGRESS was taken for a connection that the SDK does not know."""
     lines = happen("closes", *ONCE, "fire", "fire", "fire", *ONCE, *ENDED, "start", "run", "start")
     assert lines[-4:] == ["start 0", "abort", "connect 80", "start 1"]
+
+
+def test_a_connection_that_the_sdk_holds_for_ever_is_passed_over(happen: Callable[..., list[str]]) -> None:
+    """Found: the SDK refuses a structure that is still in its list, and the port tried that one for ever."""
+    lines = happen(
+        *ONCE, "lost", "run", *ONCE, "fire", "fire", *ENDED, "start", "start", "connected", reply(), "closed", "run"
+    )
+    assert lines.count("start 0") == 1
+    assert lines[-1] == "callback 1 done"
+
+
+def test_an_attempt_without_memory_is_the_sdks_until_it_has_ended(happen: Callable[..., list[str]]) -> None:
+    """Found: the SDK keeps what it had no memory to send a SYN for, and the port cleared it."""
+    lines = happen("no-memory", "start", "start", "run")
+    assert lines[:4] == ["connect 80", "start 0", "connect 80", "start 1"]
+    assert lines[4] == "disconnect"
+
+
+def test_an_attempt_without_memory_is_ended_from_a_timer(happen: Callable[..., list[str]]) -> None:
+    once = ["no-memory", "start", "fire", "closed"]
+    lines = happen(*once, *once, *once, "start", "connected", reply(), "closed", "run")
+    assert lines[:12] == ["connect 80", "start 0", "disconnect", "fire 1"] * 3
+    assert lines[-1] == "callback 1 done"
+
+
+def test_an_attempt_without_a_network_leaves_nothing(happen: Callable[..., list[str]]) -> None:
+    lines = happen("no-route", "start", "no-route", "start", "fire", "start", "connected", reply(), "closed", "run")
+    assert lines[:5] == ["connect 80", "start 0", "connect 80", "start 0", "fire 0"]
+    assert lines[-1] == "callback 1 done"
+
+
+def test_a_request_that_cannot_be_sent_ends_the_connection_from_a_timer(happen: Callable[..., list[str]]) -> None:
+    lines = happen("send-fails", "start", "connected", "fire", "fire", "closed", "run")
+    assert lines == [
+        "connect 80",
+        "start 1",
+        "send 26",
+        "fire 1",
+        "disconnect",
+        "fire 1",
+        "callback 0 the connection broke",
+    ]

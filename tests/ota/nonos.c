@@ -22,6 +22,10 @@ static bool in_callback, disconnect_fails;
 static bool closes; /* the server closes the connection when the client does: its callback is on its way */
 static uint32 aborted_at[4]; /* of `owned`, or 0: the callback comes from a task, so not at once */
 
+static const struct espconn *stuck; /* in the SDK's list for ever, as the event of its end was lost */
+static sint8 next_connect;           /* what the next espconn_connect answers */
+static bool send_fails;
+
 #define TASK_TIME 1000 /* ms in which the SDK's task has run */
 
 /* The place of a connection among those that the SDK has, or -1. */
@@ -59,6 +63,7 @@ uint32 espconn_port(void)
 sint8 espconn_connect(struct espconn *conn)
 {
     esp_tcp *tcp = conn->proto.tcp;
+    sint8 result;
     bool whole;
     int i;
     for (i = 0; i < 4; i++) {
@@ -69,12 +74,24 @@ sint8 espconn_connect(struct espconn *conn)
     whole = tcp->connect_callback && tcp->reconnect_callback && tcp->disconnect_callback && conn->recv_callback;
     printf("connect %d%s\n", tcp->remote_port,
            place_of(conn) >= 0 ? " misuse: the SDK still has it" : whole ? "" : " misuse: callbacks");
-    connection = owned[place_of(NULL)] = conn;
-    return ESPCONN_OK;
+    if (conn == stuck) { /* it is compared with itself: the local port is taken */
+        return ESPCONN_ISCONN;
+    }
+    result = next_connect;
+    next_connect = ESPCONN_OK;
+    if (result == ESPCONN_OK || result == ESPCONN_MEM) { /* no memory for the SYN: it stays in the list all the same */
+        connection = owned[place_of(NULL)] = conn;
+        conn->state = ESPCONN_WAIT;
+    }
+    return result;
 }
 
 sint8 espconn_disconnect(struct espconn *conn)
 {
+    if (conn == stuck) {
+        puts(conn->state == ESPCONN_CLOSE ? "disconnect" : "disconnect misuse: it was freed");
+        return ESPCONN_INPROGRESS;
+    }
     printf("disconnect%s\n", in_callback ? " misuse: in a callback" : place_of(conn) < 0 ? " misuse: unknown" : "");
     if (disconnect_fails) {
         forget(conn);
@@ -86,6 +103,10 @@ sint8 espconn_disconnect(struct espconn *conn)
 
 sint8 espconn_abort(struct espconn *conn)
 {
+    if (conn == stuck) {
+        puts(conn->state == ESPCONN_CLOSE ? "abort" : "abort misuse: it was freed");
+        return ESPCONN_INPROGRESS;
+    }
     printf("abort%s\n", in_callback ? " misuse: in a callback" : place_of(conn) < 0 ? " misuse: unknown" : "");
     if (place_of(conn) >= 0) {
         aborted_at[place_of(conn)] = milliseconds;
@@ -95,8 +116,8 @@ sint8 espconn_abort(struct espconn *conn)
 
 sint8 espconn_send(struct espconn *conn, uint8 *data, uint16 size)
 {
-    printf("send %d%s\n", size, place_of(conn) < 0 || data[0] != 'G' ? " misuse" : "");
-    return ESPCONN_OK;
+    printf("send %d%s\n", size, place_of(conn) < 0 || conn->state == ESPCONN_CLOSE || data[0] != 'G' ? " misuse" : "");
+    return send_fails ? ESPCONN_MEM : ESPCONN_OK;
 }
 
 sint8 espconn_regist_connectcb(struct espconn *conn, espconn_connect_callback function)
@@ -277,6 +298,16 @@ int main(int count, char **arguments)
             in_callback = false;
         } else if (!strcmp(command, "disconnect-fails")) {
             disconnect_fails = true;
+        } else if (!strcmp(command, "no-memory")) {
+            next_connect = ESPCONN_MEM;
+        } else if (!strcmp(command, "no-route")) {
+            next_connect = ESPCONN_RTE;
+        } else if (!strcmp(command, "send-fails")) {
+            send_fails = true;
+        } else if (!strcmp(command, "lost")) { /* it has closed, and the event for the SDK's task found no room */
+            forget(now);
+            now->state = ESPCONN_CLOSE;
+            stuck = now;
         } else if (!strcmp(command, "closes")) {
             closes = true;
         } else if (!strcmp(command, "aborted")) { /* the task reports it */

@@ -2,8 +2,11 @@
 #define ESPCONN_H
 #include "c_types.h"
 #define ESPCONN_OK 0
+#define ESPCONN_MEM -1
+#define ESPCONN_RTE -4
 #define ESPCONN_INPROGRESS -5
 #define ESPCONN_ARG -12
+#define ESPCONN_ISCONN -15
 typedef void (*espconn_connect_callback)(void *arg);
 typedef void (*espconn_reconnect_callback)(void *arg, sint8 err);
 typedef void (*espconn_recv_callback)(void *arg, char *data, unsigned short size);

@@ -118,6 +118,7 @@ bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
 {
     static uint8 next;
     struct link *link = &links[next];
+    sint8 result;
     if (link->in_use) {
         return false;
     }
@@ -134,10 +135,19 @@ bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
     espconn_regist_disconcb(&link->connection, on_closed);
     espconn_regist_recvcb(&link->connection, on_received);
     link->is_connected = false;
-    link->in_use = espconn_connect(&link->connection) == ESPCONN_OK;
-    current = link->in_use ? link : NULL;
-    next = link->in_use ? !next : next;
-    return link->in_use;
+    link->in_use = true;
+    result = espconn_connect(&link->connection);
+    current = result == ESPCONN_OK ? link : NULL;
+    if (result == ESPCONN_MEM) { /* without memory for the SYN the SDK keeps it all the same, and says nothing */
+        link->is_connected = true; /* as it is ended like that */
+        set_timer(link, leave, LEAVE_AFTER);
+    } else if (result != ESPCONN_OK) {
+        link->in_use = false;
+    }
+    if (link->in_use || !links[!next].in_use) { /* after a refusal too: it may be for this one only (ESPCONN_ISCONN) */
+        next = !next;
+    }
+    return result == ESPCONN_OK;
 }
 
 bool ICACHE_FLASH_ATTR ota_port_send(const uint8 *data, uint16 size)
