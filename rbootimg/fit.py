@@ -37,7 +37,7 @@ def problems(rom: Rom, slot: Slot | None = None, link_address: int | None = None
 
     The checksum is right in every Rom; which kind a loader wants is for Rom.from_bytes().
     """
-    return (*_memory_problems(rom), *(_slot_problems(rom, slot, link_address) if slot else ()))
+    return (*_memory_problems(rom), *(slot_problems(rom.size, slot, link_address) if slot else ()))
 
 
 def check(rom: Rom, slot: Slot | None = None, link_address: int | None = None) -> Rom:
@@ -96,11 +96,12 @@ def _range(region: Region) -> str:
     return f"{region.name} ({region.start:#x} to {region.end:#x})"
 
 
-def _slot_problems(rom: Rom, slot: Slot, link_address: int | None) -> list[str]:
+def slot_problems(size: int, slot: Slot, link_address: int | None) -> list[str]:
+    """Why a ROM of `size` bytes would not run from `slot`; also for images that are no Rom, as corrupt ones."""
     found = []
-    if rom.size > slot.size:
+    if size > slot.size:
         found.append(
-            f"the ROM has {rom.size:,} bytes, {rom.size - slot.size:,} more than {slot.label} holds ({slot.size:,}); "
+            f"the ROM has {size:,} bytes, {size - slot.size:,} more than {slot.label} holds ({slot.size:,}); "
             "make the application smaller or the slot larger"
         )
     if link_address is not None and link_address != slot.link_address:

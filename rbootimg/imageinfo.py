@@ -152,11 +152,12 @@ def _misplaced(link: Detection | None, slot: Slot | None, slots: Sequence[Slot],
 
 def misplaced(address: int | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
     """What is wrong with a ROM of `size` bytes that is linked for `address`, and to be in `slot` or one of `slots`."""
-    if slots and address is not None and (slot is None or slot.link_address != address):
-        wanted = f"{slot.label} runs at {slot.link_address:#x}" if slot else "no slot of the layout runs there"
-        return [f"the ROM is linked for {address:#x}, but {wanted}; take the ROM that is linked for the slot"]
-    if slot is not None and size > slot.size:
-        return [f"the ROM has {size:,} bytes, {size - slot.size:,} more than {slot.label} holds ({slot.size:,})"]
+    if slot is not None:
+        return fit.slot_problems(size, slot, address)
+    if slots and address is not None:
+        return [
+            f"the ROM is linked at {address:#x}, but no slot of the layout runs there; use the ROM that is for a slot"
+        ]
     return []
 
 

@@ -41,7 +41,7 @@ def mapping_problem(data: bytes, slot: Slot | None) -> str | None:
         return None
     app = elf.parse(data)
     found = [symbol for symbol in elf.symbols(data) if symbol.name == SYMBOL]
-    if not any(_is_sdks(_code(app, symbol.address, symbol.size)) for symbol in found):
+    if not any(_is_sdks(app, _code(app, symbol.address, symbol.size)) for symbol in found):
         return None
     return (
         f"{SYMBOL} is the SDK's, which maps the first megabytes of the flash after each access, and not that of "
@@ -84,13 +84,13 @@ class _Instruction(NamedTuple):
         return self.word >> 12 & 15
 
 
-def _code(app: Elf, address: int, size: int) -> tuple[list[_Instruction], Elf]:
-    """The instructions of the `size` bytes at `address`, and the application with what they load."""
+def _code(app: Elf, address: int, size: int) -> list[_Instruction]:
+    """The instructions of the `size` bytes at `address`."""
     for section in app.sections:
         if section.address <= address and address + size <= section.end and section.data:
             start = address - section.address
-            return list(_instructions(section.data[start : start + size], address)), app
-    return [], app
+            return list(_instructions(section.data[start : start + size], address))
+    return []
 
 
 def _instructions(code: bytes, address: int) -> Iterator[_Instruction]:
@@ -102,13 +102,12 @@ def _instructions(code: bytes, address: int) -> Iterator[_Instruction]:
         at += size
 
 
-def _is_sdks(code: tuple[list[_Instruction], Elf]) -> bool:
-    """Whether it does what all versions of the SDK do.
+def _is_sdks(app: Elf, instructions: list[_Instruction]) -> bool:
+    """Whether a function of `app` with these `instructions` does what that of all versions of the SDK does.
 
     Cache_Read_Enable gets the constant 0 for the pair of megabytes, and which of the two a byte in RAM tells, which is
     compared with 1. It stores nothing, so it does not find out anything either.
     """
-    instructions, app = code
     calls = any(each.op0 == 1 and _literal(app, each) == _CACHE_READ_ENABLE for each in instructions)
     compares = any(each.op0 == 6 and each.word & 0xF0 == 0x60 and each.r == 1 for each in instructions)  # bnei …, 1
     reads_byte = any(each.op0 == 2 and each.r == 0 for each in instructions)  # l8ui

@@ -201,11 +201,11 @@ def test_a_damaged_rom_is_described_as_far_as_it_goes(data: bytes, problem: str,
 def test_a_rom_for_another_slot_or_too_large_is_a_problem() -> None:
     slot = Slot(0x82000, 0x10000)
     assert image(rom(0), (slot,)).problems == (
-        "the ROM is linked for 0x40202010, but the slot at 0x82000 runs at 0x40282010; "
-        "take the ROM that is linked for the slot",
+        "the ROM is linked at 0x40202010 (for a slot at 0x2000), but the slot at 0x82000 runs at 0x40282010; "
+        "use the ROM that was linked for this slot",
     )
     assert image(rom(0), (Slot(0x2000, 200),)).problems == (
-        "the ROM has 240 bytes, 40 more than the slot at 0x2000 holds (200)",
+        "the ROM has 240 bytes, 40 more than the slot at 0x2000 holds (200); make the application smaller or the slot larger",
     )
     elsewhere = (Slot(0x42000, 0x10000), Slot(0x82000, 0x10000))
     assert "but no slot of the layout runs there" in image(rom(0), elsewhere).problems[0]
@@ -471,7 +471,11 @@ def test_a_bad_current_rom_lets_rboot_go_downward(good: tuple[int, ...], current
         (0x2000, b"junk", "no ROM: it begins with 6a 75 6e 6b"),
         (0x2000, rom(0)[:-1] + b"\0", "the checksum at offset 0xef is 0x00"),
         (0x2000, rom(0)[:4] + b"\xff" * 100, "the word at offset 8 is"),
-        (0x82000, rom(0), "the ROM is linked for 0x40202010, but slot 0 at 0x82000 runs at 0x40282010"),
+        (
+            0x82000,
+            rom(0),
+            "the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 0 at 0x82000 runs at 0x40282010",
+        ),
         (0x1000, b"", "no place for a ROM"),
         (0x2004, b"", "no place for a ROM"),
         (0xFFFFFFFF, b"", "outside the file"),
@@ -616,8 +620,8 @@ def test_an_elf_is_held_against_the_slot_that_it_is_for() -> None:
     assert found.problems == ()
     assert as_json(found)["memories"][-1]["available"] == SLOTS[0].size
     assert recognise(data, SLOTS[1:]).problems == (
-        "the ROM is linked for 0x40202010, but slot 1 at 0x82000 runs at 0x40282010; "
-        "take the ROM that is linked for the slot",
+        "the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 1 at 0x82000 runs at 0x40282010; "
+        "use the ROM that was linked for this slot",
     )
 
 

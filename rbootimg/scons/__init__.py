@@ -120,7 +120,7 @@ def _help() -> str:
         ("releases", "list the releases in the web root"),
         ("rollback", "make the previous release current again"),
         ("serve", "serve the web root to the devices on the desk"),
-        ("prove", "boot the ROMs in the emulator and look at every byte"),
+        ("prove", "verify in QEMU that the ROMs boot, with every byte in place"),
         ("flash", "write the flash image to a device"),
         ("boot", "run the flash image in the emulator"),
         ("compile_commands.json", "the compile commands, for editors"),

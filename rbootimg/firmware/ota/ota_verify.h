@@ -1,5 +1,6 @@
 /* The check of a ROM, of the words as they are in the flash, one after the other: as rBoot does it, and the rules that
- * rBoot does not look at. rbootimg/fit.py has the same ones. */
+ * rBoot does not look at. rbootimg/fit.py has the same ones. An image without irom, with which no packer fills a slot,
+ * passes by those that it has. */
 #ifndef OTA_VERIFY_H
 #define OTA_VERIFY_H
 
