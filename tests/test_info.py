@@ -205,7 +205,8 @@ def test_a_rom_for_another_slot_or_too_large_is_a_problem() -> None:
         "use the ROM that was linked for this slot",
     )
     assert image(rom(0), (Slot(0x2000, 200),)).problems == (
-        "the ROM has 240 bytes, 40 more than the slot at 0x2000 holds (200); make the application smaller or the slot larger",
+        "the ROM has 240 bytes, 40 more than the slot at 0x2000 holds (200); "
+        "make the application smaller or the slot larger",
     )
     elsewhere = (Slot(0x42000, 0x10000), Slot(0x82000, 0x10000))
     assert "but no slot of the layout runs there" in image(rom(0), elsewhere).problems[0]
