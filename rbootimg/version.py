@@ -43,6 +43,11 @@ def parse(text: str) -> semver.Version:
     return version
 
 
+def given(text: str) -> str:
+    """The version that a person wrote, `1.2.0` also for `v1.2.0`, as tags have it. Raises VersionError."""
+    return str(parse(text[1:] if re.match("v[0-9]", text) else text))
+
+
 def is_newer(found: str, release: str) -> bool:
     """Whether a device that runs `release` takes `found` for newer; nothing that is not a version is.
 
@@ -81,30 +86,70 @@ def from_describe(text: str) -> str:
 def from_git(folder: Path) -> str:
     """The version of the git checkout that `folder` is in.
 
-    Raises VersionError if it is none, or has no version tag, or there is no git; CheckoutError if git fails.
+    Raises VersionError if it is none, or has no tags; CheckoutError if it may have a version that git cannot tell: git
+    fails or is not there, the history is cut off, or its tags are no versions.
     """
     try:
-        done = subprocess.run(
-            [*_DESCRIBE, *_MATCHES],
-            cwd=folder,
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        done = _git(folder, *_DESCRIBE, *_MATCHES)
     except OSError as error:
-        raise VersionError(f"there is no version: git does not start ({error.strerror})", Way.VERSION) from None
+        kind = CheckoutError if is_checkout(folder) else VersionError
+        raise kind(f"there is no version: git does not start ({error.strerror})", Way.VERSION) from None
     if not done.returncode:
-        return from_describe(done.stdout)
+        try:
+            return from_describe(done.stdout)
+        except VersionError as error:
+            raise CheckoutError(str(error), error.way) from None
+    if untagged := _NO_TAG.search(done.stderr):
+        raise _no_version_tag(folder, untagged[0])
     # git takes what is no sound .git, or is not readable, for none.
     damaged = os.path.lexists(folder / ".git")
-    reason = _NO_TAG.search(done.stderr) or (None if damaged else _NO_CHECKOUT.search(done.stderr))
-    if reason:
+    if not damaged and (reason := _NO_CHECKOUT.search(done.stderr)):
         raise VersionError(f"there is no version: git says {reason[0]!r}; tag a commit v1.2.0", Way.VERSION)
     words = " ".join(done.stderr.split()) or f"git describe ended with status {done.returncode}"
     raise CheckoutError(f"git cannot read the checkout: {words!r}; put that right", Way.VERSION)
+
+
+def is_checkout(folder: Path) -> bool:
+    """Whether git would look for a checkout here; no more than a look, for those who have no use for the reason."""
+    return "GIT_DIR" in os.environ or any(os.path.lexists(each / ".git") for each in (folder, *folder.parents))
+
+
+def _no_version_tag(folder: Path, reason: str) -> VersionError:
+    """Why git finds no version tag: whether there may be one that it does not see."""
+    if _git(folder, "git", "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
+        return CheckoutError(
+            "the version is not known: this is a shallow clone, which has not all tags; fetch them with "
+            "`git fetch --unshallow --tags`",
+            Way.VERSION,
+        )
+    tags = _git(folder, "git", "tag", "--list").stdout.split()
+    if tags:
+        names = ", ".join(tags[:3]) + (", …" if len(tags) > 3 else "")
+        return CheckoutError(
+            f"the version is not known: no tag of this commit or those before it is a version ({names}); "
+            "tag a commit v1.2.0",
+            Way.VERSION,
+        )
+    if "--no-tags" in _git(folder, "git", "config", "--get-regexp", r"^remote\..*\.tagopt$").stdout:
+        return CheckoutError(
+            "the version is not known: this clone was made without tags; fetch them with `git fetch --tags`",
+            Way.VERSION,
+        )
+    return VersionError(f"there is no version: git says {reason!r}; tag a commit v1.2.0", Way.VERSION)
+
+
+def _git(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Raises OSError if there is no git."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
 
 
 def source_date(environment: Mapping[str, str]) -> str | None:

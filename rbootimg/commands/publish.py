@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import release, report, webroot
 from ..files import read_file
-from ..version import from_git, parse, source_date
+from ..version import from_git, given, source_date
 from .common import read_layout, wait_argument, web_root_argument
 
 DESCRIPTION = (
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         options.file = None  # the errors name it
         found = from_git(Path())
-    parse(found)
+    found = given(found)
     if options.date is not None:
         options.file = "--date"
         release.check_date(options.date)

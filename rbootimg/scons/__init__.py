@@ -23,7 +23,8 @@ import SCons.Script
 
 from .. import __version__
 from . import app, bigflash, client, compiler, device, image, link, loader, targets, webroot
-from .variables import FLAGS, VARIABLES, check_arguments, check_names
+from .actions import for_users
+from .variables import FLAGS, VARIABLES, check_arguments, check_names, typed, version_of
 
 _MESSAGES = {
     "RBOOTLDSCRIPTCOMSTR": "Writing linker script $TARGET",
@@ -53,11 +54,12 @@ def exists(env: Any) -> bool:
     return True
 
 
+@for_users
 def generate(env: Any, **keywords: object) -> None:
     """Set up `env`: the cross compiler, the builders, and a default for each RBOOT_ variable.
 
-    A variable's value comes from the environment, else from `keywords`, else from the command line
-    (`scons RBOOT_FLASH_SIZE=4MB`), else it is the default. Raises UserError for an unknown one.
+    A variable's value comes from the command line (`scons RBOOT_FLASH_SIZE=4MB`), else from the environment, else from
+    `keywords`, else it is the default. Raises UserError for an unknown one.
     """
     check_names((*keywords, *env.Dictionary()))
     check_arguments(SCons.Script.ARGUMENTS)
@@ -66,19 +68,22 @@ def generate(env: Any, **keywords: object) -> None:
     env.SetDefault(**keywords)
     defaults = {name: "" if name.startswith("RBOOT_FLASH_") else default for name, default, _ in VARIABLES}
     for name, default in {**defaults, **FLAGS}.items():
-        env.SetDefault(**{name: SCons.Script.ARGUMENTS.get(name, default)})
+        env.SetDefault(**{name: default})
+    env.Replace(**typed())
+    env["RBOOT_VERSION"] = version_of(env)
     env.SetDefault(**_MESSAGES)
     env.Replace(**_INTERNAL)
     compiler.set_up(env)
-    env["BUILDERS"].update(
-        _RbootLinkerScript=link.script_builder(),
-        _RbootLink=link.program_builder(),
-        _RbootImage=image.builder(),
+    builders = {
+        "_RbootLinkerScript": link.script_builder(),
+        "_RbootLink": link.program_builder(),
+        "_RbootImage": image.builder(),
         **loader.builders(),
         **bigflash.builders(),
         **client.builders(),
         **device.builders(),
-    )
+    }
+    env["BUILDERS"].update(builders)  # not by keywords, which SCons takes from 4.11 on
     for method, name in (
         (app.rboot_app, "RbootApp"),
         (app.rboot_program, "RbootProgram"),
@@ -89,7 +94,7 @@ def generate(env: Any, **keywords: object) -> None:
         (client.rboot_ota_client, "RbootOtaClient"),
         (device.rboot_flash_image, "RbootFlashImage"),
     ):
-        env.AddMethod(method, name)
+        env.AddMethod(for_users(method), name)
     targets.explain_missing(env)
     _add_extras(env)
 
@@ -105,7 +110,14 @@ def _add_extras(env: Any) -> None:
             env.Clean(env.Dir("#"), commands)
     text = _help()
     if text not in (SCons.Script.help_text or ""):
+        _append_help(text)
+
+
+def _append_help(text: str) -> None:
+    try:
         SCons.Script.HelpFunction(text, append=True, local_only=True)
+    except TypeError:  # SCons before 4.9.1 calls it keep_local
+        SCons.Script.HelpFunction(text, append=True, keep_local=True)
 
 
 def _is_made_here(node: Any) -> bool:
@@ -126,7 +138,7 @@ def _help() -> str:
         ("compile_commands.json", "the compile commands, for editors"),
     )
     lines = ["", "rBoot targets:", *(f"  {name:<24}{text}" for name, text in targets), ""]
-    lines.append("rBoot variables, set in the SConstruct or, where that does not, as NAME=VALUE on the command line:")
+    lines.append("rBoot variables, set in the SConstruct; NAME=VALUE on the command line goes before that:")
     for name, default, text in VARIABLES:
         lines.append(f"  {name:<24}{text}{f' [{default}]' if default else ''}")
     lines.append("  RBOOT_FILES, RBOOT_SLOT: in the SConstruct only, see the README")

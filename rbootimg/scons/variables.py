@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import SCons.Errors
+import SCons.Script
 import SCons.Subst
 
-from .. import layout
-from ..errors import LayoutError
+from .. import layout, version
+from ..errors import LayoutError, VersionError
 from ..flash import FlashParams, flash_size
 from ..flashmap import FlashMap, LoaderOptions, Slot, parse_slots
 
@@ -62,6 +63,10 @@ FLAGS = {
     "RBOOT_ASFLAGS": "--longcalls --text-section-literals",
     "RBOOT_LINKFLAGS": "-nostdlib -static",
 }
+# What a layout says too: one that is named on the command line goes before the SConstruct's.
+_OF_LAYOUTS = tuple(
+    f"RBOOT_{key}" for key in ("FLASH_SIZE", "FLASH_MODE", "FLASH_FREQ", "SLOTS", "BIG_FLASH", "IROM_CHECKSUM")
+)
 # Those that a call takes and the command line does not.
 _OF_CALLS = ("RBOOT_SLOT", "RBOOT_FILES")
 _GLOBAL = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS))
@@ -80,13 +85,64 @@ def check_arguments(names: Iterable[str]) -> None:
     check_names(names, _GLOBAL)
 
 
+def typed() -> dict[str, object]:
+    """The variables of the command line, `scons RBOOT_FLASH_MODE=dio`: whatever an SConscript says, these hold."""
+    found: dict[str, object] = {name: value for name, value in SCons.Script.ARGUMENTS.items() if name in _GLOBAL}
+    if "RBOOT_LAYOUT" in found:
+        found = {**dict.fromkeys(_OF_LAYOUTS, ""), **found}
+    if "RBOOT_VERSION" in found:
+        found["RBOOT_VERSION"] = _given(str(found["RBOOT_VERSION"]))
+    return found
+
+
+class CheckoutVersion(str):
+    """The value of $RBOOT_VERSION where nobody gave one: the version of the git checkout."""
+
+    __slots__ = ()
+
+
+def version_of(env: Any) -> str:
+    """$RBOOT_VERSION, or the checkout's version, a CheckoutVersion; "" if that has none. Raises UserError."""
+    value = env.get("RBOOT_VERSION")
+    if isinstance(value, CheckoutVersion):
+        return value
+    try:
+        return _given(text(env, "RBOOT_VERSION")) or _checkout_version(env.Dir("#").get_abspath())
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {error}") from None
+
+
+@functools.lru_cache  # each application asks for one of a few
+def _given(text: str) -> str:
+    try:
+        return text and version.given(text)
+    except VersionError as error:
+        raise SCons.Errors.UserError(f"rboot: RBOOT_VERSION: {error}") from None
+
+
+@functools.lru_cache
+def _checkout_version(folder: str) -> str:
+    """As publishing finds it too, which says why there is none."""
+    top = Path(folder)
+    try:
+        return CheckoutVersion(version.from_git(top)) if version.is_checkout(top) else ""
+    except VersionError:
+        return ""
+
+
 def for_call(env: Any, overrides: Mapping[str, object]) -> Any:
     """The environment of a call with construction variables of its own. Raises UserError for what has no effect."""
     for name in ("srcdir", "chdir"):
         if name in overrides:
             raise SCons.Errors.UserError(f"rboot: {name} has no effect here; write the folder in the names")
-    env = env.Override(overrides) if overrides else env
+    check_names(overrides)
+    fixed = {name: value for name, value in typed().items() if overrides.get(name, env.get(name)) != value}
+    if overrides or fixed:
+        env = env.Override({**overrides, **fixed})
     check_names(env.Dictionary())
+    found = version_of(env)
+    if found != env.get("RBOOT_VERSION"):
+        env = env.Override({"RBOOT_VERSION": found})
     if env["RBOOT_TOOLCHAIN"] != env["_RBOOT_TOOLCHAIN"]:
         raise SCons.Errors.UserError(
             "rboot: RBOOT_TOOLCHAIN was changed after the tool was loaded; set it in Environment(...)"

@@ -17,7 +17,7 @@ from ..errors import CheckoutError, LayoutError, PublishError, RbootError, Serve
 from ..flashmap import FlashMap
 from . import proof, targets
 from .actions import action, nodes, said
-from .variables import expand, flash_map, for_call, is_on, text
+from .variables import CheckoutVersion, expand, flash_map, for_call, is_on, text, version_of
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
         built_here,
         claim,
         may_be_unproved=known and proving is None,
-        version=text(env, "RBOOT_VERSION"),
+        version=version_of(env),
         device=text(env, "RBOOT_DEVICE"),
         with_elfs=bool(is_on(env, "RBOOT_PUBLISH_ELFS")) and known,
     )
@@ -191,15 +191,9 @@ def _proved_by(app: _App) -> str | None:
 def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
     """The releases for the web root; none if there is no version for them. Raises PublishError or VersionError."""
     versions = {name: app.version for name, app in web_root.apps.items()}
-    for name, found in versions.items():
+    if any(isinstance(found, CheckoutVersion) or not found for found in versions.values()):
         try:
-            if found:
-                version.parse(found)
-        except VersionError as error:
-            raise VersionError(f"RBOOT_VERSION of {name}: {error}") from None
-    if not all(versions.values()):
-        try:
-            default = version.from_git(Path(env.Dir("#").get_abspath()))
+            now = version.from_git(Path(env.Dir("#").get_abspath()))
         except CheckoutError:
             raise
         except VersionError as error:
@@ -207,11 +201,16 @@ def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
                 raise
             sys.stderr.write(f"rboot: published without releases: {said(error)}\n")
             return []
-        versions = {name: found or default for name, found in versions.items()}
+        built = next((found for found in versions.values() if isinstance(found, CheckoutVersion)), "")
+        if built != now:  # the ROMs may say which version they are
+            raise PublishError(
+                f"the checkout was {built or 'without a version'} when this build began, and is {now} now; "
+                "run scons again"
+            )
     return [
         release.bundle(
             name,
-            versions[name],
+            str(versions[name]),
             [rom.get_contents() for rom in app.roms],
             app.layout,
             device=app.device or release.DEVICE,
