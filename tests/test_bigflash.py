@@ -109,20 +109,20 @@ def test_an_override_of_the_applications_own_is_kept(app: Project) -> None:
 def test_below_the_first_megabyte_nothing_is_added(app: Project) -> None:
     output = app.build("RBOOT_LAYOUT=1MB")
     assert "libmain-weak" not in output
-    assert not app.exists("libmain-weak.a")
+    assert not app.exists("build/rboot/libmain-weak.a")
 
 
 def test_a_changed_libmain_is_made_weak_again(app: Project, base: Path, tmp_path: Path) -> None:
     shutil.copytree(base / "lib", tmp_path / "lib")
     app.write("SConstruct", app.read("SConstruct").decode().replace(str(base / "lib"), str(tmp_path / "lib")))
     app.build("RBOOT_LAYOUT=4MB-big")
-    before = app.digest("libmain-weak.a")
+    before = app.digest("build/rboot/libmain-weak.a")
     extra = tmp_path / "extra.c"
     extra.write_text("int extra_of_main = 5;\n")
     sdk.run_tool(tmp_path, "gcc", "-c", "extra.c", "-o", "extra.o")
     sdk.run_tool(tmp_path, "ar", "rs", "lib/libmain.a", "extra.o")
     assert "libmain-weak.a" in app.build("RBOOT_LAYOUT=4MB-big")
-    assert app.digest("libmain-weak.a") != before
+    assert app.digest("build/rboot/libmain-weak.a") != before
 
 
 def linked_by_hand(base: Path, folder: Path, slot: Slot, *flags: str) -> bytes:

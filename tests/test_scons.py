@@ -132,11 +132,13 @@ def test_overrides_are_for_one_application(project: Project) -> None:
     assert project.read("two/rom0.bin")[2] == 2
 
 
-def test_the_tools_keywords_and_the_command_line_set_what_the_sconstruct_leaves_open(project: Project) -> None:
+def test_the_sconstruct_goes_before_the_tools_keywords_and_the_command_line_before_both(project: Project) -> None:
     tool = TOOL.replace("'rboot']", "('rboot', {'RBOOT_FLASH_MODE': 'dout'})]")
     project.write("SConstruct", f"env = Environment({tool}, RBOOT_FLASH_FREQ='80m')\nenv.RbootApp('app', 'main.c')\n")
+    project.build()
+    assert Rom.from_bytes(project.read("app/rom0.bin")).params.describe() == "dout, 1MB, 80m"
     project.build("RBOOT_FLASH_SIZE=512KB", "RBOOT_FLASH_FREQ=20m", "RBOOT_FLASH_MODE=qio")
-    assert Rom.from_bytes(project.read("app/rom0.bin")).params.describe() == "dout, 512KB, 80m"
+    assert Rom.from_bytes(project.read("app/rom0.bin")).params.describe() == "qio, 512KB, 20m"
 
 
 def test_the_compilers_variables_too_can_come_from_the_command_line_and_from_a_call(project: Project) -> None:
@@ -256,7 +258,7 @@ def test_every_message_can_be_replaced(project: Project) -> None:
     app(project, ", ".join(f"{name}COMSTR='{name} of $TARGET'" for name in names))
     lines = project.build("publish").splitlines()
     for line in (
-        "RBOOTLDSCRIPT of baremetal-082000-0fb000.ld",
+        "RBOOTLDSCRIPT of build/rboot/baremetal-082000-0fb000.ld",
         "RBOOTLINK of app/rom1.elf",
         "RBOOTIMAGE of app/rom0.bin",
         "RBOOTPUBLISH of publish",
@@ -460,7 +462,7 @@ def test_slots_with_one_link_address_share_one_link(project: Project) -> None:
 def test_a_shared_link_is_for_the_smallest_of_its_slots(project: Project) -> None:
     app(project, "RBOOT_FLASH_SIZE='4MB', RBOOT_BIG_FLASH=True, RBOOT_SLOTS='0x2000 0x102000:0x4000'")
     project.build()
-    assert b"len = 0x3ff0" in project.read("baremetal-102000-106000.ld")
+    assert b"len = 0x3ff0" in project.read("build/rboot/baremetal-102000-106000.ld")
 
 
 @pytest.mark.parametrize(
@@ -598,7 +600,7 @@ def test_an_sdks_script_is_linked_for_each_slot(project: Project) -> None:
     with_sdk_script(project)
     project.build()
     assert link_address(project.folder / "app/rom1.elf") == 0x40282010
-    script = project.read("eagle.app.v6-082000-0fb000.ld").decode()
+    script = project.read("build/rboot/eagle.app.v6-082000-0fb000.ld").decode()
     expected = sdk.SCRIPT.replace("0x40240000, len = 0x3C000", "0x40282010, len = 0x78ff0")
     assert script == expected.replace("\n", "\r\n")
 
@@ -898,8 +900,8 @@ def steps(output: str) -> list[str]:
         (
             "RBOOT_SLOTS='0x2000 0x42000'",
             [
-                "Writing linker script baremetal-002000-042000.ld",
-                "Writing linker script baremetal-042000-0fb000.ld",
+                "Writing linker script build/rboot/baremetal-002000-042000.ld",
+                "Writing linker script build/rboot/baremetal-042000-0fb000.ld",
                 "gcc app/rom0.elf",
                 "gcc app/rom1.elf",
                 "Packing app/rom0.bin",
@@ -946,7 +948,7 @@ def test_the_overrides_of_one_call_do_not_leak_into_the_next(project: Project, c
         call.format("CCFLAGS='-O2 -DLOUD', LINKFLAGS='-Wl,--gc-sections', RBOOT_FLASH_MODE='dio'"),
         "env.RbootApp('plain', 'main.c')",
         "env.Object('third.c')",
-        "env.RbootProgram('alone', 'third.o', RBOOT_LDSCRIPT='baremetal-002000-082000.ld')",
+        "env.RbootProgram('alone', 'third.o', RBOOT_LDSCRIPT='build/rboot/baremetal-002000-082000.ld')",
     )
     for line in project.build().splitlines():
         assert ("-DLOUD" in line) == ("-c " in line and "other.c" in line)
@@ -969,7 +971,7 @@ def with_library(project: Project, name: str, settings: str = "") -> None:
 
 @pytest.mark.parametrize("name", ["app", "zapp"])
 @pytest.mark.parametrize(
-    "altered", ["main.o", "aside.o", "libown.a", "baremetal-002000-082000.ld", "{}/rom0.elf", "{}/rom1.bin"]
+    "altered", ["main.o", "aside.o", "libown.a", "build/rboot/baremetal-002000-082000.ld", "{}/rom0.elf", "{}/rom1.bin"]
 )
 def test_a_built_file_that_something_else_changed_is_built_again(project: Project, name: str, altered: str) -> None:
     with_library(project, name)

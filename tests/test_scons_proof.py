@@ -54,7 +54,7 @@ def test_every_application_is_proved_in_its_own_layout(project: Project) -> None
     sconstruct(
         project,
         "env.RbootApp('small', 'main.c', RBOOT_FLASH_SIZE='512KB')",
-        "env.RbootApp('big', 'hello.c', RBOOT_LAYOUT='four-1MB', RBOOT_IROM_CHECKSUM=True)",
+        "env.RbootApp('big', 'hello.c', RBOOT_LAYOUT='four-1MB', RBOOT_IROM_CHECKSUM=True, CCFLAGS='-ffreestanding')",
         "env.RbootApp('many', 'main.c', RBOOT_SLOTS=[0x2000, 0x12000, 0x22000, 0x32000, 0x42000, 0x52000])",
     )
     shutil.copy(ROOT / "examples" / "hello" / "main.c", project.folder / "hello.c")
@@ -90,7 +90,7 @@ def test_prove_says_what_was_proved_already_and_with_which_loader(project: Proje
     assert project.build("prove", "-j4") == "Proving\n  app: 2 ROMs already proved with loader-max_roms4.bin\n"
     assert project.read("app/proof.json") == before
     assert project.build("prove", "-s") == ""
-    shutil.copy(project.folder / "loader-max_roms4.bin", project.folder / "mine.bin")
+    shutil.copy(project.folder / "build/rboot/loader-max_roms4.bin", project.folder / "mine.bin")
     assert "  app: 2 ROMs proved with mine.bin\n" not in project.build("prove", "RBOOT_LOADER=mine.bin")
     assert "  app: 2 ROMs already proved with mine.bin\n" in project.build("prove", "RBOOT_LOADER=mine.bin")
 
@@ -115,7 +115,7 @@ def test_the_proof_of_a_variant_stands_with_its_roms(project: Project) -> None:
     project.write("SConstruct", "SConscript('SConscript', variant_dir='out', duplicate=False)\n")
     assert PROVED in project.build("publish")
     assert project.exists("out/app/proof.json")
-    assert project.exists("out/loader-max_roms4.bin")
+    assert project.exists("build/rboot/loader-max_roms4.bin")
     project.build("-c")
     assert [path.name for path in project.folder.glob("out/**/[!.]*")] == ["app"]
 
@@ -129,7 +129,7 @@ def test_cleaning_takes_proof_and_loader_along(project: Project) -> None:
     assert not project.exists("one/proof.json")
     project.build("-c")
     assert not list(project.folder.glob("*/proof.json"))
-    assert not list(project.folder.glob("loader-*"))
+    assert not list((project.folder / "build/rboot").glob("loader-*"))
     assert project.exists("loader.bin"), "the user's loader is not ours to remove"
     assert project.exists("build/webroot/one/rom0.bin")
 
@@ -237,7 +237,7 @@ def test_without_qemu_publish_says_so_unless_told_otherwise(project: Project, tm
     assert run.status == 0, run.text
     assert f"rboot: published without a proof: app: {NO_QEMU}, or set RBOOT_PROVE=never\n" in run.err
     assert project.exists("build/webroot/rom0.bin")
-    assert not project.exists("loader-max_roms4.bin")
+    assert not project.exists("build/rboot/loader-max_roms4.bin")
     run = project.run("publish", "RBOOT_PROVE=never", environment=environment)
     assert "proof" not in run.err
     assert NO_QEMU in project.fail("publish", "RBOOT_PROVE=always", environment=environment)

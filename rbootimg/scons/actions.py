@@ -19,7 +19,8 @@ import SCons.SConf
 import SCons.Tool
 import SCons.Util
 
-from ..errors import PublishError, RbootError, VersionError, Way
+from ..errors import LayoutError, PublishError, RbootError, VersionError, Way
+from .variables import BUILD_DIR, text
 
 _WAYS = {
     Way.VERSION: "or give one: `scons publish RBOOT_VERSION=1.0.0`",
@@ -97,6 +98,82 @@ def build(env: Any, name: str, target: Any, source: Any, **overrides: object) ->
         return env.get_builder(name)(env, target, SCons.Util.flatten([source]), **overrides)
     except (TypeError, ValueError) as error:  # which SCons raises for names of folders, or below a file
         raise SCons.Errors.UserError(f"rboot: {target and target[0]}: {error}") from None
+
+
+class _OneOfSeveral:
+    """The executor that several targets share, as one of them has it.
+
+    SCons runs what AddPostAction() and AddPreAction() add to a target for all that its builder makes in one step. Here
+    that step is for speed only, so that it is for this target alone, with its own $TARGET and $SOURCE.
+    """
+
+    __slots__ = ("_node", "_shared", "_sources")
+
+    def __init__(self, shared: Any, node: Any, sources: list[Any]) -> None:
+        self._shared, self._node, self._sources = shared, node, sources
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shared, name)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self._shared(*arguments, **keywords)
+
+    def __str__(self) -> str:
+        return str(self._shared)
+
+    def add_pre_action(self, added: Any) -> None:
+        self._shared.add_pre_action(_ActionForOne(added, self._node, self._sources))
+
+    def add_post_action(self, added: Any) -> None:
+        self._shared.add_post_action(_ActionForOne(added, self._node, self._sources))
+
+
+class _ActionForOne(SCons.Action.ActionBase):  # type: ignore[misc]
+    """An action that runs for one target and its sources, whatever it is called with."""
+
+    def __init__(self, added: Any, node: Any, sources: list[Any]) -> None:
+        self._added, self._files = added, ([node], sources)
+
+    def __call__(
+        self, target: Any, source: Any, env: Any, *arguments: Any, executor: Any = None, **options: Any
+    ) -> Any:
+        return self._added(*self._files, env, *arguments, **options)
+
+    def get_presig(self, target: Any, source: Any, env: Any) -> Any:
+        return b""
+
+    def get_contents(self, target: Any, source: Any, env: Any) -> Any:
+        return self._added.get_contents(*self._files, env)
+
+    def get_implicit_deps(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        return self._added.get_implicit_deps(*self._files, env)
+
+    def genstring(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        return self._added.genstring(*self._files, env)
+
+
+def apart(targets: list[Any], sources: list[list[Any]]) -> None:
+    """Let actions that users add to one of the `targets` of one step run for that one, with its own `sources`."""
+    for node, own in zip(targets, sources) if len(targets) > 1 else ():
+        node.set_executor(_OneOfSeveral(node.get_executor(), node, own))
+
+
+def own_file(env: Any, path: Path) -> Any:
+    """The node of a file of this package; not by env.File(), which takes a $ in its path for a variable."""
+    return env.fs.File(str(path))
+
+
+def literal(name: str) -> str:
+    """`name`, in which all variables are replaced already, so that SCons does not look for them again."""
+    return name.replace("$", "$$")
+
+
+def generated(env: Any, name: str) -> Any:
+    """The node of a file that applications share, in $RBOOT_BUILD_DIR. Raises UserError."""
+    try:
+        return env.Dir(literal(text(env, "RBOOT_BUILD_DIR") or BUILD_DIR)).File(name)
+    except (LayoutError, TypeError, ValueError) as error:  # the last two are SCons's, of what is a file, or no name
+        raise SCons.Errors.UserError(f"rboot: RBOOT_BUILD_DIR: {error}") from None
 
 
 def nodes(env: Any, what: str, files: Any) -> list[Any]:

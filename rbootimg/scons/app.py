@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import SCons.Errors
@@ -11,11 +12,11 @@ import SCons.Errors
 from ..errors import LayoutError
 from ..flashmap import Slot
 from . import bigflash, webroot
-from .actions import build, nodes
+from .actions import apart, build, generated, literal, nodes
 from .client import check_client
 from .image import images
 from .link import base_scripts, script_for_slot
-from .variables import FLAGS, flash_map, for_call, header_params, is_set, text
+from .variables import FLAGS, flash_map, for_call, header_params, is_set, text, typed
 
 
 def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
@@ -25,6 +26,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     rom0.bin, and so on for each slot; the linker scripts, which depend only on base script and slot, are
     shared. `overrides` are construction variables for this application.
     """
+    compiling = _compiling(env, overrides)
     env = for_call(env, overrides)
     name = webroot.app_name(env, name)
     try:
@@ -45,11 +47,11 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     for slot in sorted(slots, key=lambda slot: (slot.size, slot.number)):
         links.setdefault(slot.link_address, slot)
     linked = sorted(links.values(), key=lambda slot: slot.number or 0)
-    objects = _objects(env, name, source)
+    objects = _objects(compiling, name, source)
     check_client(name, objects, found)
     programs = _link(
         env,
-        [f"{name}/rom{slot.number}.elf" for slot in linked],
+        [f"{literal(name)}/rom{slot.number}.elf" for slot in linked],
         objects,
         RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot) for slot in linked],
         **bigflash.overrides(env, found),
@@ -59,7 +61,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     program_of = {slot.link_address: program for slot, program in zip(linked, programs)}
     roms = images(
         env,
-        [f"{name}/rom{slot.number}.bin" for slot in slots],
+        [f"{literal(name)}/rom{slot.number}.bin" for slot in slots],
         [program_of[slot.link_address] for slot in slots],
         slots,
     )
@@ -72,19 +74,27 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
 
 def rboot_program(env: Any, target: Any, source: Any, **overrides: object) -> Any:
     """Compile `source` and link it with $RBOOT_LDSCRIPT as it is; several targets have a list of scripts."""
-    # A method and not a builder with a src_builder, which SCons looks through anew for each program. The objects
-    # depend on none of our variables but the compiler's: without the others, programs can share them.
+    # A method and not a builder with a src_builder, which SCons looks through anew for each program.
     linking = for_call(env, overrides)
     targets = env.Flatten([target])
     if not targets:
         raise SCons.Errors.UserError("rboot: RbootProgram has no target; name the program")
-    compiling = {name: value for name, value in overrides.items() if not name.startswith("RBOOT_") or name in FLAGS}
-    objects = _objects(env.Override(compiling) if compiling else env, str(targets[0]), source)
-    return _link(linking, target, objects)
+    return _link(linking, target, _objects(_compiling(env, overrides), str(targets[0]), source))
+
+
+def _compiling(env: Any, overrides: Mapping[str, object]) -> Any:
+    """The environment of a call's objects, which depend on none of our variables but the compiler's: without the others,
+    applications can share them.
+    """
+    changes = {**overrides, **typed()}
+    changes = {name: value for name, value in changes.items() if not name.startswith("RBOOT_") or name in FLAGS}
+    return env.Override(changes) if changes else env
 
 
 def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any:
-    return build(env, "_RbootLink", target, objects, **overrides)
+    programs = build(env, "_RbootLink", target, objects, **overrides)
+    apart(programs, [objects] * len(programs))
+    return programs
 
 
 def _objects(env: Any, name: str, source: Any) -> list[Any]:
@@ -94,13 +104,13 @@ def _objects(env: Any, name: str, source: Any) -> list[Any]:
 
 
 def _script_for(env: Any, base: Any, slot: Slot) -> Any:
-    """The linker script's node: one for all applications of this SConscript with this base and slot."""
+    """The linker script's node: one for all applications of the project with this base and slot."""
     stem = f"{os.path.splitext(base.name)[0]}-{slot.address:06x}-{slot.end:06x}"
-    script = env.File(f"{stem}.ld")
+    script = generated(env, f"{stem}.ld")
     for number in itertools.count(2):
         if not script.has_builder():
             script_for_slot(env, script, base, Slot(slot.address, slot.size))
         if script.sources == [base]:
             break
-        script = env.File(f"{stem}-{number}.ld")  # another base script has the same name
+        script = generated(env, f"{stem}-{number}.ld")  # another base script has the same name
     return script

@@ -22,11 +22,12 @@ from ..flash import WINDOW_SIZE
 from ..flashmap import FlashMap
 from ..loader import defines
 from ..mapping import SYMBOL
-from .actions import OWN_SCANNER, build
+from .actions import OWN_SCANNER, build, generated, own_file
 from .link import flags_folders
+from .variables import FLAGS
 
 _SOURCE = Path(__file__).parents[1] / "firmware" / "bigflash" / "bigflash.c"
-_COMPILE = "$CC -o $TARGET -c -Os -ffreestanding $RBOOT_CCFLAGS $_CPPDEFFLAGS $SOURCE"
+_COMPILE = f"$CC -o $TARGET -c -Os -ffreestanding {FLAGS['RBOOT_CCFLAGS']} $_CPPDEFFLAGS $SOURCE"
 _WEAKEN = f"$OBJCOPY -W {SYMBOL} $SOURCE $TARGET"
 
 
@@ -70,19 +71,19 @@ def _libmain(env: Any, library: Any) -> Any:
 
 
 def _override(env: Any, layout: FlashMap) -> Any:
-    """The object with ours: one for all applications of this SConscript with these options of the loader."""
+    """The object with ours: one for all applications of the project with these options of the loader."""
     macros = {name: value for name, value in defines(layout.loader).items() if name == "BOOT_RTC_ENABLED"}
-    node = env.File(f"bigflash{'-rtc' if macros else ''}.o")
+    node = generated(env, f"bigflash{'-rtc' if macros else ''}.o")
     if not node.has_builder():
         # One command without the user's flags, which are for the application: it has to stay small and in IRAM.
-        build(env.Override({"CPPDEFINES": macros}), "_RbootBigFlash", node, env.File(str(_SOURCE)))
+        build(env.Override({"CPPDEFINES": macros}), "_RbootBigFlash", node, own_file(env, _SOURCE))
     return node
 
 
 def _weak(env: Any, library: Any) -> Any:
-    """The copy of `library` with a weak symbol: one for all applications of this SConscript with this SDK."""
+    """The copy of `library` with a weak symbol: one for all applications of the project with this SDK."""
     for number in itertools.count(1):
-        node = env.File(f"libmain-weak{number if number > 1 else ''}.a")
+        node = generated(env, f"libmain-weak{number if number > 1 else ''}.a")
         if not node.has_builder():
             build(env, "_RbootWeakLibrary", node, library)
         if node.sources == [library]:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 from typing import Any
 
+import SCons.Defaults
 import SCons.Errors
+import SCons.Subst
 
 from .actions import check_compiled_files
 from .variables import COMPILER
 
-_COMMANDS = {
+COMMANDS = {
     "CCCOM": "$CC -o $TARGET -c $RBOOT_CCFLAGS $CFLAGS $CCFLAGS $_CCCOMCOM $SOURCES",
     "CXXCOM": "$CXX -o $TARGET -c $RBOOT_CCFLAGS $CXXFLAGS $CCFLAGS $_CCCOMCOM $SOURCES",
     "ASCOM": "$AS $RBOOT_ASFLAGS $ASFLAGS -o $TARGET $SOURCES",
     "ASPPCOM": "$CC $RBOOT_CCFLAGS $ASPPFLAGS $CPPFLAGS $_CPPDEFFLAGS $_CPPINCFLAGS -c -o $TARGET $SOURCES",
-    "LINK": "$CC",
-    # The folder of the base script comes behind LIBPATH, as in the scanner. Libraries and objects in one group,
-    # libraries first: the order of the SDK's and rBoot's Makefiles, on which that of the code in the ROM depends.
-    "RBOOTLINKCOM": "$LINK -o $TARGET $RBOOT_LINKFLAGS $LINKFLAGS $_LIBDIRFLAGS $_RBOOT_LDSCRIPT "
-    "-Wl,--start-group $_LIBFLAGS $SOURCES -Wl,--end-group",
+    "LINK": "$_RBOOT_LINKER",
+    # The folder of the base script comes behind LIBPATH, as in the scanner.
+    "RBOOTLINKCOM": "$LINK -o $TARGET $RBOOT_LINKFLAGS $LINKFLAGS $_LIBDIRFLAGS $_RBOOT_LDSCRIPT $_RBOOT_LINK_INPUTS",
 }
+_HOSTS = {"cc", "gcc", "c++", "g++", "clang", "clang++", "as", "gas", "ar", "ranlib", "objcopy"}
+"""What SCons's own tools find: programs for the host."""
+
+_LONGEST = 100_000
+"""Bytes of a command that goes to the shell as it is. Linux takes 128 KB in one argument; SCons counts characters."""
+
+_SPECIAL = re.compile(r"[$'()&;|<>*?\[\]`\\]")
+"""What a shell, or SCons, takes for more than a character of a name."""
 
 
 def set_up(env: Any) -> None:
@@ -32,22 +42,90 @@ def set_up(env: Any) -> None:
     # After the compilers, whose emitters it wraps; only once, or each command would be in it twice.
     if "CompilationDatabase" not in env["BUILDERS"]:
         env.Tool("compilation_db")
-    env.Replace(**_COMMANDS, _RBOOT_TOOLCHAIN=env["RBOOT_TOOLCHAIN"])
+    env.Replace(
+        **COMMANDS,
+        _RBOOT_TOOLCHAIN=env["RBOOT_TOOLCHAIN"],
+        _RBOOT_LINKER=_linker,
+        _RBOOT_LINK_INPUTS=_link_inputs,
+        _concat=_concat,
+        MAXLINELENGTH=min(_LONGEST, int(env.get("MAXLINELENGTH", _LONGEST))),
+    )
+    env.SetDefault(TEMPFILEARGESCFUNC=_quoted)
+    if "TEMPFILE" not in str(env["ARCOM"]):
+        env["ARCOM"] = f'${{TEMPFILE("{env["ARCOM"]}", "$ARCOMSTR")}}'
     check_compiled_files(env)
-    users = str(env.get("CC", ""))
-    if "xtensa" in users and ("xtensa" in str(env.get("CXX", "")) or not users.endswith("gcc")):
-        prefix = users.removesuffix("gcc") if users.endswith("gcc") else COMPILER.removesuffix("gcc")
-        env.SetDefault(OBJCOPY=f"{prefix}objcopy")
+    words = _words(env, "CC")
+    gcc = next((word for word in words if "xtensa" in os.path.basename(word) and word.endswith("gcc")), None)
+    if gcc is None and any("xtensa" in word for word in words):  # not GCC: whoever uses it has set the rest as well
+        env.SetDefault(OBJCOPY=f"{COMPILER.removesuffix('gcc')}objcopy")
         return
-    compiler = users if "xtensa" in users else _find(env)
+    compiler = gcc or _find(env)
     if compiler is None:
         env.Replace(CC=_no_compiler, CXX=_no_compiler, AS=_no_compiler)
         return
+    launcher = words[: words.index(gcc)] if gcc else []  # such as ccache
     prefix = compiler.removesuffix("gcc")
-    programs = {"CC": compiler, "CXX": f"{prefix}g++", "AS": f"{prefix}as", "AR": f"{prefix}ar"}
-    programs |= {"RANLIB": f"{prefix}ranlib", "OBJCOPY": f"{prefix}objcopy"}
-    # SCons splits a text at its blanks, and takes a list's items as they are.
-    env.Replace(**{name: [program] if " " in program else program for name, program in programs.items()})
+    # Lists, whose items SCons takes as they are; it splits a text at its blanks.
+    programs = {"CC": [*words] if gcc else [compiler], "CXX": [*launcher, f"{prefix}g++"]}
+    programs |= {name: [prefix + name.lower()] for name in ("AS", "AR", "RANLIB", "OBJCOPY")}
+    for name, program in programs.items():
+        if name == "CC" or os.path.basename(_words(env, name)[-1:][0] if env.get(name) else "as") in _HOSTS:
+            env[name] = program if len(program) > 1 or " " in program[0] else program[0]
+
+
+def _words(env: Any, name: str) -> list[str]:
+    """The program in the variable and its arguments. A text that is a file's name is one, whatever is in it."""
+    value = env.get(name) or ""
+    if isinstance(value, (list, tuple)):
+        return [str(item) for item in value]
+    if callable(value):
+        return []
+    text = str(env.subst(str(value)))
+    if os.path.isfile(text):
+        return [text]
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quote without another one
+        return text.split()
+
+
+def _concat(prefix: Any, items: Any, suffix: Any, env: Any, *arguments: Any, **options: Any) -> Any:
+    """What makes SCons's flags of CPPPATH and LIBPATH, but with names that the shell would not take as they are."""
+    found = SCons.Defaults._concat(prefix, items, suffix, env, *arguments, **options)
+    return [
+        SCons.Subst.Literal(item) if isinstance(item, str) and item not in ("$(", "$)") and _is_special(item) else item
+        for item in found or ()
+    ]
+
+
+def _is_special(flag: str) -> bool:
+    # A quote may be the user's, around a name; not if the name has it.
+    return bool(_SPECIAL.search(flag)) or ('"' in flag and os.path.exists(flag[2:]))
+
+
+def _quoted(word: Any) -> str:
+    """`word` of a command as it stands in a file of arguments, which GCC reads as a shell does."""
+    if word.is_literal():
+        return shlex.quote(str(word))
+    return str(SCons.Subst.quote_spaces(word))
+
+
+# SCons calls a variable's value with these names, whenever a command line needs it.
+def _linker(target: Any, source: Any, env: Any, for_signature: bool) -> Any:
+    """The value of $LINK, unless the user has another: the compiler, without what stands before it to cache objects."""
+    words = env["CC"]
+    if not isinstance(words, list):
+        return words(target, source, env, for_signature) if callable(words) else words
+    return SCons.Subst.Literal(next((word for word in words if "xtensa" in os.path.basename(word)), words[0]))
+
+
+def _link_inputs(target: Any, source: Any, env: Any, for_signature: bool) -> str:
+    """The value of $_RBOOT_LINK_INPUTS: groups of the user's own cannot stand in ours."""
+    ours = str(env["RBOOT_LINK_INPUTS"])
+    users = f"{env.get('LIBS', '')} {env.get('_LIBFLAGS', '')} {env.get('LINKFLAGS', '')}"
+    if "--start-group" in users or "-(" in users:
+        return ours.replace("-Wl,--start-group ", "").replace(" -Wl,--end-group", "")
+    return ours
 
 
 def _toolchain(env: Any) -> str:
@@ -72,7 +150,6 @@ def _find(env: Any) -> str | None:
     return shutil.which(COMPILER)
 
 
-# SCons calls a variable's value with these names, whenever a command line needs it.
 def _no_compiler(target: Any, source: Any, env: Any, for_signature: bool) -> str:
     """The compiler where there is none: a value that fails when it is used, not while reading."""
     if for_signature:

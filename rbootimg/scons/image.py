@@ -23,7 +23,7 @@ from ..flashmap import Slot
 from ..mapping import check_mapping, mapping_notes
 from ..pack import irom, pack, usage, warnings
 from ..rom import Rom
-from .actions import OWN_SCANNER, action, build, nodes
+from .actions import OWN_SCANNER, action, apart, build, nodes
 from .variables import flash_map, for_call, header_params, slots_of, text
 
 
@@ -87,6 +87,7 @@ def images(env: Any, targets: list[Any], elfs: list[Any], slots: tuple[Slot | No
     sections = tuple(SCons.Util.CLVar(text(env, "RBOOT_SECTIONS")))
     packings = [Packing(file, slot, sections, params, found.loader.irom_checksum) for file, slot in zip(elfs, slots)]
     roms = build(env, "_RbootImage", targets, elfs, _RBOOT_PACKINGS=packings)
+    apart(roms, [[file] for file in elfs])
     for rom, packing in zip(roms, packings):
         rom.attributes.rboot_packing = packing
     return roms

@@ -26,7 +26,7 @@ from ..errors import ElfError, LayoutError
 from ..files import write_atomic
 from ..flash import DRAM, IRAM
 from ..flashmap import Slot
-from .actions import OWN_SCANNER, action, build, nodes, rebuild_if_altered
+from .actions import OWN_SCANNER, action, build, literal, nodes, own_file, rebuild_if_altered
 from .variables import expand, for_call, is_set, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
@@ -78,10 +78,10 @@ def script_for_slot(env: Any, target: Any, base: Any, slot: Slot) -> Any:
 def base_scripts(env: Any) -> list[Any]:
     """The nodes of $RBOOT_LDSCRIPT, however the user names them. Raises UserError."""
     if not is_set(env, "RBOOT_LDSCRIPT"):
-        return [env.File(str(BASE_SCRIPT))]
+        return [own_file(env, BASE_SCRIPT)]
     scripts = env.Flatten([env["RBOOT_LDSCRIPT"]])
     try:
-        scripts = [expand(env, "RBOOT_LDSCRIPT", item) if isinstance(item, str) else item for item in scripts]
+        scripts = [literal(expand(env, "RBOOT_LDSCRIPT", item)) if isinstance(item, str) else item for item in scripts]
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {error}") from None
     return nodes(env, "RBOOT_LDSCRIPT", scripts)
@@ -108,16 +108,16 @@ def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
     return target, source
 
 
-def script_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[str]:
+def script_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[Any]:
     """The value of $_RBOOT_LDSCRIPT: a function, as an expression in the command would be compiled each time."""
     node = target[0].attributes
-    folders = (f"-L{folder}" for folder in node.rboot_ldfolder.get_all_rdirs())
+    folders = (SCons.Subst.Literal(f"-L{folder}") for folder in node.rboot_ldfolder.get_all_rdirs())
     script = node.rboot_ldscript
     base = script.sources[0] if script.has_builder() else script
     # Ours names all that can be; an SDK's leaves out what is not for the chip.
     is_ours = base.name == BASE_SCRIPT.name and base.rfile().get_abspath() == str(BASE_SCRIPT)
     strict = ["-Wl,--orphan-handling=error"] if is_ours else []
-    return [*folders, *strict, "-T", str(script.rfile())]
+    return [*folders, *strict, "-T", SCons.Subst.Literal(str(script.rfile()))]
 
 
 def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
@@ -174,7 +174,11 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
                 english = {**environment, "LC_ALL": "C"}  # for the words that are looked for below
                 return env["PSPAWN"](shell, escape, command, arguments, english, None, messages)
 
-            result = super().execute(target, source, env.Override({"SPAWN": spawn}), executor)
+            # A command that is too long for the system goes into a file; only now, as to expand that takes its time.
+            command = env["RBOOTLINKCOM"]
+            commands = {} if "TEMPFILE" in str(command) else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM)}"}
+            running = env.Override({"SPAWN": spawn, "_RBOOT_LINKCOM": command, **commands})
+            result = super().execute(target, source, running, executor)
             messages.seek(0)
             text = messages.read().decode(errors="replace")
         sys.stderr.write(text)

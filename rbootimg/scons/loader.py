@@ -18,18 +18,27 @@ from ..flash import CONFIG_ADDRESS
 from ..flashmap import LoaderOptions
 from ..loader import defines
 from ..rom import RamSection, old_image
-from .actions import OWN_SCANNER, action, build, nodes
+from .actions import OWN_SCANNER, action, build, generated, literal, nodes, own_file
+from .compiler import COMMANDS
 from .link import BASE_SCRIPT
-from .variables import expand, flash_map, for_call, is_set, text
+from .variables import FLAGS, expand, flash_map, for_call, is_set, text
 
 _OURS = Path(__file__).parents[1] / "firmware" / "loader"
+# The user's flags and link command are for the applications.
 _COMMAND = (
-    "$CC -o $TARGET -Os -ffreestanding $RBOOT_CCFLAGS $_CPPDEFFLAGS $RBOOT_LINKFLAGS "
-    f"-L{BASE_SCRIPT.parent} -T {_OURS / 'loader.ld'} $SOURCE"
+    f"$CC -o $TARGET -Os -ffreestanding {FLAGS['RBOOT_CCFLAGS']} $_CPPDEFFLAGS {FLAGS['RBOOT_LINKFLAGS']} "
+    "-L$_RBOOT_LD_FOLDER -T $_RBOOT_LOADER_SCRIPT $SOURCE"
 )
 _SECTIONS = (".text", ".rodata")
-_NO_FLAGS = {"CFLAGS": "", "CPPFLAGS": "", "LIBS": [], "OBJPREFIX": "", "RBOOTLDSCRIPTCOMSTR": ""}
-"""The user's flags are for the applications."""
+_OUR_FLAGS = {
+    **FLAGS,
+    **COMMANDS,
+    "CFLAGS": "",
+    "CPPFLAGS": "",
+    "LIBS": [],
+    "OBJPREFIX": "",
+    "RBOOTLDSCRIPTCOMSTR": "",
+}
 
 # Those of rBoot's Makefile that decide what comes out; its code relies on them.
 _RBOOT_FLAGS = "-Os -O3 -ffreestanding -fno-inline-functions -D__ets__ -DICACHE_FLASH"
@@ -63,13 +72,14 @@ def rboot_loader(env: Any, target: Any, **overrides: object) -> Any:
 
 
 def default_loader(env: Any, options: LoaderOptions) -> Any:
-    """$RBOOT_LOADER, or our own loader with these options, one for all that want it in this folder."""
+    """$RBOOT_LOADER, or our own loader with these options, one for all that want it in the project."""
     if is_set(env, "RBOOT_LOADER"):
         given = env["RBOOT_LOADER"]
-        return nodes(env, "RBOOT_LOADER", expand(env, "RBOOT_LOADER", given) if isinstance(given, str) else given)[0]
+        given = literal(expand(env, "RBOOT_LOADER", given)) if isinstance(given, str) else given
+        return nodes(env, "RBOOT_LOADER", given)[0]
     macros = defines(options).items()
     words = (f"{name.removeprefix('BOOT_').lower()}{'' if value is None else value}" for name, value in macros)
-    loader = env.File("-".join(("loader", *words)) + ".bin")
+    loader = generated(env, "-".join(("loader", *words)) + ".bin")
     if not loader.has_builder():
         _ours(env, loader, options)
         for node in (loader, *loader.sources):
@@ -79,16 +89,19 @@ def default_loader(env: Any, options: LoaderOptions) -> Any:
 
 def _ours(env: Any, target: Any, options: LoaderOptions) -> Any:
     # One command, so that it is in no list of compile commands and no object gets in anybody's way.
-    env = env.Override({"CPPDEFINES": defines(options)})
-    program = build(env, "_RbootOwnLoader", _beside(env, target, ".elf"), env.File(str(_OURS / "loader.c")))
-    env.Depends(program, [env.File(str(_OURS / "loader.ld")), env.File(str(BASE_SCRIPT.parent / "maskrom.ld"))])
+    script, functions = own_file(env, _OURS / "loader.ld"), own_file(env, BASE_SCRIPT.parent / "maskrom.ld")
+    env = env.Override(
+        {"CPPDEFINES": defines(options), "_RBOOT_LOADER_SCRIPT": script, "_RBOOT_LD_FOLDER": functions.dir}
+    )
+    program = build(env, "_RbootOwnLoader", _beside(env, target, ".elf"), own_file(env, _OURS / "loader.c"))
+    env.Depends(program, [script, functions])
     return build(env, "_RbootLoaderImage", target, program)
 
 
 def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
     """As rBoot's Makefile does it: its second stage is linked first, and goes as a C header into the first."""
     try:
-        folder = env.Dir(source)
+        folder = env.Dir(literal(source))
     except (TypeError, ValueError) as error:  # which SCons raises for what is a file, or no name
         raise SCons.Errors.UserError(f"rboot: {target}: RBOOT_SRC: {error}") from None
     # 1.4.2 has a linker script of its own, older versions one called like the SDK's.
@@ -99,16 +112,16 @@ def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
         if not folder.File(name).exists():
             raise SCons.Errors.UserError(f"rboot: {target}: RBOOT_SRC ({source}) has no {name}; give rBoot's folder")
     header = _beside(env, target, "-stage2a/rboot-hex2a.h")
-    made = header.dir
+    made, sdk = header.dir, own_file(env, _OURS / "sdk" / "c_types.h").dir
     env = env.Override(
         {
-            **_NO_FLAGS,
+            **_OUR_FLAGS,
             "CCFLAGS": _RBOOT_FLAGS,
             "CPPDEFINES": defines(options),
             # The user's have an SDK's c_types.h and eagle.rom.addr.v6.ld, perhaps; behind them are some that will do.
-            "CPPPATH": [made, folder, *env.Flatten([env.get("CPPPATH") or []]), str(_OURS / "sdk")],
+            "CPPPATH": [made, folder, *env.Flatten([env.get("CPPPATH") or []]), sdk],
             "LINKFLAGS": _RBOOT_LINK_FLAGS,
-            "LIBPATH": [*env.Flatten([env.get("LIBPATH") or []]), str(_OURS / "sdk"), str(BASE_SCRIPT.parent)],
+            "LIBPATH": [*env.Flatten([env.get("LIBPATH") or []]), sdk, own_file(env, BASE_SCRIPT).dir],
         }
     )
     stage2 = build(env, "Object", made.File("rboot-stage2a.o"), folder.File("rboot-stage2a.c"))

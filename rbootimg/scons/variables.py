@@ -19,6 +19,7 @@ from ..flash import FlashParams, flash_size
 from ..flashmap import FlashMap, LoaderOptions, Slot, parse_slots
 
 COMPILER = "xtensa-lx106-elf-gcc"
+BUILD_DIR = "#build/rboot"
 
 # (name, default, what it is), in the order of `scons -h`. Where a layout can say it, the default is only for
 # the help: a variable that is set overrides the layout.
@@ -33,6 +34,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_IROM_CHECKSUM", "", "the loader sums irom too (BOOT_IROM_CHKSUM)"),
     ("RBOOT_LDSCRIPT", "", "base linker script (default: our own for bare-metal applications)"),
     ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: those of .text .data .rodata with data)"),
+    ("RBOOT_BUILD_DIR", BUILD_DIR, "folder of what applications share: linker scripts, loaders, the update client"),
     ("RBOOT_WEBROOT", "#build/webroot", "folder that `scons publish` writes to"),
     ("RBOOT_LOADER", "", "ready boot loader for RbootFlashImage and proofs (default: our own)"),
     ("RBOOT_SRC", "", "rBoot's sources, for RbootLoader (default: our own loader)"),
@@ -62,6 +64,9 @@ FLAGS = {
     "RBOOT_CCFLAGS": "-mlongcalls -mtext-section-literals",
     "RBOOT_ASFLAGS": "--longcalls --text-section-literals",
     "RBOOT_LINKFLAGS": "-nostdlib -static",
+    # In one group, libraries first: the order of the SDK's and rBoot's Makefiles, on which that of the code in the ROM
+    # depends.
+    "RBOOT_LINK_INPUTS": "-Wl,--start-group $_LIBFLAGS $SOURCES -Wl,--end-group",
 }
 # What a layout says too: one that is named on the command line goes before the SConstruct's.
 _OF_LAYOUTS = tuple(
