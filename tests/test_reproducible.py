@@ -11,7 +11,7 @@ from pathlib import Path
 from time import gmtime
 
 import pytest
-from conftest import clean_copy
+from conftest import clean_copy, known_files
 
 
 def checkout(folder: Path, umask: int, changed: int) -> Path:
@@ -88,6 +88,7 @@ def test_two_builds_are_the_same_bytes(tmp_path: Path, variables: dict[str, str]
     with tarfile.open(sdist) as archive:
         headers = {(gmtime(each.mtime)[:6], each.uid, each.gid, each.uname, each.gname) for each in archive}
         modes = {each.name.partition("/")[2]: each.mode for each in archive}
+    assert {*known_files()} - modes.keys() <= {".gitignore"}, "MANIFEST.in leaves out what git knows"
     assert headers == {(time, 0, 0, "", "")}
     assert (modes["sconsw"], modes["setup.cfg"], modes["tests"]) == (0o755, 0o644, 0o755)
 
