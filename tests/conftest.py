@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -98,6 +100,23 @@ class Project:
         lines = [line for line in run.err.splitlines() if line.startswith("scons: ***")]
         assert len(lines) == 1, run.text
         return lines[0]
+
+
+def known_files() -> list[str]:
+    """The project without what builds and tests left in it: what git knows, or all of an sdist."""
+    known = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
+    made = re.compile(r"\.(?!ci/|gitignore$)|(.*/)?(build|__pycache__)/")
+    names = known.split("\0") if known else [str(path.relative_to(ROOT)) for path in ROOT.rglob("*")]
+    return [name for name in names if (ROOT / name).is_file() and (known or not made.match(name))]
+
+
+def clean_copy(folder: Path) -> Path:
+    for name in known_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
 
 
 def without_qemu(tmp_path: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import chip
 import pytest
 import sdk
-from conftest import APP, ROOT, TOOL, VECTORS, Project
+from conftest import APP, ROOT, TOOL, VECTORS, Project, clean_copy
 from images import SLOTS
 
 from rbootimg import elf
@@ -294,18 +294,6 @@ def test_the_tool_loads_from_the_tree_and_from_a_submodule(project: Project, whe
     assert project.exists("app/rom1.bin")
 
 
-def clean_copy(folder: Path) -> Path:
-    """The project without what builds and tests left in it: what git knows, or all of an sdist."""
-    known = subprocess.run(
-        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout
-    names = known.split("\0") if known else [str(path.relative_to(ROOT)) for path in ROOT.rglob("*")]
-    for name in filter(lambda name: (ROOT / name).is_file(), names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
 def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project: Project, tmp_path: Path) -> None:
     source = clean_copy(tmp_path / "source")
     leftovers = ("examples/hello/build/app/rom0.bin", "examples/hello/main.o", "tests/__pycache__/x.pyc", "tests/x.ld")
@@ -333,7 +321,14 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
 
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
-    subprocess.run([environment / "bin/pip", "install", "-q", wheel], check=True, capture_output=True, timeout=300)
+    locked = ["--require-hashes", "--no-build-isolation", "-r"]
+    for what in (
+        [*locked, ROOT / ".ci/requirements-build.txt"],
+        [*locked, ROOT / ".ci/requirements-run.txt"],
+        ["--isolated", "--no-index", wheel],  # needs nothing else
+    ):
+        pip = [environment / "bin/pip", "install", "-q", *what]
+        subprocess.run(pip, check=True, capture_output=True, timeout=300)
     project.write(
         "SConstruct",
         "env = Environment(tools=['default', 'rboot'], toolpath=[PyPackageDir('rbootimg.site_tools')], CCFLAGS='-Os')\n"

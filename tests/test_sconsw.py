@@ -14,10 +14,31 @@ from conftest import ROOT, Run
 
 COMPILER = "xtensa-lx106-elf-gcc"
 # What sconsw itself needs of a system; everything else on its PATH is fake.
-SYSTEM = ("chmod", "cmp", "cp", "dirname", "env", "flock", "mkdir", "mv", "readlink", "rm", "sleep", "tail", "touch")
+SYSTEM = (
+    "cat",
+    "chmod",
+    "cmp",
+    "cp",
+    "dirname",
+    "env",
+    "flock",
+    "mkdir",
+    "mv",
+    "readlink",
+    "rm",
+    "sleep",
+    "tail",
+    "touch",
+)
 
 VENV = "python3|-m|venv|.venv"
-PIP = "pip|install|--disable-pip-version-check|--no-input|-e|."
+PIP = "pip|install|--disable-pip-version-check|--no-input"
+LOCKS = tuple(f".ci/requirements-{name}.txt" for name in ("build", "run", "test"))
+BUILD, RUN, TEST = (f"{PIP}|--no-build-isolation|--require-hashes|-r|{lock}" for lock in LOCKS)
+PROJECT = f"{PIP}|--isolated|--no-index|--no-build-isolation|-e|."
+PACKAGES = (BUILD, RUN, PROJECT)
+TESTS_PACKAGES = (BUILD, TEST, f"{PROJECT}[test]")
+INSTALL_REQUIRES, EXTRAS = "options]\ninstall_requires", "options.extras_require]\ntest"
 UPDATE = "apt-get noninteractive|update"
 INSTALL = "apt-get noninteractive|install|-y|--no-install-recommends"
 
@@ -116,7 +137,7 @@ class Machine:
     def installed(self) -> Machine:
         """This machine after a first run."""
         assert self.run("-Q").status == 7
-        assert self.calls == [VENV, PIP, "scons|-Q"]
+        assert self.calls == [VENV, *PACKAGES, "scons|-Q"]
         return self
 
 
@@ -134,6 +155,9 @@ def machine(tmp_path: Path) -> Machine:
     shutil.copy(ROOT / "sconsw", machine.project)
     machine.test_needs("")
     (machine.project / "setup.cfg").write_text("[metadata]\nname = example\n")
+    for lock in LOCKS:
+        (machine.project / ".ci").mkdir(exist_ok=True)
+        (machine.project / lock).write_text("")
     machine.bin.mkdir()
     for name in SYSTEM:
         program = shutil.which(name)
@@ -211,7 +235,7 @@ def test_the_first_run_says_what_it_installs_and_the_second_starts_scons_at_once
         f"sconsw: making .venv with {machine.bin}/python3",
         "sconsw: installing into .venv the Python packages that setup.cfg asks for",
     ]
-    assert machine.calls == [VENV, PIP, "scons|-Q"]
+    assert machine.calls == [VENV, *PACKAGES, "scons|-Q"]
     assert machine.run("-Q").err == ""
     assert machine.calls == ["scons|-Q"]
 
@@ -221,7 +245,32 @@ def test_a_changed_setup_cfg_is_installed_again(machine: Machine) -> None:
     (machine.project / "setup.cfg").write_text("[metadata]\nname = other\n")
     machine.run("-Q")
     machine.run("-Q")
-    assert machine.calls == [PIP, "scons|-Q", "scons|-Q"]
+    assert machine.calls == [*PACKAGES, "scons|-Q", "scons|-Q"]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_changed_lock_is_installed_again(machine: Machine, lock: str) -> None:
+    machine.installed()
+    (machine.project / lock).write_text("another")
+    machine.run("-Q")
+    machine.run("-Q")
+    assert machine.calls == [*PACKAGES, "scons|-Q", "scons|-Q"]
+
+
+@pytest.mark.parametrize(("target", "section"), [("-Q", INSTALL_REQUIRES), ("test", EXTRAS)], ids=["run", "test"])
+def test_what_is_not_locked_ends_in_one_line_that_says_how_to_lock_it(
+    machine: Machine, target: str, section: str
+) -> None:
+    true_pip = f'case "$*" in *" -e "*) exec {sys.executable} "$@" --dry-run ;; esac'
+    machine.fake("fakes/venv-python", true_pip + VENV_PYTHON)
+    shutil.copy(ROOT / "pyproject.toml", machine.project)
+    (machine.project / "setup.cfg").write_text(f"[metadata]\nname = example\n[{section} = pytest >=9999, <10000\n")
+    for _ in range(2):
+        run = machine.run(target)  # pip alone knows, and says it in words of its own
+        assert run.status == 1
+        [line] = [line for line in run.err.splitlines() if "installing" not in line and "making" not in line]
+        assert line.startswith("sconsw: setup.cfg asks for pytest<10000,>=9999")
+        assert line.endswith(", which is not locked: run .ci/lock, then run this again")
 
 
 def test_a_failed_installation_shows_its_end_and_is_repeated(machine: Machine) -> None:
@@ -232,10 +281,10 @@ def test_a_failed_installation_shows_its_end_and_is_repeated(machine: Machine) -
     assert run.err.splitlines()[-1] == (
         "sconsw: pip could not install the packages (is there a network?): see .venv/sconsw.log, then run this again"
     )
-    assert machine.calls == [VENV, PIP]
+    assert machine.calls == [VENV, BUILD]
     machine.offline.unlink()
     assert machine.run("-Q").status == 7
-    assert machine.calls == [PIP, "scons|-Q"]
+    assert machine.calls == [*PACKAGES, "scons|-Q"]
 
 
 def test_after_a_failed_installation_the_old_setup_cfg_is_not_taken_for_installed(machine: Machine) -> None:
@@ -247,7 +296,7 @@ def test_after_a_failed_installation_the_old_setup_cfg_is_not_taken_for_installe
     machine.offline.unlink()
     (machine.project / "setup.cfg").write_text(old)
     assert machine.run("-Q").status == 7
-    assert machine.calls == [PIP, PIP, "scons|-Q"]
+    assert machine.calls == [BUILD, *PACKAGES, "scons|-Q"]
 
 
 def test_the_tests_packages_are_installed_for_test_alone(machine: Machine) -> None:
@@ -256,13 +305,13 @@ def test_the_tests_packages_are_installed_for_test_alone(machine: Machine) -> No
     machine.run("test")
     machine.run("-Q")
     machine.run("tests")
-    assert machine.calls == [f"{PIP}[test]", "scons|-Q|test", "scons|test", "scons|-Q", "scons|tests"]
+    assert machine.calls == [*TESTS_PACKAGES, "scons|-Q|test", "scons|test", "scons|-Q", "scons|tests"]
 
 
 def test_a_first_run_with_test_installs_once(machine: Machine) -> None:
     machine.run("test")
     machine.run("-Q")
-    assert machine.calls == [VENV, f"{PIP}[test]", "scons|test", "scons|-Q"]
+    assert machine.calls == [VENV, *TESTS_PACKAGES, "scons|test", "scons|-Q"]
 
 
 def test_a_venv_whose_python_is_gone_is_made_anew(machine: Machine) -> None:
@@ -271,14 +320,14 @@ def test_a_venv_whose_python_is_gone_is_made_anew(machine: Machine) -> None:
     python.unlink()
     python.symlink_to("/nowhere/python3")
     machine.run("-Q")
-    assert machine.calls == [VENV, PIP, "scons|-Q"]
+    assert machine.calls == [VENV, *PACKAGES, "scons|-Q"]
 
 
 def test_a_venv_whose_folder_was_moved_is_made_anew(machine: Machine) -> None:
     machine.installed()
     machine.project.rename(machine.folder / "moved")
     machine.run("-Q", cwd=machine.folder / "moved")
-    assert machine.calls == [VENV, PIP, "scons|-Q"]
+    assert machine.calls == [VENV, *PACKAGES, "scons|-Q"]
 
 
 def test_two_first_runs_at_once_install_once(machine: Machine) -> None:
@@ -287,7 +336,7 @@ def test_two_first_runs_at_once_install_once(machine: Machine) -> None:
     for run in runs:
         run.communicate(timeout=20)
     assert [run.returncode for run in runs] == [7, 7]
-    assert sorted(machine.calls) == [PIP, VENV, "scons|-Q", "scons|-Q"]
+    assert sorted(machine.calls) == sorted([VENV, *PACKAGES, "scons|-Q", "scons|-Q"])
 
 
 # Python
@@ -297,7 +346,7 @@ def test_another_python_may_be_named(machine: Machine) -> None:
     machine.python("sys.exit(3)")
     machine.python(name="other/python")
     machine.run("-Q", RBOOT_PYTHON=str(machine.folder / "other/python"))
-    assert machine.calls == [VENV, PIP, "scons|-Q"]
+    assert machine.calls == [VENV, *PACKAGES, "scons|-Q"]
 
 
 def test_an_old_python_is_refused_in_one_line(bare: Machine) -> None:
@@ -321,7 +370,7 @@ def test_what_python_lacks_is_installed_together_with_the_compiler(bare: Machine
         UPDATE,
         f"{INSTALL}|gcc-xtensa-lx106|binutils-xtensa-lx106|python3-venv",
         VENV,
-        PIP,
+        *PACKAGES,
         "scons|-Q",
     ]
 
@@ -351,7 +400,7 @@ def test_root_installs_the_compiler_in_one_call(bare: Machine) -> None:
         "sconsw: installing gcc-xtensa-lx106 binutils-xtensa-lx106 with apt-get: "
         "the build lacks a compiler for the ESP8266"
     )
-    assert bare.calls == [UPDATE, f"{INSTALL}|gcc-xtensa-lx106|binutils-xtensa-lx106", VENV, PIP, "scons|-Q"]
+    assert bare.calls == [UPDATE, f"{INSTALL}|gcc-xtensa-lx106|binutils-xtensa-lx106", VENV, *PACKAGES, "scons|-Q"]
 
 
 def test_another_user_installs_the_compiler_through_sudo(bare: Machine) -> None:
@@ -364,7 +413,7 @@ def test_another_user_installs_the_compiler_through_sudo(bare: Machine) -> None:
         "sudo|env",
         f"{INSTALL}|gcc-xtensa-lx106|binutils-xtensa-lx106",
         VENV,
-        PIP,
+        *PACKAGES,
         "scons|-Q",
     ]
 
@@ -402,7 +451,7 @@ def test_a_compiler_that_is_gone_is_installed_again(machine: Machine) -> None:
 def test_another_toolchain_may_be_named(bare: Machine, named: str) -> None:
     bare.fake(f"tools/bin/{COMPILER}", "")
     bare.run("-Q", RBOOT_TOOLCHAIN=f"{bare.folder}/{named}")
-    assert bare.calls == [VENV, PIP, "scons|-Q"]
+    assert bare.calls == [VENV, *PACKAGES, "scons|-Q"]
 
 
 @pytest.mark.parametrize("named", ["tools/bin", "tools/bin/", "nowhere", "tools/bin/xtensa-lx106-elf-"])
@@ -420,7 +469,7 @@ def test_a_program_of_the_tests_is_installed_for_test_alone(machine: Machine) ->
     machine.test_needs("simulator:the-simulator sleep:coreutils")
     machine.installed()
     machine.run("test")
-    assert machine.calls == [UPDATE, f"{INSTALL}|the-simulator", f"{PIP}[test]", "scons|test"]
+    assert machine.calls == [UPDATE, f"{INSTALL}|the-simulator", *TESTS_PACKAGES, "scons|test"]
 
 
 @pytest.mark.parametrize("target", ["publish", "prove", "boot", "demo"])
