@@ -176,12 +176,12 @@ def app(project: Project) -> Project:
 def test_the_client_is_compiled_into_the_build(app: Project) -> None:
     before = set((ROOT / "rbootimg").rglob("*.o"))
     app.build()
-    assert app.read("ota-client/rboot-layout.h").decode() == client_header(preset("1MB"))
-    assert app.exists("ota-client/rboot-ota.o")
+    assert app.read("build/rboot/ota-client-emulator/rboot-layout.h").decode() == client_header(preset("1MB"))
+    assert app.exists("build/rboot/ota-client-emulator/rboot-ota.o")
     assert set((ROOT / "rbootimg").rglob("*.o")) == before
     assert "up to date" in app.build()
     output = app.build("RBOOT_LAYOUT=sming")
-    assert "-o ota-client/rboot-ota.o" in output
+    assert "-o build/rboot/ota-client-emulator/rboot-ota.o" in output
     assert "-o main.o" in output
 
 
@@ -206,7 +206,7 @@ def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:
         for path in (site, *before):
             path.chmod(0o755)
     assert set(site.rglob("*")) == before
-    assert app.exists("ota-client/rboot-ota.o")
+    assert app.exists("build/rboot/ota-client-emulator/rboot-ota.o")
 
 
 SLOTS_OF = '#include "rboot-ota.h"\nconst unsigned slots[][2] = {RBOOT_SLOTS};\n'
@@ -250,7 +250,7 @@ def test_an_application_takes_no_client_for_another_layout(app: Project) -> None
         f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
         "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')], RBOOT_LAYOUT='sming')\n",
     )
-    why = "app: ota-client/ota_http.o was compiled by RbootOtaClient for another layout than the application's"
+    why = "app: build/rboot/ota-client-emulator/ota_http.o was compiled by RbootOtaClient for another layout than the application's"
     assert why in app.run().err
 
 

@@ -183,7 +183,7 @@ def nodes(env: Any, what: str, files: Any) -> list[Any]:
         if not isinstance(file, (str, SCons.Node.Node)):
             raise SCons.Errors.UserError(f"rboot: {what}: {file!r} is no file; give names or nodes")
         try:
-            found += env.arg2nodes(file, env.File)
+            found += env.arg2nodes(file, env.fs.File)  # env.File() would look for variables once more
         except TypeError:  # which SCons raises for a folder that it knows
             raise SCons.Errors.UserError(f"rboot: {what}: {file} is a folder; give its files, as Glob() does") from None
         except ValueError as error:

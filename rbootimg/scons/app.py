@@ -83,8 +83,9 @@ def rboot_program(env: Any, target: Any, source: Any, **overrides: object) -> An
 
 
 def _compiling(env: Any, overrides: Mapping[str, object]) -> Any:
-    """The environment of a call's objects, which depend on none of our variables but the compiler's: without the others,
-    applications can share them.
+    """The environment of a call's objects.
+
+    They depend on none of our variables but the compiler's: without the others, applications can share them.
     """
     changes = {**overrides, **typed()}
     changes = {name: value for name, value in changes.items() if not name.startswith("RBOOT_") or name in FLAGS}

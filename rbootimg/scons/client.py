@@ -15,11 +15,12 @@ from .. import clientheader
 from ..errors import LayoutError
 from ..files import write_atomic
 from ..flashmap import FlashMap
-from .actions import OWN_SCANNER, action, build
+from .actions import OWN_SCANNER, action, build, generated, literal, own_file
 from .variables import expand, flash_map, for_call
 
 _CLIENT = Path(__file__).parents[1] / "firmware" / "ota"
 _PORTS = ("nonos", "emulator")
+_DEFINE = "RBOOT_LAYOUT"
 
 
 def builders() -> dict[str, Any]:
@@ -31,30 +32,34 @@ def builders() -> dict[str, Any]:
     }
 
 
-def rboot_ota_client(env: Any, port: str = "nonos", folder: str = "ota-client", **overrides: object) -> Any:
+def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, **overrides: object) -> Any:
     """The objects of the update client with its `port`, "nonos" or "emulator", for the sources of an RbootApp.
 
-    They and the header rboot-layout.h go into `folder` of the build. `env` gets the include paths and the define
-    RBOOT_LAYOUT with which the application compiles against them: for one layout, so that another one needs a Clone().
+    They and the header rboot-layout.h go into `folder`, without one into the build folder. `env` gets the include paths
+    and the define RBOOT_LAYOUT with which the application compiles against them: for one layout, so that another one
+    needs a Clone().
     """
     compiling = for_call(env, overrides)
     if port not in _PORTS:
         raise SCons.Errors.UserError(f"rboot: RbootOtaClient: unknown port {port!r}: expected {' or '.join(_PORTS)}")
+    sources = [*sorted(_CLIENT.glob("*.c")), *sorted((_CLIENT / "port" / port).glob("*.c"))]
+    ours = [own_file(env, sources[0]).dir, own_file(env, sources[-1]).dir]
     try:
         layout = flash_map(compiling)
-        header = _header(compiling, expand(compiling, "folder", str(folder)), layout)
+        place = folder and compiling.Dir(literal(expand(compiling, "folder", str(folder))))
+        flags = "" if place else _flags(compiling, ours)
+        header = _header(compiling, place, f"ota-client-{port}", layout, flags)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: RbootOtaClient: {error}") from None
     _use(env, header)
-    paths = [str(_CLIENT), str(_CLIENT / "port" / port), header.dir]
     for each in (env, *([compiling] if compiling is not env else [])):
-        each.AppendUnique(CPPPATH=paths, CPPDEFINES=["RBOOT_LAYOUT"])
-    sources = [*sorted(_CLIENT.glob("*.c")), *sorted((_CLIENT / "port" / port).glob("*.c"))]
-    # Named one by one, as SCons puts the object of a source beside it, which may be in site-packages.
+        each.AppendUnique(CPPPATH=[*ours, header.dir], CPPDEFINES=[_DEFINE])
     suffix = compiling.subst("$OBJSUFFIX")
+    # Named one by one, as SCons puts the object of a source beside it, which may be in site-packages.
+    targets = [header.dir.File(f"{source.stem}{suffix}") for source in sources]
     objects = [
-        build(compiling, "Object", header.dir.File(f"{source.stem}{suffix}"), compiling.File(str(source)))[0]
-        for source in sources
+        target if target.has_builder() else build(compiling, "Object", target, own_file(compiling, source))[0]
+        for target, source in zip(targets, sources)
     ]
     for node in objects:
         node.attributes.rboot_client = header.attributes.rboot_client
@@ -83,15 +88,32 @@ def _use(env: Any, header: Any) -> None:
     env["_RBOOT_CLIENT"] = (weakref.ref(env), header)
 
 
-def _header(env: Any, folder: str, layout: FlashMap) -> Any:
-    """The header for `layout` in `folder`, or in one beside it if that has another layout's."""
+def _flags(env: Any, ours: list[Any]) -> str:
+    """What decides how `env` compiles the client, without what an earlier call has added to it."""
+    used = env.get("_RBOOT_CLIENT", (None, None))[1]
+    ours = [*ours, *([used.dir] if used else [])]
+    paths = [str(path) for path in env.Flatten([env.get("CPPPATH") or []]) if path not in ours]
+    macros = env.subst("$_CPPDEFFLAGS").split()
+    words = env.subst("$CC $RBOOT_CCFLAGS $CFLAGS $CCFLAGS $CPPFLAGS").split()
+    return " ".join([*words, *(word for word in macros if word != f"-D{_DEFINE}"), *paths])
+
+
+def _header(env: Any, folder: Any, name: str, layout: FlashMap, flags: str) -> Any:
+    """The header for `layout` in `folder`, else in `name` in the build folder.
+
+    It is in one beside it if that has another layout's, or one whose client is compiled with other `flags`.
+    """
     text = clientheader.client_header(layout)
     for number in itertools.count(1):
-        node = env.File(f"{folder}{f'-{number}' if number > 1 else ''}/{clientheader.NAME}")
+        suffix = f"-{number}" if number > 1 else ""
+        if folder:
+            node = folder.dir.Dir(folder.name + suffix).File(clientheader.NAME)
+        else:
+            node = generated(env, f"{name}{suffix}/{clientheader.NAME}")
         if not node.has_builder():
             build(env, "_RbootClientHeader", node, [], _RBOOT_CLIENT_LAYOUT=layout)
-            node.attributes.rboot_client = text
-        if node.attributes.rboot_client == text:
+            node.attributes.rboot_client, node.attributes.rboot_flags = text, flags
+        if (node.attributes.rboot_client, node.attributes.rboot_flags) == (text, flags):
             return node
     raise AssertionError
 

@@ -10,6 +10,7 @@ import SCons.Action
 import SCons.Builder
 import SCons.Errors
 import SCons.Node
+import SCons.Subst
 
 from .. import elf, esptool2
 from ..errors import LayoutError, RbootError
@@ -27,7 +28,7 @@ _OURS = Path(__file__).parents[1] / "firmware" / "loader"
 # The user's flags and link command are for the applications.
 _COMMAND = (
     f"$CC -o $TARGET -Os -ffreestanding {FLAGS['RBOOT_CCFLAGS']} $_CPPDEFFLAGS {FLAGS['RBOOT_LINKFLAGS']} "
-    "-L$_RBOOT_LD_FOLDER -T $_RBOOT_LOADER_SCRIPT $SOURCE"
+    "$_RBOOT_LOADER_SCRIPT $SOURCE"
 )
 _SECTIONS = (".text", ".rodata")
 _OUR_FLAGS = {
@@ -90,9 +91,8 @@ def default_loader(env: Any, options: LoaderOptions) -> Any:
 def _ours(env: Any, target: Any, options: LoaderOptions) -> Any:
     # One command, so that it is in no list of compile commands and no object gets in anybody's way.
     script, functions = own_file(env, _OURS / "loader.ld"), own_file(env, BASE_SCRIPT.parent / "maskrom.ld")
-    env = env.Override(
-        {"CPPDEFINES": defines(options), "_RBOOT_LOADER_SCRIPT": script, "_RBOOT_LD_FOLDER": functions.dir}
-    )
+    flags = [SCons.Subst.Literal(word) for word in (f"-L{functions.dir}", "-T", str(script))]
+    env = env.Override({"CPPDEFINES": defines(options), "_RBOOT_LOADER_SCRIPT": flags})
     program = build(env, "_RbootOwnLoader", _beside(env, target, ".elf"), own_file(env, _OURS / "loader.c"))
     env.Depends(program, [script, functions])
     return build(env, "_RbootLoaderImage", target, program)
