@@ -15,6 +15,8 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
+from .templates import render
+
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -48,8 +50,7 @@ class Answer:
 def page(status: int, headers: tuple[tuple[str, str], ...] = (), said: int | None = None) -> Answer:
     """A page that says what a status means; `said` is another one that it speaks of."""
     meant = HTTPStatus(said or status)
-    title = f"{meant.value} {meant.phrase}"
-    body = f"<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n".encode()
+    body = render("answer.html", title=f"{meant.value} {meant.phrase}").encode()
     return Answer(status, (("Content-Type", _TYPES[".html"]), _ASK_EACH_TIME, *headers), len(body), body)
 
 

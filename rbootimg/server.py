@@ -129,6 +129,7 @@ class _Server:
             raise ServerError("there is no such folder to serve; publish something into it first")
         if not os.access(web_root, os.R_OK | os.X_OK):
             raise ServerError("this folder may not be read; change its mode or serve it as another user")
+        page(404)  # what makes pages takes a while to load, for which no device is to wait
         self.web_root = web_root
         self.options = options
         self.board = Board()
