@@ -6,6 +6,8 @@ import functools
 import http.server
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -17,6 +19,7 @@ from xml.etree import ElementTree
 
 import browser
 import pytest
+from conftest import ROOT
 from elf_builder import IRAM
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -448,6 +451,14 @@ def test_a_value_is_text_or_a_number_and_is_there() -> None:
         with pytest.raises(TypeError, match="a page cannot show"):
             templates.render("answer.html", title=value)
     assert "<h1>5</h1>" in templates.render("answer.html", title=5)
+
+
+@pytest.mark.parametrize("arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons, rbootimg.webroot")])
+def test_nothing_waits_for_jinja2_before_there_is_a_page(arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-X", "importtime", *arguments]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    assert "rbootimg.errors" in loaded
+    assert not re.search("jinja2|markupsafe", loaded)
 
 
 # In a browser
