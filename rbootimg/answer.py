@@ -7,13 +7,15 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timezone
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+
+from .templates import render
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -48,8 +50,7 @@ class Answer:
 def page(status: int, headers: tuple[tuple[str, str], ...] = (), said: int | None = None) -> Answer:
     """A page that says what a status means; `said` is another one that it speaks of."""
     meant = HTTPStatus(said or status)
-    title = f"{meant.value} {meant.phrase}"
-    body = f"<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n".encode()
+    body = render("answer.html", title=f"{meant.value} {meant.phrase}").encode()
     return Answer(status, (("Content-Type", _TYPES[".html"]), _ASK_EACH_TIME, *headers), len(body), body)
 
 
@@ -107,6 +108,37 @@ def answer(web_root: Path, method: str, path: str, headers: Mapping[str, str]) -
         return page(403)
     except OSError as error:
         return page(404 if error.errno in _NO_SUCH_FILE else 500)
+
+
+def is_served(web_root: Path, path: str) -> bool:
+    """Whether a request can be for `path` and finds something there, though it be a folder or may not be read."""
+    try:
+        if path_of(location(path)) != (path, ""):
+            return False
+    except ValueError:
+        return False
+    return answer(web_root, "HEAD", path, {}).status != 404
+
+
+def served(web_root: Path) -> Iterator[str]:
+    """The paths that is_served() finds, of folders only those with a page, which end with a slash.
+
+    A link back to a folder above is not gone through.
+    """
+    folders: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(web_root),))]
+    while folders:
+        folder, above = folders.pop()
+        names: list[str] = []
+        with contextlib.suppress(OSError):  # one that may not be read
+            names = sorted(os.listdir(os.path.join(web_root, folder)))
+        for name in names:
+            path = f"{folder}{name}"
+            place = os.path.join(web_root, path)
+            is_folder = os.path.isdir(place)
+            if is_served(web_root, f"{path}/" if is_folder else path):
+                yield f"{path}/" if is_folder else path
+            if is_folder and is_served(web_root, path) and (real := os.path.realpath(place)) not in above:
+                folders.append((f"{path}/", (*above, real)))
 
 
 def _open_inside(web_root: Path, path: str) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -26,6 +27,7 @@ KINDS = (*_WHOLE, *_AT_BYTE)
 _FORMS = ", ".join([*_WHOLE, *(f"{kind}@N" for kind in _AT_BYTE), "stall@N:SECONDS"])
 _SPLIT_PAUSE = 0.2
 _BURST_PAUSE = 0.05
+_MOST_SEEN, _MOST_LISTED = 10_000, 8
 
 HELP = (
     "404, 500: that status; 404-as-200: a page that says so with status 200; redirect: to the same with ?redirected, "
@@ -84,6 +86,40 @@ def parse(text: str) -> Fault:
 def meant_for(path: str, faults: Iterable[Fault]) -> tuple[Fault, ...]:
     """Those of the `faults` that are for the file at `path`, relative to the web root; `*` goes over slashes."""
     return tuple(fault for fault in faults if fnmatchcase(path, fault.path))
+
+
+def check(faults: Iterable[Fault], is_served: Callable[[str], bool], served: Callable[[], Iterable[str]]) -> None:
+    """Raise ServerError for one that is for no file, most likely by a slip; one for every file is for those to come.
+
+    `is_served` tells whether something is at a path, `served` has the paths of all. There need be one at the start
+    only: what comes later has the faults of patterns too.
+    """
+    for fault in faults:
+        if fnmatchcase("", fault.path):
+            continue
+        if any(character in fault.path for character in "*?["):
+            found = any(fnmatchcase(path, fault.path) for path in served())
+            said = f"no file is like {fault.path!r}"
+        else:
+            found = is_served(fault.path)
+            said = f"there is no file {fault.path!r}"
+        if not found:
+            known = list(itertools.islice(served(), _MOST_SEEN))
+            raise ServerError(f"{said}, which the fault {fault.kind} is for; {_instead(fault.path, known)}")
+
+
+def _instead(path: str, known: Sequence[str]) -> str:
+    import difflib  # for the error only
+
+    if not known:
+        return "publish something first, or leave the path out, for every file and those that are yet to come"
+    # The whole path may be like none for want of a folder or for a slash at its beginning.
+    near = difflib.get_close_matches(path, known, 3)
+    near = near or [other for other in known if other.rpartition("/")[2] == path.rpartition("/")[2]][:3]
+    if near:
+        return f"similar: {', '.join(map(repr, near))}"
+    more = f" and {len(known) - _MOST_LISTED:,} more" if len(known) > _MOST_LISTED else ""
+    return f"there are {', '.join(map(repr, known[:_MOST_LISTED]))}{more}"
 
 
 def steps(faults: Sequence[Fault], head: bytes, pieces: Iterable[bytes], with_body: bool = True) -> Iterator[Step]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
+from typing import NamedTuple
 
 from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
 from .flashmap import FlashMap
+from .templates import render
 
 FREE = "free"
 
@@ -123,6 +124,40 @@ _WIDTH, _MARGIN, _BAR_START, _BAR_HEIGHT, _ROW_HEIGHT = 960, 16, 96, 48, 22
 _CHARACTER = 8  # about the width of one at this font size
 
 
+class _Label(NamedTuple):
+    """A text and the pixels where it starts."""
+
+    x: str
+    y: str
+    text: str
+
+
+class _Box(NamedTuple):
+    """What of a piece is in a bar; it has a name if there is room."""
+
+    x: str
+    y: int
+    width: str
+    colour: str
+    about: str
+    name: _Label | None
+
+
+class _Bar(NamedTuple):
+    """A megabyte of the flash, or all of a smaller one."""
+
+    start: _Label
+    boxes: list[_Box]
+
+
+class _Row(NamedTuple):
+    """A row of the table."""
+
+    y: int
+    colour: str
+    texts: list[_Label]
+
+
 def svg(layout: FlashMap) -> str:
     """The layout as a picture: a bar to scale for each megabyte, or for all of a smaller flash, and its table.
 
@@ -131,52 +166,44 @@ def svg(layout: FlashMap) -> str:
     per_bar = min(layout.size.bytes, WINDOW_SIZE)
     scale = (_WIDTH - _MARGIN - _BAR_START) / per_bar
     parts = pieces(layout)
-    body = [_text(_MARGIN, _MARGIN + 12, title(layout))]
+    bars, rows = [], []
     y = _MARGIN + 28
     for start in range(0, layout.size.bytes, per_bar):
-        body.append(_text(_MARGIN, y + _BAR_HEIGHT / 2 + 5, f"{start:#08x}"))
+        boxes = []
         for piece in parts:
             left, right = max(piece.address, start), min(piece.end, start + per_bar)
             if left < right:
-                body.append(_box(_BAR_START + (left - start) * scale, y, (right - left) * scale, piece))
+                boxes.append(_box(_BAR_START + (left - start) * scale, y, (right - left) * scale, piece))
+        bars.append(_Bar(_label(_MARGIN, y + _BAR_HEIGHT / 2 + 5, f"{start:#08x}"), boxes))
         y += _BAR_HEIGHT + 8
     for piece in parts:
-        body.append(_row(y, piece))
+        rows.append(_row(y, piece))
         y += _ROW_HEIGHT
-    height = y + _MARGIN
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
-            f'height="{height}" font-family="sans-serif" font-size="14" role="img">',
-            f"<title>{escape(title(layout))}</title>",
-            f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-            *body,
-            "</svg>",
-            "",
-        )
+    return render(
+        "layout.svg",
+        width=_WIDTH,
+        height=y + _MARGIN,
+        margin=_MARGIN,
+        bar_height=_BAR_HEIGHT,
+        title=_label(_MARGIN, _MARGIN + 12, title(layout)),
+        bars=bars,
+        rows=rows,
     )
 
 
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.2f}" y="{y:.2f}" fill="#000000">{escape(text)}</text>'
+def _label(x: float, y: float, text: str) -> _Label:
+    return _Label(f"{x:.2f}", f"{y:.2f}", text)
 
 
-def _box(x: float, y: float, width: float, piece: Piece) -> str:
+def _box(x: float, y: int, width: float, piece: Piece) -> _Box:
     about = f"{piece.name}: {piece.address:#x} to {piece.end:#x}, {_kilobytes(piece.size)} KB"
     fits = len(piece.name) * _CHARACTER + _CHARACTER <= width  # what does not is in the table below
-    name = _text(x + _CHARACTER / 2, y + _BAR_HEIGHT / 2 + 5, piece.name) if fits else ""
-    return (
-        f'<g><title>{escape(about)}</title><rect x="{x:.2f}" y="{y}" width="{width:.2f}" height="{_BAR_HEIGHT}" '
-        f'fill="{COLOURS[piece.kind]}" stroke="#333333" stroke-width="0.5"/>{name}</g>'
-    )
+    name = _label(x + _CHARACTER / 2, y + _BAR_HEIGHT / 2 + 5, piece.name) if fits else None
+    return _Box(f"{x:.2f}", y, f"{width:.2f}", COLOURS[piece.kind], about, name)
 
 
-def _row(y: float, piece: Piece) -> str:
+def _row(y: int, piece: Piece) -> _Row:
     link = "" if piece.link_address is None else f"linked at {piece.link_address:#x}"
     place = f"{piece.address:#x} to {piece.end:#x}"
     columns = ((60, piece.name), (360, place), (560, f"{_kilobytes(piece.size)} KB"), (680, link))
-    swatch = (
-        f'<rect x="{_MARGIN}" y="{y + 2}" width="28" height="16" fill="{COLOURS[piece.kind]}" '
-        'stroke="#333333" stroke-width="0.5"/>'
-    )
-    return swatch + "".join(_text(x, y + 15, text) for x, text in columns if text)
+    return _Row(y + 2, COLOURS[piece.kind], [_label(x, y + 15, text) for x, text in columns if text])

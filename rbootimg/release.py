@@ -16,6 +16,7 @@ from .detect import linked_elsewhere
 from .elf import parse
 from .entry import entry_problem
 from .errors import ElfError, FitError, PublishError, RomError, VersionError
+from .flash import FLASH_SIZES
 from .flashmap import FlashMap, Slot
 from .mapping import mapping_problem
 from .pack import difference
@@ -26,6 +27,9 @@ RELEASES = "releases"
 MANIFEST = "manifest.json"
 VERSION = "version"
 """The file with nothing but the version and a newline, for devices that parse nothing."""
+
+_MOST = 0xFFFF_FFFF
+"""The largest number in a manifest: the ESP8266 has no address above it."""
 
 _RESERVED = frozenset((RELEASES, "index.html", "style.css", "_status"))
 """What stands beside the applications' folders, or in their place; `serve` has a page _status."""
@@ -159,12 +163,15 @@ class Release:
         except VersionError as error:
             raise PublishError(f"the manifest: {error}") from None
         flash = top.within("flash")
+        flash_size = flash.number("size")
+        if flash_size not in {size.bytes for size in FLASH_SIZES.values()}:
+            raise PublishError(f"{flash.where}: size is {flash_size}, which no flash has")
         return cls(
             app=check_name(top.text("app")),
             version=name,
             device=top.text("device"),
             roms=tuple(_rom(rom, number) for number, rom in enumerate(top.each("roms"))),
-            flash_size=flash.number("size"),
+            flash_size=flash_size,
             parts=tuple(
                 FlashPart(part.text("kind"), part.text("name"), part.number("address"), part.number("size"))
                 for part in flash.each("parts")
@@ -180,7 +187,7 @@ def _rom(entry: _Reader, number: int) -> ReleaseRom:
     return ReleaseRom(
         slot=number,
         flash_address=entry.number("flash_address"),
-        slot_size=entry.number("slot_size"),
+        slot_size=entry.number("slot_size", 1),
         link_address=entry.number("link_address"),
         # Never the name in the file, which could lead anywhere.
         file=Stored(rom_name(number), entry.number("size"), entry.text("sha256")),
@@ -462,9 +469,11 @@ class _Reader:
     def text_or_none(self, key: str) -> str | None:
         return None if self.values.get(key) is None else self.text(key)
 
-    def number(self, key: str) -> int:
+    def number(self, key: str, least: int = 0) -> int:
         value: int = self._get(key, int, "number")
-        if value < 0 or isinstance(value, bool):
+        if value > _MOST:
+            raise PublishError(f"{self.where}: {key} is more than the largest address")
+        if value < least or isinstance(value, bool):
             raise PublishError(f"{self.where}: {key} is {value}")
         return value
 

@@ -25,13 +25,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 import h11
 
 from . import __version__, faults
-from .answer import Answer, Part, answer, location, page, path_of
+from .answer import Answer, Part, answer, is_served, location, page, path_of, served
 from .errors import ServerError
 from .statuspage import POLICY, status_page
 from .transfers import Board, Event, Listening, State, Transfer
@@ -129,6 +130,8 @@ class _Server:
             raise ServerError("there is no such folder to serve; publish something into it first")
         if not os.access(web_root, os.R_OK | os.X_OK):
             raise ServerError("this folder may not be read; change its mode or serve it as another user")
+        faults.check(options.faults, partial(is_served, web_root), partial(served, web_root))
+        page(404)  # what makes pages takes a while to load, for which no device is to wait
         self.web_root = web_root
         self.options = options
         self.board = Board()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from types import MappingProxyType
+from typing import NamedTuple
+
+from . import templates
 
 COLOURS = MappingProxyType({"IRAM": "#f2b134", "DRAM": "#7fc4f0", "flash": "#7ccfa8", "other": "#c8c8c8"})
 """The fill of each memory region; the colour-blind can tell them apart (after Okabe and Ito, 2008)."""
@@ -34,6 +36,36 @@ class _Box:
     height: float
 
 
+class _Label(NamedTuple):
+    """A text and the pixels where it starts."""
+
+    x: str
+    y: str
+    text: str
+
+
+class _Entry(NamedTuple):
+    """A region in the legend."""
+
+    x: str
+    colour: str
+    labels: list[_Label]
+
+
+class _Drawn(NamedTuple):
+    """A cell in the picture."""
+
+    name: str
+    group: str
+    share: str
+    x: str
+    y: str
+    width: str
+    height: str
+    colour: str
+    labels: list[_Label]
+
+
 _FONT_SIZE = 12
 # The widest of the usual monospaced fonts has 0.602 em (DejaVu Sans Mono); others fall short of it.
 _LETTER_WIDTH = 0.62 * _FONT_SIZE
@@ -54,19 +86,22 @@ def render(cells: Iterable[Cell], title: str, width: int = 1200, height: int = 8
     total = sum(cell.size for group in groups for cell in group)
     picture = _Box(0, _HEAD_HEIGHT, width, max(height - _HEAD_HEIGHT, 1))
     scale = picture.width * picture.height / total if total else 0
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'font-family="monospace" font-size="{_FONT_SIZE}" fill="{TEXT_COLOUR}" role="img">',
-        f"<title>{_text(title)}</title>",
-        '<rect width="100%" height="100%" fill="white"/>',
-        *_label(title, _Box(0, 2, width, _LINE_HEIGHT + 2 * _PADDING)),
-        *_legend(groups, total, width),
-    ]
+    drawn: list[_Drawn] = []
     for group, box in zip(groups, _squarify([_size(group) for group in groups], picture)):
         shown = _without_smallest(group, _SMALLEST / scale)
         for cell, place in zip(shown, _squarify([cell.size for cell in shown], box)):
-            lines += _cell(cell, place, total)
-    return "\n".join((*lines, "</svg>", ""))
+            drawn.append(_cell(cell, place, total))
+    return templates.render(
+        "treemap.svg",
+        width=width,
+        height=height,
+        font_size=_FONT_SIZE,
+        text_colour=TEXT_COLOUR,
+        title=title,
+        head=_label(title, _Box(0, 2, width, _LINE_HEIGHT + 2 * _PADDING)),
+        legend=_legend(groups, total, width),
+        cells=drawn,
+    )
 
 
 def _groups(cells: Iterable[Cell]) -> list[list[Cell]]:
@@ -128,38 +163,41 @@ def _row(sizes: Sequence[int], start: int, side: float) -> tuple[int, int]:
     return count, row
 
 
-def _legend(groups: Sequence[Sequence[Cell]], total: int, width: int) -> list[str]:
-    lines = []
+def _legend(groups: Sequence[Sequence[Cell]], total: int, width: int) -> list[_Entry]:
+    entries = []
     for number, group in enumerate(groups):
         x, step = number * width / len(groups), width / len(groups)
         name = group[0].group
-        lines.append(f'<rect x="{x + _PADDING:.1f}" y="27" width="14" height="14" fill="{_colour(name)}"/>')
-        lines += _label(f"{name} {_share(_size(group), total)}", _Box(x + 18, 23, step - 18, 23))
-    return lines
+        labels = _label(f"{name} {_share(_size(group), total)}", _Box(x + 18, 23, step - 18, 23))
+        entries.append(_Entry(f"{x + _PADDING:.1f}", _colour(name), labels))
+    return entries
 
 
-def _cell(cell: Cell, box: _Box, total: int) -> list[str]:
+def _cell(cell: Cell, box: _Box, total: int) -> _Drawn:
     share = _share(cell.size, total)
     below = _Box(box.x, box.y + _LINE_HEIGHT, box.width, box.height - _LINE_HEIGHT)
     # A number that is cut short would be another number.
     sizes = [text for text in (share, f"{cell.size:,} bytes", f"{cell.size:,}") if len(text) <= _room(below)]
     name = _label(cell.name, box)
-    return [
-        f"<g><title>{_text(cell.name)}\n{_text(cell.group)}, {share}</title>",
-        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" '
-        f'fill="{_colour(cell.group)}" stroke="white"/>',
-        *name,
-        *(_label(sizes[0], below) if name and sizes else []),
-        "</g>",
-    ]
+    return _Drawn(
+        name=cell.name,
+        group=cell.group,
+        share=share,
+        x=f"{box.x:.1f}",
+        y=f"{box.y:.1f}",
+        width=f"{box.width:.1f}",
+        height=f"{box.height:.1f}",
+        colour=_colour(cell.group),
+        labels=[*name, *(_label(sizes[0], below) if name and sizes else [])],
+    )
 
 
-def _label(text: str, box: _Box) -> list[str]:
+def _label(text: str, box: _Box) -> list[_Label]:
     """The text at the top of the box, shortened to its width; nothing if there is no room to speak of."""
     fitting = _fitting(text, _room(box))
     if box.height < _LINE_HEIGHT + _PADDING or len(fitting) < min(len(text), 4):
         return []
-    return [f'<text x="{box.x + _PADDING:.1f}" y="{box.y + _LINE_HEIGHT:.1f}">{_text(fitting)}</text>']
+    return [_Label(f"{box.x + _PADDING:.1f}", f"{box.y + _LINE_HEIGHT:.1f}", fitting)]
 
 
 def _room(box: _Box) -> int:
@@ -186,8 +224,3 @@ def _share(size: int, total: int) -> str:
 
 def _colour(group: str) -> str:
     return COLOURS.get(group, COLOURS["other"])
-
-
-def _text(text: str) -> str:
-    """`text` for XML, which has no way to write control characters."""
-    return escape("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbootimg.errors import ServerError
-from rbootimg.faults import BURST, KINDS, End, Fault, Pause, Step, meant_for, parse, steps
+from rbootimg.faults import BURST, KINDS, End, Fault, Pause, Step, check, meant_for, parse, steps
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nETag: X\r\n\r\n"
 PIECES = (b"abcd", b"efg", b"hi")
@@ -135,3 +135,62 @@ def test_faults_go_together() -> None:
         HEAD[3:].replace(b"Content-Length", b"content-length").replace(b"ETag", b"etag") + b"\x9eb",
         End.CLOSE,
     ]
+
+
+# The files that they are for
+
+FILES = ("rom0.bin", "rom1.bin", "version", "clock/", "clock/rom0.bin", "releases/1.0.0/rom0.bin")
+
+
+def refused(text: str, files: tuple[str, ...] = FILES) -> str:
+    with pytest.raises(ServerError) as error:
+        check([parse("404"), parse(text)], files.__contains__, lambda: files)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["404", "*=404", "**=404", "rom1.bin=reset@5", "clock/=404", "releases/*=404", "rom?.bin=404", "[rv]*=404"]
+)
+def test_a_fault_for_a_file_that_there_is_is_taken(text: str) -> None:
+    check([parse(text)], FILES.__contains__, lambda: FILES)
+
+
+def test_a_fault_for_every_file_is_taken_before_there_is_any() -> None:
+    check([parse("404"), parse("*=chunked")], lambda _: False, lambda: ())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rom2.bin=404", "there is no file 'rom2.bin', which the fault 404 is for; similar: 'rom1.bin', 'rom0.bin'"),
+        ("Version=stall@5", "there is no file 'Version', which the fault stall is for; similar: 'version'"),
+        ("/rom1.bin=404", "there is no file '/rom1.bin', which the fault 404 is for; similar: 'rom1.bin', 'rom0.bin'"),
+        ("x/y/version=404", "there is no file 'x/y/version', which the fault 404 is for; similar: 'version'"),
+        ("clocks/*=404", "no file is like 'clocks/*', which the fault 404 is for; similar: 'clock/'"),
+        (
+            "zzz=404",
+            "there is no file 'zzz', which the fault 404 is for; there are 'rom0.bin', 'rom1.bin', 'version', "
+            "'clock/', 'clock/rom0.bin', 'releases/1.0.0/rom0.bin'",
+        ),
+        ("a\nb=404", "there is no file 'a\\nb', which the fault 404 is for; there are 'rom0.bin', 'rom1.bin', "),
+    ],
+)
+def test_a_fault_for_no_file_is_refused_with_one_that_it_may_be_meant_for(text: str, message: str) -> None:
+    assert refused(text).startswith(message)
+
+
+def test_of_many_files_some_are_named() -> None:
+    assert refused("zzz=404", tuple(f"rom{number}.bin" for number in range(1010))).endswith(
+        "'rom6.bin', 'rom7.bin' and 1,002 more"
+    )
+
+
+def test_without_any_file_it_is_said_what_to_do() -> None:
+    assert refused("rom1.bin=404", ()).endswith(
+        "; publish something first, or leave the path out, for every file and those that are yet to come"
+    )
+
+
+def test_a_name_with_brackets_is_a_pattern_and_needs_a_file_that_is_like_it() -> None:
+    check([parse("a[[]1].bin=404")], lambda _: False, lambda: ("a[1].bin",))
+    assert refused("a[1].bin=404", ("a[1].bin",)).endswith("; similar: 'a[1].bin'")

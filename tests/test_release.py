@@ -14,12 +14,13 @@ from releases import LAYOUT, make
 from rbootimg import layout
 from rbootimg.elf import parse
 from rbootimg.errors import PublishError, VersionError
-from rbootimg.flash import FlashParams
+from rbootimg.flash import FLASH_SIZES, FlashParams
 from rbootimg.pack import pack
 from rbootimg.release import FlashPart, History, Release, ReleaseRom, Stored, bundle, digest
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
-NUMBERS = st.integers(0, 2**32)
+NUMBERS = st.integers(0, 2**32 - 1)
+FLASH = st.sampled_from([size.bytes for size in FLASH_SIZES.values()])
 VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 
 
@@ -33,7 +34,7 @@ def releases(draw: st.DrawFn) -> Release:
         ReleaseRom(
             slot,
             draw(NUMBERS),
-            draw(NUMBERS),
+            draw(st.integers(1, 2**32 - 1)),
             draw(NUMBERS),
             draw(stored(f"rom{slot}.bin")),
             draw(TEXTS),
@@ -43,7 +44,7 @@ def releases(draw: st.DrawFn) -> Release:
         for slot in range(draw(st.integers(0, 3)))
     )
     parts = tuple(draw(st.lists(st.builds(FlashPart, TEXTS, TEXTS, NUMBERS, NUMBERS), max_size=4)))
-    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(NUMBERS), parts, draw(st.none() | TEXTS))
+    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(FLASH), parts, draw(st.none() | TEXTS))
 
 
 @given(releases())

@@ -345,6 +345,10 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
     (package,) = environment.glob("lib/*/site-packages/rbootimg")
     for name in ("maskrom.elf", "loader/loader.c", "loader/loader.ld"):
         assert (package / "firmware" / name).read_bytes() == (ROOT / "rbootimg/firmware" / name).read_bytes()
+    templates = sorted((ROOT / "rbootimg/html").iterdir())
+    assert [path.read_bytes() for path in sorted((package / "html").iterdir())] == [
+        path.read_bytes() for path in templates
+    ]
 
 
 # The toolchain

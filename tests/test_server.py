@@ -1078,6 +1078,45 @@ def test_wrong_usage_is_said_so(web_root: Path, option: str, value: str, message
         assert f"argument {option}: {message}" in err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("rom2.bin=404", "there is no file 'rom2.bin', which the fault 404 is for; similar: "),
+        ("/rom1.bin=reset@5", "there is no file '/rom1.bin', which the fault reset is for; similar: 'rom1.bin', "),
+        ("clock/../rom1.bin=404", "there is no file 'clock/../rom1.bin', which the fault 404 is for; similar: "),
+        ("../secret=404", "there is no file '../secret', which the fault 404 is for; "),
+        (".hidden=404", "there is no file '.hidden', which the fault 404 is for; "),
+        ("out=404", "there is no file 'out', which the fault 404 is for; "),
+        ("folder-out/*=404", "no file is like 'folder-out/*', which the fault 404 is for; "),
+        ("releases/*=404", "no file is like 'releases/*', which the fault 404 is for; "),
+    ],
+)
+def test_a_fault_for_no_file_of_the_web_root_is_an_error(web_root: Path, fault: str, message: str) -> None:
+    with command(str(web_root), "--port", "0", "--fault", "rom1.bin=404", "--fault", fault) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith(f"rbootimg: {web_root}: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["rom1.bin=404", "clock/=404", "clock=404", "cloc?/*=404", "inside=404", "loop/rom0.bin=404", "*=404"],
+)
+def test_a_fault_for_what_can_be_asked_for_is_taken(web_root: Path, fault: str) -> None:
+    (web_root / "loop").symlink_to(".")
+    (web_root / "clock/loop").symlink_to("..")
+    with running(web_root, fault, "*/rom0.bin=500") as desk:
+        path = fault.partition("=")[0].replace("?", "k").replace("*", "rom0.bin")
+        assert desk.ask(f"/{path}")[0].status == 404
+
+
+def test_a_pattern_is_also_for_files_that_come_while_it_is_served(web_root: Path) -> None:
+    with running(web_root, "*.bin=500") as desk:
+        (web_root / "rom2.bin").write_bytes(b"new")
+        assert desk.ask("/rom2.bin")[0].status == 500
+
+
 def test_a_server_in_a_thread_says_why_it_cannot_start(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="no such folder"), serving(tmp_path / "no"):
         pass

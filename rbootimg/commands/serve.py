@@ -32,7 +32,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[PATH=]FAULT",
-        help=f"for every file, or for those like PATH, such as 'rom1.bin=reset@5000'; repeat it. {faults.HELP}",
+        help="for every file, or for those like PATH, such as 'rom1.bin=reset@5000' or 'releases/*=404', of which one "
+        f"must be there when the server starts; repeat it. {faults.HELP}",
     )
     parser.add_argument("--rate", type=_rate, metavar="BYTES", help="bytes per second for each connection, such as 20k")
     parser.add_argument("--status", action="store_true", help=f"also show the devices on a page, /{STATUS_PAGE}")
