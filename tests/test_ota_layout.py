@@ -201,7 +201,7 @@ def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:
         path.chmod(0o555 if path.is_dir() else 0o444)  # root writes all the same, so what is there is compared too
     environment = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        assert f"{site}/rbootimg/firmware" in app.build("ota-client", environment=environment)
+        assert f"{site}/rbootimg/firmware" in app.build("build", environment=environment)
     finally:
         for path in (site, *before):
             path.chmod(0o755)
@@ -209,6 +209,7 @@ def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:
     assert app.exists("build/rboot/ota-client-emulator/rboot-ota.o")
 
 
+CLIENT = "build/rboot/ota-client-emulator"
 SLOTS_OF = '#include "rboot-ota.h"\nconst unsigned slots[][2] = {RBOOT_SLOTS};\n'
 
 
@@ -227,7 +228,7 @@ def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:
         "clone.Object('slots2.c')\n",
     )
     app.build(".")
-    for folder, compiled, name in (("ota-client", "slots.o", "1MB"), ("ota-client-2", "slots2.o", "sming")):
+    for folder, compiled, name in ((CLIENT, "slots.o", "1MB"), (f"{CLIENT}-2", "slots2.o", "sming")):
         slots = b"".join(struct.pack("<II", slot.address, slot.size) for slot in preset(name).slots)
         assert app.read(f"{folder}/rboot-layout.h").decode() == client_header(preset(name))
         assert slots in app.read(f"{folder}/rboot-ota.o"), name
@@ -250,7 +251,7 @@ def test_an_application_takes_no_client_for_another_layout(app: Project) -> None
         f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
         "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')], RBOOT_LAYOUT='sming')\n",
     )
-    why = "app: build/rboot/ota-client-emulator/ota_http.o was compiled by RbootOtaClient for another layout than the application's"
+    why = f"app: {CLIENT}/ota_http.o was compiled by RbootOtaClient for another layout than the application's"
     assert why in app.run().err
 
 
