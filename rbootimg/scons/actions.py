@@ -20,7 +20,7 @@ import SCons.Tool
 import SCons.Util
 
 from ..errors import LayoutError, PublishError, RbootError, VersionError, Way
-from .variables import BUILD_DIR, text
+from .variables import BUILD_DIR, literal, text
 
 _WAYS = {
     Way.VERSION: "or give one: `scons publish RBOOT_VERSION=1.0.0`",
@@ -161,11 +161,6 @@ def apart(targets: list[Any], sources: list[list[Any]]) -> None:
 def own_file(env: Any, path: Path) -> Any:
     """The node of a file of this package; not by env.File(), which takes a $ in its path for a variable."""
     return env.fs.File(str(path))
-
-
-def literal(name: str) -> str:
-    """`name`, in which all variables are replaced already, so that SCons does not look for them again."""
-    return name.replace("$", "$$")
 
 
 def generated(env: Any, name: str) -> Any:

@@ -12,11 +12,11 @@ import SCons.Errors
 from ..errors import LayoutError
 from ..flashmap import Slot
 from . import bigflash, webroot
-from .actions import apart, build, generated, literal, nodes
+from .actions import apart, build, generated, nodes
 from .client import check_client
 from .image import images
 from .link import base_scripts, script_for_slot
-from .variables import FLAGS, flash_map, for_call, header_params, is_set, text, typed
+from .variables import FLAGS, flash_map, for_call, header_params, is_set, literal, text, typed
 
 
 def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:

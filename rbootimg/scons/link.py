@@ -26,8 +26,8 @@ from ..errors import ElfError, LayoutError
 from ..files import write_atomic
 from ..flash import DRAM, IRAM
 from ..flashmap import Slot
-from .actions import OWN_SCANNER, action, build, literal, nodes, own_file, rebuild_if_altered
-from .variables import expand, for_call, is_set, slots_of
+from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
+from .variables import expand, for_call, is_set, literal, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
 """The linker script for applications without an SDK."""

@@ -186,6 +186,11 @@ def expand(env: Any, name: str, value: str) -> str:
         SCons.Subst.SetAllowableExceptions(*allowed)
 
 
+def literal(name: str) -> str:
+    """`name`, in which all variables are replaced already, so that SCons does not look for them again."""
+    return name.replace("$", "$$")
+
+
 # What holds without a layout file. It says nothing of the SDK's sectors; MAX_ROMS is as many as it takes.
 _NO_LAYOUT = """
 flash_size = "1MB"
@@ -226,7 +231,10 @@ def _layout_text(env: Any, name: str) -> str:
     if name in layout.PRESETS:
         return f'preset = "{name}"'
     try:
-        return Path(env.File(name).rfile().get_abspath()).read_text(encoding="utf-8")
+        file = env.File(literal(name))
+        if not file.has_builder() and (source := file.srcnode()).rexists():
+            file = source  # which SCons copies to a variant_dir only when it builds, under -n never
+        return Path(file.rfile().get_abspath()).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise layout.missing(name) from None
     except (OSError, UnicodeDecodeError) as error:
