@@ -15,6 +15,7 @@ import SCons.Action
 import SCons.Errors
 import SCons.Node
 import SCons.Scanner
+import SCons.Script
 import SCons.SConf
 import SCons.Tool
 import SCons.Util
@@ -103,8 +104,9 @@ def build(env: Any, name: str, target: Any, source: Any, **overrides: object) ->
 class _OneOfSeveral:
     """The executor that several targets share, as one of them has it.
 
-    SCons runs what AddPostAction() and AddPreAction() add to a target for all that its builder makes in one step. Here
-    that step is for speed only, so that it is for this target alone, with its own $TARGET and $SOURCE.
+    SCons runs what AddPostAction() and AddPreAction() add to a target for all that its builder makes in one step, and
+    looks for what Clean() adds at the first of them only. Here that step is for speed, so that both are for this target
+    alone, with its own $TARGET and $SOURCE.
     """
 
     __slots__ = ("_node", "_shared", "_sources")
@@ -120,6 +122,9 @@ class _OneOfSeveral:
 
     def __str__(self) -> str:
         return str(self._shared)
+
+    def get_all_targets(self) -> Any:
+        return [self._node] if SCons.Script.GetOption("clean") else self._shared.get_all_targets()
 
     def add_pre_action(self, added: Any) -> None:
         self._shared.add_pre_action(_ActionForOne(added, self._node, self._sources))
