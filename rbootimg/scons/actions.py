@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
-import SCons
 import SCons.Action
 import SCons.Errors
 import SCons.Node
 import SCons.Scanner
-import SCons.Script
 import SCons.SConf
+import SCons.Script
 import SCons.Tool
 import SCons.Util
 
@@ -33,33 +30,6 @@ _WAYS = {
     Way.RELEASE: "`scons publish RBOOT_VERSION=1.0.0` makes one",
     Way.ROOM: "`rbootimg prune` makes room",
 }
-
-
-_NOT_THE_USERS = (str(Path(__file__).parents[1]) + os.sep, str(Path(SCons.__file__).parent) + os.sep)
-"""Where frames are whose code no SConscript has."""
-
-
-def for_users(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` as SConscripts call it: SCons says of its errors where the SConscript is, not where our code is.
-
-    SCons looks for that in the traceback: the innermost frame that is not of SCons itself.
-    """
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        try:
-            return function(*arguments, **keywords)
-        except SCons.Errors.UserError as error:
-            raise SCons.Errors.UserError(str(error)).with_traceback(_users_place()) from error
-
-    return call
-
-
-def _users_place() -> TracebackType | None:
-    frame: FrameType | None = sys._getframe(1)
-    while frame and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        frame = frame.f_back
-    return frame and TracebackType(None, frame, frame.f_lasti, frame.f_lineno)
 
 
 def said(error: RbootError) -> str:

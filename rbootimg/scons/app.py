@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import SCons.Errors
@@ -17,6 +18,8 @@ from .client import check_client
 from .image import images
 from .link import base_scripts, script_for_slot
 from .variables import FLAGS, flash_map, for_call, header_params, is_set, literal, text, typed
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
@@ -101,7 +104,16 @@ def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any
 def _objects(env: Any, name: str, source: Any) -> list[Any]:
     ready = (env.subst("$OBJSUFFIX"), env.subst("$LIBSUFFIX"))
     found = nodes(env, name, source)
-    return [node if str(node).endswith(ready) else build(env, "Object", None, node)[0] for node in found]
+    return [node if str(node).endswith(ready) else _object(env, node) for node in found]
+
+
+def _object(env: Any, source: Any) -> Any:
+    """The object of one source: beside it, as always in SCons, but not of our own, which may be in site-packages."""
+    path = source.get_abspath()
+    target = None
+    if path.startswith(_PACKAGE):
+        target = generated(env, os.path.splitext(os.path.relpath(path, _PACKAGE))[0] + env.subst("$OBJSUFFIX"))
+    return build(env, "Object", target, source)[0]
 
 
 def _script_for(env: Any, base: Any, slot: Slot) -> Any:
