@@ -453,7 +453,9 @@ def test_a_value_is_text_or_a_number_and_is_there() -> None:
     assert "<h1>5</h1>" in templates.render("answer.html", title=5)
 
 
-@pytest.mark.parametrize("arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons.tool, rbootimg.webroot")])
+@pytest.mark.parametrize(
+    "arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons.tool, rbootimg.webroot")]
+)
 def test_nothing_waits_for_jinja2_before_there_is_a_page(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-X", "importtime", *arguments]
     loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr

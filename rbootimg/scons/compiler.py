@@ -8,6 +8,7 @@ import shlex
 import shutil
 from typing import Any
 
+import SCons.Builder
 import SCons.Defaults
 import SCons.Errors
 import SCons.Subst
@@ -24,6 +25,7 @@ COMMANDS = {
     # The folder of the base script comes behind LIBPATH, as in the scanner.
     "RBOOTLINKCOM": "$LINK -o $TARGET $RBOOT_LINKFLAGS $LINKFLAGS $_LIBDIRFLAGS $_RBOOT_LDSCRIPT $_RBOOT_LINK_INPUTS",
 }
+_SCONSS_CCCOM = "$CC -o $TARGET -c $CFLAGS $CCFLAGS $_CCCOMCOM $SOURCES"
 _HOSTS = {"cc", "gcc", "c++", "g++", "clang", "clang++", "as", "gas", "ar", "ranlib", "objcopy"}
 """What SCons's own tools find: programs for the host."""
 
@@ -40,7 +42,7 @@ def set_up(env: Any) -> None:
         if variable not in env:
             env.Tool(tool)
     # After the compilers, whose emitters it wraps; only once, or each command would be in it twice.
-    if "CompilationDatabase" not in env["BUILDERS"]:
+    if not isinstance(env["BUILDERS"]["StaticObject"].emitter.get(".c"), SCons.Builder.ListEmitter):
         env.Tool("compilation_db")
     env.Replace(
         **COMMANDS,
@@ -71,6 +73,12 @@ def set_up(env: Any) -> None:
     for name, program in programs.items():
         if name == "CC" or os.path.basename(_words(env, name)[-1:][0] if env.get(name) else "as") in _HOSTS:
             env[name] = program if len(program) > 1 or " " in program[0] else program[0]
+
+
+def ensure(env: Any) -> None:
+    """Set up `env` again if a tool that was loaded behind ours has put its own commands in the place of ours."""
+    if env["CCCOM"] == _SCONSS_CCCOM:
+        set_up(env)
 
 
 def _words(env: Any, name: str) -> list[str]:

@@ -7,7 +7,9 @@ names, and an `Alias()` of the project's own would be added to it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +19,7 @@ import SCons.Node.FS
 from ..errors import RbootError
 from .actions import action
 
+COMPILE_COMMANDS = "compile_commands.json"
 _NO_APP = 'there is no application; add `env.RbootApp("app", Glob("*.c"))` to the SConstruct'
 _NO_IMAGE = 'there is no flash image; add `env.RbootFlashImage("flash.bin", roms)` to the SConstruct'
 _NO_ELFS = "it is not known what the ROMs were packed from; build them with RbootApp or RbootImage"
@@ -46,6 +49,21 @@ def explain_missing(env: Any) -> None:
         lookups.append(_Missing(env))
 
 
+def is_sconss_database(top: Path) -> bool:
+    """Whether the compile commands in the folder are as SCons writes them for it; else they are another tool's.
+
+    Not by what SCons remembers, which is not to be read before all SConscripts are.
+    """
+    try:
+        text = (top / COMPILE_COMMANDS).read_text(encoding="utf-8")
+        entries = json.loads(text)
+        return bool(entries and {entry["directory"] for entry in entries} == {str(top)}) and (
+            text.strip() == json.dumps(entries, sort_keys=True, indent=4)
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
 class _Missing:
     """The last place where SCons looks for the node of a name, after the aliases that there are."""
 
@@ -54,12 +72,21 @@ class _Missing:
 
     def __call__(self, name: str, curdir: str | None = None) -> Any:
         # SCons says where it is for names from the command line only, and looks them up when all SConscripts are read.
-        if curdir is None or name not in _MISSING or self._env.GetOption("clean"):
+        if curdir is None:
+            return None
+        if name == COMPILE_COMMANDS:
+            return self._compile_commands()
+        if name not in _MISSING or self._env.GetOption("clean"):
             return None
         node = self._env.fs.Entry(name, self._env.fs.Dir(curdir))
         if isinstance(node, SCons.Node.FS.Dir) or node.has_builder() or node.side_effect or node.exists():
             return None
         return self._env.AlwaysBuild(self._env.Alias(name, [], action(_fail, None)))[0]
+
+    def _compile_commands(self) -> Any:
+        """The user's own, else ours at the top, made only now as SCons writes it anew each time."""
+        node = self._env.fs.File(f"#{COMPILE_COMMANDS}")
+        return node if node.has_builder() else self._env.CompilationDatabase(node)[0]
 
 
 def _fail(target: Any, source: Any, env: Any) -> None:

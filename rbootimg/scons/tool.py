@@ -14,6 +14,9 @@ Builders and methods that `generate` adds to an environment:
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import SCons.Script
@@ -91,20 +94,26 @@ def generate(env: Any, **keywords: object) -> None:
         (client.rboot_ota_client, "RbootOtaClient"),
         (device.rboot_flash_image, "RbootFlashImage"),
     ):
-        env.AddMethod(for_users(method), name)
+        env.AddMethod(for_users(_with_compiler(method)), name)
     targets.explain_missing(env)
     _add_extras(env)
 
 
+def _with_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`method` of an environment in which the cross compiler is set up, whichever tool came last."""
+
+    @functools.wraps(method)
+    def call(env: Any, *arguments: Any, **keywords: Any) -> Any:
+        compiler.ensure(env)
+        return method(env, *arguments, **keywords)
+
+    return call
+
+
 def _add_extras(env: Any) -> None:
     """What a project has once, however often the tool is loaded: the compile commands and the help."""
-    commands = env.File("#compile_commands.json")
-    if not commands.has_builder():
-        # Only when asked for, as SCons writes it anew each time.
-        env.Ignore(env.Dir("#"), env.CompilationDatabase(commands))
-        # Only then: what SCons remembers is not to be read before all SConscripts are.
-        if env.GetOption("clean") and _is_made_here(commands):
-            env.Clean(env.Dir("#"), commands)
+    if env.GetOption("clean") and targets.is_sconss_database(Path(env.Dir("#").get_abspath())):
+        env.Clean(env.Dir("#"), f"#{targets.COMPILE_COMMANDS}")
     text = _help()
     if text not in (SCons.Script.help_text or ""):
         _append_help(text)
@@ -115,11 +124,6 @@ def _append_help(text: str) -> None:
         SCons.Script.HelpFunction(text, append=True, local_only=True)
     except TypeError:  # SCons before 4.9.1 calls it keep_local
         SCons.Script.HelpFunction(text, append=True, keep_local=True)
-
-
-def _is_made_here(node: Any) -> bool:
-    """Whether the file is as SCons made it; else it is another tool's."""
-    return bool(node.exists() and getattr(node.get_stored_info().ninfo, "csig", None) == node.get_csig())
 
 
 def _help() -> str:
