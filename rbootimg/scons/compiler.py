@@ -6,11 +6,13 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from typing import Any
 
 import SCons.Builder
 import SCons.Defaults
 import SCons.Errors
+import SCons.Script
 import SCons.Subst
 
 from .actions import check_compiled_files
@@ -37,7 +39,8 @@ _SPECIAL = re.compile(r"[$'()&;|<>*?\[\]`\\]")
 
 
 def set_up(env: Any) -> None:
-    """Make `env` compile for the ESP8266. Where its CC is an Xtensa compiler already, that stays."""
+    """Make `env` compile for the ESP8266. Where its CC is an Xtensa compiler already, that stays. Raises UserError."""
+    check_scheduler()
     for tool, variable in (("cc", "CCCOM"), ("cxx", "CXXCOM"), ("as", "ASCOM"), ("link", "LINKCOM"), ("ar", "ARCOM")):
         if variable not in env:
             env.Tool(tool)
@@ -75,8 +78,20 @@ def set_up(env: Any) -> None:
             env[name] = program if len(program) > 1 or " " in program[0] else program[0]
 
 
+def check_scheduler() -> None:
+    """Raise UserError if SCons hands its work to ninja: there an alias does nothing, such as `publish`, with status 0.
+
+    What SCons's experimental tool writes of our links would not be them either.
+    """
+    if "ninja" in (SCons.Script.GetOption("experimental") or ()) and "--disable-ninja" not in sys.argv:
+        raise SCons.Errors.UserError(
+            "rboot: SCons's experimental Ninja tool can neither link for slots nor publish; leave it out"
+        )
+
+
 def ensure(env: Any) -> None:
     """Set up `env` again if a tool that was loaded behind ours has put its own commands in the place of ours."""
+    check_scheduler()
     if env["CCCOM"] == _SCONSS_CCCOM:
         set_up(env)
 
@@ -121,6 +136,7 @@ def _quoted(word: Any) -> str:
 # SCons calls a variable's value with these names, whenever a command line needs it.
 def _linker(target: Any, source: Any, env: Any, for_signature: bool) -> Any:
     """The value of $LINK, unless the user has another: the compiler, without what stands before it to cache objects."""
+    check_scheduler()  # which may be set when we are not called any more
     words = env["CC"]
     if not isinstance(words, list):
         return words(target, source, env, for_signature) if callable(words) else words

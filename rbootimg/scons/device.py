@@ -20,6 +20,7 @@ from ..flashimage import Piece
 from ..flashmap import FlashMap, sdk_regions
 from . import confine, targets
 from .actions import OWN_SCANNER, action, build, nodes
+from .interrupt import is_interrupted
 from .loader import default_loader
 from .variables import flash_map, for_call, is_set, text
 
@@ -140,7 +141,8 @@ def _boot(target: Any, source: Any, env: Any) -> None:
     image = _only(source, env, "boot")
     confine.check(env)
     net = text(env, "RBOOT_NET")
-    result = emulator.interact(image.get_contents(), net=relay.parse_address(net) if net else None)
+    server = relay.parse_address(net) if net else None
+    result = emulator.interact(image.get_contents(), net=server, is_interrupted=is_interrupted)
     emulator.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 
 
