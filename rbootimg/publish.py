@@ -23,20 +23,25 @@ class Published:
 
 
 def web_tree(
-    apps: Mapping[str, Sequence[bytes]], irom_checksums: Mapping[str, bool] = MappingProxyType({})
+    apps: Mapping[str, Sequence[bytes]],
+    irom_checksums: Mapping[str, bool] = MappingProxyType({}),
+    *,
+    in_folders: bool | None = None,
 ) -> dict[str, bytes]:
     """The web root's files for `apps`, from the name of each to its ROMs in slot order.
 
-    A single app has `rom0.bin`, `rom1.bin` at the root, where rBoot's OTA samples look for them; of several,
-    each has a folder of its name. `irom_checksums` says of an app which kind of checksum its ROMs must have.
+    A single app has `rom0.bin`, `rom1.bin` at the root, where rBoot's OTA samples look for them; of several, each has
+    a folder of its name, with `in_folders` a single one too. `irom_checksums` says of an app which kind of checksum its
+    ROMs must have.
     Raises PublishError for a ROM that is not sound, and for a name that is no folder's.
     """
     files = {}
+    in_folders = in_folders or len(apps) > 1
     for app, roms in apps.items():
         if app in ("", ".", "..") or "/" in app or "\\" in app or "\0" in app:
             raise PublishError(f"an application cannot be called {app!r}; its name becomes a folder of the web root")
         for number, data in enumerate(roms):
-            name = f"rom{number}.bin" if len(apps) == 1 else f"{app}/rom{number}.bin"
+            name = f"{app}/rom{number}.bin" if in_folders else f"rom{number}.bin"
             try:
                 fit.read(data, irom_checksums.get(app))
             except (RomError, FitError) as error:

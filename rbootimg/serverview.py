@@ -39,9 +39,7 @@ def serve_and_show(
     print("stopped", flush=True)
 
 
-def _show_table(
-    web_root: Path, host: str, port: int, options: Options, is_interrupted: Callable[[], bool]
-) -> None:
+def _show_table(web_root: Path, host: str, port: int, options: Options, is_interrupted: Callable[[], bool]) -> None:
     from rich.console import Console  # which takes longer to load than a server to start
     from rich.live import Live
 

@@ -141,11 +141,17 @@ def rollback(
 
 
 def rollback_all(
-    web_root: Path, release: str | None = None, *, fewer_roms: bool = False, timeout: float = WAIT
+    web_root: Path,
+    release: str | None = None,
+    apps: Sequence[str] | None = None,
+    *,
+    fewer_roms: bool = False,
+    timeout: float = WAIT,
 ) -> tuple[Published, ...]:
-    """The same for every application in the web root, or for none."""
+    """The same for every application in the web root, or for each of `apps`; or for none."""
     with _errors(web_root), _changing(existing(web_root), timeout) as root:
-        return _go_back(root, app_folders(root), release, fewer_roms)
+        folders = app_folders(root) if apps is None else [_folder_of(root, app) for app in apps]
+        return _go_back(root, folders, release, fewer_roms)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:

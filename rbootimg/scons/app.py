@@ -12,8 +12,9 @@ import SCons.Errors
 
 from ..errors import LayoutError
 from ..flashmap import Slot
-from . import bigflash, webroot
+from . import bigflash, publish
 from .actions import apart, build, generated, nodes
+from .apps import app_name
 from .client import check_client
 from .image import images
 from .link import base_scripts, script_for_slot
@@ -31,7 +32,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     """
     compiling = _compiling(env, overrides)
     env = for_call(env, overrides)
-    name = webroot.app_name(env, name)
+    name = app_name(env, name)
     try:
         found = flash_map(env)
         header_params(env, found)
@@ -69,7 +70,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         slots,
     )
     try:
-        webroot.add(env, name, roms, found, "proof.json", built_here=True)
+        publish.add(env, name, roms, found, "proof.json", built_here=True)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     return roms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -74,8 +75,11 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     sources = [contents.loader, *contents.roms, *contents.files.values()]
     image = build(env, "_RbootFlash", target, sources)
     image[0].attributes.rboot_flash = contents
-    targets.add(env, "flash", image, _flash)
-    targets.add(env, "boot", image, _boot)
+    stem = os.path.splitext(str(image[0]))[0]
+    for name, function in (("flash", _flash), ("boot", _boot)):
+        alias = targets.add(env, name, image, function)
+        for one in dict.fromkeys((stem, os.path.basename(stem))):
+            targets.name_one(alias, one, image)
     return image
 
 
@@ -118,10 +122,11 @@ def _only(source: Any, env: Any, target: str) -> Any:
     # Whatever else the SConstruct has added to the target is not for us.
     images = list(dict.fromkeys(node for node in source if hasattr(node.attributes, "rboot_flash")))
     if len(images) > 1:
-        raise RbootError(
-            f"there are {len(images)} flash images ({', '.join(map(str, images))}); `scons {target}` takes one: "
-            "build the others in another SConstruct, or use the command line (`rbootimg --help`)"
-        )
+        stems = [os.path.splitext(str(image))[0] for image in images]
+        names = [os.path.basename(stem) for stem in stems]
+        names = names if len(set(names)) == len(names) else stems
+        ways = " or ".join(f"`scons {target}-{name}`" for name in names)
+        raise RbootError(f"there are {len(images)} flash images; say which: {ways}")
     return images[0]
 
 

@@ -25,21 +25,31 @@ _NO_IMAGE = 'there is no flash image; add `env.RbootFlashImage("flash.bin", roms
 _NO_ELFS = "it is not known what the ROMs were packed from; build them with RbootApp or RbootImage"
 _MISSING = MappingProxyType(
     {
-        **dict.fromkeys(("publish", "releases", "rollback", "serve", "prove"), _NO_APP),
+        **dict.fromkeys(("roms", "publish", "releases", "rollback", "serve", "prove"), _NO_APP),
         **dict.fromkeys(("flash", "boot"), _NO_IMAGE),
     }
 )
 
 
-def add(env: Any, name: str, source: Any, function: Callable[[Any, Any, Any], None]) -> Any:
-    """Let `scons NAME` call `function` with `source`, unless the SConstruct has such a target already; its alias."""
+def add(env: Any, name: str, source: Any, function: Callable[[Any, Any, Any], None] | None) -> Any:
+    """Let `scons NAME` call `function`, if there is one, with `source`; its alias.
+
+    If the SConstruct has such a target already, that is left as it is.
+    """
     alias = env.Alias(name)[0]
     if not alias.has_builder():
-        alias.attributes.rboot = True
-        env.AlwaysBuild(env.Alias(name, source, action(function, f"$RBOOT{name.upper()}COMSTR")))
+        alias.attributes.rboot = act = function and action(function, f"$RBOOT{name.upper()}COMSTR")
+        env.AlwaysBuild(env.Alias(name, source, act) if act else env.Alias(name, source))
     elif hasattr(alias.attributes, "rboot"):
         env.Alias(name, source)
     return alias
+
+
+def name_one(alias: Any, name: str, source: list[Any]) -> None:
+    """Let `scons ALIAS-NAME` do what `scons ALIAS` does, but for one: an application, a flash image."""
+    if not hasattr(alias.attributes, "rboot_ones"):
+        alias.attributes.rboot_ones = {}
+    alias.attributes.rboot_ones.setdefault(name, []).extend(source)
 
 
 def explain_missing(env: Any) -> None:
@@ -76,12 +86,38 @@ class _Missing:
             return None
         if name == COMPILE_COMMANDS:
             return self._compile_commands()
+        kind, dash, one = name.partition("-")
+        if dash and kind in _MISSING:
+            return self._one(kind, one, curdir)
         if name not in _MISSING or self._env.GetOption("clean"):
             return None
-        node = self._env.fs.Entry(name, self._env.fs.Dir(curdir))
-        if isinstance(node, SCons.Node.FS.Dir) or node.has_builder() or node.side_effect or node.exists():
+        if self._is_there(name, curdir):
             return None
         return self._env.AlwaysBuild(self._env.Alias(name, [], action(_fail, None)))[0]
+
+    def _is_there(self, name: str, curdir: str) -> bool:
+        node = self._env.fs.Entry(name, self._env.fs.Dir(curdir))
+        return isinstance(node, SCons.Node.FS.Dir) or node.has_builder() or bool(node.side_effect) or node.exists()
+
+    def _one(self, kind: str, name: str, curdir: str) -> Any:
+        """The alias for one of those that the alias `kind` is about. Such a file comes first."""
+        whole = self._env.ans.lookup(kind)
+        ones = getattr(whole.attributes, "rboot_ones", None) if whole else None
+        if not ones or self._is_there(f"{kind}-{name}", curdir):
+            return None
+        if name not in ones:
+            known = ", ".join(f"{kind}-{each}" for each in ones)
+
+            def fail(target: Any, source: Any, env: Any) -> None:
+                raise RbootError(f"there is no such target; there are {known}")
+
+            return self._env.AlwaysBuild(self._env.Alias(f"{kind}-{name}", [], action(fail, None)))[0]
+        alias = self._env.AlwaysBuild(self._env.Alias(f"{kind}-{name}", ones[name], whole.attributes.rboot))[0]
+        for attribute in ("rboot_web_roots", "rboot_claims"):
+            if hasattr(whole.attributes, attribute):
+                setattr(alias.attributes, attribute, getattr(whole.attributes, attribute))
+        alias.attributes.rboot_only = frozenset((name,))
+        return alias
 
     def _compile_commands(self) -> Any:
         """The user's own, else ours at the top, made only now as SCons writes it anew each time."""

@@ -22,7 +22,7 @@ from typing import Any
 import SCons.Script
 
 from .. import __version__
-from . import app, bigflash, client, compiler, device, image, link, loader, targets, webroot
+from . import app, bigflash, client, compiler, device, image, link, loader, publish, targets
 from .users import for_users
 from .variables import FLAGS, VARIABLES, check_arguments, check_names, typed, version_of
 
@@ -89,7 +89,7 @@ def generate(env: Any, **keywords: object) -> None:
         (app.rboot_program, "RbootProgram"),
         (link.rboot_linker_script, "RbootLinkerScript"),
         (image.rboot_image, "RbootImage"),
-        (webroot.rboot_publish, "RbootPublish"),
+        (publish.rboot_publish, "RbootPublish"),
         (loader.rboot_loader, "RbootLoader"),
         (client.rboot_ota_client, "RbootOtaClient"),
         (device.rboot_flash_image, "RbootFlashImage"),
@@ -128,7 +128,7 @@ def _append_help(text: str) -> None:
 
 def _help() -> str:
     targets = (
-        ("(none)", "build the ROMs of each slot"),
+        ("(none), roms", "build the ROMs of each slot"),
         ("publish", "put the ROMs into the web root"),
         ("releases", "list the releases in the web root"),
         ("rollback", "make the previous release current again"),
@@ -138,7 +138,8 @@ def _help() -> str:
         ("boot", "run the flash image in the emulator"),
         ("compile_commands.json", "the compile commands, for editors"),
     )
-    lines = ["", "rBoot targets:", *(f"  {name:<24}{text}" for name, text in targets), ""]
+    lines = ["", "rBoot targets:", *(f"  {name:<24}{text}" for name, text in targets)]
+    lines += ["  publish-APP, prove-APP, rollback-APP, flash-IMAGE, boot-IMAGE: for one of several", ""]
     lines.append("rBoot variables, set in the SConstruct; NAME=VALUE on the command line goes before that:")
     for name, default, text in VARIABLES:
         lines.append(f"  {name:<24}{text}{f' [{default}]' if default else ''}")

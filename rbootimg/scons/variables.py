@@ -48,6 +48,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_PORT", "", "serial port of `scons flash` (default: esptool looks for it)"),
     ("RBOOT_BAUD", "", "baud rate of `scons flash` (default: esptool's)"),
     ("RBOOT_NET", "", "HOST:PORT that the connections of an application in `scons boot` lead to"),
+    ("RBOOT_APPS", "", "the applications that publish, rollback and so on are about (default: all)"),
     ("RBOOT_VERSION", "", "semantic version of the release (default: that of the git checkout by its tags)"),
     ("RBOOT_DEVICE", "", "what devices a release is for (default: esp8266)"),
     ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs too, for their symbols"),
