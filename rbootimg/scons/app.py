@@ -17,7 +17,7 @@ from .actions import apart, build, generated, nodes
 from .apps import app_name
 from .client import check_client
 from .image import images
-from .link import base_scripts, script_for_slot
+from .link import base_scripts, programs, script_for_slot
 from .variables import FLAGS, flash_map, for_call, header_params, is_set, literal, text, typed
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
@@ -53,16 +53,16 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     linked = sorted(links.values(), key=lambda slot: slot.number or 0)
     objects = _objects(compiling, name, source)
     check_client(name, objects, found)
-    programs = _link(
+    elfs = _link(
         env,
         [f"{literal(name)}/rom{slot.number}.elf" for slot in linked],
         objects,
         RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot) for slot in linked],
         **bigflash.overrides(env, found),
     )
-    for program, slot in zip(programs, linked):
+    for program, slot in zip(elfs, linked):
         program.attributes.rboot_slot = slot
-    program_of = {slot.link_address: program for slot, program in zip(linked, programs)}
+    program_of = {slot.link_address: program for slot, program in zip(linked, elfs)}
     roms = images(
         env,
         [f"{literal(name)}/rom{slot.number}.bin" for slot in slots],
@@ -97,9 +97,9 @@ def _compiling(env: Any, overrides: Mapping[str, object]) -> Any:
 
 
 def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any:
-    programs = build(env, "_RbootLink", target, objects, **overrides)
-    apart(programs, [objects] * len(programs))
-    return programs
+    made = build(env, "_RbootLink", target, objects, **overrides)
+    apart(made, [objects] * len(made))
+    return programs(made)
 
 
 def _objects(env: Any, name: str, source: Any) -> list[Any]:

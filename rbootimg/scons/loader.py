@@ -39,6 +39,7 @@ _OUR_FLAGS = {
     "LIBS": [],
     "OBJPREFIX": "",
     "RBOOTLDSCRIPTCOMSTR": "",
+    "RBOOT_MAP": "",
 }
 
 # Those of rBoot's Makefile that decide what comes out; its code relies on them.

@@ -9,6 +9,7 @@ Builders and methods that `generate` adds to an environment:
     RbootPublish(name, roms)            what `scons publish` puts into the web root
     RbootLoader(target)                 the boot loader with the layout's options
     RbootOtaClient(port)                the update client for the chip, for the sources of an RbootApp
+    RbootVersionHeader()                a C header with $RBOOT_VERSION
     RbootFlashImage(target, roms)       the whole flash, for `scons flash` and `scons boot`
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 import SCons.Script
 
 from .. import __version__
-from . import app, bigflash, client, compiler, device, image, link, loader, publish, targets
+from . import app, bigflash, client, compiler, device, image, link, loader, publish, targets, versionheader
 from .users import for_users
 from .variables import FLAGS, VARIABLES, check_arguments, check_names, typed, version_of
 
@@ -44,6 +45,7 @@ _MESSAGES = {
 _INTERNAL = {
     "_RBOOT_VERSION": __version__,
     "_RBOOT_LDSCRIPT": link.script_flags,
+    "_RBOOT_MAP": link.map_flags,
     "_RBOOT_IMAGE_OPTIONS": image.options,
     "_RBOOT_FLASH_OPTIONS": device.flash_options,
 }
@@ -81,6 +83,7 @@ def generate(env: Any, **keywords: object) -> None:
         **loader.builders(),
         **bigflash.builders(),
         **client.builders(),
+        **versionheader.builders(),
         **device.builders(),
     }
     env["BUILDERS"].update(builders)  # not by keywords, which SCons takes from 4.11 on
@@ -92,6 +95,7 @@ def generate(env: Any, **keywords: object) -> None:
         (publish.rboot_publish, "RbootPublish"),
         (loader.rboot_loader, "RbootLoader"),
         (client.rboot_ota_client, "RbootOtaClient"),
+        (versionheader.rboot_version_header, "RbootVersionHeader"),
         (device.rboot_flash_image, "RbootFlashImage"),
     ):
         env.AddMethod(for_users(_with_compiler(method)), name)

@@ -34,6 +34,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_IROM_CHECKSUM", "", "the loader sums irom too (BOOT_IROM_CHKSUM)"),
     ("RBOOT_LDSCRIPT", "", "base linker script (default: our own for bare-metal applications)"),
     ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: those of .text .data .rodata with data)"),
+    ("RBOOT_MAP", "", "write the linker's map file too: APP/rom0.map beside APP/rom0.elf"),
     ("RBOOT_BUILD_DIR", BUILD_DIR, "folder of what applications share: linker scripts, loaders, the update client"),
     ("RBOOT_WEBROOT", "#build/webroot", "folder that `scons publish` writes to"),
     ("RBOOT_LOADER", "", "ready boot loader for RbootFlashImage and proofs (default: our own)"),
