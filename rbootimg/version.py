@@ -147,7 +147,7 @@ def _no_version_tag(folder: Path, reason: str) -> VersionError:
     if tags:
         names = ", ".join(tags[:3]) + (", …" if len(tags) > 3 else "")
         return CheckoutError(
-            f"the version is not known: no tag of this commit or those before it is a version ({names}); "
+            f"the version is not known: none of the tags ({names}) is a version of this commit or of one before it; "
             "tag a commit v1.2.0",
             Way.VERSION,
         )
