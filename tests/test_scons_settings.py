@@ -52,6 +52,20 @@ def test_it_goes_before_a_call_and_what_is_set_later(project: Project, line: str
     assert params(project) == "dio, 1MB, 40m"
 
 
+def test_the_environment_itself_has_what_was_typed(project: Project) -> None:
+    """Environment() puts its keywords back after the tools are loaded; `$RBOOT_VERSION` in a define was the old one."""
+    environment(
+        project,
+        "RBOOT_VERSION='v1.0.0', CPPDEFINES=[('MINE', '$RBOOT_VERSION')]",
+        "print('VERSION', env['RBOOT_VERSION'], env.Clone()['RBOOT_VERSION'])",
+        "env.RbootApp('app', 'main.c')",
+    )
+    for arguments, version in (((), "1.0.0"), (("RBOOT_VERSION=v1.1.0",), "1.1.0")):
+        output = project.build(*arguments)
+        assert f"VERSION {version} {version}\n" in output
+        assert f"-DMINE={version} " in output
+
+
 def test_a_layout_that_was_typed_goes_before_what_the_sconstruct_says_of_the_flash(project: Project) -> None:
     environment(
         project,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shlex
@@ -84,6 +85,23 @@ def check_scheduler() -> None:
 
     What SCons's experimental tool writes of our links would not be them either.
     """
+    atexit.unregister(_check_at_the_end)  # so that it is registered once
+    atexit.register(_check_at_the_end)
+    _check_scheduler()
+
+
+def _check_at_the_end() -> None:
+    """Where the Ninja tool is loaded last, only this is behind it."""
+    try:
+        _check_scheduler()
+    except SCons.Errors.UserError as error:
+        sys.stderr.write(f"\nscons: *** {error}\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(2)
+
+
+def _check_scheduler() -> None:
     if "ninja" in (SCons.Script.GetOption("experimental") or ()) and "--disable-ninja" not in sys.argv:
         raise SCons.Errors.UserError(
             "rboot: SCons's experimental Ninja tool can neither link for slots nor publish; leave it out"
@@ -95,6 +113,9 @@ def ensure(env: Any) -> None:
     check_scheduler()
     if env["CCCOM"] == _SCONSS_CCCOM:
         set_up(env)
+    # A keyword of Environment(), which SCons puts back when all tools are loaded.
+    if isinstance(env["CC"], str) and " " in env["CC"] and len(words := _words(env, "CC")) == 1:
+        env["CC"] = words
 
 
 def _words(env: Any, name: str) -> list[str]:
@@ -137,7 +158,6 @@ def _quoted(word: Any) -> str:
 # SCons calls a variable's value with these names, whenever a command line needs it.
 def _linker(target: Any, source: Any, env: Any, for_signature: bool) -> Any:
     """The value of $LINK, unless the user has another: the compiler, without what stands before it to cache objects."""
-    check_scheduler()  # which may be set when we are not called any more
     words = env["CC"]
     if not isinstance(words, list):
         return words(target, source, env, for_signature) if callable(words) else words

@@ -16,10 +16,13 @@ Builders and methods that `generate` adds to an environment:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import SCons.Environment
 import SCons.Script
 
 from .. import __version__
@@ -73,6 +76,7 @@ def generate(env: Any, **keywords: object) -> None:
         env.SetDefault(**{name: default})
     env.Replace(**typed())
     env["RBOOT_VERSION"] = version_of(env)
+    _keep(env, (*typed(), "RBOOT_VERSION"))
     env.SetDefault(**_MESSAGES)
     env.Replace(**_INTERNAL)
     compiler.set_up(env)
@@ -103,12 +107,27 @@ def generate(env: Any, **keywords: object) -> None:
     _add_extras(env)
 
 
+def _keep(env: Any, names: Iterable[str]) -> None:
+    """Let variables stay as they are.
+
+    Environment() puts its keywords back when all tools are loaded: from its `save`.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame and frame.f_code is not SCons.Environment.Base.__init__.__code__:
+        frame = frame.f_back
+    if frame and isinstance(keywords := frame.f_locals.get("save"), dict):
+        keywords.update({name: env[name] for name in names if name in keywords})
+
+
 def _with_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
     """`method` of an environment in which the cross compiler is set up, whichever tool came last."""
 
     @functools.wraps(method)
     def call(env: Any, *arguments: Any, **keywords: Any) -> Any:
         compiler.ensure(env)
+        changed = {name: value for name, value in typed().items() if env.get(name) != value}
+        if changed:
+            env.Replace(**changed)
         return method(env, *arguments, **keywords)
 
     return call
