@@ -85,9 +85,9 @@ def check_scheduler() -> None:
 
     What SCons's experimental tool writes of our links would not be them either.
     """
-    atexit.unregister(_check_at_the_end)  # so that it is registered once
-    atexit.register(_check_at_the_end)
+    atexit.unregister(_check_at_the_end)  # it is to say it once
     _check_scheduler()
+    atexit.register(_check_at_the_end)
 
 
 def _check_at_the_end() -> None:
