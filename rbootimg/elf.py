@@ -7,8 +7,8 @@ than 65,280 sections (System V ABI, extended section numbering).
 from __future__ import annotations
 
 import io
-import re
 import struct
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -29,6 +29,7 @@ _LOCAL = 0  # the binding, st_info's high half
 
 # sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size, sh_link; sh_info, sh_addralign and sh_entsize are not used.
 _SECTION_HEADER = struct.Struct("<7I12x")
+_LONGEST_NAME = 500  # letters of a section's name
 ENTRY_NAME = "call_user_start"
 """The entry function of the SDK (eagle.app.v6.ld), of rBoot and of our own linker script."""
 
@@ -105,7 +106,8 @@ def parse(data: bytes) -> Elf:
     Raises ElfError if it is not a whole, linked, 32-bit little-endian Xtensa ELF with sections.
     """
     entry, headers, names_index = _headers(data)
-    names = _names(names_index, headers, data)
+    names = _section_names(names_index, headers, data)
+    _check_places(names, headers, data)
     found = [_section(name, section, data) for name, section in zip(names, headers)]
     sections = tuple(section for section in found if section is not None)
     twice = [name for name, count in Counter(section.name for section in sections).items() if count > 1]
@@ -179,16 +181,55 @@ def _file_header(data: bytes) -> Mapping[str, Any]:
     return header
 
 
-def _names(index: int, headers: Sequence[_Header], data: bytes) -> list[str]:
+class _Names:
+    """The names in a string table. They may share bytes, so that a small file could name gigabytes: that is refused."""
+
+    def __init__(self, table: _Header, data: bytes, whose: str) -> None:
+        self._texts = _content(table, data)
+        # Linkers do share the ends of names; all of a good ELF's together are about as long as its string tables.
+        self._left = 4 * len(data)
+        self._whose = whose
+
+    def at(self, offset: int) -> bytes:
+        """The name at `offset`. Raises ElfError."""
+        end = self._texts.find(b"\0", offset)
+        if end < 0:
+            raise _damaged(f"a {self._whose}'s name")
+        self._left -= end - offset
+        if self._left < 0:
+            raise _damaged(f"its {self._whose}s' names overlap")
+        return self._texts[offset:end]
+
+    def with_text(self, text: bytes) -> Callable[[int], bool]:
+        """A function that says of an offset in the table whether the name there has `text` in it. Takes linear time."""
+        first: list[int] = []
+        last: list[int] = []
+        end = 0
+        while (found := self._texts.find(text, end)) >= 0:
+            # A name that begins behind the last `text` before its end has none.
+            begin, end = self._texts.rfind(b"\0", end, found) + 1 or end, self._texts.find(b"\0", found)
+            end = len(self._texts) if end < 0 else end
+            first.append(begin)
+            last.append(self._texts.rfind(text, found, end))
+
+        def has_text(offset: int) -> bool:
+            number = bisect_right(first, offset) - 1
+            return number >= 0 and offset <= last[number]
+
+        return has_text
+
+
+def _section_names(index: int, headers: Sequence[_Header], data: bytes) -> list[str]:
     """The sections' names, in the order of their headers."""
     if index >= len(headers) or headers[index].type != _SHT_STRTAB:
         raise _damaged("no section names")
-    texts = _content(headers[index], data)
+    names = _Names(headers[index], data, "section")
     try:
-        found = [texts[at : texts.index(b"\0", at)].decode() for at in (section.name_at for section in headers)]
+        found = [names.at(section.name_at).decode() for section in headers]
     except ValueError:
         raise _damaged("a section's name") from None
-    if not all(map(str.isprintable, found)):  # messages have them, and are one line
+    # Messages have them, and are one line; tables have one in each row.
+    if not all(name.isprintable() and len(name) <= _LONGEST_NAME for name in found):
         raise _damaged("a section's name")
     return found
 
@@ -204,11 +245,13 @@ def symbols(data: bytes) -> tuple[Symbol, ...]:
 
 
 def _entry_symbols(entry: int, headers: Sequence[_Header], data: bytes) -> tuple[Symbol, ...] | None:
-    names = _symbol_names(headers, data)
-    called = {names.rfind(b"\0", 0, match.start()) + 1 for match in re.finditer(ENTRY_NAME.encode(), names)}
+    table = _symbol_table(headers)
+    if table is None:
+        return None
+    is_called = _symbol_names(table, headers, data).with_text(ENTRY_NAME.encode())
 
     def is_wanted(name_at: int, address: int, size: int) -> bool:
-        return address <= entry < address + (size or 1) or name_at in called
+        return address <= entry < address + (size or 1) or is_called(name_at)
 
     return _read_symbols(headers, data, is_wanted)
 
@@ -217,9 +260,10 @@ def _symbol_table(headers: Sequence[_Header]) -> _Header | None:
     return next((header for header in headers if header.type == _SHT_SYMTAB and header.size), None)
 
 
-def _symbol_names(headers: Sequence[_Header], data: bytes) -> bytes:
-    table = _symbol_table(headers)
-    return _content(headers[table.link], data) if table and table.link < len(headers) else b""
+def _symbol_names(table: _Header, headers: Sequence[_Header], data: bytes) -> _Names:
+    if table.link >= len(headers):
+        raise _damaged("no symbol names")
+    return _Names(headers[table.link], data, "symbol")
 
 
 def _read_symbols(
@@ -229,7 +273,7 @@ def _read_symbols(
     table = _symbol_table(headers)
     try:
         return None if table is None else tuple(_symbols(table, headers, data, is_wanted))
-    except (struct.error, ValueError, LookupError) as error:
+    except struct.error as error:
         raise _damaged(error) from None
 
 
@@ -261,9 +305,7 @@ def _symbols(
     data: bytes,
     is_wanted: Callable[[int, int, int], bool],
 ) -> Iterator[Symbol]:
-    names = _content(headers[table.link], data)
-    # Names may share bytes, so a small file could name gigabytes. An entry has 16 bytes: this is 256 for each.
-    letters_left = 16 * len(data)
+    names = _symbol_names(table, headers, data)
     more_indexes = _more_indexes(table, headers, data)
     for number, entry in enumerate(struct.iter_unpack(_SYMBOL, _content(table, data))):
         name_at, address, size, info, _, index = entry
@@ -281,11 +323,7 @@ def _symbols(
         section = headers[index]
         if not section.flags & _SHF_ALLOC or not 0 <= address - section.address < section.size:
             continue
-        name = names[name_at : names.index(b"\0", name_at)]
-        letters_left -= len(name)
-        if letters_left < 0:
-            raise ElfError("the ELF is damaged (its symbols' names overlap); link it again")
-        if name:
+        if name := names.at(name_at):
             yield Symbol(name.decode(errors="replace"), address, size, kind, info >> 4 == _LOCAL)
 
 
@@ -304,16 +342,30 @@ def _content(header: _Header, data: bytes) -> bytes:
     return data[header.offset : header.offset + header.size]
 
 
+def _check_places(names: Sequence[str], headers: Sequence[_Header], data: bytes) -> None:
+    """Raise ElfError if a section is not all in the file, or if those for the chip have more bytes than the file."""
+    loaded = 0
+    for name, header in zip(names, headers):
+        if not _is_in_file(header):
+            continue
+        missing = header.offset + header.size - len(data)
+        if missing > 0:
+            raise ElfError(
+                f"section {name} ends {missing:,} bytes behind the end of the file, which is cut off; link it again"
+            )
+        loaded += header.size if header.flags & _SHF_ALLOC else 0
+    if loaded > len(data):  # a small file could have gigabytes of sections
+        raise _damaged("its sections overlap in the file")
+
+
+def _is_in_file(header: _Header) -> bool:
+    return header.type not in (_SHT_NOBITS, _SHT_NULL)
+
+
 def _section(name: str, header: _Header, data: bytes) -> Section | None:
-    """The section, or None if it takes no memory on the chip; its bytes must be there all the same."""
-    start, size = header.offset, header.size
-    in_file = header.type not in (_SHT_NOBITS, _SHT_NULL)
-    if in_file and start + size > len(data):
-        raise ElfError(
-            f"section {name} ends {start + size - len(data):,} bytes behind the end of the file, which is cut off; "
-            "link it again"
-        )
-    if not header.flags & _SHF_ALLOC or not size:
+    """The section, or None if it takes no memory on the chip."""
+    if not header.flags & _SHF_ALLOC or not header.size:
         return None
     executable = bool(header.flags & _SHF_EXECINSTR)
-    return Section(name, header.address, size, data[start : start + size] if in_file else b"", executable)
+    content = _content(header, data) if _is_in_file(header) else b""
+    return Section(name, header.address, header.size, content, executable)

@@ -17,6 +17,7 @@ NO_SYMBOLS = (
 
 _MANGLED = "_Z"  # C++ ABI (Itanium), 5.1.2
 _SHARED = 0.75  # of the letters, for a name to be a likely misspelling
+_MOST_FUNCTIONS = 5000  # whose names are compared, which takes up to 0.1 ms for each
 # The SDK's scripts name the second from 3.0.6 on; no library defines it (ldscript.py).
 _ENTRY_NAMES = (ENTRY_NAME, f"{ENTRY_NAME}1")
 
@@ -68,6 +69,8 @@ def hint_for(name: str, symbols: Sequence[Symbol]) -> str:
     import difflib  # not for a build without a fault
 
     functions = {symbol.name for symbol in symbols if symbol.kind == "func" and not symbol.local}
-    if similar := difflib.get_close_matches(name, sorted(functions), 1, _SHARED):
+    # What cannot be similar for its length alone is left out, and of what is left no more than any program has.
+    likely = sorted(each for each in functions if 2 * min(len(each), len(name)) >= _SHARED * (len(each) + len(name)))
+    if similar := difflib.get_close_matches(name, likely[:_MOST_FUNCTIONS], 1, _SHARED):
         return f"there is a function {similar[0]}; is one of the two misspelled?"
     return ""

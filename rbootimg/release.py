@@ -16,6 +16,7 @@ from .detect import linked_elsewhere
 from .elf import parse
 from .entry import entry_problem
 from .errors import ElfError, FitError, PublishError, RomError, VersionError
+from .flash import FLASH_SIZES
 from .flashmap import FlashMap, Slot
 from .mapping import mapping_problem
 from .pack import difference
@@ -40,6 +41,12 @@ DEVICE = "esp8266"
 
 SCHEMA = 1
 """Of manifest.json and history.json. A reader refuses any other, and passes over keys that it does not know."""
+
+MOST_MANIFEST, MOST_HISTORY = 1 << 20, 1 << 22
+"""Bytes of the longest manifest.json and history.json that are read; a release takes some hundred of the latter."""
+
+_LARGEST_NUMBER = 0xFFFFFFFF
+_LARGEST_FLASH = max(size.bytes for size in FLASH_SIZES.values())
 
 RAM_CHECKSUM, FULL_CHECKSUM = "ram", "ram+irom"
 """What a ROM's checksum byte is over; the second as rBoot built with BOOT_IROM_CHKSUM wants it."""
@@ -151,15 +158,15 @@ class Release:
 
     @classmethod
     def from_json(cls, data: bytes) -> Release:
-        """The release that manifest.json describes. Raises PublishError if it is none."""
-        top = _Reader.start(data, "the manifest")
+        """The release that manifest.json describes. Raises PublishError if it is none, or one that no flash holds."""
+        top = _Reader.start(data, "the manifest", MOST_MANIFEST)
         name = top.text("version")
         try:
             version.parse(name)
         except VersionError as error:
             raise PublishError(f"the manifest: {error}") from None
         flash = top.within("flash")
-        return cls(
+        found = cls(
             app=check_name(top.text("app")),
             version=name,
             device=top.text("device"),
@@ -171,6 +178,29 @@ class Release:
             ),
             date=top.text_or_none("date"),
         )
+        _check_places(found)
+        return found
+
+
+def _check_places(release: Release) -> None:
+    """Raise PublishError unless all is inside the flash, its parts one after the other: pages draw them to scale."""
+    if not 0 < release.flash_size <= _LARGEST_FLASH:
+        raise PublishError(
+            f"the manifest: a flash of {release.flash_size:,} bytes; expected up to {_LARGEST_FLASH >> 20} MB"
+        )
+    end = 0
+    for part in release.parts:
+        if part.address < end or not part.size or part.address + part.size > release.flash_size:
+            raise PublishError(
+                f"the manifest: the part at {part.address:#x} with {part.size:,} bytes is not in the flash, or not "
+                "behind the one before it"
+            )
+        end = part.address + part.size
+    for rom in release.roms:
+        if not rom.slot_size or rom.flash_address + rom.slot_size > release.flash_size:
+            raise PublishError(f"the manifest: slot {rom.slot} is not in the flash")
+        if rom.file.size > rom.slot_size:
+            raise PublishError(f"the manifest: ROM {rom.slot} is larger than its slot")
 
 
 def _rom(entry: _Reader, number: int) -> ReleaseRom:
@@ -402,7 +432,7 @@ class History:
     @classmethod
     def from_json(cls, data: bytes) -> History:
         """The history in history.json. Raises PublishError if it is none."""
-        top = _Reader.start(data, "the history")
+        top = _Reader.start(data, "the history", MOST_HISTORY)
         manifests = top.within("manifests")
         found = cls(
             check_name(top.text("app")),
@@ -440,7 +470,9 @@ class _Reader:
     where: str
 
     @classmethod
-    def start(cls, data: bytes, where: str) -> _Reader:
+    def start(cls, data: bytes, where: str, most: int) -> _Reader:
+        if len(data) > most:
+            raise PublishError(f"{where} has {len(data):,} bytes; expected at most {most:,}")
         try:
             values = json.loads(data)
         except (ValueError, RecursionError):
@@ -457,7 +489,10 @@ class _Reader:
         return cls(value, where)
 
     def text(self, key: str) -> str:
-        return self._get(key, str, "text")  # type: ignore[no-any-return]
+        value: str = self._get(key, str, "text")
+        if re.search("[\ud800-\udfff]", value):
+            raise PublishError(f"{self.where}: {key} has half a character, which is in no file")
+        return value
 
     def text_or_none(self, key: str) -> str | None:
         return None if self.values.get(key) is None else self.text(key)
@@ -466,6 +501,8 @@ class _Reader:
         value: int = self._get(key, int, "number")
         if value < 0 or isinstance(value, bool):
             raise PublishError(f"{self.where}: {key} is {value}")
+        if value > _LARGEST_NUMBER:
+            raise PublishError(f"{self.where}: {key} does not fit 32 bits")
         return value
 
     def texts(self, key: str) -> list[str]:
