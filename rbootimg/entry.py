@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .demangle import MANGLED
 from .elf import ENTRY_NAME, Elf, Symbol
 
 NO_SYMBOLS = (
@@ -15,7 +16,6 @@ NO_SYMBOLS = (
 )
 """What a check of a stripped ELF leaves out."""
 
-_MANGLED = "_Z"  # C++ ABI (Itanium), 5.1.2
 _SHARED = 0.75  # of the letters, for a name to be a likely misspelling
 _MOST_FUNCTIONS = 5000  # whose names are compared, which takes up to 0.1 ms for each
 # The SDK's scripts name the second from 3.0.6 on; no library defines it (ldscript.py).
@@ -62,7 +62,7 @@ _CHECK = "check ENTRY() in the linker script"
 def hint_for(name: str, symbols: Sequence[Symbol]) -> str:
     """Why a linker does not find the function `name` among `symbols`, which has one that may be meant; else empty."""
     for symbol in symbols:
-        if symbol.name.startswith(_MANGLED) and f"{len(name)}{name}" in symbol.name:
+        if symbol.name.startswith(MANGLED) and f"{len(name)}{name}" in symbol.name:
             return f'{symbol.name} is a C++ function; declare {name} extern "C"'
     if any(symbol.name == name and symbol.local for symbol in symbols):
         return f"{name} is static; remove `static`"
