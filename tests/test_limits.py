@@ -419,7 +419,7 @@ FUZZED: dict[str, st.SearchStrategy[bytes]] = {
 
 def fuzz(parser: str) -> None:
     @settings(
-        max_examples=60,
+        max_examples=40,
         deadline=None,
         database=None,
         phases=(Phase.generate,),
