@@ -24,6 +24,7 @@ from types import MappingProxyType
 
 from . import confinement
 from .bootconfig import RtcData
+from .demangle import demangle
 from .elf import Symbol, place
 from .errors import EmulatorError
 from .relay import relay
@@ -98,12 +99,17 @@ class Crash:
     registers: tuple[int, ...]
     kind: str = "exception"
 
-    def describe(self, symbols: Sequence[Symbol] = ()) -> str:
-        """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`."""
+    def describe(self, symbols: Sequence[Symbol] = (), demangled: bool = True) -> str:
+        """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`.
+
+        A function of C++ is called as people write it, if `demangled` and c++filt knows its name.
+        """
         cause = _CAUSES.get(self.cause, f"cause {self.cause}")
         kinds = {"exception": cause, "double exception": f"double exception: {cause}", "unmapped": _UNMAPPED}
         what = kinds.get(self.kind, self.kind)
         name = place(symbols, self.pc)
+        if name and demangled:
+            name = demangle([name]).get(name, name)
         return f"{what} at {self.pc:#x}{f' ({name})' if name else ''}, address {self.address:#x}"
 
 

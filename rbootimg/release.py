@@ -28,9 +28,6 @@ MANIFEST = "manifest.json"
 VERSION = "version"
 """The file with nothing but the version and a newline, for devices that parse nothing."""
 
-_MOST = 0xFFFF_FFFF
-"""The largest number in a manifest: the ESP8266 has no address above it."""
-
 _RESERVED = frozenset((RELEASES, "index.html", "style.css", "_status"))
 """What stands beside the applications' folders, or in their place; `serve` has a page _status."""
 
@@ -44,6 +41,12 @@ DEVICE = "esp8266"
 
 SCHEMA = 1
 """Of manifest.json and history.json. A reader refuses any other, and passes over keys that it does not know."""
+
+MOST_MANIFEST, MOST_HISTORY = 1 << 20, 1 << 22
+"""Bytes of the longest manifest.json and history.json that are read; a release takes some hundred of the latter."""
+
+_LARGEST_NUMBER = 0xFFFF_FFFF
+"""In a manifest: the ESP8266 has no address above it."""
 
 RAM_CHECKSUM, FULL_CHECKSUM = "ram", "ram+irom"
 """What a ROM's checksum byte is over; the second as rBoot built with BOOT_IROM_CHKSUM wants it."""
@@ -155,8 +158,8 @@ class Release:
 
     @classmethod
     def from_json(cls, data: bytes) -> Release:
-        """The release that manifest.json describes. Raises PublishError if it is none."""
-        top = _Reader.start(data, "the manifest")
+        """The release that manifest.json describes. Raises PublishError if it is none, or one that no flash holds."""
+        top = _Reader.start(data, "the manifest", MOST_MANIFEST)
         name = top.text("version")
         try:
             version.parse(name)
@@ -166,7 +169,7 @@ class Release:
         flash_size = flash.number("size")
         if flash_size not in {size.bytes for size in FLASH_SIZES.values()}:
             raise PublishError(f"{flash.where}: size is {flash_size}, which no flash has")
-        return cls(
+        found = cls(
             app=check_name(top.text("app")),
             version=name,
             device=top.text("device"),
@@ -178,6 +181,25 @@ class Release:
             ),
             date=top.text_or_none("date"),
         )
+        _check_places(found)
+        return found
+
+
+def _check_places(release: Release) -> None:
+    """Raise PublishError unless all is inside the flash, its parts one after the other: pages draw them to scale."""
+    end = 0
+    for part in release.parts:
+        if part.address < end or not part.size or part.address + part.size > release.flash_size:
+            raise PublishError(
+                f"the manifest: the part at {part.address:#x} with {part.size:,} bytes is not in the flash, or not "
+                "behind the one before it"
+            )
+        end = part.address + part.size
+    for rom in release.roms:
+        if not rom.slot_size or rom.flash_address + rom.slot_size > release.flash_size:
+            raise PublishError(f"the manifest: slot {rom.slot} is not in the flash")
+        if rom.file.size > rom.slot_size:
+            raise PublishError(f"the manifest: ROM {rom.slot} is larger than its slot")
 
 
 def _rom(entry: _Reader, number: int) -> ReleaseRom:
@@ -409,7 +431,7 @@ class History:
     @classmethod
     def from_json(cls, data: bytes) -> History:
         """The history in history.json. Raises PublishError if it is none."""
-        top = _Reader.start(data, "the history")
+        top = _Reader.start(data, "the history", MOST_HISTORY)
         manifests = top.within("manifests")
         found = cls(
             check_name(top.text("app")),
@@ -447,7 +469,9 @@ class _Reader:
     where: str
 
     @classmethod
-    def start(cls, data: bytes, where: str) -> _Reader:
+    def start(cls, data: bytes, where: str, most: int) -> _Reader:
+        if len(data) > most:
+            raise PublishError(f"{where} has {len(data):,} bytes; expected at most {most:,}")
         try:
             values = json.loads(data)
         except (ValueError, RecursionError):
@@ -464,17 +488,20 @@ class _Reader:
         return cls(value, where)
 
     def text(self, key: str) -> str:
-        return self._get(key, str, "text")  # type: ignore[no-any-return]
+        value: str = self._get(key, str, "text")
+        if re.search("[\ud800-\udfff]", value):
+            raise PublishError(f"{self.where}: {key} has half a character, which is in no file")
+        return value
 
     def text_or_none(self, key: str) -> str | None:
         return None if self.values.get(key) is None else self.text(key)
 
     def number(self, key: str, least: int = 0) -> int:
         value: int = self._get(key, int, "number")
-        if value > _MOST:
-            raise PublishError(f"{self.where}: {key} is more than the largest address")
         if value < least or isinstance(value, bool):
             raise PublishError(f"{self.where}: {key} is {value}")
+        if value > _LARGEST_NUMBER:
+            raise PublishError(f"{self.where}: {key} does not fit 32 bits")
         return value
 
     def texts(self, key: str) -> list[str]:

@@ -107,7 +107,13 @@ def verified(name: str, size: int, rom: Rom) -> str:
     )
 
 
-def compared(comparison: Comparison, name: Callable[[Difference], str] = lambda difference: "", most: int = 20) -> str:
+MOST_DIFFERENCES = 20
+"""So many of two ROMs are shown."""
+
+
+def compared(
+    comparison: Comparison, name: Callable[[Difference], str] = lambda difference: "", most: int = MOST_DIFFERENCES
+) -> str:
     """What differs between two ROMs, at the most so many differences in their contents.
 
     `name` says what is at the place of a difference, nothing if that is not known.

@@ -31,6 +31,7 @@ from pathlib import Path
 from . import page
 from .durable import make_folder, remove, stands, sync, write
 from .errors import PublishError
+from .files import read_file
 from .release import MANIFEST, RELEASES, VERSION, Bundle, History, Release
 from .version import is_newer
 from .webfiles import (
@@ -183,7 +184,7 @@ def _finish(folder: Path, history: History) -> bool:
 def _install(place_before: Path, place: Path) -> None:
     """Step 3. A release of this version that stands there, forced to change or damaged, is replaced file by file."""
     if place.exists():
-        release = Release.from_json((place_before / MANIFEST).read_bytes())
+        release = Release.from_json(read_file(place_before / MANIFEST))
         for entry in sorted(place_before.iterdir()):
             if entry.name != MANIFEST:
                 _replace(entry, place / entry.name)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import page
 from .errors import PublishError, VersionError, Way
+from .files import read_file
 from .release import MANIFEST, RELEASES, VERSION, History, NewerSchemaError, Release, digest, newest_first
 from .version import parse
 
@@ -108,7 +109,7 @@ def read_history(folder: Path) -> History:
     """Raises NoHistoryError if there is none to go by, with what else is known of the current release."""
     path = folder / RELEASES / HISTORY
     try:
-        return History.from_json(path.read_bytes())
+        return History.from_json(read_file(path))
     except FileNotFoundError:
         reason = "is missing, which says what is current"
     except NewerSchemaError as error:
@@ -131,7 +132,7 @@ def without_history(folder: Path) -> History:
         if release.version != place.name or apps - {release.app}:
             raise PublishError(f"{place} has {release.version} of {release.app}; move it away")
         apps.add(release.app)
-        manifests[place.name] = digest((place / MANIFEST).read_bytes())
+        manifests[place.name] = digest(read_file(place / MANIFEST))
     return History(apps.pop() if apps else folder.name, (), manifests)
 
 
@@ -140,7 +141,7 @@ def seen_by_devices(folder: Path) -> History | None:
     release = shown(folder)
     if release is None:
         return None
-    return History(release.app, (), {}).published(release.version, digest((folder / MANIFEST).read_bytes()))
+    return History(release.app, (), {}).published(release.version, digest(read_file(folder / MANIFEST)))
 
 
 def pending(root: Path) -> list[Path]:
@@ -149,8 +150,8 @@ def pending(root: Path) -> list[Path]:
     None if that cannot be read: each application is whole by itself.
     """
     try:
-        names = json.loads((root / SWITCH).read_bytes())
-    except (FileNotFoundError, ValueError):
+        names = json.loads(read_file(root / SWITCH))
+    except (FileNotFoundError, ValueError, RecursionError):
         return []
     known = names if isinstance(names, list) else []
     return [folder for folder in sorted(root.iterdir()) if folder.name in known and (folder / RELEASES).is_dir()]
@@ -178,7 +179,7 @@ def release_folders(folder: Path) -> list[Path]:
 def shown(folder: Path) -> Release | None:
     """The release whose manifest devices find."""
     try:
-        return Release.from_json((folder / MANIFEST).read_bytes())
+        return Release.from_json(read_file(folder / MANIFEST))
     except (PublishError, OSError):
         return None
 
@@ -187,7 +188,7 @@ def release_of(folder: Path, name: str) -> Release:
     """The release in the folder of that name. Raises PublishError."""
     path = folder / RELEASES / name / MANIFEST
     try:
-        return Release.from_json(path.read_bytes())
+        return Release.from_json(read_file(path))
     except FileNotFoundError:
         raise PublishError(f"{path} is missing; move {path.parent} away") from None
     except PublishError as error:
@@ -214,11 +215,11 @@ def contents(place: Path, manifest: str) -> dict[str, bytes]:
     """The files of a release whose manifest has the SHA-256 `manifest`. Raises DamagedError."""
     again = "publish it again, or another version"
     try:
-        found = {MANIFEST: (place / MANIFEST).read_bytes()}
+        found = {MANIFEST: read_file(place / MANIFEST)}
         if digest(found[MANIFEST]) != manifest:
             raise DamagedError(f"{place / MANIFEST} is not what was published; {again}")
         for file in Release.from_json(found[MANIFEST]).files:
-            found[file.name] = (place / file.name).read_bytes()
+            found[file.name] = read_file(place / file.name)
             if digest(found[file.name]) != file.sha256:
                 raise DamagedError(f"{place / file.name} is not what its manifest says; {again}")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -237,7 +238,7 @@ def pointed_to(folder: Path, name: str) -> str:
         release = shown(folder)
         return release.version if release else ""
     try:
-        return (folder / name).read_bytes().decode("latin-1").removesuffix("\n")
+        return read_file(folder / name).decode("latin-1").removesuffix("\n")
     except OSError:
         return ""
 
@@ -245,7 +246,7 @@ def pointed_to(folder: Path, name: str) -> str:
 def waiting(folder: Path, history: History) -> str | None:
     """The version of a release in `history` that is still where it was written to."""
     try:
-        manifest = digest((folder / RELEASES / NEXT / MANIFEST).read_bytes())
+        manifest = digest(read_file(folder / RELEASES / NEXT / MANIFEST))
     except FileNotFoundError:
         return None
     return next((name for name, known in history.manifests.items() if known == manifest), None)

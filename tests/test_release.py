@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,37 +15,44 @@ from releases import LAYOUT, make
 from rbootimg import layout
 from rbootimg.elf import parse
 from rbootimg.errors import PublishError, VersionError
-from rbootimg.flash import FLASH_SIZES, FlashParams
+from rbootimg.flash import FlashParams
 from rbootimg.pack import pack
 from rbootimg.release import FlashPart, History, Release, ReleaseRom, Stored, bundle, digest
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 NUMBERS = st.integers(0, 2**32 - 1)
-FLASH = st.sampled_from([size.bytes for size in FLASH_SIZES.values()])
 VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 
 
-def stored(name: str) -> st.SearchStrategy[Stored]:
-    return st.builds(Stored, st.just(name), NUMBERS, TEXTS)
+def stored(name: str, sizes: st.SearchStrategy[int] = NUMBERS) -> st.SearchStrategy[Stored]:
+    return st.builds(Stored, st.just(name), sizes, TEXTS)
+
+
+@st.composite
+def pieces(draw: st.DrawFn, flash_size: int, most: int) -> list[tuple[int, int]]:
+    """Addresses and sizes of some pieces of a flash, one after the other."""
+    ends = sorted(draw(st.sets(st.integers(0, flash_size), min_size=2, max_size=most + 1)))
+    return [(start, end - start) for start, end in pairwise(ends)]
 
 
 @st.composite
 def releases(draw: st.DrawFn) -> Release:
+    flash_size = draw(st.sampled_from([0x40000, 0x100000, 0x1000000]))
     roms = tuple(
         ReleaseRom(
             slot,
+            address,
+            size,
             draw(NUMBERS),
-            draw(st.integers(1, 2**32 - 1)),
-            draw(NUMBERS),
-            draw(stored(f"rom{slot}.bin")),
+            draw(stored(f"rom{slot}.bin", st.integers(0, size))),
             draw(TEXTS),
             draw(st.none() | TEXTS),
             draw(st.none() | stored(f"rom{slot}.elf")),
         )
-        for slot in range(draw(st.integers(0, 3)))
+        for slot, (address, size) in enumerate(draw(pieces(flash_size, 3)))
     )
-    parts = tuple(draw(st.lists(st.builds(FlashPart, TEXTS, TEXTS, NUMBERS, NUMBERS), max_size=4)))
-    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(FLASH), parts, draw(st.none() | TEXTS))
+    parts = tuple(FlashPart(draw(TEXTS), draw(TEXTS), *place) for place in draw(pieces(flash_size, 4)))
+    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, flash_size, parts, draw(st.none() | TEXTS))
 
 
 @given(releases())
@@ -113,6 +121,18 @@ def test_a_manifest_may_have_keys_that_came_later() -> None:
         (lambda m: m["roms"][0].update(size=-1), r"the manifest: roms: size is -1"),
         (lambda m: m["roms"][0].update(size=True), r"the manifest: roms: size is True"),
         (lambda m: m["roms"][0].pop("sha256"), r"the manifest: roms has no text 'sha256'"),
+        # What a page could not draw, or not in finite time.
+        (lambda m: m["flash"].update(size=0), r"the manifest: flash: size is 0, which no flash has"),
+        (lambda m: m["flash"].update(size=0x1000001), r"the manifest: flash: size is 16777217, which no flash has"),
+        (lambda m: m["flash"].update(size=10**4000), r"the manifest: flash: size does not fit 32 bits"),
+        (lambda m: m["flash"]["parts"][1].update(size=0), r"the manifest: the part at 0x1000 with 0 bytes is not"),
+        (lambda m: m["flash"]["parts"][1].update(address=0xFFF), r"the manifest: the part at 0xfff with 4,096 bytes"),
+        (lambda m: m["flash"]["parts"][-1].update(size=0x10000), r"the manifest: the part at 0x\w+ with 65,536 bytes"),
+        (lambda m: m["roms"][1].update(slot_size=0), r"the manifest: slot 1 is not in the flash"),
+        (lambda m: m["roms"][1].update(flash_address=0xFFFFF), r"the manifest: slot 1 is not in the flash"),
+        (lambda m: m["roms"][1].update(size=0x90000), r"the manifest: ROM 1 is larger than its slot"),
+        (lambda m: m.update(device="\ud800"), r"the manifest: device has half a character"),
+        (lambda m: m.update(later="x" * (1 << 20)), r"the manifest has [\d,]+ bytes; expected at most 1,048,576"),
     ],
 )
 def test_what_is_no_manifest_is_refused(change: Callable[[dict[str, object]], object], message: str) -> None:

@@ -245,12 +245,12 @@ def test_a_manifest_with_a_wrong_type_or_number_is_refused_or_has_a_page(path: t
     ("path", "value", "message"),
     [
         (("flash", "size"), 0, "the manifest: flash: size is 0, which no flash has"),
-        (("flash", "size"), 10**15, "the manifest: flash: size is more than the largest address"),
+        (("flash", "size"), 10**15, "the manifest: flash: size does not fit 32 bits"),
         (("flash", "size"), 3 << 20, "the manifest: flash: size is 3145728, which no flash has"),
         (("flash", "size"), "1048576", "the manifest: flash has no number 'size'"),
         (("roms", 0, "slot_size"), 0, "the manifest: roms: slot_size is 0"),
-        (("roms", 0, "size"), 2**32, "the manifest: roms: size is more than the largest address"),
-        (("roms", 0, "link_address"), 10**400, "the manifest: roms: link_address is more than the largest address"),
+        (("roms", 0, "size"), 2**32, "the manifest: roms: size does not fit 32 bits"),
+        (("roms", 0, "link_address"), 10**400, "the manifest: roms: link_address does not fit 32 bits"),
     ],
     ids=["none", "huge", "odd", "text", "no-slot", "no-rom", "digits"],
 )

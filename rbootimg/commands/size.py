@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .. import size, terminal, treemap
+from ..demangle import demangle
 from ..errors import RbootError
 from ..files import read_file, write_output
 from .common import keep_inputs
@@ -61,20 +62,22 @@ def run(options: argparse.Namespace) -> None:
         except RbootError as error:
             raise RbootError(f"compared with {options.old}: {error}") from None
         difference = size.compare(old, sizes)
+    names = demangle(size.symbol_names(sizes, difference)) if options.json or options.by in (None, "symbol") else {}
     if options.svg:
         cut = options.by or "symbol"
-        cells = (treemap.Cell(part.name, part.size, part.region) for part in sizes.by[cut])
+        shown = names if cut == "symbol" else {}
+        cells = (treemap.Cell(shown.get(part.name, part.name), part.size, part.region) for part in sizes.by[cut])
         write_output(options.svg, treemap.render(cells, f"{options.file.name} by {cut}").encode())
     if options.json:
         import json  # not for every start
 
-        print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference)}, indent=2))
+        print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference, names)}, indent=2))
         return
     cuts = (options.by,) if options.by else size.CUTS
     if difference:
-        terminal.show(size.difference_tables(difference, cuts, options.top))
+        terminal.show(size.difference_tables(difference, cuts, options.top, names))
     else:
-        terminal.show(size.tables(sizes, cuts, options.top))
+        terminal.show(size.tables(sizes, cuts, options.top, names))
 
 
 def _count(text: str) -> int:
