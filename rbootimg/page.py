@@ -131,6 +131,14 @@ class _Rom(NamedTuple):
     elf_size: str
 
 
+class _File(NamedTuple):
+    """A row of the table of data files."""
+
+    name: str
+    size: str
+    sha256: str
+
+
 class _Past(NamedTuple):
     """A row of the list of releases."""
 
@@ -166,6 +174,7 @@ def _page(release: Release, before: Release | None, history: Mapping[str, Releas
         used_colour=_USED,
         before=before.version if before else "",
         roms=[_rom(rom, before) for rom in release.roms],
+        files=[_File(file.name, f"{file.size:,}", file.sha256) for file in release.data_files],
         history=[_past(version, version == release.version, known) for version, known in history.items()],
     )
 

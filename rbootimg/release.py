@@ -8,9 +8,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
-from . import fit, layoutview, version
+from . import datafiles, fit, layoutview, version
 from .compare import compare
 from .detect import linked_elsewhere
 from .elf import parse
@@ -94,7 +95,8 @@ class FlashPart:
 class Release:
     """What manifest.json says: the ROMs of `app` in one `version`, for the device class `device`.
 
-    `flash_size` is in bytes, `parts` what is in the flash, by address; `date` is YYYY-MM-DD, or None.
+    `flash_size` is in bytes, `parts` what is in the flash, by address; `date` is YYYY-MM-DD, or None. `data_files`
+    are what it carries along for the application, by name.
     """
 
     app: str
@@ -104,6 +106,7 @@ class Release:
     flash_size: int
     parts: tuple[FlashPart, ...]
     date: str | None = None
+    data_files: tuple[Stored, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -112,8 +115,8 @@ class Release:
 
     @property
     def files(self) -> tuple[Stored, ...]:
-        """The ROMs, and the ELFs that are published too."""
-        return (*(rom.file for rom in self.roms), *(rom.elf for rom in self.roms if rom.elf))
+        """The ROMs, the ELFs that are published too, and the data files."""
+        return (*(rom.file for rom in self.roms), *(rom.elf for rom in self.roms if rom.elf), *self.data_files)
 
     def same_roms(self, other: Release) -> bool:
         """Whether a device gets the same from both: only proof, date and ELFs may differ."""
@@ -126,6 +129,7 @@ class Release:
 
     def to_json(self) -> bytes:
         """manifest.json. Numbers are bytes and addresses; paths count from the application's folder."""
+        files = [{"name": file.name, **self._file_json(file)} for file in self.data_files]
         return _json(
             {
                 "schema": SCHEMA,
@@ -134,6 +138,7 @@ class Release:
                 "device": self.device,
                 "date": self.date,
                 "roms": [self._rom_json(rom) for rom in self.roms],
+                **({"files": files} if files else {}),
                 "flash": {"size": self.flash_size, "parts": [asdict(part) for part in self.parts]},
             }
         )
@@ -177,7 +182,20 @@ class Release:
                 for part in flash.each("parts")
             ),
             date=top.text_or_none("date"),
+            data_files=_data_files(top.each("files")) if "files" in top.values else (),
         )
+
+
+def _data_files(entries: Sequence[_Reader]) -> tuple[Stored, ...]:
+    files = tuple(Stored(entry.text("name"), entry.number("size"), entry.text("sha256")) for entry in entries)
+    names = [file.name for file in files]
+    try:
+        datafiles.check_names(names)
+    except PublishError as error:
+        raise PublishError(f"the manifest: {error}") from None
+    if len({*names}) < len(names):
+        raise PublishError("the manifest: files has the same name twice")
+    return files
 
 
 def _rom(entry: _Reader, number: int) -> ReleaseRom:
@@ -217,13 +235,17 @@ def bundle(
     proved_by: str | None = None,
     one_build: bool = False,
     called: Mapping[str, str] | None = None,
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Bundle:
     """The release of `roms`, in the order of the layout's slots, and of `elfs`, if any, in the same order.
 
+    `files` are data files for the application, such as a web UI or certificates, by their names in the release's
+    folder.
+
     `one_build` says that the ROMs were made of one set of objects, each linked for its slot, and packed from `elfs`;
     without it that is looked into, see check_app(). `called` says what errors call a file that is rom0.bin or rom0.elf
-    here. Raises PublishError for a ROM that is not sound or too large for its slot, and for an ELF that it was not
-    packed from; VersionError for the version.
+    here. Raises PublishError for a ROM that is not sound or too large for its slot, for an ELF that it was not packed
+    from, and for a data file that datafiles.check() refuses; VersionError for the version.
     """
     version.parse(release_version)
     check_name(app)
@@ -238,6 +260,7 @@ def bundle(
     if elfs and len(elfs) != len(roms):
         raise PublishError(f"{app} has {_count(elfs, 'ELF')} for {_count(roms, 'ROM')}; give one for each, or none")
     _check_count(app, roms, layout.slots)
+    datafiles.check(files)
     contents: dict[str, bytes] = {}
     entries = []
     for number, (data, slot) in enumerate(zip(roms, layout.slots)):
@@ -263,8 +286,9 @@ def bundle(
         for piece in layoutview.pieces(layout)
         if piece.kind != layoutview.FREE
     )
-    release = Release(app, release_version, device, tuple(entries), layout.size.bytes, parts, date)
-    return Bundle(release, contents)
+    data_files = tuple(Stored.of(name, files[name]) for name in sorted(files))
+    release = Release(app, release_version, device, tuple(entries), layout.size.bytes, parts, date, data_files)
+    return Bundle(release, {**contents, **files})
 
 
 def _check_elfs(

@@ -23,8 +23,16 @@ def make_roms(version: str, size: int = 64, count: int = 2) -> list[bytes]:
 
 
 @functools.cache
-def make(version: str, app: str = "blink", size: int = 64, count: int = 2, **options: object) -> Bundle:
-    return bundle(app, version, make_roms(version, size, count), LAYOUT, one_build=True, **options)
+def make(
+    version: str,
+    app: str = "blink",
+    size: int = 64,
+    count: int = 2,
+    files: tuple[tuple[str, bytes], ...] = (),
+    **options: object,
+) -> Bundle:
+    roms = make_roms(version, size, count)
+    return bundle(app, version, roms, LAYOUT, one_build=True, files=dict(files), **options)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -118,6 +118,17 @@ def test_a_plain_server_has_nothing_that_is_noteworthy(server: Server) -> None:
     ]
 
 
+def test_data_files_are_fetched_and_compared(server: Server) -> None:
+    path = "releases/1.1.0/ui.html"
+    publish(server.root, [make("1.1.0", size=4096, files=(("ui.html", b"<p>"),))])
+    server.path, server.reply = path, head("Content-Length: 3") + b"<p>"
+    assert check_url(server.url) == ()
+    assert server.requests[-2].split()[1] == server.requests[-1].split()[1] == f"/{path}".encode()
+    server.reply = head("Content-Length: 3") + b"<a>"
+    text = "is not the file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding(path, text),)
+
+
 def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
     check_url(server.url)
     lines = server.requests[4].decode().split("\r\n")

@@ -15,6 +15,7 @@ import pytest
 from releases import make
 
 from rbootimg import page
+from rbootimg.release import digest
 from rbootimg.webroot import publish, rollback
 
 
@@ -22,7 +23,8 @@ from rbootimg.webroot import publish, rollback
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "www"
     publish(root, [make("1.0.0", size=131072)])
-    publish(root, [make("1.1.0", size=262144, date="2026-11-23", proved_by="rBoot 1.4.2", elfs=(b"elf",) * 2)])
+    options = {"proved_by": "rBoot 1.4.2", "elfs": (b"elf",) * 2, "files": (("ui.html", b"<p>"), ("ca.der", b"0"))}
+    publish(root, [make("1.1.0", size=262144, date="2026-11-23", **options)])
     return root
 
 
@@ -42,6 +44,7 @@ def test_the_page_has_the_numbers_of_the_release(root: Path) -> None:
         f"full {100 * size / 0x80000:.1f} %",
         "linked at 0x40282010",
         "proved with rBoot 1.4.2",
+        f"Files name bytes SHA-256 ca.der 1 {digest(b'0')} ui.html 3 {digest(b'<p>')}",
         f"1.1.0 current 2026-11-23 {size:,} + {size:,}",
         f"1.0.0 {before:,} + {before:,}",
     ):
@@ -52,6 +55,7 @@ def test_the_page_has_the_numbers_of_the_release(root: Path) -> None:
     assert "proved no" in text
     assert f"1.0.0 current {before:,}" in text
     assert "compared" not in text
+    assert "Files" not in text
 
 
 def test_the_flash_is_drawn_to_scale(root: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from images import elf, rom, silent_rom
 from releases import LAYOUT, make
 
-from rbootimg import layout
+from rbootimg import datafiles, layout
 from rbootimg.elf import parse
 from rbootimg.errors import PublishError, VersionError
 from rbootimg.flash import FLASH_SIZES, FlashParams
@@ -44,7 +44,8 @@ def releases(draw: st.DrawFn) -> Release:
         for slot in range(draw(st.integers(0, 3)))
     )
     parts = tuple(draw(st.lists(st.builds(FlashPart, TEXTS, TEXTS, NUMBERS, NUMBERS), max_size=4)))
-    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(FLASH), parts, draw(st.none() | TEXTS))
+    files = tuple(draw(stored(name)) for name in draw(st.sets(st.sampled_from(["ui.html", "ca.der", "7", "_a-b"]))))
+    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(FLASH), parts, draw(st.none() | TEXTS), files)
 
 
 @given(releases())
@@ -100,9 +101,74 @@ def test_a_manifest_may_have_keys_that_came_later() -> None:
     assert Release.from_json(json.dumps(values).encode()) == release
 
 
+def test_data_files_are_in_the_manifest_by_name() -> None:
+    files = {"ui.html": b"<p>", "ca.der": b"\x30"}
+    found = bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, files=files)
+    assert json.loads(found.release.to_json())["files"] == [
+        {"name": name, "path": f"releases/1.2.0/{name}", "size": len(files[name]), "sha256": digest(files[name])}
+        for name in ("ca.der", "ui.html")
+    ]
+    assert found.contents == {"rom0.bin": rom(0), "rom1.bin": rom(1), **files}
+    assert bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, files=dict(reversed(files.items()))) == found
+
+
+def test_a_release_without_data_files_has_the_manifest_it_always_had() -> None:
+    release = make("1.0.0").release
+    assert b'"files"' not in release.to_json()
+    assert Release.from_json(release.to_json()).data_files == ()
+
+
+INVALID = "expected up to 100 letters, digits, '.', '_' or '-', beginning with a letter, a digit or '_'"
+BAD_NAMES = {
+    **dict.fromkeys(
+        ("", ".", "..", ".hidden", "-x", "a b", "a/b", "../x", "/x", "a\\b", "a%2e", "a?b", "a#b", "a:b", "a\n", "é"),
+        INVALID,
+    ),
+    **dict.fromkeys(
+        ("rom0.bin", "ROM0.BIN", "rom12.elf", "rom1-from-1.0.0.delta", "rom0.bin.sha256", "x.sha256", "recovery.bin"),
+        "the name is reserved; choose another",
+    ),
+    "x" * 101: INVALID,
+    "update": "the name is reserved; choose another",
+}
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_data_file_has_a_name_that_is_safe_everywhere_and_no_other_file_of_a_release_has(name: str) -> None:
+    message = f"^a release cannot carry a file called .*: {BAD_NAMES[name]}$"
+    with pytest.raises(PublishError, match=message):
+        make("1.0.0", files=((name, b"x"),))
+    values = json.loads(make("1.0.0", files=(("ui.html", b"x"),)).release.to_json())
+    values["files"][0]["name"] = name
+    with pytest.raises(PublishError, match=f"^the manifest: {message[1:]}"):
+        Release.from_json(json.dumps(values).encode())
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((("ui.html", b"x"), ("UI.html", b"y")), "both 'ui.html' and 'UI.html': they differ only in case"),
+        ((("ui.html", b""),), "'ui.html': it is empty, which devices take for a failed reply"),
+        ((("ui.html", b"12345"),), r"'ui.html': it has 5 bytes, more than the largest flash \(4\)"),
+    ],
+)
+def test_what_no_device_could_use_is_no_data_file(
+    files: tuple[tuple[str, bytes], ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert datafiles.MAX_SIZE == 16 << 20
+    monkeypatch.setattr(datafiles, "MAX_SIZE", 4)
+    with pytest.raises(PublishError, match=f"^a release cannot carry {message}$"):
+        make("1.0.0", files=files)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda m: m.update(files={}), r"the manifest has no list 'files'"),
+        (lambda m: m.update(files=["x"]), r"the manifest: files is no object"),
+        (lambda m: m.update(files=m["files"] * 2), r"the manifest: files has the same name twice"),
+        (lambda m: m["files"][0].pop("sha256"), r"the manifest: files has no text 'sha256'"),
+        (lambda m: m["files"][0].update(size=2**32), r"the manifest: files: size is more than the largest address"),
         (lambda m: m.update(schema=2), r"the manifest has schema 2, not 1; update rbootimg"),
         (lambda m: m.pop("schema"), r"the manifest has no number 'schema'"),
         (lambda m: m.update(app="../x"), r"an application cannot be called '\.\./x'"),
@@ -116,7 +182,7 @@ def test_a_manifest_may_have_keys_that_came_later() -> None:
     ],
 )
 def test_what_is_no_manifest_is_refused(change: Callable[[dict[str, object]], object], message: str) -> None:
-    values = json.loads(make("1.0.0").release.to_json())
+    values = json.loads(make("1.0.0", files=(("ui.html", b"x"),)).release.to_json())
     change(values)
     with pytest.raises(PublishError, match=f"^{message}"):
         Release.from_json(json.dumps(values).encode())

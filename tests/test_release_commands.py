@@ -95,9 +95,58 @@ def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
     )
 
 
+def test_publish_takes_data_files_by_their_own_or_another_name(folder: Path) -> None:
+    (folder / "www").mkdir()
+    (folder / "www/index.html").write_bytes(b"<p>")
+    (folder / "ca.der").write_bytes(b"00")
+    files = ("--file", "ui.html=www/index.html", "--file", "./ca.der")
+    out, _ = run(*PUBLISH, "--version", "1.0.0", *files)
+    assert out.splitlines()[3:] == [
+        f"  releases/1.0.0/ca.der  2 bytes  sha256 {digest(b'00')}",
+        f"  releases/1.0.0/ui.html  3 bytes  sha256 {digest(b'<p>')}",
+    ]
+    assert (folder / "build/webroot/releases/1.0.0/ui.html").read_bytes() == b"<p>"
+    assert [entry["name"] for entry in manifest(folder)["files"]] == ["ca.der", "ui.html"]
+    assert run("releases")[0].endswith("240 + 240 bytes, 2 files (5 bytes)\n")
+    (folder / "ca.der").write_bytes(b"1")
+    assert refused(*PUBLISH, "--version", "1.0.0", *files).endswith(
+        "1.0.0 of blink was published already, with other files; raise the version; --force does it all the same, "
+        "for the desk"
+    )
+    run(*PUBLISH, "--version", "1.0.0", "--force", *files[2:])
+    assert sorted(path.name for path in (folder / "build/webroot/releases/1.0.0").iterdir()) == [
+        "ca.der",
+        "index.html",
+        "manifest.json",
+        "rom0.bin",
+        "rom1.bin",
+        "style.css",
+        "version",
+    ]
+    assert run("check") == ("build/webroot: ok\n", "")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("=x", "argument --file: invalid file '=x': expected PATH or NAME=PATH"),
+        ("ui.html=", "argument --file: invalid file 'ui.html=': expected PATH or NAME=PATH"),
+        ("", "argument --file: invalid file '': expected PATH or NAME=PATH"),
+        ("www/ui.html", "--file ui.html is given twice; name one of them with --file NAME=PATH"),
+    ],
+)
+def test_a_data_file_that_is_not_named_as_it_should_is_wrong_usage(file: str, message: str) -> None:
+    _, err = run(*PUBLISH, "--version", "1.0.0", "--file", "ui.html", "--file", file, status=2)
+    assert err.endswith(f"rbootimg publish: error: {message}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--version", "1.0.0", "--file", "ui.html"), "ui.html: No such file or directory"),
+        (("--version", "1.0.0", "--file", "ui.html=."), ".: Is a directory"),
+        (("--version", "1.0.0", "--file", "rom0.bin"), "a release cannot carry a file called 'rom0.bin': the name is "),
+        (("--version", "1.0.0", "--file", "a/b=rom0.bin"), "a release cannot carry a file called 'a/b': expected up"),
         (("--version", "1.0"), "--version: '1.0' is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1"),
         (("--version", ""), "--version: '' is no semantic version"),
         (("--version", "1.0.0", "--layout", "9MB"), "9MB: neither a file nor a preset"),

@@ -144,7 +144,14 @@ def assert_is_text(of: Callable[[str], str], value: str, read: Callable[[str], S
 
 
 OLD = make("1.0.0", elfs=(b"elf",) * 2)
-NEW = make("1.1.0", size=128, date="2026-11-23", proved_by="rBoot 1.4.2", elfs=(b"elf",) * 2)
+NEW = make(
+    "1.1.0",
+    size=128,
+    date="2026-11-23",
+    proved_by="rBoot 1.4.2",
+    elfs=(b"elf",) * 2,
+    files=(("ui.html", b"<p>"), ("ca.der", b"0")),
+)
 
 
 def app_page(release: Release) -> str:

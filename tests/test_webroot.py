@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from releases import make, make_roms, tree
 
 from rbootimg import durable, report, switch, webfiles, webroot
 from rbootimg.errors import PublishError, Way
-from rbootimg.release import History, Release
+from rbootimg.release import Bundle, History, Release
 from rbootimg.rom import Rom
 from rbootimg.webcheck import Problem, check
 from rbootimg.webroot import prune, publish, releases, rollback, rollback_all
@@ -37,9 +37,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "www" / "firmware"
 
 
-def put(root: Path, *versions: str, **options: object) -> None:
-    for version in versions:
-        publish(root, [make(version)], **options)
+def put(root: Path, *releases: str | Bundle, **options: object) -> None:
+    for release in releases:
+        publish(root, [make(release) if isinstance(release, str) else release], **options)
+
+
+def with_files(version: str, **options: object) -> Bundle:
+    """A release with two data files, one of which is of its version."""
+    return make(version, files=(("ui.html", version.encode()), ("ca.der", b"\x30")), **options)
 
 
 def history(folder: Path) -> History:
@@ -162,6 +167,64 @@ def test_what_is_forced_leaves_nothing_of_the_old_build(root: Path) -> None:
     assert check(root) == ()
     (root / "releases/1.0.0/rom1.elf").write_bytes(b"old")
     assert check(root) == (Problem("releases/1.0.0/rom1.elf", "is no file of 1.0.0; delete it"),)
+
+
+def test_data_files_are_in_the_releases_own_folder_alone(root: Path) -> None:
+    put(root, "1.0.0", with_files("1.1.0"))
+    assert (root / "releases/1.1.0/ui.html").read_bytes() == b"1.1.0"
+    assert (root / "releases/1.1.0/ca.der").read_bytes() == b"\x30"
+    assert not list(root.glob("ui.html"))
+    assert not publish(root, [with_files("1.1.0")])[0].changed
+    assert_current(root, "1.1.0")
+    put(root, with_files("1.2.0"), "1.3.0")
+    assert_current(root, "1.3.0")
+    assert rollback(root).release == with_files("1.2.0").release
+    assert_current(root, "1.2.0")
+    put(root, "1.3.0", "1.4.0")
+    assert prune(root, 0) == ("1.2.0", "1.1.0", "1.0.0")
+    assert not list(root.rglob("ui.html"))
+    assert_current(root, "1.4.0")
+
+
+@pytest.mark.parametrize("files", [(), (("ui.html", b"<a>"), ("ca.der", b"\x30")), (("ui.html", b"1.1.0"),)])
+def test_the_same_version_with_other_data_files_is_refused_unless_forced(
+    root: Path, files: tuple[tuple[str, bytes], ...]
+) -> None:
+    put(root, with_files("1.1.0"))
+    (root / "releases/1.1.0/ui.html.sig").write_bytes(b"mine")
+    before = tree(root)
+    with pytest.raises(PublishError, match=r"^1\.1\.0 of blink was published already, with other files; raise the ver"):
+        publish(root, [make("1.1.0", files=files)])
+    assert tree(root) == before
+    publish(root, [make("1.1.0", files=files)], force=True)
+    assert check(root) == ()
+    names = {path.name for path in (root / "releases/1.1.0").iterdir()}
+    assert names & {"ui.html", "ca.der", "ui.html.sig"} == {name for name, _ in files} | {"ui.html.sig"}
+    for name, data in files:
+        assert (root / "releases/1.1.0" / name).read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda path: path.unlink(), "is missing; publish the same again, or let `rbootimg prune` delete it"),
+        (lambda path: path.write_bytes(b"x"), "is not what its manifest says; publish the same again, or let `rboot"),
+    ],
+)
+def test_a_data_file_that_is_not_as_published_is_found_and_put_right(
+    root: Path, damage: Callable[[Path], object], text: str
+) -> None:
+    put(root, with_files("1.0.0"), "1.1.0", "1.2.0")
+    path = root / "releases/1.0.0/ui.html"
+    damage(path)
+    (problem,) = check(root)
+    assert problem.name == "releases/1.0.0/ui.html"
+    assert problem.text.startswith(text)
+    with pytest.raises(PublishError, match=r"releases/1\.0\.0/ui\.html is (missing|not what its manifest says); pub"):
+        rollback(root, "1.0.0")
+    assert publish(root, [with_files("1.0.0")])[0].repaired
+    assert path.read_bytes() == b"1.0.0"
+    assert_current(root, "1.2.0")
 
 
 def test_what_an_unchanged_release_does_not_take_is_told(root: Path) -> None:
@@ -883,9 +946,9 @@ def assert_consistent(root: Path, versions: set[str]) -> None:
     if (root / "manifest.json").exists():
         manifest = json.loads((root / "manifest.json").read_bytes())
         assert manifest["version"] in versions
-        for rom in manifest["roms"]:
-            data = (root / rom["path"]).read_bytes()
-            assert (len(data), hashlib.sha256(data).hexdigest()) == (rom["size"], rom["sha256"])
+        for file in (*manifest["roms"], *manifest.get("files", [])):
+            data = (root / file["path"]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
     for name in ("rom0.bin", "rom1.bin"):
         if (root / name).exists():
             assert hashlib.sha256((root / name).read_bytes()).hexdigest() in roms
@@ -908,7 +971,14 @@ OPERATIONS = {
     "prune": (["0.1.0", "1.0.0", "1.1.0", "1.2.0"], lambda root: prune(root, 1)),
     "history anew": (["1.0.0", "1.1.0", "1.2.0"], lambda root: rollback(root, "1.2.0")),
     "forced release": (["1.0.0", "1.1.0", "1.2.0"], lambda root: publish(root, [make("1.2.0", size=64)], force=True)),
+    "files": (["1.0.0", with_files("1.2.0")], lambda root: publish(root, [with_files("1.3.0")])),
+    "files back": ([with_files("1.0.0"), "1.1.0", with_files("1.2.0")], lambda root: rollback(root, "1.0.0")),
+    "forced files": (["1.0.0", with_files("1.2.0")], lambda root: publish(root, [make("1.2.0")], force=True)),
 }
+
+
+def versions_of(stands: Iterable[str | Bundle]) -> set[str]:
+    return {release if isinstance(release, str) else release.release.version for release in stands}
 
 
 SWITCHES = {
@@ -965,7 +1035,8 @@ def test_no_device_installs_again_and_again_at_any_step_of_any_switch(memory: Pa
     shutil.copytree(start, root, copy_function=os.link)
     at_each_line(lambda: operation(root), look)
     assert_no_loop(list(moments), versions)
-    assert len(moments) > 3 or name in ("prune", "history anew", "forced release", "forced with fewer ROMs")
+    few = ("prune", "history anew", "forced release", "forced files", "forced with fewer ROMs")
+    assert len(moments) > 3 or name in few
     for killed in list(moments.values()):
         root = killed
         if stands and not (root / "releases/history.json").exists():
@@ -988,15 +1059,15 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
     root = memory / "root"
     shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
     total = lines_of(lambda: operation(root))
-    kills = KILLS if name != "forced release" else KILLS // 5
+    kills = KILLS if "forced" not in name and "files" not in name else KILLS // 5
     assert total >= kills
     for number in range(kills):
         shutil.rmtree(root)
         shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
         assert kill_at(total * number // kills, lambda: operation(root))
-        assert_no_loop([Found.in_folder(root)], {"0.1.0", *stands, "1.3.0"})
-        if name != "forced release":  # of which a device may see the old manifest with the new ROM
-            assert_consistent(root, {*stands, "1.3.0"})
+        assert_no_loop([Found.in_folder(root)], {"0.1.0", *versions_of(stands), "1.3.0"})
+        if "forced" not in name:  # of which a device may see the old manifest with the new ROM
+            assert_consistent(root, {*versions_of(stands), "1.3.0"})
             if stands:
                 assert (root / "rom0.bin").exists()
                 assert (root / "manifest.json").exists()

@@ -42,6 +42,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ROM.ELF",
         help="publish the ELF of a ROM too, for its symbols; one for each, in the order of the ROMs",
     )
+    parser.add_argument(
+        "--file",
+        dest="data_files",
+        type=_name_and_path,
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeat it",
+    )
     parser.add_argument("--proved-by", metavar="LOADER", help="the loader with which the ROMs were proved to boot")
     parser.add_argument(
         "--in-folder",
@@ -55,10 +64,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-downgrade", action="store_true", help="even if the current release is newer")
     wait_argument(parser)
     web_root_argument(parser)
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _name_and_path(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=") if "=" in text else (Path(text).name, "", text)
+    if not (name and path):
+        raise argparse.ArgumentTypeError(f"invalid file {text!r}: expected PATH or NAME=PATH")
+    return name, Path(path)
 
 
 def run(options: argparse.Namespace) -> None:
     """Publish, and say what devices get now."""
+    names = [name for name, _ in options.data_files]
+    for name in names:
+        if names.count(name) > 1:
+            options.usage_error(f"--file {name} is given twice; name one of them with --file NAME=PATH")
     web_root = options.file
     options.file = options.layout or "--layout"  # what an error is about, here and below
     layout = read_layout(options.layout)
@@ -89,6 +110,7 @@ def run(options: argparse.Namespace) -> None:
             **{release.rom_name(number): str(path) for number, path in enumerate(options.roms)},
             **{release.elf_name(number): str(path) for number, path in enumerate(options.elf)},
         },
+        files={name: read_file(path) for name, path in options.data_files},
     )
     options.file = web_root
     (published,) = webroot.publish(
