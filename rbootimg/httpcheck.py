@@ -20,7 +20,7 @@ from . import fit, version
 from .errors import FitError, PublishError, RomError, VersionError
 from .httpfetch import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import HEADER_MOST, read_as_client
-from .release import MANIFEST, VERSION, Release, Stored, digest, rom_name
+from .release import MANIFEST, RECOVERY, VERSION, Release, Stored, digest, rom_name
 
 _SEGMENT = 1460
 """What a TCP segment carries over Ethernet; the sample looks for the whole header in the first."""
@@ -81,8 +81,8 @@ _Content = Callable[[Reply], Iterator[str]]
 
 
 def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
-    """What is noteworthy in the replies for the application at `url`: manifest, version, each ROM in both places, and
-    each data file.
+    """What is noteworthy in the replies for the application at `url`: manifest, version, each ROM in both places, the
+    recovery ROM and each data file.
 
     Without a manifest only the ROMs that the sample asks for. `timeout` is as in fetch(). Raises PublishError for
     what is no URL, and if there is no server or nothing in it.
@@ -121,6 +121,8 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
     for rom in release.roms:
         for path in (rom.file.name, f"{release.folder}/{rom.file.name}"):
             ask(path, partial(_other_content, file=rom.file, what="ROM"))
+    if release.recovery:
+        ask(f"{release.folder}/{RECOVERY}", partial(_other_content, file=release.recovery.file, what="ROM"))
     for file in release.data_files:
         ask(f"{release.folder}/{file.name}", partial(_other_content, file=file, what="file"))
     return tuple(found)

@@ -162,7 +162,8 @@ def rolled_back(found: Published, folder: str = "") -> list[str]:
 
 def _files(release: Release, folder: str) -> list[str]:
     files = {rom.file.name: rom.file for rom in release.roms}
-    files |= {f"{release.folder}/{file.name}": file for file in release.data_files}
+    others = ((release.recovery.file,) if release.recovery else ()) + release.data_files
+    files |= {f"{release.folder}/{file.name}": file for file in others}
     return [
         f"  {os.path.join(folder, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
     ]
@@ -182,10 +183,12 @@ def releases(found: Mapping[str, Sequence[Listed]]) -> str:
 
 
 def rom_sizes(release: Release | None) -> str:
-    """The sizes of a release's ROMs and of its data files together, for a table."""
+    """The sizes of a release's ROMs, of its recovery ROM, and of its data files together, for a table."""
     if release is None:
         return "its manifest cannot be read"
     sizes = " + ".join(f"{rom.file.size:,}" for rom in release.roms) + " bytes"
+    if release.recovery:
+        sizes += f", recovery {release.recovery.file.size:,} bytes"
     if release.data_files:
         count = len(release.data_files)
         sizes += f", {count} file{'s' * (count > 1)} ({sum(file.size for file in release.data_files):,} bytes)"

@@ -279,14 +279,14 @@ def found_by_devices(folder: Path) -> set[str]:
 
 
 def strays(place: Path, release: Release) -> list[Path]:
-    """The ROMs and ELFs in `place`, and the data files of the manifest there, that `release` does not have."""
+    """The ROMs and ELFs in `place`, and the files of the manifest there, that `release` does not have."""
     names = {file.name for file in release.files}
     there = shown(place)
-    carried = {file.name for file in there.data_files} if there else set()
+    described = {file.name for file in there.files} if there else set()
     return [
         entry
         for entry in sorted(place.iterdir())
-        if (_ROM_OR_ELF.fullmatch(entry.name) or entry.name in carried)
+        if (_ROM_OR_ELF.fullmatch(entry.name) or entry.name in described)
         and entry.name not in names
         and not entry.is_dir()
     ]

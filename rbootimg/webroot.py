@@ -314,7 +314,7 @@ def _prepared(
     else:
         if old is None:
             what = "and is damaged"
-        elif [rom.file for rom in old.roms] != [rom.file for rom in release.roms]:
+        elif [rom.file for rom in old.all_roms] != [rom.file for rom in release.all_roms]:
             what = "with other ROMs"
         elif old.data_files != release.data_files:
             what = "with other files"
@@ -333,7 +333,7 @@ def _prepared(
 
 def _left_out(old: Release, new: Release) -> tuple[str, ...]:
     """What of `new`, which has the same ROMs, is not in `old`, which does not change any more."""
-    pairs = tuple(zip(old.roms, new.roms))
+    pairs = tuple(zip(old.all_roms, new.all_roms))
     return tuple(
         what
         for what, differs in (

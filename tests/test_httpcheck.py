@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from releases import make, make_roms
+from releases import make, make_roms, with_recovery
 
 from rbootimg import faults
 from rbootimg.errors import PublishError
@@ -127,6 +127,17 @@ def test_data_files_are_fetched_and_compared(server: Server) -> None:
     server.reply = head("Content-Length: 3") + b"<a>"
     text = "is not the file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
     assert check_url(server.url) == (Finding(path, text),)
+
+
+def test_the_recovery_rom_is_fetched_and_compared(server: Server) -> None:
+    bundle = with_recovery("1.1.0", size=4096)
+    publish(server.root, [bundle])
+    data = bundle.contents["recovery.bin"]
+    server.path, server.reply = "releases/1.1.0/recovery.bin", head(f"Content-Length: {len(data)}") + data
+    assert check_url(server.url) == ()
+    server.reply = head("Content-Length: 3") + data[:3]
+    text = f"has 3 bytes, not {len(data)} as the manifest says; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding("releases/1.1.0/recovery.bin", text),)
 
 
 def test_the_request_is_that_of_rboots_sample(server: Server) -> None:

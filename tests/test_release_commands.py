@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from images import elf, rom, silent_rom
+from releases import THREE_TOML
 
 from rbootimg import cli, faults
 from rbootimg.errors import Way
@@ -124,6 +125,32 @@ def test_publish_takes_data_files_by_their_own_or_another_name(folder: Path) -> 
         "version",
     ]
     assert run("check") == ("build/webroot: ok\n", "")
+
+
+def test_publish_takes_a_recovery_rom(folder: Path) -> None:
+    (folder / "three.toml").write_text(THREE_TOML)
+    (folder / "old.bin").write_bytes(silent_rom())
+    three = (*PUBLISH[:-1], "three.toml", "--version", "1.0.0")
+    out, _ = run(*three, "--recovery", "2=old.bin", "--proved-by", "rBoot 1.4.2")
+    size = len(silent_rom())
+    assert out.splitlines()[3:] == [f"  releases/1.0.0/recovery.bin  {size} bytes  sha256 {digest(silent_rom())}"]
+    assert (folder / "build/webroot/releases/1.0.0/recovery.bin").read_bytes() == silent_rom()
+    found = manifest(folder)["recovery"]
+    assert (found["slot"], found["flash_address"], found["proved_by"]) == (2, 0xC2000, "rBoot 1.4.2")
+    assert run("releases")[0].endswith(f"240 + 240 bytes, recovery {size} bytes\n")
+    assert run("check") == ("build/webroot: ok\n", "")
+    (folder / "old.bin").write_bytes(rom(1))
+    assert refused(*three, "--recovery", "2=old.bin").startswith("old.bin is not published: the ROM is linked at 0x402")
+    assert refused(*three, "--recovery", "1=old.bin").startswith("invalid slot 1 of the recovery ROM: expected 2")
+    assert refused(*three, "--recovery", "2=none.bin") == "none.bin: No such file or directory"
+    assert refused(*PUBLISH, "--version", "1.0.0", "--recovery", "2=old.bin").startswith(
+        "blink has a ROM for each of the layout's slots (2): add a slot to the layout"
+    )
+    for text in ("old.bin", "=old.bin", "2=", "x=old.bin", "-1=old.bin"):
+        _, err = run(*three, f"--recovery={text}", status=2)
+        assert err.endswith(
+            f"argument --recovery: invalid recovery ROM {text!r}: expected SLOT=ROM.BIN, such as 2=recovery.bin\n"
+        )
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import semver
-from releases import make, make_roms, tree
+from releases import SPARE, make, make_roms, tree, with_recovery
 
 from rbootimg import durable, report, switch, webfiles, webroot
 from rbootimg.errors import PublishError, Way
@@ -225,6 +225,54 @@ def test_a_data_file_that_is_not_as_published_is_found_and_put_right(
     assert publish(root, [with_files("1.0.0")])[0].repaired
     assert path.read_bytes() == b"1.0.0"
     assert_current(root, "1.2.0")
+
+
+def test_a_recovery_rom_is_in_the_releases_own_folder_alone(root: Path) -> None:
+    """Where devices that look for a ROM for their slot do not find it."""
+    root.mkdir(parents=True)
+    (root / "recovery.bin").write_bytes(b"mine")
+    put(root, with_recovery("1.0.0"))
+    assert (root / "releases/1.0.0/recovery.bin").read_bytes() == with_recovery("1.0.0").contents["recovery.bin"]
+    assert_current(root, "1.0.0")
+    put(root, make("1.1.0", layout=SPARE), with_recovery("1.2.0"))
+    assert not (root / "rom2.bin").exists()
+    assert not (root / "releases/1.1.0/recovery.bin").exists()
+    rollback(root)
+    assert_current(root, "1.1.0")
+    rollback(root)
+    assert_current(root, "1.0.0")
+    put(root, "1.3.0", "1.4.0")
+    assert prune(root, 0) == ("1.2.0", "1.1.0", "1.0.0")
+    assert [path.read_bytes() for path in root.rglob("recovery.bin")] == [b"mine"]
+    assert check(root) == ()
+
+
+def test_the_same_version_with_another_recovery_rom_is_refused_unless_forced(root: Path) -> None:
+    put(root, with_recovery("1.0.0"))
+    before = tree(root)
+    for other in (with_recovery("1.0.0", "other"), make("1.0.0", layout=SPARE)):
+        with pytest.raises(
+            PublishError, match=r"^1\.0\.0 of blink was published already, with other ROMs; raise the ver"
+        ):
+            publish(root, [other])
+        assert tree(root) == before
+    proved = replace(with_recovery("1.0.0").release.recovery, proved_by="loader")
+    bundle = with_recovery("1.0.0")
+    again = Bundle(replace(bundle.release, recovery=proved), bundle.contents)
+    assert publish(root, [again])[0].left_out == ("the proof",)
+    publish(root, [make("1.0.0", layout=SPARE)], force=True)
+    assert not (root / "releases/1.0.0/recovery.bin").exists()
+    assert_current(root, "1.0.0")
+
+
+def test_a_recovery_rom_that_is_not_as_published_is_found_and_put_right(root: Path) -> None:
+    put(root, with_recovery("1.0.0"))
+    (root / "releases/1.0.0/recovery.bin").write_bytes(b"x")
+    assert check(root) == (
+        Problem("releases/1.0.0/recovery.bin", "is not what its manifest says; publish the same again"),
+    )
+    assert publish(root, [with_recovery("1.0.0")])[0].changed
+    assert_current(root, "1.0.0")
 
 
 def test_what_an_unchanged_release_does_not_take_is_told(root: Path) -> None:
@@ -946,7 +994,7 @@ def assert_consistent(root: Path, versions: set[str]) -> None:
     if (root / "manifest.json").exists():
         manifest = json.loads((root / "manifest.json").read_bytes())
         assert manifest["version"] in versions
-        for file in (*manifest["roms"], *manifest.get("files", [])):
+        for file in (*manifest["roms"], *manifest.get("files", []), *filter(None, [manifest.get("recovery")])):
             data = (root / file["path"]).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
     for name in ("rom0.bin", "rom1.bin"):
@@ -974,6 +1022,8 @@ OPERATIONS = {
     "files": (["1.0.0", with_files("1.2.0")], lambda root: publish(root, [with_files("1.3.0")])),
     "files back": ([with_files("1.0.0"), "1.1.0", with_files("1.2.0")], lambda root: rollback(root, "1.0.0")),
     "forced files": (["1.0.0", with_files("1.2.0")], lambda root: publish(root, [make("1.2.0")], force=True)),
+    "recovery": ([with_recovery("1.1.0"), "1.2.0"], lambda root: publish(root, [with_recovery("1.3.0")])),
+    "recovery back": ([with_recovery("1.0.0"), with_recovery("1.2.0")], lambda root: rollback(root, "1.0.0")),
 }
 
 
@@ -1059,7 +1109,7 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
     root = memory / "root"
     shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
     total = lines_of(lambda: operation(root))
-    kills = KILLS if "forced" not in name and "files" not in name else KILLS // 5
+    kills = KILLS // 5 if any(word in name for word in ("forced", "files", "recovery")) else KILLS
     assert total >= kills
     for number in range(kills):
         shutil.rmtree(root)

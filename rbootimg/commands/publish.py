@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from .. import release, report, webroot
@@ -51,7 +52,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]PATH",
         help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeat it",
     )
-    parser.add_argument("--proved-by", metavar="LOADER", help="the loader with which the ROMs were proved to boot")
+    parser.add_argument(
+        "--recovery",
+        type=_slot_and_path,
+        metavar="SLOT=ROM.BIN",
+        help="add a ROM of another application, for a slot of its own, as releases/VERSION/recovery.bin",
+    )
+    parser.add_argument("--proved-by", metavar="LOADER", help="the loader with which all the ROMs were proved to boot")
     parser.add_argument(
         "--in-folder",
         action="store_true",
@@ -72,6 +79,15 @@ def _name_and_path(text: str) -> tuple[str, Path]:
     if not (name and path):
         raise argparse.ArgumentTypeError(f"invalid file {text!r}: expected PATH or NAME=PATH")
     return name, Path(path)
+
+
+def _slot_and_path(text: str) -> tuple[int, Path]:
+    match = re.fullmatch(r"([0-9]{1,3})=(.+)", text, re.DOTALL)
+    if not match:
+        raise argparse.ArgumentTypeError(
+            f"invalid recovery ROM {text!r}: expected SLOT=ROM.BIN, such as 2=recovery.bin"
+        )
+    return int(match[1]), Path(match[2])
 
 
 def run(options: argparse.Namespace) -> None:
@@ -97,6 +113,10 @@ def run(options: argparse.Namespace) -> None:
         options.file = "--date"
         release.check_date(options.date)
     options.file = None
+    recovery = None
+    if options.recovery:
+        slot, path = options.recovery
+        recovery = release.Recovery(slot, read_file(path), options.proved_by)
     bundle = release.bundle(
         options.app,
         found,
@@ -109,8 +129,10 @@ def run(options: argparse.Namespace) -> None:
         called={
             **{release.rom_name(number): str(path) for number, path in enumerate(options.roms)},
             **{release.elf_name(number): str(path) for number, path in enumerate(options.elf)},
+            **({release.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
         },
         files={name: read_file(path) for name, path in options.data_files},
+        recovery=recovery,
     )
     options.file = web_root
     (published,) = webroot.publish(
