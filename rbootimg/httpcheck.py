@@ -20,7 +20,7 @@ from . import fit, version
 from .errors import FitError, PublishError, RomError, VersionError
 from .httpfetch import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import HEADER_MOST, read_as_client
-from .release import MANIFEST, RECOVERY, VERSION, Release, Stored, digest, rom_name
+from .release import MANIFEST, VERSION, Release, Stored, checksum_name, digest, rom_name
 
 _SEGMENT = 1460
 """What a TCP segment carries over Ethernet; the sample looks for the whole header in the first."""
@@ -82,7 +82,7 @@ _Content = Callable[[Reply], Iterator[str]]
 
 def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
     """What is noteworthy in the replies for the application at `url`: manifest, version, each ROM in both places, the
-    recovery ROM and each data file.
+    recovery ROM, each data file, and the checksum files of the ROMs.
 
     Without a manifest only the ROMs that the sample asks for. `timeout` is as in fetch(). Raises PublishError for
     what is no URL, and if there is no server or nothing in it.
@@ -118,11 +118,16 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
             raise PublishError(text) from None
         return tuple(found)
     ask(VERSION, lambda reply: _other_version(reply, release))
-    for rom in release.roms:
-        for path in (rom.file.name, f"{release.folder}/{rom.file.name}"):
-            ask(path, partial(_other_content, file=rom.file, what="ROM"))
-    if release.recovery:
-        ask(f"{release.folder}/{RECOVERY}", partial(_other_content, file=release.recovery.file, what="ROM"))
+    checksums = release.checksums
+    for rom in release.all_roms:
+        files = {rom.file: "ROM"}
+        name = checksum_name(rom.file.name)
+        if name in checksums:
+            files[Stored.of(name, checksums[name])] = "checksum file"
+        folders = (f"{release.folder}/",) if rom is release.recovery else ("", f"{release.folder}/")
+        for file, what in files.items():
+            for folder in folders:
+                ask(f"{folder}{file.name}", partial(_other_content, file=file, what=what))
     for file in release.data_files:
         ask(f"{release.folder}/{file.name}", partial(_other_content, file=file, what="file"))
     return tuple(found)

@@ -99,7 +99,7 @@ class Release:
 
     `flash_size` is in bytes, `parts` what is in the flash, by address; `date` is YYYY-MM-DD, or None. `data_files`
     are what it carries along for the application, by name; `recovery` is a ROM of another application, for a slot in
-    which there is none of `roms`.
+    which there is none of `roms`. With `checksum_files` each ROM has one beside it, for clients that expect that.
     """
 
     app: str
@@ -111,6 +111,7 @@ class Release:
     date: str | None = None
     data_files: tuple[Stored, ...] = ()
     recovery: ReleaseRom | None = None
+    checksum_files: bool = False
 
     @property
     def folder(self) -> str:
@@ -119,8 +120,19 @@ class Release:
 
     @property
     def files(self) -> tuple[Stored, ...]:
-        """The ROMs, the ELFs that are published too, and the data files."""
-        return (*(rom.file for rom in self.all_roms), *(rom.elf for rom in self.roms if rom.elf), *self.data_files)
+        """The ROMs, their checksum files, the ELFs that are published too, and the data files."""
+        return (
+            *(rom.file for rom in self.all_roms),
+            *(Stored.of(name, data) for name, data in self.checksums.items()),
+            *(rom.elf for rom in self.roms if rom.elf),
+            *self.data_files,
+        )
+
+    @property
+    def checksums(self) -> dict[str, bytes]:
+        """The contents of the checksum files by name; empty without any."""
+        files = [rom.file for rom in self.all_roms] if self.checksum_files else []
+        return {checksum_name(file.name): checksum_line(file.name, file.sha256) for file in files}
 
     @property
     def all_roms(self) -> tuple[ReleaseRom, ...]:
@@ -128,12 +140,12 @@ class Release:
         return (*self.roms, self.recovery) if self.recovery else self.roms
 
     def same_roms(self, other: Release) -> bool:
-        """Whether a device gets the same from both: only proof, date and ELFs may differ."""
+        """Whether a device gets the same from both: only proof, date, ELFs and checksum files may differ."""
 
         def essence(release: Release) -> Release:
             roms = tuple(replace(rom, proved_by=None, elf=None) for rom in release.roms)
             recovery = replace(release.recovery, proved_by=None) if release.recovery else None
-            return replace(release, roms=roms, recovery=recovery, date=None)
+            return replace(release, roms=roms, recovery=recovery, date=None, checksum_files=False)
 
         return essence(self) == essence(other)
 
@@ -148,6 +160,7 @@ class Release:
                 "device": self.device,
                 "date": self.date,
                 "roms": [self._rom_json(rom) for rom in self.roms],
+                **({"checksum_files": True} if self.checksum_files else {}),
                 **({"recovery": self._rom_json(self.recovery)} if self.recovery else {}),
                 **({"files": files} if files else {}),
                 "flash": {"size": self.flash_size, "parts": [asdict(part) for part in self.parts]},
@@ -196,6 +209,7 @@ class Release:
             date=top.text_or_none("date"),
             data_files=_data_files(top.each("files")) if "files" in top.values else (),
             recovery=_recovery(top.within("recovery"), len(roms)) if "recovery" in top.values else None,
+            checksum_files="checksum_files" in top.values and top.flag("checksum_files"),
         )
 
 
@@ -275,11 +289,13 @@ def bundle(
     called: Mapping[str, str] | None = None,
     files: Mapping[str, bytes] = MappingProxyType({}),
     recovery: Recovery | None = None,
+    checksum_files: bool = False,
 ) -> Bundle:
     """The release of `roms`, in the order of the layout's slots, and of `elfs`, if any, in the same order.
 
     `files` are data files for the application, such as a web UI or certificates, by their names in the release's
     folder. `recovery` may be another application; its slot comes after those of `roms`.
+    With `checksum_files` each ROM has a file such as rom0.bin.sha256 beside it, see checksum_line().
 
     `one_build` says that the ROMs were made of one set of objects, each linked for its slot, and packed from `elfs`;
     without it that is looked into, see check_app(). `called` says what errors call a file that is rom0.bin, rom0.elf or
@@ -329,8 +345,19 @@ def bundle(
         if piece.kind != layoutview.FREE
     )
     data_files = tuple(Stored.of(name, files[name]) for name in sorted(files))
-    release = Release(app, release_version, device, tuple(entries), layout.size.bytes, parts, date, data_files, spare)
-    return Bundle(release, {**contents, **files})
+    release = Release(
+        app,
+        release_version,
+        device,
+        tuple(entries),
+        layout.size.bytes,
+        parts,
+        date,
+        data_files,
+        spare,
+        checksum_files,
+    )
+    return Bundle(release, {**contents, **release.checksums, **files})
 
 
 def _checked(
@@ -453,6 +480,16 @@ def elf_name(slot: int) -> str:
     return f"rom{slot}.elf"
 
 
+def checksum_name(name: str) -> str:
+    """The checksum file of the ROM `name`."""
+    return f"{name}.sha256"
+
+
+def checksum_line(name: str, sha256: str) -> bytes:
+    """What the checksum file of the ROM `name` says, for `sha256sum -c` in its folder; `sha256` are hex digits."""
+    return f"{sha256}  {name}\n".encode(errors="replace")
+
+
 @dataclass(frozen=True)
 class History:
     """What history.json says: the versions of `app` that were current one after the other, the current one last,
@@ -571,6 +608,9 @@ class _Reader:
         if value < least or isinstance(value, bool):
             raise PublishError(f"{self.where}: {key} is {value}")
         return value
+
+    def flag(self, key: str) -> bool:
+        return self._get(key, bool, "true or false")  # type: ignore[no-any-return]
 
     def texts(self, key: str) -> list[str]:
         values: list[str] = self._get(key, list, "list")

@@ -4,7 +4,8 @@ In an application's folder, which is the web root itself if there is only one, s
 
     releases/VERSION/       the release: ROMs, data files, manifest, version, page; nothing here changes any more
     releases/history.json   which releases there are, and which are and were current
-    rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies of those of the current release
+    rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies of those of the current release,
+                            and rom0.bin.sha256 … if it has them
 
 All are plain files. switch.py says how they change.
 """
@@ -340,6 +341,7 @@ def _left_out(old: Release, new: Release) -> tuple[str, ...]:
             ("the ELFs", any(b.elf not in (None, a.elf) for a, b in pairs)),
             ("the proof", any(b.proved_by not in (None, a.proved_by) for a, b in pairs)),
             ("the date", new.date not in (None, old.date)),
+            ("the checksum files", new.checksum_files and not old.checksum_files),
         )
         if differs
     )

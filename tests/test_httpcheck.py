@@ -140,6 +140,24 @@ def test_the_recovery_rom_is_fetched_and_compared(server: Server) -> None:
     assert check_url(server.url) == (Finding("releases/1.1.0/recovery.bin", text),)
 
 
+def test_checksum_files_are_fetched_and_compared(server: Server) -> None:
+    publish(server.root, [with_recovery("1.1.0", size=4096, checksum_files=True)])
+    server.path = ""
+    assert check_url(server.url) == ()
+    asked = [request.split()[1].decode() for request in server.requests if b"sha256" in request]
+    assert asked[::2] == [
+        "/rom0.bin.sha256",
+        "/releases/1.1.0/rom0.bin.sha256",
+        "/rom1.bin.sha256",
+        "/releases/1.1.0/rom1.bin.sha256",
+        "/releases/1.1.0/recovery.bin.sha256",
+    ]
+    server.path, server.reply = "rom1.bin.sha256", head("Content-Length: 76") + b"0" * 64 + b"  rom1.bin\n"
+    server.reply = head("Content-Length: 75") + b"0" * 64 + b"  rom1.bin\n"
+    text = "is not the checksum file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding("rom1.bin.sha256", text),)
+
+
 def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
     check_url(server.url)
     lines = server.requests[4].decode().split("\r\n")

@@ -49,7 +49,8 @@ def releases(draw: st.DrawFn) -> Release:
     about = [draw(NUMBERS), draw(st.integers(1, 2**32 - 1)), draw(NUMBERS), draw(stored("recovery.bin")), draw(TEXTS)]
     recovery = draw(st.none() | st.builds(ReleaseRom, st.integers(3, 9), *map(st.just, about), st.none() | TEXTS))
     date = draw(st.none() | TEXTS)
-    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(FLASH), parts, date, files, recovery)
+    others = (files, recovery, draw(st.booleans()))
+    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(FLASH), parts, date, *others)
 
 
 @given(releases())
@@ -182,6 +183,21 @@ def test_a_recovery_rom_is_called_what_the_user_calls_it_and_its_loader_has_a_na
         bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny"), " "))
 
 
+def test_checksum_files_are_as_sha256sum_writes_them() -> None:
+    found = bundle("blink", "1.2.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny")), checksum_files=True)
+    assert json.loads(found.release.to_json())["checksum_files"] is True
+    assert found.contents == {
+        "rom0.bin": rom(0),
+        "rom0.bin.sha256": f"{digest(rom(0))}  rom0.bin\n".encode(),
+        "recovery.bin": rom(1, "tiny"),
+        "recovery.bin.sha256": f"{digest(rom(1, 'tiny'))}  recovery.bin\n".encode(),
+    }
+    assert {file.name: file.sha256 for file in found.release.files} == {
+        name: digest(data) for name, data in found.contents.items()
+    }
+    assert b"checksum_files" not in make("1.0.0").release.to_json()
+
+
 INVALID = "expected up to 100 letters, digits, '.', '_' or '-', beginning with a letter, a digit or '_'"
 BAD_NAMES = {
     **dict.fromkeys(
@@ -232,6 +248,7 @@ def test_what_no_device_could_use_is_no_data_file(
         (lambda m: m.update(recovery=[]), r"the manifest has no object 'recovery'"),
         (lambda m: m.update(recovery={"slot": 2}), r"the manifest: recovery has no number 'flash_address'"),
         (lambda m: m.update(files={}), r"the manifest has no list 'files'"),
+        (lambda m: m.update(checksum_files=1), r"the manifest has no true or false 'checksum_files'"),
         (lambda m: m.update(files=["x"]), r"the manifest: files is no object"),
         (lambda m: m.update(files=m["files"] * 2), r"the manifest: files has the same name twice"),
         (lambda m: m["files"][0].pop("sha256"), r"the manifest: files has no text 'sha256'"),

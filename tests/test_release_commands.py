@@ -127,6 +127,23 @@ def test_publish_takes_data_files_by_their_own_or_another_name(folder: Path) -> 
     assert run("check") == ("build/webroot: ok\n", "")
 
 
+def test_publish_writes_checksum_files_that_sha256sum_reads(folder: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0", "--checksum-files")
+    for place in ("", "releases/1.0.0"):
+        command = ["sha256sum", "--strict", "-c", "rom0.bin.sha256", "rom1.bin.sha256"]
+        done = subprocess.run(command, cwd=folder / "build/webroot" / place, check=True, capture_output=True, text=True)
+        assert done.stdout == "rom0.bin: OK\nrom1.bin: OK\n"
+    assert manifest(folder)["checksum_files"] is True
+    assert run("check") == ("build/webroot: ok\n", "")
+    run(*PUBLISH, "--version", "1.1.0")  # the same ROMs
+    assert not list((folder / "build/webroot").glob("*.sha256"))
+    assert run(*PUBLISH, "--version", "1.1.0", "--checksum-files")[0] == (
+        "blink 1.1.0 is current already; it has the same ROMs and stays as it is, without the checksum files "
+        "given now\n"
+    )
+    assert run("check") == ("build/webroot: ok\n", "")
+
+
 def test_publish_takes_a_recovery_rom(folder: Path) -> None:
     (folder / "three.toml").write_text(THREE_TOML)
     (folder / "old.bin").write_bytes(silent_rom())

@@ -47,6 +47,15 @@ def with_files(version: str, **options: object) -> Bundle:
     return make(version, files=(("ui.html", version.encode()), ("ca.der", b"\x30")), **options)
 
 
+def with_sums(version: str, **options: object) -> Bundle:
+    return make(version, checksum_files=True, **options)
+
+
+def with_all(version: str) -> Bundle:
+    """A release with whatever one can have."""
+    return with_recovery(version, files=(("ui.html", version.encode()),), elfs=(b"elf",) * 2, checksum_files=True)
+
+
 def history(folder: Path) -> History:
     return History.from_json((folder / "releases/history.json").read_bytes())
 
@@ -273,6 +282,123 @@ def test_a_recovery_rom_that_is_not_as_published_is_found_and_put_right(root: Pa
     )
     assert publish(root, [with_recovery("1.0.0")])[0].changed
     assert_current(root, "1.0.0")
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """The versions of the ROMs that the checksum files in a folder are for."""
+    versions = ("1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0")
+    known = {hashlib.sha256(rom).hexdigest(): version for version in versions for rom in make_roms(version)}
+    found = {path.name: path.read_text().partition("  ") for path in sorted(folder.glob("*.sha256"))}
+    for name, (_, _, of) in found.items():
+        assert of == name.removesuffix(".sha256") + "\n"
+    return {name: known[digest] for name, (digest, _, _) in found.items()}
+
+
+def test_checksum_files_come_and_go_with_their_roms(root: Path) -> None:
+    put(root, "1.0.0", with_sums("1.1.0"))
+    both = {"rom0.bin.sha256": "1.1.0", "rom1.bin.sha256": "1.1.0"}
+    assert sums(root) == sums(root / "releases/1.1.0") == both
+    assert_current(root, "1.1.0")
+    put(root, "1.2.0")
+    assert sums(root) == {}
+    assert_current(root, "1.2.0")
+    rollback(root)
+    assert sums(root) == both
+    assert_current(root, "1.1.0")
+    publish(root, [with_sums("1.3.0", count=1)], fewer_roms=True)
+    assert sums(root) == {"rom0.bin.sha256": "1.3.0"}
+    rollback(root, "1.0.0")
+    assert sums(root) == {}
+    assert prune(root, 0) == ("1.3.0", "1.2.0", "1.1.0")
+    assert_current(root, "1.0.0")
+
+
+def test_a_forced_release_without_checksum_files_has_none(root: Path) -> None:
+    put(root, with_sums("1.0.0"))
+    assert not publish(root, [make("1.0.0")])[0].changed
+    assert sums(root)
+    publish(root, [make("1.0.0", date="2026-11-23")], force=True)
+    assert not list((root / "releases").rglob("*.sha256"))
+    assert check(root) == ()
+    assert publish(root, [with_sums("1.0.0", date="2026-11-23")])[0].left_out == ("the checksum files",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rom0.bin.sha256", "is not what 1.1.0 has; `rbootimg rollback 1.1.0` puts it right"),
+        ("releases/1.1.0/rom0.bin.sha256", "is not what its manifest says; publish the same again"),
+    ],
+)
+def test_a_checksum_file_that_is_not_as_published_is_found_and_put_right(root: Path, name: str, text: str) -> None:
+    put(root, with_sums("1.1.0"))
+    (root / name).write_bytes(b"x")
+    assert check(root) == (Problem(name, text),)
+    publish(root, [with_sums("1.1.0")])
+    assert_current(root, "1.1.0")
+
+
+def test_a_checksum_file_of_somebody_else_stays_for_as_long_as_it_is_right(root: Path) -> None:
+    put(root, "1.0.0")
+    line = f"{hashlib.sha256(make_roms('1.0.0')[0]).hexdigest()}  rom0.bin\n"
+    (root / "rom0.bin.sha256").write_text(line)
+    (root / "rom1.bin.sha256").write_text("SHA256 (rom1.bin) = mine\n")
+    assert not rollback(root, "1.0.0").changed
+    assert check(root) == ()
+    assert (root / "rom0.bin.sha256").read_text() == line
+    put(root, "1.1.0")
+    assert [path.name for path in root.glob("*.sha256")] == ["rom1.bin.sha256"]
+    (root / "rom0.bin.sha256").write_text(line)
+    problem = Problem("rom0.bin.sha256", "is no checksum file of 1.1.0, which is current; delete it")
+    assert check(root) == (problem,)
+    (root / "rom0.bin.sha256").unlink()
+    put(root, with_sums("1.2.0"))
+    assert_current(root, "1.2.0")
+    assert sums(root) == {"rom0.bin.sha256": "1.2.0", "rom1.bin.sha256": "1.2.0"}
+
+
+@pytest.mark.parametrize(
+    ("now", "change", "steps"),
+    [
+        (
+            with_sums("1.0.0"),
+            lambda root: put(root, with_sums("1.1.0")),
+            ["rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256", "manifest.json", "version"],
+        ),
+        (
+            with_sums("1.1.0"),
+            lambda root: rollback(root),
+            ["manifest.json", "version", "rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256"],
+        ),
+        (
+            with_sums("1.0.0"),
+            lambda root: put(root, "1.1.0"),
+            ["rom0.bin", "rom1.bin", "-rom0.bin.sha256", "-rom1.bin.sha256", "manifest.json", "version"],
+        ),
+    ],
+    ids=["up", "down", "without"],
+)
+def test_a_checksum_file_comes_right_after_its_rom_up_and_down(
+    root: Path, now: Bundle, change: Callable[[Path], object], steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever mix a client gets it refuses; and who finds a new checksum finds its ROM."""
+    put(root, with_sums("1.0.0"), *([now] if now != with_sums("1.0.0") else []))
+    done: list[str] = []
+    replace_file, unlink = os.replace, Path.unlink
+
+    def replaced(source: Path, target: Path) -> None:
+        replace_file(source, target)
+        done.append(target.name)
+
+    def removed(path: Path, **options: object) -> None:
+        unlink(path, **options)
+        if path.parent == root and not path.name.startswith(".rbootimg"):
+            done.append(f"-{path.name}")
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(Path, "unlink", removed)
+    change(root)
+    assert done == ["history.json", *steps, "index.html"]
 
 
 def test_what_an_unchanged_release_does_not_take_is_told(root: Path) -> None:
@@ -997,9 +1123,17 @@ def assert_consistent(root: Path, versions: set[str]) -> None:
         for file in (*manifest["roms"], *manifest.get("files", []), *filter(None, [manifest.get("recovery")])):
             data = (root / file["path"]).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
+        for place in (root / f"releases/{manifest['version']}",) * manifest.get("checksum_files", False):
+            for rom in manifest["roms"]:
+                name = rom["path"].rpartition("/")[2]
+                assert (place / f"{name}.sha256").read_text() == f"{rom['sha256']}  {name}\n"
     for name in ("rom0.bin", "rom1.bin"):
         if (root / name).exists():
             assert hashlib.sha256((root / name).read_bytes()).hexdigest() in roms
+        if (root / f"{name}.sha256").exists():
+            digest, of = (root / f"{name}.sha256").read_text().split("  ")
+            assert digest in roms
+            assert of == f"{name}\n"
     if (root / "version").exists():
         assert (root / "version").read_text().removesuffix("\n") in versions
     if (root / "releases/history.json").exists():
@@ -1022,6 +1156,9 @@ OPERATIONS = {
     "files": (["1.0.0", with_files("1.2.0")], lambda root: publish(root, [with_files("1.3.0")])),
     "files back": ([with_files("1.0.0"), "1.1.0", with_files("1.2.0")], lambda root: rollback(root, "1.0.0")),
     "forced files": (["1.0.0", with_files("1.2.0")], lambda root: publish(root, [make("1.2.0")], force=True)),
+    "checksum files": (["1.0.0", with_sums("1.2.0")], lambda root: publish(root, [with_sums("1.3.0")])),
+    "checksum files back": ([with_sums("1.0.0"), with_sums("1.2.0")], lambda root: rollback(root, "1.0.0")),
+    "checksum files gone": ([with_sums("1.0.0"), "1.1.0", with_sums("1.2.0")], lambda root: put(root, "1.3.0")),
     "recovery": ([with_recovery("1.1.0"), "1.2.0"], lambda root: publish(root, [with_recovery("1.3.0")])),
     "recovery back": ([with_recovery("1.0.0"), with_recovery("1.2.0")], lambda root: rollback(root, "1.0.0")),
 }
@@ -1123,8 +1260,9 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
                 assert (root / "manifest.json").exists()
         if name == "history anew" and not (root / "releases/history.json").exists():
             operation(root)
-        publish(root, [make("1.4.0")])
+        publish(root, [make("1.4.0", checksum_files=number % 2 == 1)])
         assert_current(root, "1.4.0")
+        assert set(sums(root).values()) == {"1.4.0"} if number % 2 else sums(root) == {}
 
 
 def test_a_switch_that_was_broken_off_is_found_and_finished(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1276,7 +1414,7 @@ def test_whatever_call_fails_the_release_is_the_old_or_the_new(
     real = getattr(os, call)
     for number in range(1000):
         root = memory / str(number)
-        put(root, "1.0.0")
+        put(root, with_all("1.0.0"))
         left = number
 
         def fails(*arguments: object, **options: object) -> object:
@@ -1288,12 +1426,12 @@ def test_whatever_call_fails_the_release_is_the_old_or_the_new(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fails)
-            failure = error_of(lambda: put(root, "1.1.0"))  # noqa: B023 # called at once
+            failure = error_of(lambda: put(root, with_all("1.1.0")))  # noqa: B023 # called at once
         assert failure is None or failure.endswith("No space left on device")
         assert_consistent(root, {"1.0.0", "1.1.0"})
         if failure and history(root).current == "1.0.0":
             assert_current(root, "1.0.0")
-        put(root, "1.1.0")
+        put(root, with_all("1.1.0"))
         assert_current(root, "1.1.0")
         if left >= 0:
             assert number > 0

@@ -53,6 +53,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeat it",
     )
     parser.add_argument(
+        "--checksum-files",
+        action="store_true",
+        help="publish a rom0.bin.sha256 and so on beside the ROMs, as sha256sum writes them",
+    )
+    parser.add_argument(
         "--recovery",
         type=_slot_and_path,
         metavar="SLOT=ROM.BIN",
@@ -133,6 +138,7 @@ def run(options: argparse.Namespace) -> None:
         },
         files={name: read_file(path) for name, path in options.data_files},
         recovery=recovery,
+        checksum_files=options.checksum_files,
     )
     options.file = web_root
     (published,) = webroot.publish(
