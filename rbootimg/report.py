@@ -136,7 +136,7 @@ def pieces_table(pieces: Sequence[Piece], names: Sequence[str]) -> str:
 
 
 def published(found: Published, folder: str = "") -> list[str]:
-    """What devices get now, a line for each ROM and data file; `folder` is where the application's files are."""
+    """What devices get now, a line for each ROM and other file; `folder` is where the application's files are."""
     release = found.release
     if found.repaired:
         return [f"{release.app} {release.version} was damaged and is whole again; {found.before} stays current"]
@@ -150,7 +150,7 @@ def published(found: Published, folder: str = "") -> list[str]:
 
 
 def rolled_back(found: Published, folder: str = "") -> list[str]:
-    """What devices get again, a line for each ROM and data file; `folder` is where the application's files are."""
+    """What devices get again, a line for each ROM and other file; `folder` is where the application's files are."""
     release = found.release
     if not found.changed:
         return published(found)

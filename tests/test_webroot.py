@@ -195,6 +195,15 @@ def test_data_files_are_in_the_releases_own_folder_alone(root: Path) -> None:
     assert_current(root, "1.4.0")
 
 
+def test_no_data_file_can_have_the_name_of_another_file_of_a_release(root: Path) -> None:
+    put(root, with_all("1.0.0"))
+    names = {path.name for path in (root / "releases/1.0.0").iterdir()} - {"ui.html"}
+    assert len(names) == 12
+    for name in names:
+        with pytest.raises(PublishError, match=f"called '{name}': the name is reserved"):
+            make("1.1.0", files=((name, b"x"),))
+
+
 @pytest.mark.parametrize("files", [(), (("ui.html", b"<a>"), ("ca.der", b"\x30")), (("ui.html", b"1.1.0"),)])
 def test_the_same_version_with_other_data_files_is_refused_unless_forced(
     root: Path, files: tuple[tuple[str, bytes], ...]
