@@ -21,8 +21,8 @@ from .webfiles import (
     NoHistoryError,
     app_folders,
     copies,
-    found_by_devices,
     index,
+    outdated,
     pending,
     read_history,
     readable,
@@ -129,8 +129,9 @@ def _check_current(folder: Path, history: History, back: str) -> _Found:
         expected = f"this rbootimg writes for {history.current}" if made else f"{history.current} has"
         wrong = _wrong(folder / name, digest(data), expected, f"{back} puts it right")
         yield from ((folder / name, text) for text in wrong)
-    for name in sorted(found_by_devices(folder) - files.keys()):
-        yield folder / name, f"is no ROM of {history.current}, which is current; delete it"
+    for name in outdated(folder, history, files):
+        what = "ROM" if name.endswith(".bin") else "checksum file"
+        yield folder / name, f"is no {what} of {history.current}, which is current; delete it"
     releases = [readable(folder, name) for name in newest_first(history.manifests)]
     last = {rom.file.name: release.version for release in reversed(releases) if release for rom in release.roms}
     for name in sorted(last.keys() - files.keys()):

@@ -12,7 +12,18 @@ from pathlib import Path
 from . import page
 from .errors import PublishError, VersionError, Way
 from .files import read_file
-from .release import MANIFEST, RELEASES, VERSION, History, NewerSchemaError, Release, digest, newest_first
+from .release import (
+    MANIFEST,
+    RELEASES,
+    VERSION,
+    History,
+    NewerSchemaError,
+    Release,
+    checksum_line,
+    checksum_name,
+    digest,
+    newest_first,
+)
 from .version import parse
 
 LOCK = ".rbootimg.lock"
@@ -27,6 +38,7 @@ NEXT = f"{UNFINISHED}next"
 
 _ROM = re.compile(r"rom[0-9]+\.bin")
 _ROM_OR_ELF = re.compile(r"rom[0-9]+\.(bin|elf)")
+_CHECKSUM_LINE = re.compile(rb"[0-9a-f]{64}  (rom[0-9]+\.bin)\n")
 
 
 class DamagedError(PublishError):
@@ -265,8 +277,13 @@ def copies(folder: Path, history: History) -> dict[str, bytes]:
         for version in newest_first(history.manifests)
     }
     before = known[history.previous] if history.previous else None
+    roms: dict[str, bytes] = {}
+    for rom in release.roms:
+        # Each with its checksum file right after it: switch.py puts them in place in this order.
+        names = (rom.file.name, checksum_name(rom.file.name))
+        roms |= {name: stored[name] for name in names if name in stored}
     return {
-        **{rom.file.name: stored[rom.file.name] for rom in release.roms},
+        **roms,
         MANIFEST: stored[MANIFEST],
         VERSION: version_file(release),
         page.STYLE: page.STYLESHEET.encode(),
@@ -279,11 +296,34 @@ def found_by_devices(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir() if _ROM.fullmatch(entry.name) and not entry.is_dir()}
 
 
+def outdated(folder: Path, history: History, files: Mapping[str, bytes]) -> list[str]:
+    """The names of what devices find beside `releases` and the current release, which has `files`, does not have.
+
+    That is each other ROM. A checksum file that is right may be somebody else's, unless one of the releases has any.
+    """
+    found = found_by_devices(folder)
+    for path in folder.glob("rom*.bin.sha256"):
+        name = path.name.removesuffix(".sha256")
+        line = path.read_bytes() if path.is_file() else b""
+        match = _CHECKSUM_LINE.fullmatch(line)
+        if match is None or match[1].decode() != name:
+            continue
+        right = name in files and line == checksum_line(name, digest(files[name]))
+        releases = () if not right else (readable(folder, known) for known in history.manifests)
+        if not right or any(release and release.checksum_files for release in releases):
+            found.add(path.name)
+    return sorted(found - files.keys())
+
+
 def strays(place: Path, release: Release) -> list[Path]:
-    """The ROMs and ELFs in `place` that `release` does not have."""
+    """The ROMs and ELFs in `place`, and the files of the manifest there, that `release` does not have."""
     names = {file.name for file in release.files}
+    there = shown(place)
+    described = {file.name for file in there.files} if there else set()
     return [
         entry
         for entry in sorted(place.iterdir())
-        if _ROM_OR_ELF.fullmatch(entry.name) and entry.name not in names and not entry.is_dir()
+        if (_ROM_OR_ELF.fullmatch(entry.name) or entry.name in described)
+        and entry.name not in names
+        and not entry.is_dir()
     ]

@@ -24,7 +24,7 @@ from elf_builder import IRAM
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinja2 import TemplateError, UndefinedError, nodes
-from releases import make
+from releases import make, with_recovery
 from test_size import Sym, with_symbols
 
 from rbootimg import layoutview, page, statuspage, templates, treemap
@@ -144,7 +144,14 @@ def assert_is_text(of: Callable[[str], str], value: str, read: Callable[[str], S
 
 
 OLD = make("1.0.0", elfs=(b"elf",) * 2)
-NEW = make("1.1.0", size=128, date="2026-11-23", proved_by="rBoot 1.4.2", elfs=(b"elf",) * 2)
+NEW = with_recovery(
+    "1.1.0",
+    size=128,
+    date="2026-11-23",
+    proved_by="rBoot 1.4.2",
+    elfs=(b"elf",) * 2,
+    files=(("ui.html", b"<p>"), ("ca.der", b"0")),
+)
 
 
 def app_page(release: Release) -> str:
