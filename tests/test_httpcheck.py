@@ -177,7 +177,7 @@ def test_the_other_request_is_that_of_the_example(server: Server) -> None:
     check_url(server.url)
     app = (ROOT / "examples/ota/app.c").read_text()
     (example,) = re.findall(r'"GET /" file ((?:.|\\\n)*?\\r\\n\\r\\n")', app)
-    for name, value in ("SERVER_HOST", server.url[7:-1]), ("VERSION", "1.0.0"):
+    for name, value in ("SERVER_HOST", server.url[7:-1]), ("RBOOT_VERSION", "1.0.0"):
         example = example.replace(f'" {name} "', value)
     assert server.requests[5].decode() == f"GET /rom0.bin{example[1:-1]}".replace(r"\r\n", "\r\n")
 
