@@ -381,3 +381,124 @@ def test_a_slot_less_needs_force_also_on_the_desk(released: Project) -> None:
 @pytest.mark.parametrize("port", ["abc", "99999"])
 def test_a_port_that_is_none_is_one_line(released: Project, port: str) -> None:
     assert f"RBOOT_SERVE_PORT is '{port}'; write 1 to 65535" in released.fail("serve", f"RBOOT_SERVE_PORT={port}")
+
+
+# What a release carries along
+
+THREE_SLOTS = "RBOOT_SLOTS='0x2000:256KB 0x42000:256KB 0x82000:64KB'"
+
+
+def carrying(project: Project, settings: str, *lines: str, prove: str = "never") -> None:
+    project.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE={prove!r}, RBOOT_VERSION='1.0.0')\n"
+        + "\n".join(lines)
+        + f"\nenv.RbootApp('app', 'main.c', {settings})\n",
+    )
+
+
+def test_data_files_go_into_the_release_and_its_manifest(released: Project) -> None:
+    released.write("www/index.html", "<h1>hello</h1>")
+    released.write("ca.der", "certificate")
+    carrying(
+        released,
+        "RBOOT_RELEASE_FILES=[page, 'ca.der']",
+        "page = env.Command('out/ui.html', 'www/index.html', Copy('$TARGET', '$SOURCE'))",
+    )
+    assert "releases/1.0.0/ui.html" in released.build("publish")
+    manifest = json.loads(released.read(f"{ROOT}/manifest.json"))
+    assert [(entry["name"], entry["path"], entry["size"]) for entry in manifest["files"]] == [
+        ("ca.der", "releases/1.0.0/ca.der", 11),
+        ("ui.html", "releases/1.0.0/ui.html", 14),
+    ]
+    assert released.read(f"{ROOT}/releases/1.0.0/ui.html") == b"<h1>hello</h1>"
+    released.write("www/index.html", "<h1>another</h1>")
+    assert "1.0.0 of app was published already, with other files" in released.fail("publish")
+    carrying(released, "RBOOT_RELEASE_FILES={'web.html': 'www/index.html'}")
+    released.build("publish", "RBOOT_VERSION=1.1.0")
+    assert released.read(f"{ROOT}/releases/1.1.0/web.html") == b"<h1>another</h1>"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("['rom0.bin']", "RBOOT_RELEASE_FILES: "),
+        ("['a/x.txt', 'b/x.txt']", "RBOOT_RELEASE_FILES: x.txt is given twice; write a dictionary"),
+        ("{'a b': 'main.c'}", "RBOOT_RELEASE_FILES: "),
+        ("{'../x': 'main.c'}", "RBOOT_RELEASE_FILES: "),
+        ("5", "5 is no file"),
+    ],
+)
+def test_data_files_that_cannot_be_are_one_line(released: Project, value: str, message: str) -> None:
+    carrying(released, f"RBOOT_RELEASE_FILES={value}")
+    assert message in released.fail()
+
+
+def test_without_a_version_there_are_no_files_to_carry_along(released: Project) -> None:
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_RELEASE_FILES='main.c')\n"
+        "env.RbootApp('app', 'main.c')\n",
+    )
+    assert "app has files that only a release can have: there is no version" in released.fail("publish")
+    assert not released.exists(ROOT)
+
+
+def test_checksum_files_on_request(released: Project) -> None:
+    carrying(released, "")
+    released.build("publish", "RBOOT_CHECKSUM_FILES=yes")
+    line = released.read(f"{ROOT}/rom1.bin.sha256").decode()
+    assert line == f"{released.digest(f'{ROOT}/rom1.bin')}  rom1.bin\n"
+    released.build("publish", "RBOOT_VERSION=1.1.0")
+    assert not released.exists(f"{ROOT}/rom1.bin.sha256")
+
+
+RECOVERY = """
+extern int ets_printf(const char *, ...);
+#define Cache_Read_Enable ((void (*)(int, int, int))0x40004678) /* the mask ROM's */
+__attribute__((section(".irom0.text"))) void rescue(void) { ets_printf("rescue"); while (1); }
+void call_user_start(void) { Cache_Read_Enable(0, 0, 1); rescue(); }
+"""
+
+
+def test_a_recovery_rom_is_published_with_the_others(released: Project) -> None:
+    released.write("rescue.c", RECOVERY)
+    carrying(
+        released,
+        f"{THREE_SLOTS}, RBOOT_RECOVERY={{2: rescue}}",
+        "rescue = env.RbootRom('rescue.bin', 'rescue.c', RBOOT_SLOT=(0x82000, 0x10000))",
+        prove="always",
+    )
+    output = released.build("publish")
+    assert "app: 3 ROMs proved with" in output
+    assert released.exists("app/rom1.bin")
+    assert not released.exists("app/rom2.bin"), "that slot is the recovery ROM's"
+    assert released.read(f"{ROOT}/releases/1.0.0/recovery.bin") == released.read("rescue.bin")
+    manifest = json.loads(released.read(f"{ROOT}/manifest.json"))
+    assert (manifest["recovery"]["slot"], manifest["recovery"]["flash_address"]) == (2, 0x82000)
+    assert manifest["recovery"]["proved_by"] == "loader-max_roms4.bin"
+    assert released.build("prove") == "Proving\n  app: 3 ROMs already proved with loader-max_roms4.bin\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("'rescue.bin'", "write a dictionary, from the slot's number to its ROM"),
+        ("{0: 'rescue.bin'}", "RBOOT_RECOVERY is for slot 0; a recovery ROM has the last of the layout's 3 slots"),
+        ("{3: 'rescue.bin'}", "RBOOT_RECOVERY is for slot 3"),
+        ("{'x': 'rescue.bin'}", "RBOOT_RECOVERY is for slot x"),
+    ],
+)
+def test_a_recovery_rom_that_cannot_be_is_one_line(released: Project, value: str, message: str) -> None:
+    carrying(released, f"{THREE_SLOTS}, RBOOT_RECOVERY={value}")
+    assert message in released.fail()
+
+
+def test_a_recovery_rom_for_another_slot_is_refused(released: Project) -> None:
+    released.write("rescue.c", RECOVERY)
+    carrying(
+        released,
+        f"{THREE_SLOTS}, RBOOT_RECOVERY={{2: rescue}}",
+        "rescue = env.RbootRom('rescue.bin', 'rescue.c', RBOOT_SLOT=0x2000)",
+    )
+    assert "rescue.bin is not published: the ROM is linked at 0x40202010" in released.fail("publish")

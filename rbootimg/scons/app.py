@@ -14,11 +14,11 @@ from ..errors import LayoutError
 from ..flashmap import Slot
 from . import bigflash, publish
 from .actions import apart, build, generated, nodes
-from .apps import app_name
+from .apps import app_name, recovery_rom
 from .client import check_client
 from .image import images
 from .link import base_scripts, programs, script_for_slot
-from .variables import FLAGS, flash_map, for_call, header_params, is_set, literal, text, typed
+from .variables import FLAGS, flash_map, for_call, header_params, is_set, literal, slots_of, text, typed
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
@@ -45,7 +45,8 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         if len(scripts) > 1:
             wrong = f"RBOOT_LDSCRIPT has {len(scripts)} scripts; give one, from which those of the slots are made"
         raise SCons.Errors.UserError(f"rboot: {name}: {wrong}")
-    slots = found.slots
+    recovery = recovery_rom(env, name, found)
+    slots = tuple(slot for slot in found.slots if slot.number != recovery.number) if recovery else found.slots
     # Slots in different megabytes can have one link address; what fits the smallest of them fits all.
     links: dict[int, Slot] = {}
     for slot in sorted(slots, key=lambda slot: (slot.size, slot.number)):
@@ -70,10 +71,37 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         slots,
     )
     try:
-        publish.add(env, name, roms, found, "proof.json", built_here=True)
+        publish.add(env, name, roms, found, "proof.json", built_here=True, recovery=recovery)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     return roms
+
+
+def rboot_rom(env: Any, target: Any, source: Any, **overrides: object) -> Any:
+    """Compile `source`, link it for $RBOOT_SLOT and pack it into the ROM `target`; by itself nothing publishes it."""
+    compiling = _compiling(env, overrides)
+    env = for_call(env, overrides)
+    [rom, *more] = env.Flatten([target]) or [""]
+    what = str(rom)
+    try:
+        [slot] = slots_of(env, 1)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {what}: {error}") from None
+    scripts = base_scripts(env)
+    if more or not what or slot is None or len(scripts) > 1:
+        raise SCons.Errors.UserError(
+            f"rboot: {what}: RbootRom makes one ROM for one slot; give RBOOT_SLOT, its flash address"
+        )
+    elfs = _link(
+        env,
+        f"{os.path.splitext(what)[0]}.elf",
+        _objects(compiling, what, source),
+        RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot)],
+    )
+    try:
+        return images(env, [rom], elfs, (slot,))
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {what}: {error}") from None
 
 
 def rboot_program(env: Any, target: Any, source: Any, **overrides: object) -> Any:

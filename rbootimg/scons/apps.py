@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import SCons.Errors
 
+from .. import datafiles
 from ..errors import LayoutError, PublishError, ServerError
 from ..flashmap import FlashMap
+from .actions import nodes
 from .proof import Claim
 from .variables import expand, text
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A ROM of another application, for the slot `number` of the layout."""
+
+    number: int
+    rom: Any
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,9 @@ class App:
     version: str
     device: str
     with_elfs: bool
+    files: dict[str, Any]
+    checksum_files: bool
+    recovery: Recovery | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,47 @@ def web_root_path(env: Any, app: str) -> str:
     if name.startswith("#"):
         return os.path.normpath(os.path.join(env.Dir("#").get_abspath(), name[1:].lstrip("/")))
     return os.path.normpath(os.path.join(env.Dir(".").get_abspath(), name))
+
+
+def recovery_rom(env: Any, app: str, layout: FlashMap) -> Recovery | None:
+    """$RBOOT_RECOVERY, a dictionary from the slot's number to the ROM. Raises UserError."""
+    value = env.get("RBOOT_RECOVERY")
+    if not value:
+        return None
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise SCons.Errors.UserError(
+            f"rboot: {app}: RBOOT_RECOVERY is {value!r}; write a dictionary, from the slot's number to its ROM"
+        )
+    [(number, rom)] = value.items()
+    if number not in range(1, len(layout.slots)) or number != len(layout.slots) - 1:
+        raise SCons.Errors.UserError(
+            f"rboot: {app}: RBOOT_RECOVERY is for slot {number}; a recovery ROM has the last of the layout's "
+            f"{len(layout.slots)} slots"
+        )
+    [node] = nodes(env, app, rom)[:1]
+    return Recovery(number, node)
+
+
+def release_files(env: Any, app: str) -> dict[str, Any]:
+    """$RBOOT_RELEASE_FILES, files or a dictionary from the name of each to the file, by name. Raises UserError."""
+    value = env.get("RBOOT_RELEASE_FILES") or []
+    if isinstance(value, str):
+        value = value.split()
+    if isinstance(value, Mapping):
+        found = {name: nodes(env, app, file)[0] for name, file in value.items()}
+        names = list(found)
+    else:
+        files = nodes(env, app, value) if env.Flatten([value]) else []
+        names = [file.name for file in files]
+        found = dict(zip(names, files))
+    try:
+        datafiles.check_names(names)
+        if len(found) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise PublishError(f"{twice} is given twice; write a dictionary with a name for each")
+    except PublishError as error:
+        raise SCons.Errors.UserError(f"rboot: {app}: RBOOT_RELEASE_FILES: {error}") from None
+    return found
 
 
 def chosen(env: Any) -> frozenset[str]:

@@ -17,7 +17,7 @@ import SCons.Util
 from .. import elf, report
 from ..elf import Elf
 from ..errors import LayoutError, RbootError
-from ..files import write_atomic
+from ..files import read_file, write_atomic
 from ..flash import FlashParams
 from ..flashmap import Slot
 from ..mapping import check_mapping, mapping_notes
@@ -39,7 +39,7 @@ class Packing:
 
     def data(self) -> bytes:
         """The ELF's bytes. Raises OSError."""
-        return Path(self.elf.rfile().get_abspath()).read_bytes()
+        return read_file(self.elf.rfile().get_abspath())
 
     def read(self) -> Elf:
         """The linked application. Raises ElfError or OSError."""

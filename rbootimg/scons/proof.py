@@ -157,8 +157,11 @@ def _boot(each: Claim) -> list[dict[str, object]]:
         pieces = flashimage.flash_pieces(each.layout, loader, images, config)
         flash = flashimage.assemble(pieces, each.layout.size.bytes)
         packings = [rom.attributes.rboot_packing for rom in each.roms]
-        elfs = {number: packing.read() for number, packing in enumerate(packings)}
-        proofs = prove.prove(flash, each.layout, elfs, packings[0].sections or None)
+        proofs = [
+            proof
+            for number, packing in enumerate(packings)  # a recovery ROM may have other sections
+            for proof in prove.prove(flash, each.layout, {number: packing.read()}, packing.sections or None)
+        ]
     except RbootError as error:
         raise PublishError(f"{each.name} is not proved: {error}") from None
     except OSError as error:

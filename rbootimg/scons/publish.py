@@ -14,7 +14,19 @@ from ..errors import CheckoutError, LayoutError, PublishError, RbootError, Versi
 from ..flashmap import FlashMap
 from . import proof, releases, targets
 from .actions import action, nodes, said
-from .apps import App, WebRoot, app_name, chosen, named, place, web_root_path, web_roots
+from .apps import (
+    App,
+    Recovery,
+    WebRoot,
+    app_name,
+    chosen,
+    named,
+    place,
+    recovery_rom,
+    release_files,
+    web_root_path,
+    web_roots,
+)
 from .variables import CheckoutVersion, flash_map, for_call, is_on, text, version_of
 
 
@@ -27,12 +39,20 @@ def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
         found = flash_map(env)
         # Other ROMs of that name may be published from the same folder, into another web root.
         proof_name = f"{os.path.basename(name)}-{os.path.splitext(roms[0].name)[0]}-proof.json"
-        return add(env, name, roms, found, proof_name, built_here=False)
+        return add(env, name, roms, found, proof_name, built_here=False, recovery=recovery_rom(env, name, found))
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
 
 
-def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, built_here: bool) -> Any:
+def add(
+    env: Any,
+    name: str,
+    roms: list[Any],
+    found: FlashMap,
+    proof_name: str,
+    built_here: bool,
+    recovery: Recovery | None = None,
+) -> Any:
     """Let `scons publish` publish the `roms`, of the layout `found`, under the last part of `name`.
 
     Before that they are proved, if that is wanted and it is known what they were packed from; the file `proof_name`
@@ -61,10 +81,12 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
     known = all(hasattr(rom.attributes, "rboot_packing") for rom in roms)
     proving = proof.wanted(env, known)
     known = known and len(roms) <= len(found.slots)
-    claim = _claim(env, name, proof_name, roms, found, wanted) if known else None
+    proved = [*roms, *_provable(recovery, len(roms))]
+    claim = _claim(env, name, proof_name, proved, found, wanted) if known else None
     if not (claim and (proving or (proving is None and claim.file.exists()))):
         claim = None
-    built = [*roms, *([claim.loader] if claim else [])]
+    files = release_files(env, name)
+    built = [*roms, *([claim.loader] if claim else []), *files.values(), *([recovery.rom] if recovery else [])]
     if wanted:
         env.Depends(alias, built)  # not Alias(), whose time grows with the square of the ROMs
         env.Depends(targets.add(env, "roms", [], None), roms)
@@ -79,12 +101,22 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
         version=version_of(env),
         device=text(env, "RBOOT_DEVICE"),
         with_elfs=bool(is_on(env, "RBOOT_PUBLISH_ELFS")) and known,
+        files=files,
+        checksum_files=bool(is_on(env, "RBOOT_CHECKSUM_FILES")),
+        recovery=recovery,
     )
     if web_root.apps.setdefault(name, app) is not app:
         raise SCons.Errors.UserError(
             f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
         )
     return alias
+
+
+def _provable(recovery: Recovery | None, number: int) -> list[Any]:
+    """The recovery ROM, if it is for slot `number`, the next, and it is known what it was packed from."""
+    if recovery and recovery.number == number and hasattr(recovery.rom.attributes, "rboot_packing"):
+        return [recovery.rom]
+    return []
 
 
 def _claim(env: Any, name: str, proof_name: str, roms: list[Any], found: FlashMap, wanted: bool) -> proof.Claim:
@@ -150,6 +182,8 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
         except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
+            if alone := [name for name, app in web_root.apps.items() if app.files or app.recovery]:
+                raise VersionError(f"{alone[0]} has files that only a release can have: {error}", error.way) from None
             sys.stderr.write(f"rboot: published without releases: {said(error)}\n")
             return []
         built = next((found for found in versions.values() if isinstance(found, CheckoutVersion)), "")
@@ -169,9 +203,20 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
             elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
             proved_by=_proved_by(app),
             one_build=app.built_here,
+            files={file: node.get_contents() for file, node in app.files.items()},
+            recovery=_recovery(app),
+            checksum_files=app.checksum_files,
+            called={release.RECOVERY: str(app.recovery.rom)} if app.recovery else None,
         )
         for name, app in web_root.apps.items()
     ]
+
+
+def _recovery(app: App) -> release.Recovery | None:
+    if not app.recovery:
+        return None
+    proved_by = _proved_by(app) if _provable(app.recovery, len(app.roms)) else None
+    return release.Recovery(app.recovery.number, app.recovery.rom.get_contents(), proved_by)
 
 
 def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
@@ -200,7 +245,12 @@ def _tree(web_root: WebRoot) -> dict[str, bytes]:
     """The files for the web root, checked. Raises PublishError."""
     contents = {name: [rom.get_contents() for rom in app.roms] for name, app in web_root.apps.items()}
     kinds = {name: app.layout.loader.irom_checksum for name, app in web_root.apps.items()}
-    tree = publish.web_tree(contents, kinds, in_folders=web_root.total > 1)
+    tree = publish.web_tree(
+        contents,
+        kinds,
+        in_folders=web_root.total > 1,
+        checksum_files=any(app.checksum_files for app in web_root.apps.values()),
+    )
     changed = {tree[name] for name in publish.to_publish(tree, Path(web_root.path))}
     for name, app in web_root.apps.items():
         if app.built_here:

@@ -3,6 +3,7 @@
 Builders and methods that `generate` adds to an environment:
 
     RbootApp(name, sources)             compile once, link and pack for each slot, publish
+    RbootRom(target, sources)           compile, link and pack for $RBOOT_SLOT alone, such as a recovery ROM
     RbootLinkerScript(target, base)     a base linker script -> the one for $RBOOT_SLOT
     RbootProgram(target, sources)       link with $RBOOT_LDSCRIPT as it is
     RbootImage(target, elf)             pack an ELF, whoever linked it
@@ -93,6 +94,7 @@ def generate(env: Any, **keywords: object) -> None:
     env["BUILDERS"].update(builders)  # not by keywords, which SCons takes from 4.11 on
     for method, name in (
         (app.rboot_app, "RbootApp"),
+        (app.rboot_rom, "RbootRom"),
         (app.rboot_program, "RbootProgram"),
         (link.rboot_linker_script, "RbootLinkerScript"),
         (image.rboot_image, "RbootImage"),
@@ -166,6 +168,6 @@ def _help() -> str:
     lines.append("rBoot variables, set in the SConstruct; NAME=VALUE on the command line goes before that:")
     for name, default, text in VARIABLES:
         lines.append(f"  {name:<24}{text}{f' [{default}]' if default else ''}")
-    lines.append("  RBOOT_FILES, RBOOT_SLOT: in the SConstruct only, see the README")
+    lines.append("  RBOOT_FILES, RBOOT_RECOVERY, RBOOT_SLOT: in the SConstruct only, see the README")
     lines.append(f"  {', '.join(FLAGS)}: what the chip needs, before your own flags")
     return "\n".join(lines) + "\n"

@@ -15,6 +15,7 @@ import SCons.Subst
 
 from .. import layout, version
 from ..errors import LayoutError, VersionError
+from ..files import read_file
 from ..flash import FlashParams, flash_size
 from ..flashmap import FlashMap, LoaderOptions, Slot, parse_slots
 
@@ -52,6 +53,8 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_APPS", "", "the applications that publish, rollback and so on are about (default: all)"),
     ("RBOOT_VERSION", "", "semantic version of the release (default: that of the git checkout by its tags)"),
     ("RBOOT_DEVICE", "", "what devices a release is for (default: esp8266)"),
+    ("RBOOT_RELEASE_FILES", "", "data files that a release carries along, such as a web UI"),
+    ("RBOOT_CHECKSUM_FILES", "", "publish a rom0.bin.sha256 beside each ROM"),
     ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs too, for their symbols"),
     ("RBOOT_FORCE", "", "publish other ROMs under a version that was published, for the desk"),
     ("RBOOT_ALLOW_DOWNGRADE", "", "publish an older version than the current one"),
@@ -75,7 +78,7 @@ _OF_LAYOUTS = tuple(
     f"RBOOT_{key}" for key in ("FLASH_SIZE", "FLASH_MODE", "FLASH_FREQ", "SLOTS", "BIG_FLASH", "IROM_CHECKSUM")
 )
 # Those that a call takes and the command line does not.
-_OF_CALLS = ("RBOOT_SLOT", "RBOOT_FILES")
+_OF_CALLS = ("RBOOT_SLOT", "RBOOT_FILES", "RBOOT_RECOVERY")
 _GLOBAL = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS))
 _KNOWN = _GLOBAL.union(_OF_CALLS)
 
@@ -236,7 +239,7 @@ def _layout_text(env: Any, name: str) -> str:
         file = env.File(literal(name))
         if not file.has_builder() and (source := file.srcnode()).rexists():
             file = source  # which SCons copies to a variant_dir only when it builds, under -n never
-        return Path(file.rfile().get_abspath()).read_text(encoding="utf-8")
+        return read_file(file.rfile().get_abspath()).decode()
     except FileNotFoundError:
         raise layout.missing(name) from None
     except (OSError, UnicodeDecodeError) as error:
