@@ -15,7 +15,7 @@ from .release import MANIFEST, RELEASES, VERSION, History, NewerSchemaError, Rel
 from .version import parse
 
 LOCK = ".rbootimg.lock"
-"""Stays in the web root, empty. The lock on it ends with the process that holds it."""
+"""Stays in the web root, empty, for those only who can write there. The lock ends with the process that holds it."""
 SWITCH = ".rbootimg.switch"
 """In a web root of several applications the folders of those that are being switched together, as JSON."""
 HISTORY = "history.json"
