@@ -37,6 +37,15 @@ def write(path: Path, data: bytes, later_than: Path | None = None) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let what the system refuses name `path`, which the user knows, and not a file of ours that is to become it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def stands(path: Path, data: bytes) -> bool:
     """Whether `path` is a file with these bytes, which a web server may read."""
     try:
@@ -67,7 +76,10 @@ def make_folder(folder: Path) -> None:
     """Make `folder` and those above it that are missing, for a web server to read, and have them on the disk."""
     if not folder.is_dir():
         make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileNotFoundError:  # as in /proc
+            raise FileNotFoundError(errno.ENOENT, "no folder can be made there", str(folder)) from None
         folder.chmod(FOLDER_MODE)
         sync(folder.parent)
 
@@ -75,7 +87,8 @@ def make_folder(folder: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        with naming(path):  # else a name in it, without the folder's
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import page
 from .errors import PublishError, VersionError, Way
+from .files import resolved
 from .release import MANIFEST, RELEASES, VERSION, History, NewerSchemaError, Release, digest, newest_first
 from .version import parse
 
@@ -41,7 +42,7 @@ class NoHistoryError(PublishError):
 
 def existing(web_root: Path) -> Path:
     """The web root itself, behind any link to it. Raises PublishError if it is no folder."""
-    root = web_root.resolve()
+    root = resolved(web_root)
     if not root.exists():
         raise PublishError("there is no such folder; nothing was published here")
     if not root.is_dir():
