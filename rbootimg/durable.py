@@ -125,25 +125,37 @@ def locked(path: Path, timeout: float, shared: bool = False) -> Iterator[None]:
 # it; the one has no shared lock and needs Python 3.11, the other follows links.
 
 _READ, _WRITE = fcntl.F_RDLCK, fcntl.F_WRLCK
+_ROUNDS = 1000
+"""How often at most to begin again because the file was replaced meanwhile."""
 
 
 def _lock(path: Path, deadline: float) -> int:
     """A descriptor of the file `path`, made if need be, with a lock that keeps out all others."""
-    while True:
-        descriptor = _open_lock(path, os.O_RDWR) if os.path.lexists(path) else _make_lock(path)
+    renewed = False
+    for _ in range(_ROUNDS):
+        may_write = True
+        try:
+            descriptor = _open_lock(path, os.O_RDWR) if os.path.lexists(path) else _make_lock(path)
+        except PermissionError:
+            # Of another user, who made it with an older version: who can write the folder can replace it.
+            if not os.access(path.parent, os.W_OK):
+                raise
+            descriptor, may_write = _open_lock(path, os.O_RDONLY), False
         if descriptor is None:
             continue
         try:
-            if _fit_mode(descriptor, path.parent):
+            if may_write and (_fit_mode(descriptor, path.parent) or renewed):  # not all file systems have modes
                 _wait(descriptor, _WRITE, path, deadline)
                 if _is_at(descriptor, path):
                     return descriptor
             else:
                 _renew(path, descriptor, deadline)
+                renewed = True
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+    raise BlockingIOError
 
 
 def _lock_shared(path: Path, deadline: float) -> int:
@@ -197,7 +209,7 @@ def _fit_mode(descriptor: int, folder: Path) -> bool:
     if info.st_mode & 0o077 & ~wanted:
         return False
     if stat.S_IMODE(info.st_mode) != wanted:
-        with contextlib.suppress(PermissionError):  # another user's
+        with contextlib.suppress(OSError):  # another user's
             os.fchmod(descriptor, wanted)
     return True
 
@@ -213,10 +225,13 @@ def _renew(path: Path, old: int, deadline: float) -> None:
     try:
         _wait(new, _WRITE, fresh, deadline)  # one at a time
         if _is_at(new, fresh):
-            if _is_at(old, path):
-                os.rename(fresh, path)
-            else:
-                fresh.unlink()
+            try:
+                if _is_at(old, path):
+                    with naming(path):
+                        os.rename(fresh, path)
+            finally:
+                if _is_at(new, fresh):
+                    fresh.unlink()
     finally:
         os.close(new)
 

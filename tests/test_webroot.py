@@ -1252,6 +1252,21 @@ def test_one_at_a_time_has_the_lock(
     assert sorted(os.listdir(tmp_path)) == ["count", "lock"]
 
 
+def test_where_files_have_no_modes_there_is_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on FAT or CIFS, where all files seem to be for all to read."""
+    monkeypatch.setattr(os, "fchmod", lambda *_: None)
+    monkeypatch.setattr(durable, "_fit_mode", lambda *_: False)
+    for _ in range(2):
+        with durable.locked(tmp_path / "lock", 0), pytest.raises(PublishError), durable.locked(tmp_path / "lock", 0):
+            pass
+
+
+def test_a_file_that_is_another_each_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "_is_at", lambda *_: False)
+    with pytest.raises(PublishError, match="another rbootimg is publishing here"), durable.locked(tmp_path / "lock", 0):
+        pass
+
+
 def test_a_killed_replacement_of_the_lock_is_gone_on_with(tmp_path: Path) -> None:
     for name in ("lock", "lock.new"):
         (tmp_path / name).touch()
@@ -1324,6 +1339,34 @@ def test_who_can_write_the_web_root_can_lock_it(root: Path) -> None:
     assert mode(lock) == 0o666
     with process(lambda: hold(lock), NOBODY):
         pass
+
+
+@needs_root
+@pytest.mark.parametrize("sticky", [0, 0o1000])
+def test_a_lock_that_another_user_left_for_all_to_read_is_replaced_where_that_is_allowed(
+    root: Path, sticky: int
+) -> None:
+    put(root, "1.0.0")
+    reachable(root)
+    lock = root / webfiles.LOCK
+    lock.chmod(0o644)
+    os.chown(root, -1, 4711)
+    root.chmod(0o775 | sticky)
+
+    def lock_it() -> None:
+        if sticky:
+            with pytest.raises(PermissionError) as refused:
+                hold(lock)
+            assert refused.value.filename == str(lock)
+        else:
+            hold(lock)
+
+    with process(lock_it, NOBODY, group=4711):
+        assert sorted(path.name for path in root.glob(f"{lock.name}*")) == [lock.name]
+        if not sticky:
+            assert (mode(lock), lock.stat().st_uid, lock.stat().st_gid) == (0o660, NOBODY, 4711)
+            assert is_busy(lambda: put(root, "1.1.0", timeout=0))
+    put(root, "1.1.0")
 
 
 @needs_root
