@@ -10,9 +10,11 @@ byte for byte, for 50 programs of 16 bytes to 900 KB that binutils 2.40 linked f
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from .flash import SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .rom import Rom
@@ -118,7 +120,7 @@ def _delta(sections: list[_Section]) -> int:
     """The commonest distance of aligned words that point into the flash window in both ROMs."""
     distances: Counter[int] = Counter()
     for section in sections:
-        for offset in sorted({offset & -_WORD for offset in section.changed()}):
+        for offset, _ in groupby(section.changed(), lambda offset: offset & -_WORD):
             words = section.words(offset)
             if words and all(WINDOW_START <= word < WINDOW_START + WINDOW_SIZE for word in words):
                 distances[words[1] - words[0]] += 1
@@ -135,9 +137,10 @@ def _flash_addresses(rom: Rom, link_address: int | None) -> range:
     return range(start, start + len(rom.irom) + 1)
 
 
-def _sort(section: _Section, delta: int, flash: range) -> tuple[int, list[int]]:
+def _sort(section: _Section, delta: int, flash: range) -> tuple[int, array[int]]:
     """How many words of `section` are relocated, and the offsets of the differing bytes in no such word."""
-    relocated, left, behind = 0, [], 0
+    relocated, left, behind = 0, array("Q"), 0
+    first, second, low = section.a, section.b, delta & 0xFF
     for offset in section.changed():
         if offset < behind:
             continue
@@ -148,6 +151,7 @@ def _sort(section: _Section, delta: int, flash: range) -> tuple[int, list[int]]:
                 start
                 for start in starts
                 if start >= behind
+                and (second[start] - first[start]) & 0xFF == low  # which tells nearly always, and at once
                 and (_is_relocated(words := section.words(start), delta, flash) or _is_slot(start, words, delta))
             ),
             None,
@@ -179,7 +183,7 @@ def _is_slot(offset: int, words: tuple[int, int] | None, delta: int) -> bool:
     return all(word % SECTOR_SIZE == 0 and 0 < word <= _LARGEST_FLASH for word in words)
 
 
-def _runs(offsets: list[int]) -> Iterator[tuple[int, int]]:
+def _runs(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Start and end of the runs of `offsets`; less than a word between two is no gap."""
     start = end = -_WORD
     for offset in offsets:

@@ -19,12 +19,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import LayoutError
-from .flash import IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
+from .flash import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .rom import Rom
 
 if TYPE_CHECKING:
     from .flashmap import Slot
 
+_RAM_SIZE = DRAM.size + IRAM.size
 _WINDOW_END = WINDOW_START + WINDOW_SIZE
 _NOTHING_END = 0x41000000
 _WORD = 4
@@ -109,6 +110,11 @@ def detect(rom: Rom, candidates: Sequence[int] | None = None) -> Detection:
     known = tuple(dict.fromkeys(candidates or ()))
     for address in known:
         _check(address)
+    # What no chip holds is not looked through: a file can be as large as it likes.
+    if len(rom.irom) > WINDOW_SIZE - IROM_OFFSET:
+        return Detection(None, 0, (), "its irom is larger than any slot")
+    if sum(len(section.data) for section in rom.sections) > _RAM_SIZE:
+        return Detection(None, 0, (), "its RAM sections are larger than the RAM")
     # A ROM must not straddle the window's end: rBoot 1.4.2, readme.md.
     possible = range(WINDOW_START + IROM_OFFSET, _WINDOW_END - len(rom.irom) + 1, SECTOR_SIZE)
     places = _places(rom.irom)

@@ -24,6 +24,7 @@ from types import MappingProxyType
 
 from . import confinement
 from .bootconfig import RtcData
+from .demangle import demangle
 from .elf import Symbol, place
 from .errors import EmulatorError
 from .relay import relay
@@ -98,12 +99,17 @@ class Crash:
     registers: tuple[int, ...]
     kind: str = "exception"
 
-    def describe(self, symbols: Sequence[Symbol] = ()) -> str:
-        """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`."""
+    def describe(self, symbols: Sequence[Symbol] = (), demangled: bool = True) -> str:
+        """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`.
+
+        A function of C++ is called as people write it, if `demangled` and c++filt knows its name.
+        """
         cause = _CAUSES.get(self.cause, f"cause {self.cause}")
         kinds = {"exception": cause, "double exception": f"double exception: {cause}", "unmapped": _UNMAPPED}
         what = kinds.get(self.kind, self.kind)
         name = place(symbols, self.pc)
+        if name and demangled:
+            name = demangle([name]).get(name, name)
         return f"{what} at {self.pc:#x}{f' ({name})' if name else ''}, address {self.address:#x}"
 
 
@@ -173,14 +179,15 @@ def boot(
     net: tuple[str, int] | None = None,
     on_uart: Callable[[bytes], None] | None = None,
     keyboard: int | None = None,
+    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> BootResult:
     """Boot the chip with `flash`, for at most `timeout` seconds and `max_resets` resets after the first.
 
     `until`: stop as soon as the UART has printed this. `uart_input`: what is typed, from the start. `gpio_low`: all
     pins are low. `rtc`: what rBoot finds in RTC memory. `net`: the host and the port of the server that the
     application's connections lead to; without it nobody answers. `on_uart` is called with what is printed, as it comes.
-    `keyboard` is the descriptor of a file: what comes from it is typed too, and Ctrl-C in it ends the boot. Raises
-    EmulatorError if QEMU is not installed or fails, or if the flash has no size of a flash.
+    `keyboard` is the descriptor of a file: what comes from it is typed too, and Ctrl-C in it ends the boot, as does
+    `is_interrupted`. Raises EmulatorError if QEMU is not installed or fails, or if the flash has no size of a flash.
     """
     settings = [f"resets={max_resets}", "uart-in=/dev/stdin", "uart-out=/dev/stdout"]
     if gpio_low:
@@ -195,7 +202,7 @@ def boot(
         if net:
             open_until_the_end.enter_context(relay(folder, *net))
         with machine(folder, flash, settings, ["-serial", "null"]) as qemu:
-            uart, stopped = _talk(qemu, folder, uart_input, until, timeout, on_uart, keyboard)
+            uart, stopped = _talk(qemu, folder, uart_input, until, timeout, on_uart, keyboard, is_interrupted)
             if not stopped and "\nend " not in read_report(folder):
                 raise failure(qemu, uart.last)
         # Only now that QEMU is gone are both what they will be.
@@ -203,7 +210,12 @@ def boot(
 
 
 def interact(
-    flash: bytes, *, timeout: float | None = None, gpio_low: bool = False, net: tuple[str, int] | None = None
+    flash: bytes,
+    *,
+    timeout: float | None = None,
+    gpio_low: bool = False,
+    net: tuple[str, int] | None = None,
+    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> BootResult:
     """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot().
 
@@ -220,7 +232,14 @@ def interact(
     sys.stdout.flush()
     with _raw(keyboard):
         return boot(
-            flash, timeout=timeout, max_resets=1000, gpio_low=gpio_low, net=net, on_uart=show, keyboard=keyboard
+            flash,
+            timeout=timeout,
+            max_resets=1000,
+            gpio_low=gpio_low,
+            net=net,
+            on_uart=show,
+            keyboard=keyboard,
+            is_interrupted=is_interrupted,
         )
 
 
@@ -399,6 +418,7 @@ def _talk(
     timeout: float,
     on_uart: Callable[[bytes], None] | None,
     keyboard: int | None,
+    is_interrupted: Callable[[], bool],
 ) -> tuple[_Uart, str | None]:
     """What QEMU prints, and "time-out", "until" or "keyboard" if it did not end by itself.
 
@@ -412,6 +432,8 @@ def _talk(
     out = _Uart()
     window = b""  # what the text that is waited for may have begun in
     while (left := deadline - time.monotonic()) > 0:
+        if is_interrupted():
+            return out, "keyboard"
         is_full = len(typed) >= _MOST_TYPED
         sources = [qemu.stdout.fileno(), *([keyboard] if keyboard is not None and not is_full else [])]
         readable, writable, _ = select.select(sources, [qemu.stdin] if typed else [], [], min(left, _LOOK_EVERY))

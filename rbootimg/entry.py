@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .demangle import MANGLED
 from .elf import ENTRY_NAME, Elf, Symbol
 
 NO_SYMBOLS = (
@@ -15,8 +16,8 @@ NO_SYMBOLS = (
 )
 """What a check of a stripped ELF leaves out."""
 
-_MANGLED = "_Z"  # C++ ABI (Itanium), 5.1.2
 _SHARED = 0.75  # of the letters, for a name to be a likely misspelling
+_MOST_FUNCTIONS = 5000  # whose names are compared, which takes up to 0.1 ms for each
 # The SDK's scripts name the second from 3.0.6 on; no library defines it (ldscript.py).
 _ENTRY_NAMES = (ENTRY_NAME, f"{ENTRY_NAME}1")
 
@@ -61,13 +62,15 @@ _CHECK = "check ENTRY() in the linker script"
 def hint_for(name: str, symbols: Sequence[Symbol]) -> str:
     """Why a linker does not find the function `name` among `symbols`, which has one that may be meant; else empty."""
     for symbol in symbols:
-        if symbol.name.startswith(_MANGLED) and f"{len(name)}{name}" in symbol.name:
+        if symbol.name.startswith(MANGLED) and f"{len(name)}{name}" in symbol.name:
             return f'{symbol.name} is a C++ function; declare {name} extern "C"'
     if any(symbol.name == name and symbol.local for symbol in symbols):
         return f"{name} is static; remove `static`"
     import difflib  # not for a build without a fault
 
     functions = {symbol.name for symbol in symbols if symbol.kind == "func" and not symbol.local}
-    if similar := difflib.get_close_matches(name, sorted(functions), 1, _SHARED):
+    # What cannot be similar for its length alone is left out, and of what is left no more than any program has.
+    likely = sorted(each for each in functions if 2 * min(len(each), len(name)) >= _SHARED * (len(each) + len(name)))
+    if similar := difflib.get_close_matches(name, likely[:_MOST_FUNCTIONS], 1, _SHARED):
         return f"there is a function {similar[0]}; is one of the two misspelled?"
     return ""

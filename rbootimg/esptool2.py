@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from .elf import Elf, Section, parse
 from .errors import ElfError, FitError, RbootError
-from .files import write_output
+from .files import read_file, write_output
 from .flash import DEFAULT_PARAMS, FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams
 from .pack import IROM_SECTION
 from .rom import RamSection, Rom
@@ -245,7 +245,7 @@ def _last(options: Sequence[str], meanings: Mapping[str, int], default: int) -> 
 
 def _load(name: str) -> Elf:
     try:
-        return parse(Path(name).read_bytes())
+        return parse(read_file(name))
     except OSError as error:
         raise RbootError(f"Can't open elf file '{name}': {error.strerror}.") from None
     except ElfError as error:

@@ -16,13 +16,13 @@ MOST = 1 << 28
 """Bytes of the largest file that is read: an ELF with all its debugging information has some ten million."""
 
 
-def read_file(name: str | Path) -> bytes:
+def read_file(name: str | Path, most: int = MOST) -> bytes:
     """What is in the file `name`, a pipe too.
 
-    Raises OSError with `name` as its file name, also for what has more than MOST bytes or never ends.
+    Raises OSError with `name` as its file name, also for what has more than `most` bytes or never ends.
     """
     parts = []
-    left = MOST + 1
+    left = most + 1
     try:
         with open(name, "rb") as file:
             while left and (part := file.read(min(left, 1 << 24))):
@@ -31,7 +31,9 @@ def read_file(name: str | Path) -> bytes:
     except OSError as error:  # reading does not name it
         raise OSError(error.errno, error.strerror, str(name)) from None
     if not left:
-        raise OSError(errno.EFBIG, f"it has more than {MOST >> 20} MB", str(name))
+        raise OSError(
+            errno.EFBIG, f"it has more than {f'{most >> 20} MB' if most >= 1 << 20 else f'{most >> 10} KB'}", str(name)
+        )
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -29,6 +29,8 @@ from .rom import image_size
 FLASH: Final = "flash"
 CONFIG: Final = "config"
 _CONFIG_CURRENT = 3
+_MOST_OVER = 4
+"""So many times the file's size ROMs are looked at: a config can have 255, each of them over all of the others."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,11 @@ def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashMap | None) -> F
         has, wanted = _listed(addresses), _listed([slot.address for slot in layout.slots])
         problems.append(f"rBoot has its ROMs at {has}, but the layout at {wanted}")
     places = _places(addresses, chip, regions) | {slot.address: slot for slot in slots}
-    at = {address: _rom_at(places[address], data, options.irom_checksum) for address in set(addresses)}
+    at: dict[int, RomAt] = {}
+    left = _MOST_OVER * len(data)
+    for address in dict.fromkeys(addresses):
+        at[address] = _rom_at(places[address], data, options.irom_checksum) if left > 0 else _not_looked_at(address)
+        left -= image.size if (image := at[address].image) else 0
     roms = tuple(replace(at[address], number=number) for number, address in enumerate(addresses))
     current = config.config.current_rom if config.config else 0
     if roms[current].blank:
@@ -200,6 +206,10 @@ def _rom_at(slot: Slot, data: bytes, irom_checksum: bool | None) -> RomAt:
     except RomError:  # its headers lead nowhere
         image = image_info(content[: slot.size], [slot], irom_checksum)
     return RomAt(0, address, False, image, image.problems)
+
+
+def _not_looked_at(address: int) -> RomAt:
+    return RomAt(0, address, False, None, ("not looked at: the ROMs before it overlap, and are too much in all",))
 
 
 def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> Decision:

@@ -13,13 +13,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import NamedTuple
 
 from . import fit, version
 from .errors import FitError, PublishError, RomError, VersionError
 from .httpfetch import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import HEADER_MOST, read_as_client
-from .release import MANIFEST, VERSION, Release, ReleaseRom, digest, rom_name
+from .release import MANIFEST, VERSION, Release, Stored, checksum_name, digest, rom_name
 
 _SEGMENT = 1460
 """What a TCP segment carries over Ethernet; the sample looks for the whole header in the first."""
@@ -80,7 +81,8 @@ _Content = Callable[[Reply], Iterator[str]]
 
 
 def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
-    """What is noteworthy in the replies for the application at `url`: manifest, version, and each ROM in both places.
+    """What is noteworthy in the replies for the application at `url`: manifest, version, each ROM in both places, the
+    recovery ROM, each data file, and the checksum files of the ROMs.
 
     Without a manifest only the ROMs that the sample asks for. `timeout` is as in fetch(). Raises PublishError for
     what is no URL, and if there is no server or nothing in it.
@@ -116,9 +118,18 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
             raise PublishError(text) from None
         return tuple(found)
     ask(VERSION, lambda reply: _other_version(reply, release))
-    for rom in release.roms:
-        for path in (rom.file.name, f"{release.folder}/{rom.file.name}"):
-            ask(path, lambda reply, rom=rom: _other_rom(reply, rom))  # type: ignore[misc] # mypy wants no default here
+    checksums = release.checksums
+    for rom in release.all_roms:
+        files = {rom.file: "ROM"}
+        name = checksum_name(rom.file.name)
+        if name in checksums:
+            files[Stored.of(name, checksums[name])] = "checksum file"
+        folders = (f"{release.folder}/",) if rom is release.recovery else ("", f"{release.folder}/")
+        for file, what in files.items():
+            for folder in folders:
+                ask(f"{folder}{file.name}", partial(_other_content, file=file, what=what))
+    for file in release.data_files:
+        ask(f"{release.folder}/{file.name}", partial(_other_content, file=file, what="file"))
     return tuple(found)
 
 
@@ -290,11 +301,11 @@ def _no_rom(reply: Reply) -> Iterator[str]:
         yield f"is not a valid ROM: {error}"
 
 
-def _other_rom(reply: Reply, rom: ReleaseRom) -> Iterator[str]:
-    if len(reply.body) != rom.file.size:
-        text = f"has {len(reply.body):,} bytes, not {rom.file.size:,} as the manifest says"
-    elif digest(reply.body) != rom.file.sha256:
-        text = "is not the ROM of the manifest: its SHA-256 is another"
+def _other_content(reply: Reply, file: Stored, what: str) -> Iterator[str]:
+    if len(reply.body) != file.size:
+        text = f"has {len(reply.body):,} bytes, not {file.size:,} as the manifest says"
+    elif digest(reply.body) != file.sha256:
+        text = f"is not the {what} of the manifest: its SHA-256 is another"
     else:
         return
     yield f"{text}; one of the two is stale or damaged"

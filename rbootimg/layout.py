@@ -31,7 +31,9 @@ A layout file, in which all but `flash_size` or `preset` may be left out:
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from types import MappingProxyType
@@ -56,6 +58,21 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+MOST = 1 << 16
+"""Letters of the longest layout, and bytes of its file."""
+
+_MOST_SLOTS = 255  # rBoot counts them in a byte
+# TOML's parser takes time and memory by the square of a dotted key's parts, and calls itself for each bracket. What
+# counts is outside of texts and comments; a layout needs less by far.
+_DEEPEST, _MOST_DOTS, _LONGEST_WORD = 8, 8, 64
+_TOKEN = re.compile(
+    r'''"""(?:[^"\\]|\\.|"(?!""))*"*|'''
+    r"""'''(?:[^']|'(?!''))*'*|"""
+    r""""(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|#[^\n]*|"""
+    r"(?P<mark>[][{}.\n])|(?P<word>[\w+:-]+)",
+    re.DOTALL,
+)
 
 _BIG = LoaderOptions(big_flash=True)
 
@@ -100,8 +117,10 @@ def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slot
     """The layout that the TOML `text` describes.
 
     `changes` stand for the file's own keys, those of its `loader` one by one; `slots`, if any, for its slots,
-    where a size of 0 is all the room there is. Raises LayoutError, which says what is wrong where.
+    where a size of 0 is all the room there is. Raises LayoutError, which says what is wrong where, and for more than
+    64 KB.
     """
+    _check_form(text)
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is a number of thousands of digits
@@ -117,6 +136,8 @@ def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slot
     chip = flash_size(_text(data, "flash_size")) if base is None or "flash_size" in data else base.size
     loader = _loader(data.get("loader", {}), base.loader if base else DEFAULT_LOADER)
     regions = _regions(data, chip)
+    if max(len(slots), len(_tables(data, "slot"))) > _MOST_SLOTS:
+        raise LayoutError(f"there are more than {_MOST_SLOTS} slots, which is as far as rBoot counts")
     if not slots and "slot" in data:
         slots = tuple(_slot(number, item) for number, item in enumerate(_tables(data, "slot")))
     elif not slots and base is not None and (base.size, base.loader.big_flash) == (chip, loader.big_flash):
@@ -125,6 +146,28 @@ def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slot
     params = FlashParams.from_names(_text(data, "flash_mode", "qio"), chip.name, _text(data, "flash_freq", "40m"))
     sized = with_sizes(slots, chip, regions)
     return FlashMap(chip, sized, loader, params.mode, params.freq, regions)
+
+
+def _check_form(text: str) -> None:
+    """Raise LayoutError for a text that the TOML parser would take long for, or much memory."""
+    if len(text) > MOST:
+        raise LayoutError(f"the layout has more than {MOST >> 10} KB, so it is none")
+    line, depth, dots = 1, 0, 0
+    for token in _TOKEN.finditer(text):
+        mark = token["mark"]
+        if mark == "\n":
+            dots = 0
+        elif mark == ".":
+            dots += 1
+        elif mark:
+            depth += 1 if mark in "[{" else -1
+        if depth > _DEEPEST:
+            raise LayoutError(f"line {line} of the layout has brackets more than {_DEEPEST} deep; no layout needs that")
+        if dots > _MOST_DOTS:
+            raise LayoutError(f"line {line} of the layout has more than {_MOST_DOTS} dots; no key needs that")
+        if len(token["word"] or "") > _LONGEST_WORD:
+            raise LayoutError(f"line {line} of the layout has a word of more than {_LONGEST_WORD} letters")
+        line += token[0].count("\n")
 
 
 def _loader(table: object, base: LoaderOptions) -> LoaderOptions:
@@ -159,9 +202,8 @@ def _regions(data: Mapping[str, Any], chip: FlashSize) -> tuple[FlashRegion, ...
     sdk_data = data.get("sdk_data", True)
     if not isinstance(sdk_data, bool):
         raise LayoutError(f"sdk_data is {sdk_data!r}; write true or false")
-    names = [region.name for region in regions]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
+    names = Counter(region.name for region in regions)
+    if twice := [name for name, count in names.items() if count > 1]:
         raise LayoutError(f"there is more than one region called {min(twice)}; rename one")
     return (*regions, *(region for region in sdk_regions(chip) if sdk_data and region.name not in names))
 

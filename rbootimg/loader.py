@@ -16,7 +16,7 @@ from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashParams
 from .flashmap import FlashMap, LoaderOptions
 from .rom import check_old_image
 
-_VERSION = re.compile(rb"rBoot v([0-9]+(?:\.[0-9]+)+)")
+_VERSION = re.compile(rb"rBoot v([0-9]{1,9}(?:\.[0-9]{1,9}){1,9})")
 _OPTION = b"rBoot Option: "
 _LISTS_OPTIONS = (1, 2, 1)
 """From this version on rBoot names the options that it was built with, so that one not named is not there."""

@@ -8,6 +8,7 @@ master; the instruction formats are those of the Xtensa ISA.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 SYMBOL = "Cache_Read_Enable_New"
 
 _CACHE_READ_ENABLE = 0x40004678  # mask ROM
+_LARGEST = 1024
+"""The bytes of a function that may be the SDK's, which has some 100."""
+_MOST_PLACES = 16
 _PAIR = 3  # a3: the second argument of Cache_Read_Enable
 
 
@@ -40,8 +44,11 @@ def mapping_problem(data: bytes, slot: Slot | None) -> str | None:
     if slot is None or slot.address < WINDOW_SIZE:
         return None
     app = elf.parse(data)
-    found = [symbol for symbol in elf.symbols(data) if symbol.name == SYMBOL]
-    if not any(_is_sdks(app, _code(app, symbol.address, symbol.size)) for symbol in found):
+    memory = _Memory(app)
+    # A file can have any number of symbols of this name, each as large as it likes: not a linked program.
+    places = {(symbol.address, symbol.size) for symbol in elf.symbols(data) if symbol.name == SYMBOL}
+    small = sorted((address, size) for address, size in places if size <= _LARGEST)[:_MOST_PLACES]
+    if not any(_is_sdks(memory, _code(memory, address, size)) for address, size in small):
         return None
     return (
         f"{SYMBOL} is the SDK's, which maps the first megabytes of the flash after each access, and not that of "
@@ -84,13 +91,25 @@ class _Instruction(NamedTuple):
         return self.word >> 12 & 15
 
 
-def _code(app: Elf, address: int, size: int) -> list[_Instruction]:
+class _Memory:
+    """What an application has where, for many look-ups."""
+
+    def __init__(self, app: Elf) -> None:
+        self._sections = sorted((section for section in app.sections if section.data), key=lambda each: each.address)
+        self._starts = [section.address for section in self._sections]
+
+    def read(self, address: int, size: int) -> bytes:
+        """The `size` bytes at `address`; none if they are not all in one section."""
+        number = bisect_right(self._starts, address) - 1
+        if number < 0 or address + size > self._sections[number].end:
+            return b""
+        start = address - self._starts[number]
+        return self._sections[number].data[start : start + size]
+
+
+def _code(memory: _Memory, address: int, size: int) -> list[_Instruction]:
     """The instructions of the `size` bytes at `address`."""
-    for section in app.sections:
-        if section.address <= address and address + size <= section.end and section.data:
-            start = address - section.address
-            return list(_instructions(section.data[start : start + size], address))
-    return []
+    return list(_instructions(memory.read(address, size), address))
 
 
 def _instructions(code: bytes, address: int) -> Iterator[_Instruction]:
@@ -102,13 +121,13 @@ def _instructions(code: bytes, address: int) -> Iterator[_Instruction]:
         at += size
 
 
-def _is_sdks(app: Elf, instructions: list[_Instruction]) -> bool:
-    """Whether a function of `app` with these `instructions` does what that of all versions of the SDK does.
+def _is_sdks(memory: _Memory, instructions: list[_Instruction]) -> bool:
+    """Whether a function with these `instructions` does what that of all versions of the SDK does.
 
     Cache_Read_Enable gets the constant 0 for the pair of megabytes, and which of the two a byte in RAM tells, which is
     compared with 1. It stores nothing, so it does not find out anything either.
     """
-    calls = any(each.op0 == 1 and _literal(app, each) == _CACHE_READ_ENABLE for each in instructions)
+    calls = any(each.op0 == 1 and _literal(memory, each) == _CACHE_READ_ENABLE for each in instructions)
     compares = any(each.op0 == 6 and each.word & 0xF0 == 0x60 and each.r == 1 for each in instructions)  # bnei …, 1
     reads_byte = any(each.op0 == 2 and each.r == 0 for each in instructions)  # l8ui
     pairs = [_constant(each) for each in instructions if _PAIR in _written(each)]
@@ -117,13 +136,10 @@ def _is_sdks(app: Elf, instructions: list[_Instruction]) -> bool:
     )
 
 
-def _literal(app: Elf, load: _Instruction) -> int | None:
+def _literal(memory: _Memory, load: _Instruction) -> int | None:
     """The word that an l32r loads."""
-    address = ((load.address + 3) & ~3) + (((load.word >> 8) - 0x10000) << 2)
-    for section in app.sections:
-        if section.data and section.address <= address <= section.end - 4:
-            return int(struct.unpack_from("<I", section.data, address - section.address)[0])
-    return None
+    word = memory.read(((load.address + 3) & ~3) + (((load.word >> 8) - 0x10000) << 2), 4)
+    return int.from_bytes(word, "little") if word else None
 
 
 def _constant(move: _Instruction) -> int | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .flash import SECTOR_SIZE, WINDOW_SIZE
 from .layoutview import COLOURS, FREE
-from .release import FULL_CHECKSUM, FlashPart, Release, ReleaseRom
+from .release import FULL_CHECKSUM, RECOVERY, FlashPart, Release, ReleaseRom
 from .templates import render
 
 PAGE, STYLE = "index.html", "style.css"
@@ -115,7 +115,10 @@ class _Part(NamedTuple):
 
 
 class _Rom(NamedTuple):
-    """What is said of a ROM; texts are empty where there is nothing to say."""
+    """What is said of a ROM; texts are empty where there is nothing to say.
+
+    `copied` is whether the ROM of the current release is also at the top of the application's folder.
+    """
 
     name: str
     size: str
@@ -129,6 +132,15 @@ class _Rom(NamedTuple):
     sha256: str
     elf: str
     elf_size: str
+    copied: bool
+
+
+class _File(NamedTuple):
+    """A row of the table of data files."""
+
+    name: str
+    size: str
+    sha256: str
 
 
 class _Past(NamedTuple):
@@ -165,7 +177,8 @@ def _page(release: Release, before: Release | None, history: Mapping[str, Releas
         ],
         used_colour=_USED,
         before=before.version if before else "",
-        roms=[_rom(rom, before) for rom in release.roms],
+        roms=[_rom(rom, before) for rom in release.all_roms],
+        files=[_File(file.name, f"{file.size:,}", file.sha256) for file in release.data_files],
         history=[_past(version, version == release.version, known) for version, known in history.items()],
     )
 
@@ -184,7 +197,7 @@ def _with_gaps(release: Release) -> list[FlashPart]:
 
 def _bar(release: Release, parts: Sequence[FlashPart], start: int, size: int) -> _Bar:
     boxes = [_box(part.address, part.size, start, size, _colour(part.kind), part.name) for part in parts]
-    boxes += (_box(rom.flash_address, rom.file.size, start, size, _USED, rom.file.name) for rom in release.roms)
+    boxes += (_box(rom.flash_address, rom.file.size, start, size, _USED, rom.file.name) for rom in release.all_roms)
     shown = [box for box in boxes if box]
     return _Bar(f"{start:#08x} to {start + size:#08x}", f"the flash from {start:#x}", shown)
 
@@ -221,13 +234,13 @@ def _rom(rom: ReleaseRom, before: Release | None) -> _Rom:
         sha256=rom.file.sha256,
         elf=rom.elf.name if rom.elf else "",
         elf_size=f"{rom.elf.size:,}" if rom.elf else "",
+        copied=rom.file.name != RECOVERY,
     )
 
 
 def _change(rom: ReleaseRom, before: Release | None) -> str:
-    if before is None or rom.slot >= len(before.roms):
-        return ""
-    return _signed(rom.file.size - before.roms[rom.slot].file.size)
+    sizes = {old.file.name: old.file.size for old in before.all_roms} if before else {}
+    return _signed(rom.file.size - sizes[rom.file.name]) if rom.file.name in sizes else ""
 
 
 def _signed(number: int) -> str:

@@ -104,7 +104,8 @@ def predict(
         rom = sector[_CURRENT] = 0
         write = True
 
-    while (image := _check(chip, _rom_address(sector, rom), options.irom_checksum)) is None:
+    sums = _Sums(chip)
+    while (image := _check(sums, _rom_address(sector, rom), options.irom_checksum)) is None:
         if gpio_boot and options.gpio == "rom":
             return stop(f"GPIO boot rom ({rom}) is bad.")
         if temp_boot and rtc is not None:
@@ -136,44 +137,63 @@ def _problems(data: bytes, options: LoaderOptions) -> tuple[str, ...]:
         return (str(error),)
 
 
-def _check(chip: bytearray, address: int, irom_checksum: bool) -> int | None:
+class _Sums:
+    """Pieces of a flash that does not change any more, and the XOR of each.
+
+    A config can have 255 ROMs that all reach to the flash's end, so what was summed once is not summed again.
+    """
+
+    def __init__(self, chip: bytearray) -> None:
+        self._chip = chip
+        self._left = 2 * len(chip)  # a flash with a good ROM or two takes no table
+        self._before = [0]
+
+    def read(self, address: int, length: int) -> bytearray:
+        """What the mask ROM's SPIRead reads. Raises IndexError for what it refuses."""
+        if address + length > len(self._chip):
+            raise IndexError
+        return self._chip[address : address + length]
+
+    def of_section(self, address: int, length: int) -> int:
+        """The XOR of a section of a ROM. Raises IndexError if it cannot be one."""
+        if length % _WORD.size or address + length > len(self._chip):
+            raise IndexError
+        first, last = -(-address // SECTOR_SIZE), (address + length) // SECTOR_SIZE
+        self._left -= length
+        if self._left > 0 or first >= last:
+            return xor(self._chip[address : address + length])
+        for number in range(len(self._before) - 1, last):
+            start = number * SECTOR_SIZE
+            self._before.append(self._before[-1] ^ xor(self._chip[start : start + SECTOR_SIZE]))
+        ends = self._chip[address : first * SECTOR_SIZE] + self._chip[last * SECTOR_SIZE : address + length]
+        return self._before[last] ^ self._before[first] ^ xor(ends)
+
+
+def _check(flash: _Sums, address: int, irom_checksum: bool) -> int | None:
     """The flash address of the RAM part of the ROM at `address`, or None if it is bad."""
     if address in (0, 0xFFFFFFFF):
         return None
     try:
-        magic, count, *_ = _HEADER.unpack(_read(chip, address, _HEADER.size))
+        magic, count, *_ = _HEADER.unpack(flash.read(address, _HEADER.size))
         total = _SEED
         if (magic, count) == (0xEA, 0x04):
-            _, length = _SECTION.unpack(_read(chip, address + _HEADER.size, _SECTION.size))
+            _, length = _SECTION.unpack(flash.read(address + _HEADER.size, _SECTION.size))
             address += _HEADER.size + _SECTION.size
             if irom_checksum:
-                total ^= _section_sum(chip, address, length)
+                total ^= flash.of_section(address, length)
             address = (address + length) & _WORD_MASK
-            _, count, *_ = _HEADER.unpack(_read(chip, address, _HEADER.size))
+            _, count, *_ = _HEADER.unpack(flash.read(address, _HEADER.size))
         elif magic != 0xE9:
             return None
         image = address
         address += _HEADER.size
         for _ in range(count):
-            _, length = _SECTION.unpack(_read(chip, address, _SECTION.size))
-            total ^= _section_sum(chip, address + _SECTION.size, length)
+            _, length = _SECTION.unpack(flash.read(address, _SECTION.size))
+            total ^= flash.of_section(address + _SECTION.size, length)
             address = (address + _SECTION.size + length) & _WORD_MASK
-        return image if _read(chip, address | 15, 1)[0] == total else None
+        return image if flash.read(address | 15, 1)[0] == total else None
     except IndexError:
         return None
-
-
-def _section_sum(chip: bytearray, address: int, length: int) -> int:
-    if length % _WORD.size:
-        raise IndexError
-    return xor(_read(chip, address, length)) if length else 0
-
-
-def _read(chip: bytearray, address: int, length: int) -> bytearray:
-    """What the mask ROM's SPIRead reads. Raises IndexError for what it refuses."""
-    if address + length > len(chip):
-        raise IndexError
-    return chip[address : address + length]
 
 
 def _is_config(sector: bytearray, options: LoaderOptions) -> bool:

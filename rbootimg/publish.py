@@ -11,6 +11,7 @@ from . import fit
 from .durable import FILE_MODE, make_folder, stands
 from .errors import FitError, PublishError, RomError
 from .files import no_folder, resolved, write_atomic
+from .release import checksum_line, checksum_name, digest, rom_name
 
 
 @dataclass(frozen=True)
@@ -23,25 +24,33 @@ class Published:
 
 
 def web_tree(
-    apps: Mapping[str, Sequence[bytes]], irom_checksums: Mapping[str, bool] = MappingProxyType({})
+    apps: Mapping[str, Sequence[bytes]],
+    irom_checksums: Mapping[str, bool] = MappingProxyType({}),
+    *,
+    in_folders: bool | None = None,
+    checksum_files: bool = False,
 ) -> dict[str, bytes]:
     """The web root's files for `apps`, from the name of each to its ROMs in slot order.
 
-    A single app has `rom0.bin`, `rom1.bin` at the root, where rBoot's OTA samples look for them; of several,
-    each has a folder of its name. `irom_checksums` says of an app which kind of checksum its ROMs must have.
+    A single app has `rom0.bin`, `rom1.bin` at the root, where rBoot's OTA samples look for them; of several, each has
+    a folder of its name, with `in_folders` a single one too. `irom_checksums` says of an app which kind of checksum its
+    ROMs must have. With `checksum_files` each ROM has a file such as rom0.bin.sha256 right after it, as a release has.
     Raises PublishError for a ROM that is not sound, and for a name that is no folder's.
     """
     files = {}
+    in_folders = in_folders or len(apps) > 1
     for app, roms in apps.items():
         if app in ("", ".", "..") or "/" in app or "\\" in app or "\0" in app:
             raise PublishError(f"an application cannot be called {app!r}; its name becomes a folder of the web root")
         for number, data in enumerate(roms):
-            name = f"rom{number}.bin" if len(apps) == 1 else f"{app}/rom{number}.bin"
+            name = f"{app}/{rom_name(number)}" if in_folders else rom_name(number)
             try:
                 fit.read(data, irom_checksums.get(app))
             except (RomError, FitError) as error:
                 raise PublishError(f"{name} of {app} is not published: {error}") from None
             files[name] = data
+            if checksum_files:
+                files[checksum_name(name)] = checksum_line(rom_name(number), digest(data))
     return files
 
 

@@ -8,9 +8,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from . import fit, layoutview, version
+from . import datafiles, fit, layoutview, version
 from .compare import compare
 from .detect import linked_elsewhere
 from .elf import parse
@@ -27,9 +28,8 @@ RELEASES = "releases"
 MANIFEST = "manifest.json"
 VERSION = "version"
 """The file with nothing but the version and a newline, for devices that parse nothing."""
-
-_MOST = 0xFFFF_FFFF
-"""The largest number in a manifest: the ESP8266 has no address above it."""
+RECOVERY = "recovery.bin"
+"""The recovery ROM's file. Not rom2.bin: devices would take that for the application in slot 2."""
 
 _RESERVED = frozenset((RELEASES, "index.html", "style.css", "_status"))
 """What stands beside the applications' folders, or in their place; `serve` has a page _status."""
@@ -44,6 +44,12 @@ DEVICE = "esp8266"
 
 SCHEMA = 1
 """Of manifest.json and history.json. A reader refuses any other, and passes over keys that it does not know."""
+
+MOST_MANIFEST, MOST_HISTORY = 1 << 20, 1 << 22
+"""Bytes of the longest manifest.json and history.json that are read; a release takes some hundred of the latter."""
+
+_LARGEST_NUMBER = 0xFFFF_FFFF
+"""In a manifest: the ESP8266 has no address above it."""
 
 RAM_CHECKSUM, FULL_CHECKSUM = "ram", "ram+irom"
 """What a ROM's checksum byte is over; the second as rBoot built with BOOT_IROM_CHKSUM wants it."""
@@ -94,7 +100,9 @@ class FlashPart:
 class Release:
     """What manifest.json says: the ROMs of `app` in one `version`, for the device class `device`.
 
-    `flash_size` is in bytes, `parts` what is in the flash, by address; `date` is YYYY-MM-DD, or None.
+    `flash_size` is in bytes, `parts` what is in the flash, by address; `date` is YYYY-MM-DD, or None. `data_files`
+    are what it carries along for the application, by name; `recovery` is a ROM of another application, for a slot in
+    which there is none of `roms`. With `checksum_files` each ROM has one beside it, for clients that expect that.
     """
 
     app: str
@@ -104,6 +112,9 @@ class Release:
     flash_size: int
     parts: tuple[FlashPart, ...]
     date: str | None = None
+    data_files: tuple[Stored, ...] = ()
+    recovery: ReleaseRom | None = None
+    checksum_files: bool = False
 
     @property
     def folder(self) -> str:
@@ -112,20 +123,38 @@ class Release:
 
     @property
     def files(self) -> tuple[Stored, ...]:
-        """The ROMs, and the ELFs that are published too."""
-        return (*(rom.file for rom in self.roms), *(rom.elf for rom in self.roms if rom.elf))
+        """The ROMs, their checksum files, the ELFs that are published too, and the data files."""
+        return (
+            *(rom.file for rom in self.all_roms),
+            *(Stored.of(name, data) for name, data in self.checksums.items()),
+            *(rom.elf for rom in self.roms if rom.elf),
+            *self.data_files,
+        )
+
+    @property
+    def checksums(self) -> dict[str, bytes]:
+        """The contents of the checksum files by name; empty without any."""
+        files = [rom.file for rom in self.all_roms] if self.checksum_files else []
+        return {checksum_name(file.name): checksum_line(file.name, file.sha256) for file in files}
+
+    @property
+    def all_roms(self) -> tuple[ReleaseRom, ...]:
+        """The ROMs of the application, and the recovery ROM if there is one."""
+        return (*self.roms, self.recovery) if self.recovery else self.roms
 
     def same_roms(self, other: Release) -> bool:
-        """Whether a device gets the same from both: only proof, date and ELFs may differ."""
+        """Whether a device gets the same from both: only proof, date, ELFs and checksum files may differ."""
 
         def essence(release: Release) -> Release:
             roms = tuple(replace(rom, proved_by=None, elf=None) for rom in release.roms)
-            return replace(release, roms=roms, date=None)
+            recovery = replace(release.recovery, proved_by=None) if release.recovery else None
+            return replace(release, roms=roms, recovery=recovery, date=None, checksum_files=False)
 
         return essence(self) == essence(other)
 
     def to_json(self) -> bytes:
         """manifest.json. Numbers are bytes and addresses; paths count from the application's folder."""
+        files = [{"name": file.name, **self._file_json(file)} for file in self.data_files]
         return _json(
             {
                 "schema": SCHEMA,
@@ -134,6 +163,9 @@ class Release:
                 "device": self.device,
                 "date": self.date,
                 "roms": [self._rom_json(rom) for rom in self.roms],
+                **({"checksum_files": True} if self.checksum_files else {}),
+                **({"recovery": self._rom_json(self.recovery)} if self.recovery else {}),
+                **({"files": files} if files else {}),
                 "flash": {"size": self.flash_size, "parts": [asdict(part) for part in self.parts]},
             }
         )
@@ -155,8 +187,8 @@ class Release:
 
     @classmethod
     def from_json(cls, data: bytes) -> Release:
-        """The release that manifest.json describes. Raises PublishError if it is none."""
-        top = _Reader.start(data, "the manifest")
+        """The release that manifest.json describes. Raises PublishError if it is none, or one that no flash holds."""
+        top = _Reader.start(data, "the manifest", MOST_MANIFEST)
         name = top.text("version")
         try:
             version.parse(name)
@@ -166,35 +198,95 @@ class Release:
         flash_size = flash.number("size")
         if flash_size not in {size.bytes for size in FLASH_SIZES.values()}:
             raise PublishError(f"{flash.where}: size is {flash_size}, which no flash has")
-        return cls(
+        roms = tuple(_rom(rom, number) for number, rom in enumerate(top.each("roms")))
+        found = cls(
             app=check_name(top.text("app")),
             version=name,
             device=top.text("device"),
-            roms=tuple(_rom(rom, number) for number, rom in enumerate(top.each("roms"))),
+            roms=roms,
             flash_size=flash_size,
             parts=tuple(
                 FlashPart(part.text("kind"), part.text("name"), part.number("address"), part.number("size"))
                 for part in flash.each("parts")
             ),
             date=top.text_or_none("date"),
+            data_files=_data_files(top.each("files")) if "files" in top.values else (),
+            recovery=_recovery(top.within("recovery"), len(roms)) if "recovery" in top.values else None,
+            checksum_files="checksum_files" in top.values and top.flag("checksum_files"),
         )
+        _check_places(found)
+        return found
+
+
+def _check_places(release: Release) -> None:
+    """Raise PublishError unless all is inside the flash, its parts one after the other: pages draw them to scale."""
+    end = 0
+    for part in release.parts:
+        if part.address < end or not part.size or part.address + part.size > release.flash_size:
+            raise PublishError(
+                f"the manifest: the part at {part.address:#x} with {part.size:,} bytes is not in the flash, or not "
+                "behind the one before it"
+            )
+        end = part.address + part.size
+    for rom in release.all_roms:
+        if not rom.slot_size or rom.flash_address + rom.slot_size > release.flash_size:
+            raise PublishError(f"the manifest: slot {rom.slot} is not in the flash")
+        if rom.file.size > rom.slot_size:
+            raise PublishError(f"the manifest: ROM {rom.slot} is larger than its slot")
+
+
+def _data_files(entries: Sequence[_Reader]) -> tuple[Stored, ...]:
+    files = tuple(Stored(entry.text("name"), entry.number("size"), entry.text("sha256")) for entry in entries)
+    names = [file.name for file in files]
+    try:
+        datafiles.check_names(names)
+    except PublishError as error:
+        raise PublishError(f"the manifest: {error}") from None
+    if len({*names}) < len(names):
+        raise PublishError("the manifest: files has the same name twice")
+    return files
 
 
 def _rom(entry: _Reader, number: int) -> ReleaseRom:
     if entry.number("slot") != number:
         raise PublishError(f"the manifest's ROM {number} is for slot {entry.number('slot')}; they come in slot order")
     elf = entry.within("elf") if "elf" in entry.values else None
+    return _rom_in(
+        entry,
+        # Never the name in the file, which could lead anywhere.
+        rom_name(number),
+        Stored(elf_name(number), elf.number("size"), elf.text("sha256")) if elf else None,
+    )
+
+
+def _recovery(entry: _Reader, rom_count: int) -> ReleaseRom:
+    if entry.number("slot") < rom_count:
+        raise PublishError(f"the manifest's recovery ROM is for slot {entry.number('slot')}, which has a ROM already")
+    return _rom_in(entry, RECOVERY)
+
+
+def _rom_in(entry: _Reader, name: str, elf: Stored | None = None) -> ReleaseRom:
     return ReleaseRom(
-        slot=number,
+        slot=entry.number("slot"),
         flash_address=entry.number("flash_address"),
         slot_size=entry.number("slot_size", 1),
         link_address=entry.number("link_address"),
-        # Never the name in the file, which could lead anywhere.
-        file=Stored(rom_name(number), entry.number("size"), entry.text("sha256")),
+        file=Stored(name, entry.number("size"), entry.text("sha256")),
         checksum=entry.text("checksum"),
         proved_by=entry.text_or_none("proved_by"),
-        elf=Stored(elf_name(number), elf.number("size"), elf.text("sha256")) if elf else None,
+        elf=elf,
     )
+
+
+class Recovery(NamedTuple):
+    """A ROM of another application for the layout's `slot` of that number, such as one that repairs the first.
+
+    `proved_by` is the loader with which it was proved to boot, or None.
+    """
+
+    slot: int
+    data: bytes
+    proved_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,20 +309,29 @@ def bundle(
     proved_by: str | None = None,
     one_build: bool = False,
     called: Mapping[str, str] | None = None,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    recovery: Recovery | None = None,
+    checksum_files: bool = False,
 ) -> Bundle:
     """The release of `roms`, in the order of the layout's slots, and of `elfs`, if any, in the same order.
 
+    `files` are data files for the application, such as a web UI or certificates, by their names in the release's
+    folder. `recovery` may be another application; its slot comes after those of `roms`.
+    With `checksum_files` each ROM has a file such as rom0.bin.sha256 beside it, see checksum_line().
+
     `one_build` says that the ROMs were made of one set of objects, each linked for its slot, and packed from `elfs`;
-    without it that is looked into, see check_app(). `called` says what errors call a file that is rom0.bin or rom0.elf
-    here. Raises PublishError for a ROM that is not sound or too large for its slot, and for an ELF that it was not
-    packed from; VersionError for the version.
+    without it that is looked into, see check_app(). `called` says what errors call a file that is rom0.bin, rom0.elf or
+    recovery.bin here. Raises PublishError for a ROM that is not sound or too large for its slot, for an ELF that it was
+    not packed from, for a recovery ROM that is linked for another slot or has none of its own, and for a data file that
+    datafiles.check() refuses; VersionError for the version.
     """
     version.parse(release_version)
     check_name(app)
     if not (device.isprintable() and device.strip()):
         raise PublishError(f"{device!r} is no device class; write a word such as {DEVICE}")
-    if proved_by is not None and not (proved_by.isprintable() and proved_by.strip()):
-        raise PublishError(f"{proved_by!r} is no loader's name; write one such as 'rBoot 1.4.2', or none")
+    for loader in (proved_by, recovery and recovery.proved_by):
+        if loader is not None and not (loader.isprintable() and loader.strip()):
+            raise PublishError(f"{loader!r} is no loader's name; write one such as 'rBoot 1.4.2', or none")
     if date is not None:
         check_date(date)
     if not roms:
@@ -238,23 +339,25 @@ def bundle(
     if elfs and len(elfs) != len(roms):
         raise PublishError(f"{app} has {_count(elfs, 'ELF')} for {_count(roms, 'ROM')}; give one for each, or none")
     _check_count(app, roms, layout.slots)
+    datafiles.check(files)
     contents: dict[str, bytes] = {}
     entries = []
-    for number, (data, slot) in enumerate(zip(roms, layout.slots)):
+    for number, data in enumerate(roms):
         name = rom_name(number)
-        shown = _called(name, app, called)
-        try:
-            fit.read(data, layout.loader.irom_checksum, slot)
-        except (RomError, FitError) as error:
-            raise PublishError(f"{shown} is not published: {error}") from None
         contents[name] = data
         elf = None
         if elfs:
             contents[elf_name(number)] = elfs[number]
             elf = Stored.of(elf_name(number), elfs[number])
-        checksum = FULL_CHECKSUM if layout.loader.irom_checksum else RAM_CHECKSUM
-        file = Stored.of(name, data)
-        entries.append(ReleaseRom(number, slot.address, slot.size, slot.link_address, file, checksum, proved_by, elf))
+        entry = _checked(data, number, layout, name, _called(name, app, called))
+        entries.append(replace(entry, proved_by=proved_by, elf=elf))
+    spare = None
+    if recovery:
+        _check_recovery_slot(recovery.slot, app, roms, layout.slots)
+        shown = _called(RECOVERY, app, called)
+        spare = _checked(recovery.data, recovery.slot, layout, RECOVERY, shown, layout.slots)
+        spare = replace(spare, proved_by=recovery.proved_by)
+        contents[RECOVERY] = recovery.data
     if not one_build:
         check_app(app, roms, layout.slots, called)
         _check_elfs(app, roms, elfs, layout.slots, called)
@@ -263,8 +366,49 @@ def bundle(
         for piece in layoutview.pieces(layout)
         if piece.kind != layoutview.FREE
     )
-    release = Release(app, release_version, device, tuple(entries), layout.size.bytes, parts, date)
-    return Bundle(release, contents)
+    data_files = tuple(Stored.of(name, files[name]) for name in sorted(files))
+    release = Release(
+        app,
+        release_version,
+        device,
+        tuple(entries),
+        layout.size.bytes,
+        parts,
+        date,
+        data_files,
+        spare,
+        checksum_files,
+    )
+    return Bundle(release, {**contents, **release.checksums, **files})
+
+
+def _checked(
+    data: bytes, number: int, layout: FlashMap, name: str, shown: str, slots: Sequence[Slot] = ()
+) -> ReleaseRom:
+    """The entry of a ROM that may go into slot `number`; with `slots` its link address is looked for, as fit.read()
+    does. Raises PublishError, which calls the ROM `shown`.
+    """
+    slot = layout.slots[number]
+    try:
+        fit.read(data, layout.loader.irom_checksum, slot, slots)
+    except (RomError, FitError) as error:
+        raise PublishError(f"{shown} is not published: {error}") from None
+    checksum = FULL_CHECKSUM if layout.loader.irom_checksum else RAM_CHECKSUM
+    return ReleaseRom(number, slot.address, slot.size, slot.link_address, Stored.of(name, data), checksum)
+
+
+def _check_recovery_slot(slot: int, app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
+    free = range(len(roms), len(slots))
+    if not free:
+        raise PublishError(
+            f"{app} has a ROM for each of the layout's slots ({len(slots)}): add a slot to the layout for the recovery "
+            "ROM"
+        )
+    if slot not in free:
+        raise PublishError(
+            f"invalid slot {slot} of the recovery ROM: expected {' or '.join(map(str, free))}, for which {app} has no "
+            "ROM"
+        )
 
 
 def _check_elfs(
@@ -358,6 +502,16 @@ def elf_name(slot: int) -> str:
     return f"rom{slot}.elf"
 
 
+def checksum_name(name: str) -> str:
+    """The checksum file of the ROM `name`."""
+    return f"{name}.sha256"
+
+
+def checksum_line(name: str, sha256: str) -> bytes:
+    """What the checksum file of the ROM `name` says, for `sha256sum -c` in its folder; `sha256` are hex digits."""
+    return f"{sha256}  {name}\n".encode(errors="replace")
+
+
 @dataclass(frozen=True)
 class History:
     """What history.json says: the versions of `app` that were current one after the other, the current one last,
@@ -409,7 +563,7 @@ class History:
     @classmethod
     def from_json(cls, data: bytes) -> History:
         """The history in history.json. Raises PublishError if it is none."""
-        top = _Reader.start(data, "the history")
+        top = _Reader.start(data, "the history", MOST_HISTORY)
         manifests = top.within("manifests")
         found = cls(
             check_name(top.text("app")),
@@ -447,7 +601,9 @@ class _Reader:
     where: str
 
     @classmethod
-    def start(cls, data: bytes, where: str) -> _Reader:
+    def start(cls, data: bytes, where: str, most: int) -> _Reader:
+        if len(data) > most:
+            raise PublishError(f"{where} has {len(data):,} bytes; expected at most {most:,}")
         try:
             values = json.loads(data)
         except (ValueError, RecursionError):
@@ -464,18 +620,24 @@ class _Reader:
         return cls(value, where)
 
     def text(self, key: str) -> str:
-        return self._get(key, str, "text")  # type: ignore[no-any-return]
+        value: str = self._get(key, str, "text")
+        if re.search("[\ud800-\udfff]", value):
+            raise PublishError(f"{self.where}: {key} has half a character, which is in no file")
+        return value
 
     def text_or_none(self, key: str) -> str | None:
         return None if self.values.get(key) is None else self.text(key)
 
     def number(self, key: str, least: int = 0) -> int:
         value: int = self._get(key, int, "number")
-        if value > _MOST:
-            raise PublishError(f"{self.where}: {key} is more than the largest address")
         if value < least or isinstance(value, bool):
             raise PublishError(f"{self.where}: {key} is {value}")
+        if value > _LARGEST_NUMBER:
+            raise PublishError(f"{self.where}: {key} does not fit 32 bits")
         return value
+
+    def flag(self, key: str) -> bool:
+        return self._get(key, bool, "true or false")  # type: ignore[no-any-return]
 
     def texts(self, key: str) -> list[str]:
         values: list[str] = self._get(key, list, "list")

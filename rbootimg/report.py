@@ -107,7 +107,13 @@ def verified(name: str, size: int, rom: Rom) -> str:
     )
 
 
-def compared(comparison: Comparison, name: Callable[[Difference], str] = lambda difference: "", most: int = 20) -> str:
+MOST_DIFFERENCES = 20
+"""So many of two ROMs are shown."""
+
+
+def compared(
+    comparison: Comparison, name: Callable[[Difference], str] = lambda difference: "", most: int = MOST_DIFFERENCES
+) -> str:
     """What differs between two ROMs, at the most so many differences in their contents.
 
     `name` says what is at the place of a difference, nothing if that is not known.
@@ -136,7 +142,7 @@ def pieces_table(pieces: Sequence[Piece], names: Sequence[str]) -> str:
 
 
 def published(found: Published, folder: str = "") -> list[str]:
-    """What devices get now, a line for each ROM; `folder` is where it stands."""
+    """What devices get now, a line for each ROM and other file; `folder` is where the application's files are."""
     release = found.release
     if found.repaired:
         return [f"{release.app} {release.version} was damaged and is whole again; {found.before} stays current"]
@@ -146,24 +152,27 @@ def published(found: Published, folder: str = "") -> list[str]:
     if not found.changed:
         return [what]
     before = f", before it {found.before}" if found.before else ""
-    return [what + before, *_roms(release, folder)]
+    return [what + before, *_files(release, folder)]
 
 
 def rolled_back(found: Published, folder: str = "") -> list[str]:
-    """What devices get again, a line for each ROM; `folder` is where it stands."""
+    """What devices get again, a line for each ROM and other file; `folder` is where the application's files are."""
     release = found.release
     if not found.changed:
         return published(found)
     if found.before == release.version:
         return [f"{release.app} {release.version} is current already; its files are in place again"]
     instead = f", instead of {found.before}" if found.before else ""
-    return [f"{release.app} {release.version} is current again{instead}", *_roms(release, folder)]
+    return [f"{release.app} {release.version} is current again{instead}", *_files(release, folder)]
 
 
-def _roms(release: Release, folder: str) -> list[str]:
-    names = [os.path.join(folder, rom.file.name) for rom in release.roms]
-    sizes = [f"{rom.file.size:,} bytes  sha256 {rom.file.sha256}" for rom in release.roms]
-    return [f"  {name}  {size}" for name, size in zip(names, sizes)]
+def _files(release: Release, folder: str) -> list[str]:
+    files = {rom.file.name: rom.file for rom in release.roms}
+    others = ((release.recovery.file,) if release.recovery else ()) + release.data_files
+    files |= {f"{release.folder}/{file.name}": file for file in others}
+    return [
+        f"  {os.path.join(folder, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
+    ]
 
 
 def releases(found: Mapping[str, Sequence[Listed]]) -> str:
@@ -180,10 +189,16 @@ def releases(found: Mapping[str, Sequence[Listed]]) -> str:
 
 
 def rom_sizes(release: Release | None) -> str:
-    """The sizes of a release's ROMs, for a table."""
+    """The sizes of a release's ROMs, of its recovery ROM, and of its data files together, for a table."""
     if release is None:
         return "its manifest cannot be read"
-    return " + ".join(f"{rom.file.size:,}" for rom in release.roms) + " bytes"
+    sizes = " + ".join(f"{rom.file.size:,}" for rom in release.roms) + " bytes"
+    if release.recovery:
+        sizes += f", recovery {release.recovery.file.size:,} bytes"
+    if release.data_files:
+        count = len(release.data_files)
+        sizes += f", {count} file{'s' * (count > 1)} ({sum(file.size for file in release.data_files):,} bytes)"
+    return sizes
 
 
 def _difference(difference: Difference, name: str, most: int = 16) -> str:

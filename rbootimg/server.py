@@ -65,10 +65,21 @@ class Options:
 DEFAULTS = Options()
 
 
-def serve(web_root: Path, host: str, port: int, options: Options, on_event: Callable[[Event], None]) -> None:
-    """Serve `web_root` until Ctrl-C or SIGTERM; to be called in the main thread. Raises ServerError."""
+def serve(
+    web_root: Path,
+    host: str,
+    port: int,
+    options: Options,
+    on_event: Callable[[Event], None],
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Serve `web_root` until Ctrl-C or SIGTERM, in another than the main thread until `is_interrupted`.
+
+    Raises ServerError.
+    """
     _allow_files(3 * options.connections + _BACKLOG + 64)
-    asyncio.run(_Server(web_root, options, on_event).run(host, port, signals=True))
+    signals = threading.current_thread() is threading.main_thread()
+    asyncio.run(_Server(web_root, options, on_event).run(host, port, signals, is_interrupted))
 
 
 def _allow_files(number: int) -> None:
@@ -144,7 +155,9 @@ class _Server:
         self._loop: asyncio.AbstractEventLoop
         self._stopped: asyncio.Event
 
-    async def run(self, host: str, port: int, signals: bool = False) -> None:
+    async def run(
+        self, host: str, port: int, signals: bool = False, is_interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
         if signals:
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -158,7 +171,7 @@ class _Server:
             raise ServerError(f"no host can have the name {host!r}; write one such as 0.0.0.0") from None
         self.report(Listening(host, listener.sockets[0].getsockname()[1]))
         try:
-            while not self._stopped.is_set():
+            while not (self._stopped.is_set() or is_interrupted()):
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopped.wait(), _TICK)
                 for connection in self.running.values():

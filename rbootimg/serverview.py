@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 _EVERYWHERE = ("", "0.0.0.0", "::")
 
 
-def serve_and_show(web_root: Path, host: str, port: int, options: Options) -> None:
-    """Serve until Ctrl-C and show it on stdout: on a terminal as a table, else a line for each event."""
+def serve_and_show(
+    web_root: Path, host: str, port: int, options: Options, is_interrupted: Callable[[], bool] = lambda: False
+) -> None:
+    """Serve until Ctrl-C, or in another than the main thread until `is_interrupted`, and show it on stdout.
+
+    On a terminal that is a table, else a line for each event. Raises ServerError.
+    """
     if sys.stdout is not None and sys.stdout.isatty():
-        _show_table(web_root, host, port, options)
+        _show_table(web_root, host, port, options, is_interrupted)
         return
 
     def show(event: Event) -> None:
@@ -30,11 +35,11 @@ def serve_and_show(web_root: Path, host: str, port: int, options: Options) -> No
         elif event.state is not State.SENDING or not event.seconds:
             print(line(event), flush=True)
 
-    serve(web_root, host, port, options, show)
+    serve(web_root, host, port, options, show, is_interrupted)
     print("stopped", flush=True)
 
 
-def _show_table(web_root: Path, host: str, port: int, options: Options) -> None:
+def _show_table(web_root: Path, host: str, port: int, options: Options, is_interrupted: Callable[[], bool]) -> None:
     from rich.console import Console  # which takes longer to load than a server to start
     from rich.live import Live
 
@@ -52,7 +57,7 @@ def _show_table(web_root: Path, host: str, port: int, options: Options) -> None:
             board.add(event)
 
     try:
-        serve(web_root, host, port, options, show)
+        serve(web_root, host, port, options, show, is_interrupted)
     finally:
         live.stop()
     print("stopped")

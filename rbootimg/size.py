@@ -5,11 +5,13 @@ JSON, schema version 1; every size is in bytes, every list has the largest first
     {"schema": 1,
      "regions": [{"name": "IRAM", "used": 132, "available": 32768}, ...],      available: null if it is not known
      "by": {"section": [{"name", "region", "section", "size"}, ...],
-            "symbol": [..., each with "estimated": true if the ELF does not state its size],
+            "symbol": [..., each with "estimated": true if the ELF does not state its size, and with "demangled":
+                       its name in C++, where `name` is a mangled one and c++filt knew],
             "object": [...], "library": [...]},                                only with a map file
      "difference": null, or
         {"regions": [{"name", "old", "new", "change", "kind"}, ...],
-         "by": {"section": [{"name", "region", "section", "old", "new", "change", "kind"}, ...], ...}}}
+         "by": {"section": [{"name", "region", "section", "old", "new", "change", "kind"}, ...],
+               "symbol": [..., each with "demangled" as above], ...}}}
 
 `kind` is added, removed, grown, shrunk, or for regions also same. Names in parentheses stand for bytes that have
 no name of their own, so that each list adds up to the same total.
@@ -147,13 +149,26 @@ def compare(old: Sizes, new: Sizes) -> Difference:
     return Difference(known, MappingProxyType(by))
 
 
-def as_json(sizes: Sizes, difference: Difference | None = None) -> dict[str, object]:
-    """The values for `json.dumps`, as the module's docstring describes them."""
+NAMES: Mapping[str, str] = MappingProxyType({})
+"""What symbols are called in C++, by their mangled names, if nobody has asked: see demangle.demangle()."""
+
+
+def symbol_names(sizes: Sizes, difference: Difference | None = None) -> Iterator[str]:
+    """The names of all symbols, of which some may be mangled."""
+    yield from (part.name for part in sizes.by["symbol"])
+    if difference:
+        yield from (change.name for change in difference.by["symbol"])
+
+
+def as_json(sizes: Sizes, difference: Difference | None = None, names: Mapping[str, str] = NAMES) -> dict[str, object]:
+    """The values for `json.dumps`, as the module's docstring describes them; `names` are those in C++."""
     return {
         "schema": SCHEMA,
         "regions": [{"name": usage.name, "used": usage.used, "available": usage.available} for usage in sizes.regions],
-        "by": {cut: [_part_json(part) for part in parts] for cut, parts in sizes.by.items()},
-        "difference": _difference_json(difference) if difference else None,
+        "by": {
+            cut: [_part_json(part) | _demangled(cut, part, names) for part in parts] for cut, parts in sizes.by.items()
+        },
+        "difference": _difference_json(difference, names) if difference else None,
     }
 
 
@@ -280,12 +295,18 @@ def _part_json(part: Part) -> dict[str, object]:
     return {**values, "estimated": True} if part.estimated else values
 
 
-def _difference_json(difference: Difference) -> dict[str, object]:
+def _demangled(cut: str, item: Part | Change, names: Mapping[str, str]) -> dict[str, object]:
+    return {"demangled": names[item.name]} if cut == "symbol" and item.name in names else {}
+
+
+def _difference_json(difference: Difference, names: Mapping[str, str]) -> dict[str, object]:
     return {
         "regions": [{"name": change.name, **_change_json(change)} for change in difference.regions],
         "by": {
             cut: [
-                {"name": change.name, "region": change.region, "section": change.section, **_change_json(change)}
+                {"name": change.name, "region": change.region, "section": change.section}
+                | _change_json(change)
+                | _demangled(cut, change, names)
                 for change in changes
             ]
             for cut, changes in difference.by.items()
@@ -300,21 +321,25 @@ def _change_json(change: Change) -> dict[str, object]:
 # Text
 
 
-def tables(sizes: Sizes, cuts: Iterable[str] = CUTS, top: int = 20) -> tuple[Table, ...]:
+def tables(
+    sizes: Sizes, cuts: Iterable[str] = CUTS, top: int = 20, names: Mapping[str, str] = NAMES
+) -> tuple[Table, ...]:
     """Tables of the regions and of those of `cuts` that are known, with the `top` largest rows of each; 0 for all.
 
-    `~` stands before an estimated size.
+    `~` stands before an estimated size. Symbols are called as in `names`, if they are there.
     """
     known = [cut for cut in cuts if cut in sizes.by]
-    found = (_spread_table(cut, sizes, top) if cut in _SPREAD else _part_table(cut, sizes, top) for cut in known)
+    found = (_spread_table(cut, sizes, top) if cut in _SPREAD else _part_table(cut, sizes, top, names) for cut in known)
     return (_region_table(sizes), *found)
 
 
-def difference_tables(difference: Difference, cuts: Iterable[str] = CUTS, top: int = 20) -> tuple[Table, ...]:
+def difference_tables(
+    difference: Difference, cuts: Iterable[str] = CUTS, top: int = 20, names: Mapping[str, str] = NAMES
+) -> tuple[Table, ...]:
     """The same for a difference, where the `top` rows are those that changed most."""
     total = Change("total", "", "", *(sum(sizes) for sizes in zip(*((at.old, at.new) for at in difference.regions))))
     rows = [(*_numbers(change), change.name) for change in (*difference.regions, total)]
-    found = (_change_table(cut, difference.by[cut], top) for cut in cuts if cut in difference.by)
+    found = (_change_table(cut, difference.by[cut], top, names) for cut in cuts if cut in difference.by)
     return (_table((*_NUMBERS, "memory"), rows, len(_NUMBERS)), *found)
 
 
@@ -333,11 +358,11 @@ def _region_table(sizes: Sizes) -> Table:
     return _table(("bytes", "of", "%", "memory"), [*rows, (f"{sizes.total:,}", "", "", "total")], 3, (*shares, None))
 
 
-def _part_table(cut: str, sizes: Sizes, top: int) -> Table:
+def _part_table(cut: str, sizes: Sizes, top: int, names: Mapping[str, str]) -> Table:
     used = _regions(sizes)
     shown, hidden = _split(sizes.by[cut], top)
     rows = [
-        (f"{'~' * part.estimated}{part.size:,}", percent(part.size, used[part.region]), *_place(cut, part))
+        (f"{'~' * part.estimated}{part.size:,}", percent(part.size, used[part.region]), *_place(cut, part, names))
         for part in shown
     ]
     if hidden:
@@ -363,11 +388,11 @@ def _spread_table(cut: str, sizes: Sizes, top: int) -> Table:
     return _table((*names, "total", "%", cut), rows, numbers=len(names) + 2)
 
 
-def _change_table(cut: str, changes: Sequence[Change], top: int) -> Table:
+def _change_table(cut: str, changes: Sequence[Change], top: int, names: Mapping[str, str]) -> Table:
     if not changes:
         return Table((), ((f"no difference by {cut}",),), "<")
     shown, hidden = _split(changes, top)
-    rows = [(*_numbers(change), change.kind, *_place(cut, change)) for change in shown]
+    rows = [(*_numbers(change), change.kind, *_place(cut, change, names)) for change in shown]
     if hidden:
         rest = Change("", "", "", sum(change.old for change in hidden), sum(change.new for change in hidden))
         rows.append((*_numbers(rest), "", *_more(cut, len(hidden))))
@@ -379,8 +404,10 @@ def _numbers(change: Change) -> tuple[str, ...]:
     return f"{change.old:,}", f"{change.new:,}", f"{change.change:+,}", share
 
 
-def _place(cut: str, item: Part | Change) -> tuple[str, ...]:
-    return (item.region, item.name) if cut == "section" else (item.region, item.section, item.name)
+def _place(cut: str, item: Part | Change, names: Mapping[str, str]) -> tuple[str, ...]:
+    if cut == "section":
+        return item.region, item.name
+    return item.region, item.section, names.get(item.name, item.name) if cut == "symbol" else item.name
 
 
 def _place_heads(cut: str) -> tuple[str, ...]:

@@ -16,6 +16,9 @@
    newer than the release that comes. That is decided by the file itself, so it does not matter whether this is a
    release, a rollback, a repair, or the rest of a switch that was interrupted.
 
+   A checksum file is replaced right after its ROM, whichever release is newer: who finds a new one finds its ROM. In
+   between, and if we are killed there, it is that of another ROM, and a client refuses what is there.
+
 A copy's time is always later than that of the file it replaces, also on the way back: servers and caches compare
 times and sizes only, and two releases can have both in common.
 """
@@ -31,6 +34,7 @@ from pathlib import Path
 from . import page
 from .durable import make_folder, naming, remove, stands, sync, write
 from .errors import PublishError
+from .files import read_file
 from .release import MANIFEST, RELEASES, VERSION, Bundle, History, Release
 from .version import is_newer
 from .webfiles import (
@@ -41,7 +45,7 @@ from .webfiles import (
     DamagedError,
     NoHistoryError,
     copies,
-    found_by_devices,
+    outdated,
     pending,
     pointed_to,
     read_history,
@@ -174,7 +178,7 @@ def _finish(folder: Path, history: History) -> bool:
         if put(folder, names):
             sync(folder)  # so that a power cut does not leave what comes after these without them
             changed = True
-    for name in found_by_devices(folder) - files.keys():
+    for name in outdated(folder, history, files):
         (folder / name).unlink()  # better none than an older one
         changed = True
     changed |= put(folder, files)
@@ -186,7 +190,7 @@ def _finish(folder: Path, history: History) -> bool:
 def _install(place_before: Path, place: Path) -> None:
     """Step 3. A release of this version that stands there, forced to change or damaged, is replaced file by file."""
     if place.exists():
-        release = Release.from_json((place_before / MANIFEST).read_bytes())
+        release = Release.from_json(read_file(place_before / MANIFEST))
         for entry in sorted(place_before.iterdir()):
             if entry.name != MANIFEST:
                 _replace(entry, place / entry.name)

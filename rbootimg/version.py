@@ -48,6 +48,27 @@ def given(text: str) -> str:
     return str(parse(text[1:] if re.match("v[0-9]", text) else text))
 
 
+UNKNOWN = "0.0.0-unknown"
+"""The version of an application that has none: older than each that has one."""
+
+
+def header(text: str) -> str:
+    """The C header that tells an application its version, UNKNOWN for "". Raises VersionError."""
+    version = parse(text or UNKNOWN)
+    return f"""\
+/* The version that the release will have. Written by rbootimg. */
+#ifndef RBOOT_VERSION_H
+#define RBOOT_VERSION_H
+
+#define RBOOT_VERSION "{version}"
+#define RBOOT_VERSION_MAJOR {version.major}
+#define RBOOT_VERSION_MINOR {version.minor}
+#define RBOOT_VERSION_PATCH {version.patch}
+
+#endif
+"""
+
+
 def is_newer(found: str, release: str) -> bool:
     """Whether a device that runs `release` takes `found` for newer; nothing that is not a version is.
 
@@ -126,7 +147,7 @@ def _no_version_tag(folder: Path, reason: str) -> VersionError:
     if tags:
         names = ", ".join(tags[:3]) + (", …" if len(tags) > 3 else "")
         return CheckoutError(
-            f"the version is not known: no tag of this commit or those before it is a version ({names}); "
+            f"the version is not known: none of the tags ({names}) is a version of this commit or of one before it; "
             "tag a commit v1.2.0",
             Way.VERSION,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import page
 from .durable import FILE_MODE, FOLDER_MODE
 from .errors import PublishError
+from .files import read_file
 from .release import MANIFEST, RELEASES, VERSION, History, digest, newest_first
 from .webfiles import (
     HISTORY,
@@ -20,8 +21,8 @@ from .webfiles import (
     NoHistoryError,
     app_folders,
     copies,
-    found_by_devices,
     index,
+    outdated,
     pending,
     read_history,
     readable,
@@ -66,7 +67,7 @@ def _check_switch(root: Path) -> _Found:
         return
     try:
         wanted = folders[0] / RELEASES / f"{UNFINISHED}{HISTORY}"
-        history = History.from_json(wanted.read_bytes()) if wanted.exists() else read_history(folders[0])
+        history = History.from_json(read_file(wanted)) if wanted.exists() else read_history(folders[0])
     except PublishError:
         return  # which is told where that application is checked
     names = ", ".join(folder.name for folder in folders)
@@ -128,8 +129,9 @@ def _check_current(folder: Path, history: History, back: str) -> _Found:
         expected = f"this rbootimg writes for {history.current}" if made else f"{history.current} has"
         wrong = _wrong(folder / name, digest(data), expected, f"{back} puts it right")
         yield from ((folder / name, text) for text in wrong)
-    for name in sorted(found_by_devices(folder) - files.keys()):
-        yield folder / name, f"is no ROM of {history.current}, which is current; delete it"
+    for name in outdated(folder, history, files):
+        what = "ROM" if name.endswith(".bin") else "checksum file"
+        yield folder / name, f"is no {what} of {history.current}, which is current; delete it"
     releases = [readable(folder, name) for name in newest_first(history.manifests)]
     last = {rom.file.name: release.version for release in reversed(releases) if release for rom in release.roms}
     for name in sorted(last.keys() - files.keys()):
@@ -142,7 +144,7 @@ def _check_current(folder: Path, history: History, back: str) -> _Found:
 def _wrong(path: Path, sha256: str | None, expected: str, remedy: str) -> Iterator[str]:
     """What is wrong with a file that should have this SHA-256, if one is given, which is what is `expected`."""
     try:
-        if sha256 is not None and digest(path.read_bytes()) != sha256:
+        if sha256 is not None and digest(read_file(path)) != sha256:
             yield f"is not what {expected}; {remedy}"
         if path.stat().st_mode & FILE_MODE != FILE_MODE:
             yield f"cannot be read by the web server; its mode should be {FILE_MODE:o}"

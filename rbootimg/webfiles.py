@@ -11,8 +11,19 @@ from pathlib import Path
 
 from . import page
 from .errors import PublishError, VersionError, Way
-from .files import resolved
-from .release import MANIFEST, RELEASES, VERSION, History, NewerSchemaError, Release, digest, newest_first
+from .files import read_file, resolved
+from .release import (
+    MANIFEST,
+    RELEASES,
+    VERSION,
+    History,
+    NewerSchemaError,
+    Release,
+    checksum_line,
+    checksum_name,
+    digest,
+    newest_first,
+)
 from .version import parse
 
 LOCK = ".rbootimg.lock"
@@ -27,6 +38,7 @@ NEXT = f"{UNFINISHED}next"
 
 _ROM = re.compile(r"rom[0-9]+\.bin")
 _ROM_OR_ELF = re.compile(r"rom[0-9]+\.(bin|elf)")
+_CHECKSUM_LINE = re.compile(rb"[0-9a-f]{64}  (rom[0-9]+\.bin)\n")
 
 
 class DamagedError(PublishError):
@@ -109,7 +121,7 @@ def read_history(folder: Path) -> History:
     """Raises NoHistoryError if there is none to go by, with what else is known of the current release."""
     path = folder / RELEASES / HISTORY
     try:
-        return History.from_json(path.read_bytes())
+        return History.from_json(read_file(path))
     except FileNotFoundError:
         reason = "is missing, which says what is current"
     except NewerSchemaError as error:
@@ -132,7 +144,7 @@ def without_history(folder: Path) -> History:
         if release.version != place.name or apps - {release.app}:
             raise PublishError(f"{place} has {release.version} of {release.app}; move it away")
         apps.add(release.app)
-        manifests[place.name] = digest((place / MANIFEST).read_bytes())
+        manifests[place.name] = digest(read_file(place / MANIFEST))
     return History(apps.pop() if apps else folder.name, (), manifests)
 
 
@@ -141,7 +153,7 @@ def seen_by_devices(folder: Path) -> History | None:
     release = shown(folder)
     if release is None:
         return None
-    return History(release.app, (), {}).published(release.version, digest((folder / MANIFEST).read_bytes()))
+    return History(release.app, (), {}).published(release.version, digest(read_file(folder / MANIFEST)))
 
 
 def pending(root: Path) -> list[Path]:
@@ -150,8 +162,8 @@ def pending(root: Path) -> list[Path]:
     None if that cannot be read: each application is whole by itself.
     """
     try:
-        names = json.loads((root / SWITCH).read_bytes())
-    except (FileNotFoundError, ValueError):
+        names = json.loads(read_file(root / SWITCH))
+    except (FileNotFoundError, ValueError, RecursionError):
         return []
     known = names if isinstance(names, list) else []
     return [folder for folder in sorted(root.iterdir()) if folder.name in known and (folder / RELEASES).is_dir()]
@@ -179,7 +191,7 @@ def release_folders(folder: Path) -> list[Path]:
 def shown(folder: Path) -> Release | None:
     """The release whose manifest devices find."""
     try:
-        return Release.from_json((folder / MANIFEST).read_bytes())
+        return Release.from_json(read_file(folder / MANIFEST))
     except (PublishError, OSError):
         return None
 
@@ -188,7 +200,7 @@ def release_of(folder: Path, name: str) -> Release:
     """The release in the folder of that name. Raises PublishError."""
     path = folder / RELEASES / name / MANIFEST
     try:
-        return Release.from_json(path.read_bytes())
+        return Release.from_json(read_file(path))
     except FileNotFoundError:
         raise PublishError(f"{path} is missing; move {path.parent} away") from None
     except PublishError as error:
@@ -215,11 +227,11 @@ def contents(place: Path, manifest: str) -> dict[str, bytes]:
     """The files of a release whose manifest has the SHA-256 `manifest`. Raises DamagedError."""
     again = "publish it again, or another version"
     try:
-        found = {MANIFEST: (place / MANIFEST).read_bytes()}
+        found = {MANIFEST: read_file(place / MANIFEST)}
         if digest(found[MANIFEST]) != manifest:
             raise DamagedError(f"{place / MANIFEST} is not what was published; {again}")
         for file in Release.from_json(found[MANIFEST]).files:
-            found[file.name] = (place / file.name).read_bytes()
+            found[file.name] = read_file(place / file.name)
             if digest(found[file.name]) != file.sha256:
                 raise DamagedError(f"{place / file.name} is not what its manifest says; {again}")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -238,7 +250,7 @@ def pointed_to(folder: Path, name: str) -> str:
         release = shown(folder)
         return release.version if release else ""
     try:
-        return (folder / name).read_bytes().decode("latin-1").removesuffix("\n")
+        return read_file(folder / name).decode("latin-1").removesuffix("\n")
     except OSError:
         return ""
 
@@ -246,7 +258,7 @@ def pointed_to(folder: Path, name: str) -> str:
 def waiting(folder: Path, history: History) -> str | None:
     """The version of a release in `history` that is still where it was written to."""
     try:
-        manifest = digest((folder / RELEASES / NEXT / MANIFEST).read_bytes())
+        manifest = digest(read_file(folder / RELEASES / NEXT / MANIFEST))
     except FileNotFoundError:
         return None
     return next((name for name, known in history.manifests.items() if known == manifest), None)
@@ -265,8 +277,13 @@ def copies(folder: Path, history: History) -> dict[str, bytes]:
         for version in newest_first(history.manifests)
     }
     before = known[history.previous] if history.previous else None
+    roms: dict[str, bytes] = {}
+    for rom in release.roms:
+        # Each with its checksum file right after it: switch.py puts them in place in this order.
+        names = (rom.file.name, checksum_name(rom.file.name))
+        roms |= {name: stored[name] for name in names if name in stored}
     return {
-        **{rom.file.name: stored[rom.file.name] for rom in release.roms},
+        **roms,
         MANIFEST: stored[MANIFEST],
         VERSION: version_file(release),
         page.STYLE: page.STYLESHEET.encode(),
@@ -279,11 +296,34 @@ def found_by_devices(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir() if _ROM.fullmatch(entry.name) and not entry.is_dir()}
 
 
+def outdated(folder: Path, history: History, files: Mapping[str, bytes]) -> list[str]:
+    """The names of what devices find beside `releases` and the current release, which has `files`, does not have.
+
+    That is each other ROM. A checksum file that is right may be somebody else's, unless one of the releases has any.
+    """
+    found = found_by_devices(folder)
+    for path in folder.glob("rom*.bin.sha256"):
+        name = path.name.removesuffix(".sha256")
+        line = path.read_bytes() if path.is_file() else b""
+        match = _CHECKSUM_LINE.fullmatch(line)
+        if match is None or match[1].decode() != name:
+            continue
+        right = name in files and line == checksum_line(name, digest(files[name]))
+        releases = () if not right else (readable(folder, known) for known in history.manifests)
+        if not right or any(release and release.checksum_files for release in releases):
+            found.add(path.name)
+    return sorted(found - files.keys())
+
+
 def strays(place: Path, release: Release) -> list[Path]:
-    """The ROMs and ELFs in `place` that `release` does not have."""
+    """The ROMs and ELFs in `place`, and the files of the manifest there, that `release` does not have."""
     names = {file.name for file in release.files}
+    there = shown(place)
+    described = {file.name for file in there.files} if there else set()
     return [
         entry
         for entry in sorted(place.iterdir())
-        if _ROM_OR_ELF.fullmatch(entry.name) and entry.name not in names and not entry.is_dir()
+        if (_ROM_OR_ELF.fullmatch(entry.name) or entry.name in described)
+        and entry.name not in names
+        and not entry.is_dir()
     ]

@@ -2,9 +2,10 @@
 
 In an application's folder, which is the web root itself if there is only one, stand
 
-    releases/VERSION/       the release: ROMs, manifest, version, page; nothing here changes any more
+    releases/VERSION/       the release: ROMs, data files, manifest, version, page; nothing here changes any more
     releases/history.json   which releases there are, and which are and were current
-    rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies of those of the current release
+    rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies of those of the current release,
+                            and rom0.bin.sha256 … if it has them
 
 All are plain files. switch.py says how they change.
 """
@@ -107,8 +108,8 @@ def publish(
     What is current already is left alone; what was published, is not current and is damaged is put right, without
     becoming current if it is older. Raises PublishError, and leaves the current releases as they are, if the
     web root cannot be written, if another publisher has it for `timeout` seconds, if the version was published
-    with other ROMs and not `force`, if it lacks a ROM that devices find now and not `fewer_roms`, or if it is older
-    than the current one and not `allow_downgrade`.
+    with other ROMs or data files and not `force`, if it lacks a ROM that devices find now and not `fewer_roms`, or if
+    it is older than the current one and not `allow_downgrade`.
     """
     with _errors(web_root):
         root = resolved(web_root)
@@ -143,11 +144,17 @@ def rollback(
 
 
 def rollback_all(
-    web_root: Path, release: str | None = None, *, fewer_roms: bool = False, timeout: float = WAIT
+    web_root: Path,
+    release: str | None = None,
+    apps: Sequence[str] | None = None,
+    *,
+    fewer_roms: bool = False,
+    timeout: float = WAIT,
 ) -> tuple[Published, ...]:
-    """The same for every application in the web root, or for none."""
+    """The same for every application in the web root, or for each of `apps`; or for none."""
     with _errors(web_root), _changing(existing(web_root), timeout) as root:
-        return _go_back(root, app_folders(root), release, fewer_roms)
+        folders = app_folders(root) if apps is None else [_folder_of(root, app) for app in apps]
+        return _go_back(root, folders, release, fewer_roms)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
@@ -321,10 +328,12 @@ def _prepared(
     else:
         if old is None:
             what = "and is damaged"
-        elif old.files == release.files:
-            what = "for another device class or layout"
-        else:
+        elif [rom.file for rom in old.all_roms] != [rom.file for rom in release.all_roms]:
             what = "with other ROMs"
+        elif old.data_files != release.data_files:
+            what = "with other files"
+        else:
+            what = "for another device class or layout"
         raise PublishError(
             f"{release.version} of {release.app} was published already, {what}; raise the version", Way.FORCE
         )
@@ -338,13 +347,14 @@ def _prepared(
 
 def _left_out(old: Release, new: Release) -> tuple[str, ...]:
     """What of `new`, which has the same ROMs, is not in `old`, which does not change any more."""
-    pairs = tuple(zip(old.roms, new.roms))
+    pairs = tuple(zip(old.all_roms, new.all_roms))
     return tuple(
         what
         for what, differs in (
             ("the ELFs", any(b.elf not in (None, a.elf) for a, b in pairs)),
             ("the proof", any(b.proved_by not in (None, a.proved_by) for a, b in pairs)),
             ("the date", new.date not in (None, old.date)),
+            ("the checksum files", new.checksum_files and not old.checksum_files),
         )
         if differs
     )

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 EM_386, EM_XTENSA = 3, 94
 ET_REL, ET_EXEC, ET_DYN = 1, 2, 3
-SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_NOBITS = 0, 1, 2, 3, 8
+SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_NOBITS, SHT_SYMTAB_SHNDX = 0, 1, 2, 3, 8, 18
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+
+# Extended section numbering: what does not fit 16 bits stands in section 0, or in a section SHT_SYMTAB_SHNDX.
+SHN_LORESERVE, SHN_XINDEX = 0xFF00, 0xFFFF
 
 IROM0, IROM1 = 0x40202010, 0x40282010
 IRAM, DRAM = 0x40100000, 0x3FFE8000
@@ -50,17 +53,21 @@ def build_elf(
     """The bytes of an ELF: file header, the sections' data, .shstrtab, and the section headers.
 
     `headers_first` puts the section headers before the data. Section 0 is the null section, so the
-    first of `sections` is number 1; .shstrtab comes after the last.
+    first of `sections` is number 1; .shstrtab comes after the last. From 65,280 sections on their number and that of
+    .shstrtab stand in section 0.
     """
     word = "I" if bits == 32 else "Q"
     header = struct.Struct(f"{order}16sHHI{word}{word}{word}IHHHHHH")
     section_header = struct.Struct(f"{order}II{word}{word}{word}{word}II{word}{word}")
     names = b"\0" + b"".join(section.name.encode() + b"\0" for section in sections) + b".shstrtab\0"
-    all_sections = (Sec("", type=SHT_NULL, flags=0), *sections, Sec(".shstrtab", data=names, type=SHT_STRTAB, flags=0))
+    count = len(sections) + 2
+    extended = count >= SHN_LORESERVE
+    null = Sec("", type=SHT_NULL, flags=0, size=count * extended, link=(count - 1) * extended)
+    all_sections = (null, *sections, Sec(".shstrtab", data=names, type=SHT_STRTAB, flags=0))
     table_size = section_header.size * len(all_sections)
 
     start = header.size + table_size * headers_first
-    body, table, name_at = b"", b"", 1
+    body, table, name_at = bytearray(), bytearray(), 1
     for number, section in enumerate(all_sections):
         size = len(section.data) if section.size is None else section.size
         table += section_header.pack(
@@ -81,5 +88,5 @@ def build_elf(
     ident = b"\x7fELF" + bytes((1 if bits == 32 else 2, 1 if order == "<" else 2, 1)) + bytes(9)
     table_at = header.size if headers_first else header.size + len(body)
     fields = (kind, machine, 1, entry, 0, table_at, 0, header.size, 0, 0, section_header.size)
-    elf = header.pack(ident, *fields, len(all_sections), len(all_sections) - 1)
-    return elf + (table + body if headers_first else body + table)
+    numbers = (0, SHN_XINDEX) if extended else (count, count - 1)
+    return header.pack(ident, *fields, *numbers) + (table + body if headers_first else body + table)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from rbootimg.layout import preset
-from rbootimg.release import Bundle, bundle
+from rbootimg.flashmap import FlashMap
+from rbootimg.layout import from_toml, preset
+from rbootimg.release import Bundle, Recovery, bundle
 from rbootimg.rom import RamSection, Rom
 
 LAYOUT = preset("1MB")
+SPARE = preset("four-1MB")
+"""With slots for recovery ROMs."""
+THREE_TOML = 'flash_size = "1MB"\n' + "".join(
+    f'[[slot]]\naddress = {address}\nsize = "128KB"\n' for address in (0x2000, 0x82000, 0xC2000)
+)
+THREE = from_toml(THREE_TOML)
+"""The same in 1 MB."""
 
 
 @functools.cache
@@ -23,8 +31,24 @@ def make_roms(version: str, size: int = 64, count: int = 2) -> list[bytes]:
 
 
 @functools.cache
-def make(version: str, app: str = "blink", size: int = 64, count: int = 2, **options: object) -> Bundle:
-    return bundle(app, version, make_roms(version, size, count), LAYOUT, one_build=True, **options)
+def make(
+    version: str,
+    app: str = "blink",
+    size: int = 64,
+    count: int = 2,
+    files: tuple[tuple[str, bytes], ...] = (),
+    layout: FlashMap = LAYOUT,
+    **options: object,
+) -> Bundle:
+    roms = make_roms(version, size, count)
+    return bundle(app, version, roms, layout, one_build=True, files=dict(files), **options)
+
+
+@functools.cache
+def with_recovery(version: str, build: str = "", **options: object) -> Bundle:
+    """A release with a recovery ROM in slot 2, which is of that `build`."""
+    data = make_roms(f"recovery {build or version}", count=1)[0]
+    return make(version, layout=SPARE, recovery=Recovery(2, data), **options)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from pathlib import Path
@@ -16,9 +17,12 @@ from elf_builder import (
     IRAM,
     IROM0,
     SHF_ALLOC,
+    SHN_XINDEX,
     SHT_NOBITS,
     SHT_PROGBITS,
+    SHT_STRTAB,
     SHT_SYMTAB,
+    SHT_SYMTAB_SHNDX,
     Sec,
     build_elf,
 )
@@ -94,6 +98,60 @@ def test_find_gives_sections_with_data() -> None:
     assert app.find(".text") is app.sections[0]
     assert app.find(".bss") is None
     assert app.find(".nosuch") is None
+
+
+# More sections than 16 bits count
+
+MANY = 65_540
+
+
+def with_many_sections(*, indexes: bool = True) -> bytes:
+    """An ELF of MANY sections of a byte each, the last two with a symbol; without `indexes` nothing says where."""
+    sections = [Sec(f".s{number}", IROM0 + number, b"\1") for number in range(MANY)]
+    symbol = struct.Struct("<IIIBBH")
+    first, last = MANY - 1, MANY
+    entries = bytes(16) + symbol.pack(1, IROM0 + first - 1, 1, 2, 0, SHN_XINDEX)
+    entries += symbol.pack(3, IROM0 + last - 1, 1, 2, 0, SHN_XINDEX)
+    entries += symbol.pack(3, IROM0 + 0xFFF0, 1, 1, 0, 0xFFF1)  # absolute, although that section is there
+    table = MANY + 1
+    tables = (
+        Sec(".symtab", type=SHT_SYMTAB, flags=0, data=entries, link=table + 1, entry_size=16),
+        Sec(".strtab", type=SHT_STRTAB, flags=0, data=b"\0a\0b\0"),
+        Sec(".symtab_shndx", 0, struct.pack("<4I", 0, first, last, 0), SHT_SYMTAB_SHNDX, 0, link=table),
+    )
+    return build_elf((*sections, *(tables if indexes else tables[:2])), entry=IROM0 + last - 1)
+
+
+def test_more_sections_than_16_bits_count_are_read_as_pyelftools_reads_them() -> None:
+    data = with_many_sections()
+    app = elf.parse(data)
+    assert len(app.sections) == MANY
+    assert app.sections[-1] == Section(f".s{MANY - 1}", IROM0 + MANY - 1, 1, b"\1")
+    symbols = (elf.Symbol("a", IROM0 + MANY - 2, 1, "func", True), elf.Symbol("b", IROM0 + MANY - 1, 1, "func", True))
+    assert elf.symbols(data) == symbols
+    assert app.entry_symbols == symbols[1:]
+    known = ELFFile(io.BytesIO(data))
+    assert (known["e_shnum"], known["e_shstrndx"]) == (0, SHN_XINDEX)
+    assert known.num_sections() == MANY + 5
+    assert known.get_section(MANY).name == app.sections[-1].name
+
+
+def test_a_symbol_whose_section_no_table_names_is_refused() -> None:
+    with pytest.raises(
+        ElfError, match=r"^the ELF is damaged or cut off \(the number of a symbol's section is missing\)"
+    ):
+        elf.symbols(with_many_sections(indexes=False))
+
+
+@pytest.mark.parametrize("count", [0x10000, 0xFFFFFFFF])
+def test_a_number_of_sections_beyond_the_file_is_refused(count: int) -> None:
+    table = int.from_bytes(build_elf()[32:36], "little")
+    data = bytearray(patched(48, "<HH", 0, SHN_XINDEX))
+    struct.pack_into("<I", data, table + 20, count)  # sh_size of section 0
+    with pytest.raises(
+        ElfError, match=r"section headers end [\d,]+ bytes behind the end of the file\); link it again$"
+    ):
+        elf.parse(bytes(data))
 
 
 # What is refused

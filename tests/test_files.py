@@ -227,10 +227,10 @@ def test_a_file_where_a_folder_should_be_is_told_as_that(tmp_path: Path) -> None
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_what_never_ends_is_read_no_further_than_the_greatest_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MOST", 1 << 20)
-    with pytest.raises(OSError, match="it has more than 1 MB"):
-        files.read_file("/dev/zero")
+@pytest.mark.parametrize(("most", "said"), [(1 << 20, "1 MB"), (1 << 16, "64 KB")])
+def test_what_never_ends_is_read_no_further_than_the_greatest_file(most: int, said: str) -> None:
+    with pytest.raises(OSError, match=f"it has more than {said}:"):
+        files.read_file("/dev/zero", most)
 
 
 def test_what_opens_and_cannot_be_read_is_named() -> None:

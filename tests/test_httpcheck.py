@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from releases import make, make_roms
+from releases import make, make_roms, with_recovery
 
 from rbootimg import faults
 from rbootimg.errors import PublishError
@@ -116,6 +116,46 @@ def test_a_plain_server_has_nothing_that_is_noteworthy(server: Server) -> None:
         b"/rom1.bin",
         b"/releases/1.0.0/rom1.bin",
     ]
+
+
+def test_data_files_are_fetched_and_compared(server: Server) -> None:
+    path = "releases/1.1.0/ui.html"
+    publish(server.root, [make("1.1.0", size=4096, files=(("ui.html", b"<p>"),))])
+    server.path, server.reply = path, head("Content-Length: 3") + b"<p>"
+    assert check_url(server.url) == ()
+    assert server.requests[-2].split()[1] == server.requests[-1].split()[1] == f"/{path}".encode()
+    server.reply = head("Content-Length: 3") + b"<a>"
+    text = "is not the file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding(path, text),)
+
+
+def test_the_recovery_rom_is_fetched_and_compared(server: Server) -> None:
+    bundle = with_recovery("1.1.0", size=4096)
+    publish(server.root, [bundle])
+    data = bundle.contents["recovery.bin"]
+    server.path, server.reply = "releases/1.1.0/recovery.bin", head(f"Content-Length: {len(data)}") + data
+    assert check_url(server.url) == ()
+    server.reply = head("Content-Length: 3") + data[:3]
+    text = f"has 3 bytes, not {len(data)} as the manifest says; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding("releases/1.1.0/recovery.bin", text),)
+
+
+def test_checksum_files_are_fetched_and_compared(server: Server) -> None:
+    publish(server.root, [with_recovery("1.1.0", size=4096, checksum_files=True)])
+    server.path = ""
+    assert check_url(server.url) == ()
+    asked = [request.split()[1].decode() for request in server.requests if b"sha256" in request]
+    assert asked[::2] == [
+        "/rom0.bin.sha256",
+        "/releases/1.1.0/rom0.bin.sha256",
+        "/rom1.bin.sha256",
+        "/releases/1.1.0/rom1.bin.sha256",
+        "/releases/1.1.0/recovery.bin.sha256",
+    ]
+    server.path, server.reply = "rom1.bin.sha256", head("Content-Length: 76") + b"0" * 64 + b"  rom1.bin\n"
+    server.reply = head("Content-Length: 75") + b"0" * 64 + b"  rom1.bin\n"
+    text = "is not the checksum file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding("rom1.bin.sha256", text),)
 
 
 def test_the_request_is_that_of_rboots_sample(server: Server) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import browser
 import pytest
-from releases import make
+from releases import make, with_recovery
 
 from rbootimg import page
+from rbootimg.release import digest
 from rbootimg.webroot import publish, rollback
 
 
@@ -22,7 +23,17 @@ from rbootimg.webroot import publish, rollback
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "www"
     publish(root, [make("1.0.0", size=131072)])
-    publish(root, [make("1.1.0", size=262144, date="2026-11-23", proved_by="rBoot 1.4.2", elfs=(b"elf",) * 2)])
+    options = {"proved_by": "rBoot 1.4.2", "elfs": (b"elf",) * 2, "files": (("ui.html", b"<p>"), ("ca.der", b"0"))}
+    publish(root, [make("1.1.0", size=262144, date="2026-11-23", **options)])
+    return root
+
+
+@pytest.fixture
+def spare(tmp_path: Path) -> Path:
+    """A web root whose releases have a recovery ROM, and the last one files too."""
+    root = tmp_path / "spare"
+    publish(root, [with_recovery("1.0.0"), with_recovery("1.0.0", app="clock")])
+    publish(root, [with_recovery("1.1.0", "much later", files=(("ui.html", b"<p>"),))])
     return root
 
 
@@ -42,6 +53,7 @@ def test_the_page_has_the_numbers_of_the_release(root: Path) -> None:
         f"full {100 * size / 0x80000:.1f} %",
         "linked at 0x40282010",
         "proved with rBoot 1.4.2",
+        f"Files name bytes SHA-256 ca.der 1 {digest(b'0')} ui.html 3 {digest(b'<p>')}",
         f"1.1.0 current 2026-11-23 {size:,} + {size:,}",
         f"1.0.0 {before:,} + {before:,}",
     ):
@@ -52,6 +64,19 @@ def test_the_page_has_the_numbers_of_the_release(root: Path) -> None:
     assert "proved no" in text
     assert f"1.0.0 current {before:,}" in text
     assert "compared" not in text
+    assert "Files" not in text
+
+
+def test_the_page_has_the_recovery_rom(spare: Path) -> None:
+    data = (spare / "blink/releases/1.1.0/recovery.bin").read_bytes()
+    change = len(data) - (spare / "blink/releases/1.0.0/recovery.bin").stat().st_size
+    assert change
+    for name, link in (("index.html", "releases/1.1.0/recovery.bin"), ("releases/1.1.0/index.html", "recovery.bin")):
+        html = (spare / "blink" / name).read_text()
+        assert f'<a href="{link}">recovery.bin</a>' in html
+        assert f"recovery.bin size {len(data):,} bytes ({change:+,}) slot 2 at 0x202000, 1,0" in text_of(html)
+        assert f"SHA-256 {digest(data)}" in text_of(html)
+        assert f"recovery.bin: 0x202000 to {0x202000 + len(data):#x}" in html
 
 
 def test_the_flash_is_drawn_to_scale(root: Path) -> None:
@@ -88,7 +113,7 @@ class _Links(HTMLParser):
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
 
 
-def test_every_link_leads_to_a_file_and_nothing_is_inline(root: Path) -> None:
+def test_every_link_leads_to_a_file_and_nothing_is_inline(root: Path, spare: Path) -> None:
     publish(root.parent / "several", [make("1.0.0"), make("1.0.0", "clock")])
     for path in root.parent.rglob("index.html"):
         found = _Links()

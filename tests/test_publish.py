@@ -64,6 +64,18 @@ def test_of_several_applications_each_has_a_folder() -> None:
     }
 
 
+def test_each_rom_has_a_checksum_file_after_it_if_wanted(web_root: Path) -> None:
+    files = web_tree({"blink": [ROM0, ROM1], "clock": [OTHER]}, checksum_files=True)
+    assert list(files) == [
+        f"{rom}{end}" for rom in ("blink/rom0.bin", "blink/rom1.bin", "clock/rom0.bin") for end in ("", ".sha256")
+    ]
+    publish(files, web_root)
+    for app, name in (("blink", "rom1.bin"), ("clock", "rom0.bin")):
+        command = ["sha256sum", "--strict", "-c", f"{name}.sha256"]
+        done = subprocess.run(command, cwd=web_root / app, check=True, capture_output=True, text=True)
+        assert done.stdout == f"{name}: OK\n"
+
+
 def test_roms_with_either_checksum_and_with_esptools_crc_are_taken() -> None:
     sections = (RamSection(0x40100000, b"code"),)
     kinds = [

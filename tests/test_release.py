@@ -4,47 +4,63 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from images import elf, rom, silent_rom
-from releases import LAYOUT, make
+from releases import LAYOUT, THREE, make, with_recovery
 
-from rbootimg import layout
+from rbootimg import datafiles, layout
 from rbootimg.elf import parse
 from rbootimg.errors import PublishError, VersionError
-from rbootimg.flash import FLASH_SIZES, FlashParams
+from rbootimg.flash import FlashParams
+from rbootimg.flashmap import FlashMap
 from rbootimg.pack import pack
-from rbootimg.release import FlashPart, History, Release, ReleaseRom, Stored, bundle, digest
+from rbootimg.release import FlashPart, History, Recovery, Release, ReleaseRom, Stored, bundle, digest
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 NUMBERS = st.integers(0, 2**32 - 1)
-FLASH = st.sampled_from([size.bytes for size in FLASH_SIZES.values()])
 VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 
 
-def stored(name: str) -> st.SearchStrategy[Stored]:
-    return st.builds(Stored, st.just(name), NUMBERS, TEXTS)
+def stored(name: str, sizes: st.SearchStrategy[int] = NUMBERS) -> st.SearchStrategy[Stored]:
+    return st.builds(Stored, st.just(name), sizes, TEXTS)
+
+
+@st.composite
+def pieces(draw: st.DrawFn, flash_size: int, most: int) -> list[tuple[int, int]]:
+    """Addresses and sizes of some pieces of a flash, one after the other."""
+    ends = sorted(draw(st.sets(st.integers(0, flash_size), min_size=2, max_size=most + 1)))
+    return [(start, end - start) for start, end in pairwise(ends)]
 
 
 @st.composite
 def releases(draw: st.DrawFn) -> Release:
+    flash_size = draw(st.sampled_from([0x40000, 0x100000, 0x1000000]))
     roms = tuple(
         ReleaseRom(
             slot,
+            address,
+            size,
             draw(NUMBERS),
-            draw(st.integers(1, 2**32 - 1)),
-            draw(NUMBERS),
-            draw(stored(f"rom{slot}.bin")),
+            draw(stored(f"rom{slot}.bin", st.integers(0, size))),
             draw(TEXTS),
             draw(st.none() | TEXTS),
             draw(st.none() | stored(f"rom{slot}.elf")),
         )
-        for slot in range(draw(st.integers(0, 3)))
+        for slot, (address, size) in enumerate(draw(pieces(flash_size, 3)))
     )
-    parts = tuple(draw(st.lists(st.builds(FlashPart, TEXTS, TEXTS, NUMBERS, NUMBERS), max_size=4)))
-    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, draw(FLASH), parts, draw(st.none() | TEXTS))
+    parts = tuple(FlashPart(draw(TEXTS), draw(TEXTS), *place) for place in draw(pieces(flash_size, 4)))
+    files = tuple(draw(stored(name)) for name in draw(st.sets(st.sampled_from(["ui.html", "ca.der", "7", "_a-b"]))))
+    [(address, size)] = draw(pieces(flash_size, 1))
+    file = stored("recovery.bin", st.integers(0, size))
+    about = [address, size, draw(NUMBERS), draw(file), draw(TEXTS)]
+    recovery = draw(st.none() | st.builds(ReleaseRom, st.integers(3, 9), *map(st.just, about), st.none() | TEXTS))
+    date = draw(st.none() | TEXTS)
+    others = (files, recovery, draw(st.booleans()))
+    return Release("blink", draw(VERSIONS), draw(TEXTS), roms, flash_size, parts, date, *others)
 
 
 @given(releases())
@@ -100,9 +116,153 @@ def test_a_manifest_may_have_keys_that_came_later() -> None:
     assert Release.from_json(json.dumps(values).encode()) == release
 
 
+def test_data_files_are_in_the_manifest_by_name() -> None:
+    files = {"ui.html": b"<p>", "ca.der": b"\x30"}
+    found = bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, files=files)
+    assert json.loads(found.release.to_json())["files"] == [
+        {"name": name, "path": f"releases/1.2.0/{name}", "size": len(files[name]), "sha256": digest(files[name])}
+        for name in ("ca.der", "ui.html")
+    ]
+    assert found.contents == {"rom0.bin": rom(0), "rom1.bin": rom(1), **files}
+    assert bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, files=dict(reversed(files.items()))) == found
+
+
+def test_a_release_without_data_files_has_the_manifest_it_always_had() -> None:
+    release = make("1.0.0").release
+    assert b'"files"' not in release.to_json()
+    assert Release.from_json(release.to_json()).data_files == ()
+
+
+def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
+    recovery = rom(1, "tiny")
+    found = bundle("blink", "1.2.0", [rom(0)], LAYOUT, proved_by="rBoot 1.4.2", recovery=Recovery(1, recovery, "mine"))
+    manifest = json.loads(found.release.to_json())
+    assert manifest["recovery"] == {
+        "slot": 1,
+        "path": "releases/1.2.0/recovery.bin",
+        "size": len(recovery),
+        "sha256": digest(recovery),
+        "flash_address": 0x82000,
+        "slot_size": 0x79000,
+        "link_address": 0x40282010,
+        "checksum": "ram",
+        "proved_by": "mine",
+    }
+    assert [entry["slot"] for entry in manifest["roms"]] == [0]
+    assert found.contents == {"rom0.bin": rom(0), "recovery.bin": recovery}
+    assert b"recovery" not in make("1.0.0").release.to_json()
+    three = bundle("blink", "1.2.0", [rom(0), rom(1)], THREE, recovery=Recovery(2, silent_rom()))
+    assert three.release.recovery.proved_by is None
+
+
+@pytest.mark.parametrize(
+    ("slot", "data", "flash", "message"),
+    [
+        (2, b"x" * 99, THREE, r"recovery\.bin of blink is not published: byte 0x78"),
+        (2, silent_rom(0x20000), THREE, r"recovery\.bin of blink is not published: the ROM has 131,120 bytes, 48 more"),
+        (
+            2,
+            rom(1),
+            THREE,
+            r"recovery\.bin of blink is not published: the ROM is linked at 0x40282010 \(for a slot at 0x82000\), but "
+            r"slot 2 at 0xc2000 runs at 0x402c2010; use the ROM that was linked for this slot",
+        ),
+        (0, silent_rom(), THREE, "invalid slot 0 of the recovery ROM: expected 2, for which blink has no ROM"),
+        (3, silent_rom(), THREE, "invalid slot 3 of the recovery ROM: expected 2, for which blink has no ROM"),
+        (1, silent_rom(), layout.preset("four-1MB"), "invalid slot 1 of the recovery ROM: expected 2 or 3, for which"),
+        (
+            1,
+            silent_rom(),
+            LAYOUT,
+            r"blink has a ROM for each of the layout's slots \(2\): add a slot to the layout for ",
+        ),
+    ],
+)
+def test_a_recovery_rom_that_would_not_run_from_its_slot_makes_no_release(
+    slot: int, data: bytes, flash: FlashMap, message: str
+) -> None:
+    with pytest.raises(PublishError, match=f"^{message}") as refused:
+        bundle("blink", "1.0.0", [rom(0), rom(1)], flash, one_build=True, recovery=Recovery(slot, data))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_recovery_rom_is_called_what_the_user_calls_it_and_its_loader_has_a_name() -> None:
+    with pytest.raises(PublishError, match=r"^old\.bin is not published"):
+        bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, b""), called={"recovery.bin": "old.bin"})
+    with pytest.raises(PublishError, match="' ' is no loader's name"):
+        bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny"), " "))
+
+
+def test_checksum_files_are_as_sha256sum_writes_them() -> None:
+    found = bundle("blink", "1.2.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny")), checksum_files=True)
+    assert json.loads(found.release.to_json())["checksum_files"] is True
+    assert found.contents == {
+        "rom0.bin": rom(0),
+        "rom0.bin.sha256": f"{digest(rom(0))}  rom0.bin\n".encode(),
+        "recovery.bin": rom(1, "tiny"),
+        "recovery.bin.sha256": f"{digest(rom(1, 'tiny'))}  recovery.bin\n".encode(),
+    }
+    assert {file.name: file.sha256 for file in found.release.files} == {
+        name: digest(data) for name, data in found.contents.items()
+    }
+    assert b"checksum_files" not in make("1.0.0").release.to_json()
+
+
+INVALID = "expected up to 100 letters, digits, '.', '_' or '-', beginning with a letter, a digit or '_'"
+BAD_NAMES = {
+    **dict.fromkeys(
+        ("", ".", "..", ".hidden", "-x", "a b", "a/b", "../x", "/x", "a\\b", "a%2e", "a?b", "a#b", "a:b", "a\n", "é"),
+        INVALID,
+    ),
+    **dict.fromkeys(
+        ("rom0.bin", "ROM0.BIN", "rom12.elf", "rom1-from-1.0.0.delta", "rom0.bin.sha256", "x.sha256", "recovery.bin"),
+        "the name is reserved; choose another",
+    ),
+    "x" * 101: INVALID,
+    "update": "the name is reserved; choose another",
+}
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_data_file_has_a_name_that_is_safe_everywhere_and_no_other_file_of_a_release_has(name: str) -> None:
+    message = f"^a release cannot carry a file called .*: {BAD_NAMES[name]}$"
+    with pytest.raises(PublishError, match=message):
+        make("1.0.0", files=((name, b"x"),))
+    values = json.loads(make("1.0.0", files=(("ui.html", b"x"),)).release.to_json())
+    values["files"][0]["name"] = name
+    with pytest.raises(PublishError, match=f"^the manifest: {message[1:]}"):
+        Release.from_json(json.dumps(values).encode())
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((("ui.html", b"x"), ("UI.html", b"y")), "both 'ui.html' and 'UI.html': they differ only in case"),
+        ((("ui.html", b""),), "'ui.html': it is empty, which devices take for a failed reply"),
+        ((("ui.html", b"12345"),), r"'ui.html': it has 5 bytes, more than the largest flash \(4\)"),
+    ],
+)
+def test_what_no_device_could_use_is_no_data_file(
+    files: tuple[tuple[str, bytes], ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert datafiles.MAX_SIZE == 16 << 20
+    monkeypatch.setattr(datafiles, "MAX_SIZE", 4)
+    with pytest.raises(PublishError, match=f"^a release cannot carry {message}$"):
+        make("1.0.0", files=files)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda m: m.update(recovery=m["roms"][1]), r"the manifest's recovery ROM is for slot 1, which has a ROM al"),
+        (lambda m: m.update(recovery=[]), r"the manifest has no object 'recovery'"),
+        (lambda m: m.update(recovery={"slot": 2}), r"the manifest: recovery has no number 'flash_address'"),
+        (lambda m: m.update(files={}), r"the manifest has no list 'files'"),
+        (lambda m: m.update(checksum_files=1), r"the manifest has no true or false 'checksum_files'"),
+        (lambda m: m.update(files=["x"]), r"the manifest: files is no object"),
+        (lambda m: m.update(files=m["files"] * 2), r"the manifest: files has the same name twice"),
+        (lambda m: m["files"][0].pop("sha256"), r"the manifest: files has no text 'sha256'"),
+        (lambda m: m["files"][0].update(size=2**32), r"the manifest: files: size is more than the largest address"),
         (lambda m: m.update(schema=2), r"the manifest has schema 2, not 1; update rbootimg"),
         (lambda m: m.pop("schema"), r"the manifest has no number 'schema'"),
         (lambda m: m.update(app="../x"), r"an application cannot be called '\.\./x'"),
@@ -113,10 +273,22 @@ def test_a_manifest_may_have_keys_that_came_later() -> None:
         (lambda m: m["roms"][0].update(size=-1), r"the manifest: roms: size is -1"),
         (lambda m: m["roms"][0].update(size=True), r"the manifest: roms: size is True"),
         (lambda m: m["roms"][0].pop("sha256"), r"the manifest: roms has no text 'sha256'"),
+        # What a page could not draw, or not in finite time.
+        (lambda m: m["flash"].update(size=0), r"the manifest: flash: size is 0, which no flash has"),
+        (lambda m: m["flash"].update(size=0x1000001), r"the manifest: flash: size is 16777217, which no flash has"),
+        (lambda m: m["flash"].update(size=10**4000), r"the manifest: flash: size does not fit 32 bits"),
+        (lambda m: m["flash"]["parts"][1].update(size=0), r"the manifest: the part at 0x1000 with 0 bytes is not"),
+        (lambda m: m["flash"]["parts"][1].update(address=0xFFF), r"the manifest: the part at 0xfff with 4,096 bytes"),
+        (lambda m: m["flash"]["parts"][-1].update(size=0x10000), r"the manifest: the part at 0x\w+ with 65,536 bytes"),
+        (lambda m: m["roms"][1].update(slot_size=0), r"the manifest: slot 1 is not in the flash"),
+        (lambda m: m["roms"][1].update(flash_address=0xFFFFF), r"the manifest: slot 1 is not in the flash"),
+        (lambda m: m["roms"][1].update(size=0x90000), r"the manifest: ROM 1 is larger than its slot"),
+        (lambda m: m.update(device="\ud800"), r"the manifest: device has half a character"),
+        (lambda m: m.update(later="x" * (1 << 20)), r"the manifest has [\d,]+ bytes; expected at most 1,048,576"),
     ],
 )
 def test_what_is_no_manifest_is_refused(change: Callable[[dict[str, object]], object], message: str) -> None:
-    values = json.loads(make("1.0.0").release.to_json())
+    values = json.loads(make("1.0.0", files=(("ui.html", b"x"),)).release.to_json())
     change(values)
     with pytest.raises(PublishError, match=f"^{message}"):
         Release.from_json(json.dumps(values).encode())
@@ -132,6 +304,9 @@ def test_a_manifest_leads_to_no_other_file() -> None:
     values = json.loads(make("1.0.0").release.to_json())
     values["roms"][0]["path"] = "../../etc/passwd"
     assert Release.from_json(json.dumps(values).encode()).roms[0].file.name == "rom0.bin"
+    values = json.loads(with_recovery("1.0.0").release.to_json())
+    values["recovery"]["path"] = "../../etc/passwd"
+    assert Release.from_json(json.dumps(values).encode()) == with_recovery("1.0.0").release
 
 
 @pytest.mark.parametrize(

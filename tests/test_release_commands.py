@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from images import elf, rom, silent_rom
+from releases import THREE_TOML
 
 from rbootimg import cli, faults
 from rbootimg.errors import Way
@@ -95,9 +96,101 @@ def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
     )
 
 
+def test_publish_takes_data_files_by_their_own_or_another_name(folder: Path) -> None:
+    (folder / "www").mkdir()
+    (folder / "www/index.html").write_bytes(b"<p>")
+    (folder / "ca.der").write_bytes(b"00")
+    files = ("--file", "ui.html=www/index.html", "--file", "./ca.der")
+    out, _ = run(*PUBLISH, "--version", "1.0.0", *files)
+    assert out.splitlines()[3:] == [
+        f"  releases/1.0.0/ca.der  2 bytes  sha256 {digest(b'00')}",
+        f"  releases/1.0.0/ui.html  3 bytes  sha256 {digest(b'<p>')}",
+    ]
+    assert (folder / "build/webroot/releases/1.0.0/ui.html").read_bytes() == b"<p>"
+    assert [entry["name"] for entry in manifest(folder)["files"]] == ["ca.der", "ui.html"]
+    assert run("releases")[0].endswith("240 + 240 bytes, 2 files (5 bytes)\n")
+    (folder / "ca.der").write_bytes(b"1")
+    assert refused(*PUBLISH, "--version", "1.0.0", *files).endswith(
+        "1.0.0 of blink was published already, with other files; raise the version; --force does it all the same, "
+        "for the desk"
+    )
+    run(*PUBLISH, "--version", "1.0.0", "--force", *files[2:])
+    assert sorted(path.name for path in (folder / "build/webroot/releases/1.0.0").iterdir()) == [
+        "ca.der",
+        "index.html",
+        "manifest.json",
+        "rom0.bin",
+        "rom1.bin",
+        "style.css",
+        "version",
+    ]
+    assert run("check") == ("build/webroot: ok\n", "")
+
+
+def test_publish_writes_checksum_files_that_sha256sum_reads(folder: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0", "--checksum-files")
+    for place in ("", "releases/1.0.0"):
+        command = ["sha256sum", "--strict", "-c", "rom0.bin.sha256", "rom1.bin.sha256"]
+        done = subprocess.run(command, cwd=folder / "build/webroot" / place, check=True, capture_output=True, text=True)
+        assert done.stdout == "rom0.bin: OK\nrom1.bin: OK\n"
+    assert manifest(folder)["checksum_files"] is True
+    assert run("check") == ("build/webroot: ok\n", "")
+    run(*PUBLISH, "--version", "1.1.0")  # the same ROMs
+    assert not list((folder / "build/webroot").glob("*.sha256"))
+    assert run(*PUBLISH, "--version", "1.1.0", "--checksum-files")[0] == (
+        "blink 1.1.0 is current already; it has the same ROMs and stays as it is, without the checksum files "
+        "given now\n"
+    )
+    assert run("check") == ("build/webroot: ok\n", "")
+
+
+def test_publish_takes_a_recovery_rom(folder: Path) -> None:
+    (folder / "three.toml").write_text(THREE_TOML)
+    (folder / "old.bin").write_bytes(silent_rom())
+    three = (*PUBLISH[:-1], "three.toml", "--version", "1.0.0")
+    out, _ = run(*three, "--recovery", "2=old.bin", "--proved-by", "rBoot 1.4.2")
+    size = len(silent_rom())
+    assert out.splitlines()[3:] == [f"  releases/1.0.0/recovery.bin  {size} bytes  sha256 {digest(silent_rom())}"]
+    assert (folder / "build/webroot/releases/1.0.0/recovery.bin").read_bytes() == silent_rom()
+    found = manifest(folder)["recovery"]
+    assert (found["slot"], found["flash_address"], found["proved_by"]) == (2, 0xC2000, "rBoot 1.4.2")
+    assert run("releases")[0].endswith(f"240 + 240 bytes, recovery {size} bytes\n")
+    assert run("check") == ("build/webroot: ok\n", "")
+    (folder / "old.bin").write_bytes(rom(1))
+    assert refused(*three, "--recovery", "2=old.bin").startswith("old.bin is not published: the ROM is linked at 0x402")
+    assert refused(*three, "--recovery", "1=old.bin").startswith("invalid slot 1 of the recovery ROM: expected 2")
+    assert refused(*three, "--recovery", "2=none.bin") == "none.bin: No such file or directory"
+    assert refused(*PUBLISH, "--version", "1.0.0", "--recovery", "2=old.bin").startswith(
+        "blink has a ROM for each of the layout's slots (2): add a slot to the layout"
+    )
+    for text in ("old.bin", "=old.bin", "2=", "x=old.bin", "-1=old.bin"):
+        _, err = run(*three, f"--recovery={text}", status=2)
+        assert err.endswith(
+            f"argument --recovery: invalid recovery ROM {text!r}: expected SLOT=ROM.BIN, such as 2=recovery.bin\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("=x", "argument --file: invalid file '=x': expected PATH or NAME=PATH"),
+        ("ui.html=", "argument --file: invalid file 'ui.html=': expected PATH or NAME=PATH"),
+        ("", "argument --file: invalid file '': expected PATH or NAME=PATH"),
+        ("www/ui.html", "--file ui.html is given twice; name one of them with --file NAME=PATH"),
+    ],
+)
+def test_a_data_file_that_is_not_named_as_it_should_is_wrong_usage(file: str, message: str) -> None:
+    _, err = run(*PUBLISH, "--version", "1.0.0", "--file", "ui.html", "--file", file, status=2)
+    assert err.endswith(f"rbootimg publish: error: {message}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--version", "1.0.0", "--file", "ui.html"), "ui.html: No such file or directory"),
+        (("--version", "1.0.0", "--file", "ui.html=."), ".: Is a directory"),
+        (("--version", "1.0.0", "--file", "rom0.bin"), "a release cannot carry a file called 'rom0.bin': the name is "),
+        (("--version", "1.0.0", "--file", "a/b=rom0.bin"), "a release cannot carry a file called 'a/b': expected up"),
         (("--version", "1.0"), "--version: '1.0' is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1"),
         (("--version", ""), "--version: '' is no semantic version"),
         (("--version", "1.0.0", "--layout", "9MB"), "9MB: neither a file nor a preset"),

@@ -214,10 +214,43 @@ def test_boot_without_a_terminal_ends_after_a_while(project: Project) -> None:
     assert "an application" in project.build("boot", stdin=subprocess.DEVNULL)
 
 
-def test_two_images_are_too_many_for_one_device(project: Project) -> None:
-    flash_image(project, "env.RbootFlashImage('a.bin', roms)", "env.RbootFlashImage('b.bin', roms)")
+def test_of_several_images_each_has_a_target(project: Project) -> None:
+    flash_image(
+        project,
+        "env.RbootFlashImage('small.bin', roms)",
+        "env.RbootFlashImage('out/big.bin', roms, RBOOT_CURRENT_ROM=1)",
+    )
     project.build()
-    assert "there are 2 flash images (a.bin, b.bin); `scons boot` takes one" in project.fail("boot")
+    assert project.fail("boot") == (
+        "scons: *** [boot] small.bin: there are 2 flash images; say which: `scons boot-small` or `scons boot-big`"
+    )
+    assert "`scons flash-small` or `scons flash-big`" in project.fail("flash")
+    assert "Booting rom 0" in project.build("boot-small")
+    assert "Booting rom 1" in project.build("boot-big")
+    assert "Booting rom 1" in project.build("boot-out/big")
+    assert project.fail("boot-medium").endswith(
+        "[boot-medium] there is no such target; there are boot-small, boot-out/big, boot-big"
+    )
+    assert project.exists("small.bin")
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(project: Project) -> None:
+    flash_image(project, "env.RbootFlashImage('a/flash.bin', roms)", "env.RbootFlashImage('b/flash.bin', roms)")
+    project.build()
+    for target in ("boot", "boot-flash"):
+        assert "say which: `scons boot-a/flash` or `scons boot-b/flash`" in project.fail(target)
+    assert "Booting rom 0" in project.build("boot-b/flash")
+
+
+def test_a_file_or_an_alias_of_such_a_name_comes_first(project: Project) -> None:
+    flash_image(
+        project,
+        "env.RbootFlashImage('small.bin', roms)",
+        "env.Command('boot-notes', 'main.c', Copy('$TARGET', '$SOURCE'))",
+        "env.Alias('flash-tool', 'main.c')",
+    )
+    project.build("boot-notes", "flash-tool")
+    assert project.exists("boot-notes")
 
 
 def test_the_pieces_are_those_of_the_command_line(project: Project) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 from conftest import APP, TOOL, VECTORS, Project
@@ -143,13 +144,14 @@ def test_several_applications_have_a_folder_and_a_version_each(released: Project
     )
 
 
-@pytest.mark.parametrize("version", ["1", "v1.0.0", "1.0.0+build", "../1.0.0"])
-def test_what_is_no_version_is_one_line(released: Project, version: str) -> None:
-    assert "is no semantic version" in released.fail("publish", f"RBOOT_VERSION={version}").replace(
-        "has build metadata", "is no semantic version"
-    )
+@pytest.mark.parametrize("version", ["1", "vv1.0.0", "v1", "1.0.0+build", "../1.0.0"])
+def test_what_is_no_version_is_one_line_at_once(released: Project, version: str) -> None:
+    for target in ("publish", "app/rom0.bin"):
+        assert "is no semantic version" in released.fail(target, f"RBOOT_VERSION={version}").replace(
+            "has build metadata", "is no semantic version"
+        )
+    assert not released.exists("main.o")
     assert not released.exists(ROOT)
-    assert "rom0.bin" not in released.fail("publish", f"RBOOT_VERSION={version}")
     for target in ("releases", "rollback", "serve"):
         assert f"[{target}] build/webroot: there is no such folder" in released.fail(target)
 
@@ -160,7 +162,7 @@ def test_a_wrong_version_is_named_before_anything_is_published(released: Project
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
         "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'main.c', RBOOT_VERSION='2', RBOOT_WEBROOT='other')\n",
     )
-    assert "[publish] RBOOT_VERSION of two: '2' is no semantic version; " in released.fail("publish")
+    assert "rboot: RBOOT_VERSION: '2' is no semantic version; " in released.fail("publish")
     assert not released.exists(ROOT)
 
 
@@ -188,6 +190,139 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
         change(released, counter)
         released.build("publish")
         assert re.fullmatch(r"1\.2\.1-0\.dev\.0\.g[0-9a-f]+\.dirty", version_of(released))
+
+
+PRINTS = """
+#include "rboot-version.h"
+extern int ets_printf(const char *, ...);
+#define Cache_Read_Enable ((void (*)(int, int, int))0x40004678) /* the mask ROM's */
+__attribute__((section(".irom0.text"))) void say(void) { ets_printf("I am " RBOOT_VERSION "\\n"); while (1); }
+void call_user_start(void) { Cache_Read_Enable(0, 0, 1); say(); }
+"""
+
+
+def test_the_version_that_is_published_is_there_while_compiling(released: Project) -> None:
+    """Also when it comes from the tags: an application prints it, and only what includes it is compiled again."""
+    released.write("version.c", PRINTS)
+    released.write("other.c", "int other;\n")
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never')\n"
+        "print('VERSION', repr(env['RBOOT_VERSION']))\n"
+        "env.RbootVersionHeader()\n"
+        "roms = env.RbootApp('app', ['version.c', 'other.c'])\n"
+        "env.RbootFlashImage('flash.bin', roms)\n",
+    )
+    assert "VERSION ''" in released.build()
+    assert "I am 0.0.0-unknown\n" in released.build("boot")
+    released.write(".gitignore", "*\n!*.c\n!SConstruct\n!.gitignore\n")
+    git(released, "init", "-q")
+    git(released, "add", ".")
+    git(released, "commit", "-qm", "first")
+    git(released, "tag", "v1.2.0")
+    output = released.build("publish", "boot")
+    assert "VERSION '1.2.0'" in output
+    assert "I am 1.2.0\n" in output
+    assert version_of(released) == "1.2.0"
+    assert "-o version.o" in output
+    assert "-o other.o" not in output
+    assert "I am 1.3.0\n" in released.build("publish", "boot", "RBOOT_VERSION=v1.3.0")
+    assert version_of(released) == "1.3.0"
+    assert "VERSION '1.2.0'" in released.build()
+
+
+def test_each_application_may_have_its_own(released: Project) -> None:
+    released.write("version.c", PRINTS)
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never')\n"
+        "for name, version in (('one', '1.0.0'), ('two', '2.0.0')):\n"
+        "    each = env.Clone(RBOOT_VERSION=version, OBJPREFIX=name)\n"
+        "    each.RbootVersionHeader()\n"
+        "    each.RbootApp(name, 'version.c')\n",
+    )
+    released.build("publish")
+    assert b"I am " in released.read("one/rom0.bin")
+    assert b"1.0.0" in released.read("one/rom0.bin")
+    assert b"2.0.0" in released.read("two/rom0.bin")
+
+
+def test_a_checkout_that_changes_during_the_build_is_not_published(released: Project) -> None:
+    released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
+    released.write(
+        "SConstruct",
+        released.read("SConstruct").decode() + "AddPostAction('main.o', 'echo // >> main.c')\n",
+    )
+    git(released, "init", "-q")
+    git(released, "add", ".")
+    git(released, "commit", "-qm", "first")
+    git(released, "tag", "v1.2.0")
+    line = released.fail("publish")
+    assert re.search(r"the checkout was 1\.2\.0 when this build began, and is 1\.2\.1-0.* now; run scons again$", line)
+    assert not released.exists(ROOT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--depth=1",), "this is a shallow clone, which has not all tags"),
+        (("--no-tags",), "this clone was made without tags"),
+    ],
+)
+def test_a_clone_without_its_tags_is_not_published_as_bare_roms(
+    released: Project, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first"), ("tag", "v1.2.0")):
+        git(released, *command)
+    change(released, 5)
+    git(released, "commit", "-qam", "second")
+    git(released, "clone", "-q", *arguments, f"file://{released.folder}", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    assert message in clone.fail("publish")
+    assert not clone.exists(ROOT)
+    clone.build("publish", "RBOOT_VERSION=1.2.1")
+    assert version_of(clone) == "1.2.1"
+
+
+def test_tags_that_are_no_versions_do_not_make_bare_roms(released: Project) -> None:
+    released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first"), ("tag", "release-7")):
+        git(released, *command)
+    assert "none of the tags (release-7) is a version of this commit" in released.fail("publish")
+    assert not released.exists(ROOT)
+
+
+def test_one_application_is_published_and_rolled_back_alone(released: Project) -> None:
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
+        "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'main.c')\nDefault(None)\n",
+    )
+    released.build("publish-one")
+    assert version_of(released, f"{ROOT}/one") == "1.0.0"
+    assert not released.exists(f"{ROOT}/two")
+    assert not released.exists("two/rom0.bin"), "only what is needed is built"
+    released.build("publish", "RBOOT_APPS=two")
+    assert version_of(released, f"{ROOT}/two") == "1.0.0"
+    released.build("publish", "RBOOT_VERSION=1.1.0")
+    released.build("rollback-one")
+    assert version_of(released, f"{ROOT}/one") == "1.0.0"
+    assert version_of(released, f"{ROOT}/two") == "1.1.0"
+    released.build("rollback", "RBOOT_APPS=two")
+    assert version_of(released, f"{ROOT}/two") == "1.0.0"
+    assert "two" not in released.build("releases", "RBOOT_APPS=one")
+    for target in ("publish", "rollback", "prove"):
+        message = f"[{target}-three] there is no such target; there are {target}-one, {target}-two"
+        assert released.fail(f"{target}-three").endswith(message)
+    assert "RBOOT_APPS: there is no application three, but one, two" in released.fail("publish", "RBOOT_APPS=three,one")
+
+
+def test_roms_are_built_without_being_published(released: Project) -> None:
+    released.write("SConstruct", released.read("SConstruct").decode() + "Default(None)\n")
+    assert "Packing app/rom0.bin" in released.build("roms")
+    assert not released.exists(ROOT)
+    assert "Nothing to be done" in released.build("roms")
 
 
 def test_a_checkout_that_git_refuses_to_read_is_not_one_without_a_tag(released: Project) -> None:

@@ -52,6 +52,7 @@ mkdir -p "$3/bin" && cp {fakes}/venv-python "$3/bin/python"
 """
 VENV_PYTHON = """
 [ "$1" = -m ] || exit 0
+[ "$2" != SCons ] || {{ shift 2 && exec .venv/bin/scons "$@"; }}
 shift && write "$@"
 [ ! -e {offline} ] || {{ for line in 1 2 3 4 5 6 7 8 9; do echo "no network $line"; done; exit 1; }}
 cp {fakes}/scons .venv/bin/scons

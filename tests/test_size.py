@@ -131,6 +131,17 @@ def test_a_damaged_symbol_table_is_an_error(names: bytes, entries: bytes) -> Non
         elf.symbols(build_elf((*APP, *tables_of(names, entries, len(APP)))))
 
 
+def test_names_may_share_their_ends() -> None:
+    """As linkers store them; the entry's own is found in them all the same."""
+    names = b"\0other\0my_call_user_start_1\0"
+    at = [names.index(name) for name in (b"my_", b"call_", b"start_1", b"other")]
+    entries = b"".join(struct.pack("<IIIBBH", offset, IRAM + 4, 4, FUNC, 0, TEXT) for offset in at)
+    data = build_elf((*APP, *tables_of(names, entries, len(APP))))
+    found = elf.parse(data).entry_symbols
+    assert [symbol.name for symbol in found or ()] == ["my_call_user_start_1", "call_user_start_1"]
+    assert len(elf.symbols(data)) == 4
+
+
 def test_symbols_of_what_is_no_elf_are_the_same_error_as_its_sections() -> None:
     with pytest.raises(ElfError, match=r"^not an ELF file$"):
         elf.symbols(b"no ELF")

@@ -24,7 +24,7 @@ from elf_builder import IRAM
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinja2 import TemplateError, UndefinedError, nodes
-from releases import make
+from releases import make, with_recovery
 from test_size import Sym, with_symbols
 
 from rbootimg import layoutview, page, statuspage, templates, treemap
@@ -144,7 +144,14 @@ def assert_is_text(of: Callable[[str], str], value: str, read: Callable[[str], S
 
 
 OLD = make("1.0.0", elfs=(b"elf",) * 2)
-NEW = make("1.1.0", size=128, date="2026-11-23", proved_by="rBoot 1.4.2", elfs=(b"elf",) * 2)
+NEW = with_recovery(
+    "1.1.0",
+    size=128,
+    date="2026-11-23",
+    proved_by="rBoot 1.4.2",
+    elfs=(b"elf",) * 2,
+    files=(("ui.html", b"<p>"), ("ca.der", b"0")),
+)
 
 
 def app_page(release: Release) -> str:
@@ -245,12 +252,12 @@ def test_a_manifest_with_a_wrong_type_or_number_is_refused_or_has_a_page(path: t
     ("path", "value", "message"),
     [
         (("flash", "size"), 0, "the manifest: flash: size is 0, which no flash has"),
-        (("flash", "size"), 10**15, "the manifest: flash: size is more than the largest address"),
+        (("flash", "size"), 10**15, "the manifest: flash: size does not fit 32 bits"),
         (("flash", "size"), 3 << 20, "the manifest: flash: size is 3145728, which no flash has"),
         (("flash", "size"), "1048576", "the manifest: flash has no number 'size'"),
         (("roms", 0, "slot_size"), 0, "the manifest: roms: slot_size is 0"),
-        (("roms", 0, "size"), 2**32, "the manifest: roms: size is more than the largest address"),
-        (("roms", 0, "link_address"), 10**400, "the manifest: roms: link_address is more than the largest address"),
+        (("roms", 0, "size"), 2**32, "the manifest: roms: size does not fit 32 bits"),
+        (("roms", 0, "link_address"), 10**400, "the manifest: roms: link_address does not fit 32 bits"),
     ],
     ids=["none", "huge", "odd", "text", "no-slot", "no-rom", "digits"],
 )
@@ -453,7 +460,9 @@ def test_a_value_is_text_or_a_number_and_is_there() -> None:
     assert "<h1>5</h1>" in templates.render("answer.html", title=5)
 
 
-@pytest.mark.parametrize("arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons, rbootimg.webroot")])
+@pytest.mark.parametrize(
+    "arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons.tool, rbootimg.webroot")]
+)
 def test_nothing_waits_for_jinja2_before_there_is_a_page(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-X", "importtime", *arguments]
     loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr

@@ -17,17 +17,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import semver
-from releases import make, make_roms, tree
+from releases import SPARE, make, make_roms, tree, with_recovery
 
 from rbootimg import durable, report, switch, webfiles, webroot
 from rbootimg.errors import PublishError, Way
-from rbootimg.release import History, Release
+from rbootimg.release import Bundle, History, Release
 from rbootimg.rom import Rom
 from rbootimg.webcheck import Problem, check
 from rbootimg.webroot import prune, publish, releases, rollback, rollback_all
@@ -43,9 +43,23 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "www" / "firmware"
 
 
-def put(root: Path, *versions: str, **options: object) -> None:
-    for version in versions:
-        publish(root, [make(version)], **options)
+def put(root: Path, *releases: str | Bundle, **options: object) -> None:
+    for release in releases:
+        publish(root, [make(release) if isinstance(release, str) else release], **options)
+
+
+def with_files(version: str, **options: object) -> Bundle:
+    """A release with two data files, one of which is of its version."""
+    return make(version, files=(("ui.html", version.encode()), ("ca.der", b"\x30")), **options)
+
+
+def with_sums(version: str, **options: object) -> Bundle:
+    return make(version, checksum_files=True, **options)
+
+
+def with_all(version: str) -> Bundle:
+    """A release with whatever one can have."""
+    return with_recovery(version, files=(("ui.html", version.encode()),), elfs=(b"elf",) * 2, checksum_files=True)
 
 
 def history(folder: Path) -> History:
@@ -168,6 +182,238 @@ def test_what_is_forced_leaves_nothing_of_the_old_build(root: Path) -> None:
     assert check(root) == ()
     (root / "releases/1.0.0/rom1.elf").write_bytes(b"old")
     assert check(root) == (Problem("releases/1.0.0/rom1.elf", "is no file of 1.0.0; delete it"),)
+
+
+def test_data_files_are_in_the_releases_own_folder_alone(root: Path) -> None:
+    put(root, "1.0.0", with_files("1.1.0"))
+    assert (root / "releases/1.1.0/ui.html").read_bytes() == b"1.1.0"
+    assert (root / "releases/1.1.0/ca.der").read_bytes() == b"\x30"
+    assert not list(root.glob("ui.html"))
+    assert not publish(root, [with_files("1.1.0")])[0].changed
+    assert_current(root, "1.1.0")
+    put(root, with_files("1.2.0"), "1.3.0")
+    assert_current(root, "1.3.0")
+    assert rollback(root).release == with_files("1.2.0").release
+    assert_current(root, "1.2.0")
+    put(root, "1.3.0", "1.4.0")
+    assert prune(root, 0) == ("1.2.0", "1.1.0", "1.0.0")
+    assert not list(root.rglob("ui.html"))
+    assert_current(root, "1.4.0")
+
+
+def test_no_data_file_can_have_the_name_of_another_file_of_a_release(root: Path) -> None:
+    put(root, with_all("1.0.0"))
+    names = {path.name for path in (root / "releases/1.0.0").iterdir()} - {"ui.html"}
+    assert len(names) == 12
+    for name in names:
+        with pytest.raises(PublishError, match=f"called '{name}': the name is reserved"):
+            make("1.1.0", files=((name, b"x"),))
+
+
+@pytest.mark.parametrize("files", [(), (("ui.html", b"<a>"), ("ca.der", b"\x30")), (("ui.html", b"1.1.0"),)])
+def test_the_same_version_with_other_data_files_is_refused_unless_forced(
+    root: Path, files: tuple[tuple[str, bytes], ...]
+) -> None:
+    put(root, with_files("1.1.0"))
+    (root / "releases/1.1.0/ui.html.sig").write_bytes(b"mine")
+    before = tree(root)
+    with pytest.raises(PublishError, match=r"^1\.1\.0 of blink was published already, with other files; raise the ver"):
+        publish(root, [make("1.1.0", files=files)])
+    assert tree(root) == before
+    publish(root, [make("1.1.0", files=files)], force=True)
+    assert check(root) == ()
+    names = {path.name for path in (root / "releases/1.1.0").iterdir()}
+    assert names & {"ui.html", "ca.der", "ui.html.sig"} == {name for name, _ in files} | {"ui.html.sig"}
+    for name, data in files:
+        assert (root / "releases/1.1.0" / name).read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda path: path.unlink(), "is missing; publish the same again, or let `rbootimg prune` delete it"),
+        (lambda path: path.write_bytes(b"x"), "is not what its manifest says; publish the same again, or let `rboot"),
+    ],
+)
+def test_a_data_file_that_is_not_as_published_is_found_and_put_right(
+    root: Path, damage: Callable[[Path], object], text: str
+) -> None:
+    put(root, with_files("1.0.0"), "1.1.0", "1.2.0")
+    path = root / "releases/1.0.0/ui.html"
+    damage(path)
+    (problem,) = check(root)
+    assert problem.name == "releases/1.0.0/ui.html"
+    assert problem.text.startswith(text)
+    with pytest.raises(PublishError, match=r"releases/1\.0\.0/ui\.html is (missing|not what its manifest says); pub"):
+        rollback(root, "1.0.0")
+    assert publish(root, [with_files("1.0.0")])[0].repaired
+    assert path.read_bytes() == b"1.0.0"
+    assert_current(root, "1.2.0")
+
+
+def test_a_recovery_rom_is_in_the_releases_own_folder_alone(root: Path) -> None:
+    """Where devices that look for a ROM for their slot do not find it."""
+    root.mkdir(parents=True)
+    (root / "recovery.bin").write_bytes(b"mine")
+    put(root, with_recovery("1.0.0"))
+    assert (root / "releases/1.0.0/recovery.bin").read_bytes() == with_recovery("1.0.0").contents["recovery.bin"]
+    assert_current(root, "1.0.0")
+    put(root, make("1.1.0", layout=SPARE), with_recovery("1.2.0"))
+    assert not (root / "rom2.bin").exists()
+    assert not (root / "releases/1.1.0/recovery.bin").exists()
+    rollback(root)
+    assert_current(root, "1.1.0")
+    rollback(root)
+    assert_current(root, "1.0.0")
+    put(root, "1.3.0", "1.4.0")
+    assert prune(root, 0) == ("1.2.0", "1.1.0", "1.0.0")
+    assert [path.read_bytes() for path in root.rglob("recovery.bin")] == [b"mine"]
+    assert check(root) == ()
+
+
+def test_the_same_version_with_another_recovery_rom_is_refused_unless_forced(root: Path) -> None:
+    put(root, with_recovery("1.0.0"))
+    before = tree(root)
+    for other in (with_recovery("1.0.0", "other"), make("1.0.0", layout=SPARE)):
+        with pytest.raises(
+            PublishError, match=r"^1\.0\.0 of blink was published already, with other ROMs; raise the ver"
+        ):
+            publish(root, [other])
+        assert tree(root) == before
+    proved = replace(with_recovery("1.0.0").release.recovery, proved_by="loader")
+    bundle = with_recovery("1.0.0")
+    again = Bundle(replace(bundle.release, recovery=proved), bundle.contents)
+    assert publish(root, [again])[0].left_out == ("the proof",)
+    publish(root, [make("1.0.0", layout=SPARE)], force=True)
+    assert not (root / "releases/1.0.0/recovery.bin").exists()
+    assert_current(root, "1.0.0")
+
+
+def test_a_recovery_rom_that_is_not_as_published_is_found_and_put_right(root: Path) -> None:
+    put(root, with_recovery("1.0.0"))
+    (root / "releases/1.0.0/recovery.bin").write_bytes(b"x")
+    assert check(root) == (
+        Problem("releases/1.0.0/recovery.bin", "is not what its manifest says; publish the same again"),
+    )
+    assert publish(root, [with_recovery("1.0.0")])[0].changed
+    assert_current(root, "1.0.0")
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """The versions of the ROMs that the checksum files in a folder are for."""
+    versions = ("1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0")
+    known = {hashlib.sha256(rom).hexdigest(): version for version in versions for rom in make_roms(version)}
+    found = {path.name: path.read_text().partition("  ") for path in sorted(folder.glob("*.sha256"))}
+    for name, (_, _, of) in found.items():
+        assert of == name.removesuffix(".sha256") + "\n"
+    return {name: known[digest] for name, (digest, _, _) in found.items()}
+
+
+def test_checksum_files_come_and_go_with_their_roms(root: Path) -> None:
+    put(root, "1.0.0", with_sums("1.1.0"))
+    both = {"rom0.bin.sha256": "1.1.0", "rom1.bin.sha256": "1.1.0"}
+    assert sums(root) == sums(root / "releases/1.1.0") == both
+    assert_current(root, "1.1.0")
+    put(root, "1.2.0")
+    assert sums(root) == {}
+    assert_current(root, "1.2.0")
+    rollback(root)
+    assert sums(root) == both
+    assert_current(root, "1.1.0")
+    publish(root, [with_sums("1.3.0", count=1)], fewer_roms=True)
+    assert sums(root) == {"rom0.bin.sha256": "1.3.0"}
+    rollback(root, "1.0.0")
+    assert sums(root) == {}
+    assert prune(root, 0) == ("1.3.0", "1.2.0", "1.1.0")
+    assert_current(root, "1.0.0")
+
+
+def test_a_forced_release_without_checksum_files_has_none(root: Path) -> None:
+    put(root, with_sums("1.0.0"))
+    assert not publish(root, [make("1.0.0")])[0].changed
+    assert sums(root)
+    publish(root, [make("1.0.0", date="2026-11-23")], force=True)
+    assert not list((root / "releases").rglob("*.sha256"))
+    assert check(root) == ()
+    assert publish(root, [with_sums("1.0.0", date="2026-11-23")])[0].left_out == ("the checksum files",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rom0.bin.sha256", "is not what 1.1.0 has; `rbootimg rollback 1.1.0` puts it right"),
+        ("releases/1.1.0/rom0.bin.sha256", "is not what its manifest says; publish the same again"),
+    ],
+)
+def test_a_checksum_file_that_is_not_as_published_is_found_and_put_right(root: Path, name: str, text: str) -> None:
+    put(root, with_sums("1.1.0"))
+    (root / name).write_bytes(b"x")
+    assert check(root) == (Problem(name, text),)
+    publish(root, [with_sums("1.1.0")])
+    assert_current(root, "1.1.0")
+
+
+def test_a_checksum_file_of_somebody_else_stays_for_as_long_as_it_is_right(root: Path) -> None:
+    put(root, "1.0.0")
+    line = f"{hashlib.sha256(make_roms('1.0.0')[0]).hexdigest()}  rom0.bin\n"
+    (root / "rom0.bin.sha256").write_text(line)
+    (root / "rom1.bin.sha256").write_text("SHA256 (rom1.bin) = mine\n")
+    assert not rollback(root, "1.0.0").changed
+    assert check(root) == ()
+    assert (root / "rom0.bin.sha256").read_text() == line
+    put(root, "1.1.0")
+    assert [path.name for path in root.glob("*.sha256")] == ["rom1.bin.sha256"]
+    (root / "rom0.bin.sha256").write_text(line)
+    problem = Problem("rom0.bin.sha256", "is no checksum file of 1.1.0, which is current; delete it")
+    assert check(root) == (problem,)
+    (root / "rom0.bin.sha256").unlink()
+    put(root, with_sums("1.2.0"))
+    assert_current(root, "1.2.0")
+    assert sums(root) == {"rom0.bin.sha256": "1.2.0", "rom1.bin.sha256": "1.2.0"}
+
+
+@pytest.mark.parametrize(
+    ("now", "change", "steps"),
+    [
+        (
+            with_sums("1.0.0"),
+            lambda root: put(root, with_sums("1.1.0")),
+            ["rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256", "manifest.json", "version"],
+        ),
+        (
+            with_sums("1.1.0"),
+            lambda root: rollback(root),
+            ["manifest.json", "version", "rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256"],
+        ),
+        (
+            with_sums("1.0.0"),
+            lambda root: put(root, "1.1.0"),
+            ["rom0.bin", "rom1.bin", "-rom0.bin.sha256", "-rom1.bin.sha256", "manifest.json", "version"],
+        ),
+    ],
+    ids=["up", "down", "without"],
+)
+def test_a_checksum_file_comes_right_after_its_rom_up_and_down(
+    root: Path, now: Bundle, change: Callable[[Path], object], steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever mix a client gets it refuses; and who finds a new checksum finds its ROM."""
+    put(root, with_sums("1.0.0"), *([now] if now != with_sums("1.0.0") else []))
+    done: list[str] = []
+    replace_file, unlink = os.replace, Path.unlink
+
+    def replaced(source: Path, target: Path) -> None:
+        replace_file(source, target)
+        done.append(target.name)
+
+    def removed(path: Path, **options: object) -> None:
+        unlink(path, **options)
+        if path.parent == root and not path.name.startswith(".rbootimg"):
+            done.append(f"-{path.name}")
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(Path, "unlink", removed)
+    change(root)
+    assert done == ["history.json", *steps, "index.html"]
 
 
 def test_what_an_unchanged_release_does_not_take_is_told(root: Path) -> None:
@@ -889,12 +1135,20 @@ def assert_consistent(root: Path, versions: set[str]) -> None:
     if (root / "manifest.json").exists():
         manifest = json.loads((root / "manifest.json").read_bytes())
         assert manifest["version"] in versions
-        for rom in manifest["roms"]:
-            data = (root / rom["path"]).read_bytes()
-            assert (len(data), hashlib.sha256(data).hexdigest()) == (rom["size"], rom["sha256"])
+        for file in (*manifest["roms"], *manifest.get("files", []), *filter(None, [manifest.get("recovery")])):
+            data = (root / file["path"]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
+        for place in (root / f"releases/{manifest['version']}",) * manifest.get("checksum_files", False):
+            for rom in manifest["roms"]:
+                name = rom["path"].rpartition("/")[2]
+                assert (place / f"{name}.sha256").read_text() == f"{rom['sha256']}  {name}\n"
     for name in ("rom0.bin", "rom1.bin"):
         if (root / name).exists():
             assert hashlib.sha256((root / name).read_bytes()).hexdigest() in roms
+        if (root / f"{name}.sha256").exists():
+            digest, of = (root / f"{name}.sha256").read_text().split("  ")
+            assert digest in roms
+            assert of == f"{name}\n"
     if (root / "version").exists():
         assert (root / "version").read_text().removesuffix("\n") in versions
     if (root / "releases/history.json").exists():
@@ -914,7 +1168,19 @@ OPERATIONS = {
     "prune": (["0.1.0", "1.0.0", "1.1.0", "1.2.0"], lambda root: prune(root, 1)),
     "history anew": (["1.0.0", "1.1.0", "1.2.0"], lambda root: rollback(root, "1.2.0")),
     "forced release": (["1.0.0", "1.1.0", "1.2.0"], lambda root: publish(root, [make("1.2.0", size=64)], force=True)),
+    "files": (["1.0.0", with_files("1.2.0")], lambda root: publish(root, [with_files("1.3.0")])),
+    "files back": ([with_files("1.0.0"), "1.1.0", with_files("1.2.0")], lambda root: rollback(root, "1.0.0")),
+    "forced files": (["1.0.0", with_files("1.2.0")], lambda root: publish(root, [make("1.2.0")], force=True)),
+    "checksum files": (["1.0.0", with_sums("1.2.0")], lambda root: publish(root, [with_sums("1.3.0")])),
+    "checksum files back": ([with_sums("1.0.0"), with_sums("1.2.0")], lambda root: rollback(root, "1.0.0")),
+    "checksum files gone": ([with_sums("1.0.0"), "1.1.0", with_sums("1.2.0")], lambda root: put(root, "1.3.0")),
+    "recovery": ([with_recovery("1.1.0"), "1.2.0"], lambda root: publish(root, [with_recovery("1.3.0")])),
+    "recovery back": ([with_recovery("1.0.0"), with_recovery("1.2.0")], lambda root: rollback(root, "1.0.0")),
 }
+
+
+def versions_of(stands: Iterable[str | Bundle]) -> set[str]:
+    return {release if isinstance(release, str) else release.release.version for release in stands}
 
 
 SWITCHES = {
@@ -971,7 +1237,8 @@ def test_no_device_installs_again_and_again_at_any_step_of_any_switch(memory: Pa
     shutil.copytree(start, root, copy_function=os.link)
     at_each_line(lambda: operation(root), look)
     assert_no_loop(list(moments), versions)
-    assert len(moments) > 3 or name in ("prune", "history anew", "forced release", "forced with fewer ROMs")
+    few = ("prune", "history anew", "forced release", "forced files", "forced with fewer ROMs")
+    assert len(moments) > 3 or name in few
     for killed in list(moments.values()):
         root = killed
         if stands and not (root / "releases/history.json").exists():
@@ -994,22 +1261,23 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
     root = memory / "root"
     shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
     total = lines_of(lambda: operation(root))
-    kills = KILLS if name != "forced release" else KILLS // 5
+    kills = KILLS // 5 if any(word in name for word in ("forced", "files", "recovery")) else KILLS
     assert total >= kills
     for number in range(kills):
         shutil.rmtree(root)
         shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
         assert kill_at(total * number // kills, lambda: operation(root))
-        assert_no_loop([Found.in_folder(root)], {"0.1.0", *stands, "1.3.0"})
-        if name != "forced release":  # of which a device may see the old manifest with the new ROM
-            assert_consistent(root, {*stands, "1.3.0"})
+        assert_no_loop([Found.in_folder(root)], {"0.1.0", *versions_of(stands), "1.3.0"})
+        if "forced" not in name:  # of which a device may see the old manifest with the new ROM
+            assert_consistent(root, {*versions_of(stands), "1.3.0"})
             if stands:
                 assert (root / "rom0.bin").exists()
                 assert (root / "manifest.json").exists()
         if name == "history anew" and not (root / "releases/history.json").exists():
             operation(root)
-        publish(root, [make("1.4.0")])
+        publish(root, [make("1.4.0", checksum_files=number % 2 == 1)])
         assert_current(root, "1.4.0")
+        assert set(sums(root).values()) == {"1.4.0"} if number % 2 else sums(root) == {}
 
 
 def test_a_switch_that_was_broken_off_is_found_and_finished(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1453,7 +1721,7 @@ def test_whatever_call_fails_the_release_is_the_old_or_the_new(
     real = getattr(os, call)
     for number in range(1000):
         root = memory / str(number)
-        put(root, "1.0.0")
+        put(root, with_all("1.0.0"))
         left = number
 
         def fails(*arguments: object, **options: object) -> object:
@@ -1465,12 +1733,12 @@ def test_whatever_call_fails_the_release_is_the_old_or_the_new(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fails)
-            failure = error_of(lambda: put(root, "1.1.0"))  # noqa: B023 # called at once
+            failure = error_of(lambda: put(root, with_all("1.1.0")))  # noqa: B023 # called at once
         assert failure is None or failure.endswith("No space left on device")
         assert_consistent(root, {"1.0.0", "1.1.0"})
         if failure and history(root).current == "1.0.0":
             assert_current(root, "1.0.0")
-        put(root, "1.1.0")
+        put(root, with_all("1.1.0"))
         assert_current(root, "1.1.0")
         if left >= 0:
             assert number > 0

@@ -12,9 +12,10 @@ extern int ets_printf(const char *format, ...); /* the mask ROM's */
 #define print ets_printf
 #endif
 
-#include "settings.h" /* VERSION, SERVER_IP, SERVER_PORT, SERVER_HOST, from SConstruct */
+#include "rboot-version.h" /* RBOOT_VERSION, from `env.RbootVersionHeader()` */
+#include "settings.h" /* SERVER_IP, SERVER_PORT, SERVER_HOST, from SConstruct */
 #define REQUEST(file) \
-    "GET /" file " HTTP/1.0\r\nHost: " SERVER_HOST "\r\nUser-Agent: rbootimg-example/" VERSION "\r\n\r\n"
+    "GET /" file " HTTP/1.0\r\nHost: " SERVER_HOST "\r\nUser-Agent: rbootimg-example/" RBOOT_VERSION "\r\n\r\n"
 
 static enum { CHECK, UPDATE, FORCE } wanted; /* `check`, `ota`, `ota force` */
 
@@ -135,7 +136,7 @@ static void ICACHE_FLASH_ATTR check_version(void)
 {
     static char request[] = REQUEST("version");
     static rboot_version_check check = {
-        .ip = {SERVER_IP}, .port = SERVER_PORT, .request = (uint8 *)request, .own = VERSION, .callback = at_version};
+        .ip = {SERVER_IP}, .port = SERVER_PORT, .request = (uint8 *)request, .own = RBOOT_VERSION, .callback = at_version};
     if (!rboot_ota_check_version(&check)) {
         fail();
     }
@@ -148,7 +149,7 @@ static void ICACHE_FLASH_ATTR show_info(void)
     rboot_config config = rboot_get_config();
     uint32 i;
     uint8 mode = MODE_STANDARD;
-    print("version %s, ROM %d runs", VERSION, rboot_ota_running_rom());
+    print("version %s, ROM %d runs", RBOOT_VERSION, rboot_ota_running_rom());
     if (!rboot_get_last_boot_mode(&mode)) {
         print(", no RTC data");
     } else if (mode & MODE_TEMP_ROM) {
@@ -255,7 +256,7 @@ static void ICACHE_FLASH_ATTR obey(const char *line)
         if (is(line, "info")) {
             show_info();
         } else if (is(line, "version")) {
-            print("%s\r\n", VERSION);
+            print("%s\r\n", RBOOT_VERSION);
         } else if (is(line, "confirm")) {
             bool is_confirmed = rboot_ota_confirm();
             if (is_confirmed) {
@@ -275,7 +276,7 @@ static void ICACHE_FLASH_ATTR obey(const char *line)
 
 void ICACHE_FLASH_ATTR app_start(void)
 {
-    print("\r\nversion %s, ROM %d\r\n", VERSION, rboot_ota_running_rom());
+    print("\r\nversion %s, ROM %d\r\n", RBOOT_VERSION, rboot_ota_running_rom());
     prompt();
 }
 

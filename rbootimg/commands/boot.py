@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import elf, emulator, prove, relay
+from ..demangle import demangle
 from ..errors import ElfError
 from ..files import read_file, write_output
 from .common import as_argument, check_confinement, named_layout, seconds
@@ -69,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         import json  # not for every start
 
-        print(json.dumps({"file": str(options.file), **_as_json(result, crash)}, indent=2))
+        print(json.dumps({"file": str(options.file), **_as_json(result, symbols)}, indent=2))
     elif not options.uart and not options.interactive:
         print(_summary(result, crash))
     emulator.check(result, options.until, symbols)
@@ -116,12 +118,15 @@ def _summary(result: emulator.BootResult, crash: str | None) -> str:
     return "\n".join(f"{name:<10}  {text}" for name, text in rows)
 
 
-def _as_json(result: emulator.BootResult, crash: str | None) -> dict[str, object]:
+def _as_json(result: emulator.BootResult, symbols: Sequence[elf.Symbol]) -> dict[str, object]:
+    """`crash` has the ELF's own name, `demangled` what that is in C++, if it is a mangled one and c++filt knew."""
+    name = elf.place(symbols, result.crash.pc) if result.crash else None
     return {
         "ended": result.ended,
         "rom": result.rom,
         "resets": result.resets,
-        "crash": crash,
+        "crash": result.crash.describe(symbols, demangled=False) if result.crash else None,
+        "demangled": demangle([name]).get(name) if name else None,
         "uart": result.uart,
         "operations": [vars(operation) for operation in result.operations],
         "misuse": result.misuse,

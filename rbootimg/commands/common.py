@@ -76,7 +76,7 @@ def read_layout(name: str) -> FlashMap:
     if not os.path.exists(name):
         raise layout.missing(name)
     try:
-        return layout.from_toml(files.read_file(name).decode())
+        return layout.from_toml(files.read_file(name, layout.MOST).decode())
     except UnicodeDecodeError:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import elf, report
 from ..compare import Difference, compare
+from ..demangle import demangle
 from ..detect import detect
 from ..errors import RbootError
 from ..files import read_file
@@ -38,10 +40,7 @@ def run(options: argparse.Namespace) -> None:
     links = None if first.link is None or second.link is None else (first.link, second.link)
     comparison = compare(first.rom, second.rom, links)
 
-    def name(difference: Difference) -> str:
-        return " | ".join(dict.fromkeys(filter(None, (side.name(difference) for side in (first, second)))))
-
-    print(report.compared(comparison, name))
+    print(report.compared(comparison, _names((first, second), comparison.differences[: report.MOST_DIFFERENCES])))
     if not comparison.same_app:
         raise RbootError(f"not the same application as {options.other}")
 
@@ -60,6 +59,17 @@ class _Side:
         if difference.section != "irom":
             start = self.rom.sections[int(difference.section.split()[-1])].address
         return None if start is None else elf.place(self.symbols, start + difference.offset)
+
+
+def _names(sides: Sequence[_Side], differences: Sequence[Difference]) -> Callable[[Difference], str]:
+    """What says what is at the place of one of these differences; c++filt is asked for all at once."""
+    found = {(at.section, at.offset): [*filter(None, (side.name(at) for side in sides))] for at in differences}
+    readable = demangle(name for names in found.values() for name in names)
+
+    def names_at(at: Difference) -> str:
+        return " | ".join(dict.fromkeys(readable.get(name, name) for name in found[at.section, at.offset]))
+
+    return names_at
 
 
 def _read(path: Path, elf_path: Path | None) -> _Side:

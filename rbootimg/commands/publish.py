@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from .. import release, report, webroot
@@ -42,7 +43,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ROM.ELF",
         help="publish the ELF of a ROM too, for its symbols; one for each, in the order of the ROMs",
     )
-    parser.add_argument("--proved-by", metavar="LOADER", help="the loader with which the ROMs were proved to boot")
+    parser.add_argument(
+        "--file",
+        dest="data_files",
+        type=_name_and_path,
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeat it",
+    )
+    parser.add_argument(
+        "--checksum-files",
+        action="store_true",
+        help="publish a rom0.bin.sha256 and so on beside the ROMs, as sha256sum writes them",
+    )
+    parser.add_argument(
+        "--recovery",
+        type=_slot_and_path,
+        metavar="SLOT=ROM.BIN",
+        help="add a ROM of another application, for a slot of its own, as releases/VERSION/recovery.bin",
+    )
+    parser.add_argument("--proved-by", metavar="LOADER", help="the loader with which all the ROMs were proved to boot")
     parser.add_argument(
         "--in-folder",
         action="store_true",
@@ -55,10 +76,31 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-downgrade", action="store_true", help="even if the current release is newer")
     wait_argument(parser)
     web_root_argument(parser)
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _name_and_path(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=") if "=" in text else (Path(text).name, "", text)
+    if not (name and path):
+        raise argparse.ArgumentTypeError(f"invalid file {text!r}: expected PATH or NAME=PATH")
+    return name, Path(path)
+
+
+def _slot_and_path(text: str) -> tuple[int, Path]:
+    match = re.fullmatch(r"([0-9]{1,3})=(.+)", text, re.DOTALL)
+    if not match:
+        raise argparse.ArgumentTypeError(
+            f"invalid recovery ROM {text!r}: expected SLOT=ROM.BIN, such as 2=recovery.bin"
+        )
+    return int(match[1]), Path(match[2])
 
 
 def run(options: argparse.Namespace) -> None:
     """Publish, and say what devices get now."""
+    names = [name for name, _ in options.data_files]
+    for name in names:
+        if names.count(name) > 1:
+            options.usage_error(f"--file {name} is given twice; name one of them with --file NAME=PATH")
     web_root = options.file
     options.file = options.layout or "--layout"  # what an error is about, here and below
     layout = read_layout(options.layout)
@@ -76,6 +118,10 @@ def run(options: argparse.Namespace) -> None:
         options.file = "--date"
         release.check_date(options.date)
     options.file = None
+    recovery = None
+    if options.recovery:
+        slot, path = options.recovery
+        recovery = release.Recovery(slot, read_file(path), options.proved_by)
     bundle = release.bundle(
         options.app,
         found,
@@ -88,7 +134,11 @@ def run(options: argparse.Namespace) -> None:
         called={
             **{release.rom_name(number): str(path) for number, path in enumerate(options.roms)},
             **{release.elf_name(number): str(path) for number, path in enumerate(options.elf)},
+            **({release.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
         },
+        files={name: read_file(path) for name, path in options.data_files},
+        recovery=recovery,
+        checksum_files=options.checksum_files,
     )
     options.file = web_root
     (published,) = webroot.publish(

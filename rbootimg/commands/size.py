@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .. import size, terminal, treemap
+from ..demangle import demangle
 from ..errors import RbootError
 from ..files import read_file, write_output
 from .common import keep_inputs
@@ -13,14 +14,24 @@ from .common import keep_inputs
 DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."
 
 
+_BESIDE = Path("")
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", type=Path, metavar="APP.ELF", help="the linked application")
     parser.add_argument("old", type=Path, nargs="?", metavar="OLD.ELF", help="another build, to compare with")
     parser.add_argument(
-        "--map", type=Path, metavar="APP.MAP", help="its map file (-Wl,-Map=): by object and library too"
+        "--map",
+        type=Path,
+        nargs="?",
+        const=_BESIDE,
+        metavar="APP.MAP",
+        help="its map file (-Wl,-Map=): by object and library too; without a name the one beside APP.ELF",
     )
-    parser.add_argument("--old-map", type=Path, metavar="OLD.MAP", help="the map file of OLD.ELF")
+    parser.add_argument(
+        "--old-map", type=Path, nargs="?", const=_BESIDE, metavar="OLD.MAP", help="the map file of OLD.ELF"
+    )
     parser.add_argument(
         "--by",
         choices=size.CUTS,
@@ -38,6 +49,10 @@ def run(options: argparse.Namespace) -> None:
         options.usage_error("--old-map goes with OLD.ELF")
     if options.by in ("object", "library") and not (options.map and (options.old_map or not options.old)):
         options.usage_error(f"--by {options.by} takes the map file of each ELF: --map, --old-map")
+    if options.map is _BESIDE:
+        options.map = options.file.with_suffix(".map")
+    if options.old_map is _BESIDE:
+        options.old_map = options.old.with_suffix(".map")
     keep_inputs(options.svg, filter(None, (options.file, options.old, options.map, options.old_map)))
     sizes = size.measure(read_file(options.file), _map_text(options.map))
     difference = None
@@ -47,20 +62,22 @@ def run(options: argparse.Namespace) -> None:
         except RbootError as error:
             raise RbootError(f"compared with {options.old}: {error}") from None
         difference = size.compare(old, sizes)
+    names = demangle(size.symbol_names(sizes, difference)) if options.json or options.by in (None, "symbol") else {}
     if options.svg:
         cut = options.by or "symbol"
-        cells = (treemap.Cell(part.name, part.size, part.region) for part in sizes.by[cut])
+        shown = names if cut == "symbol" else {}
+        cells = (treemap.Cell(shown.get(part.name, part.name), part.size, part.region) for part in sizes.by[cut])
         write_output(options.svg, treemap.render(cells, f"{options.file.name} by {cut}").encode())
     if options.json:
         import json  # not for every start
 
-        print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference)}, indent=2))
+        print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference, names)}, indent=2))
         return
     cuts = (options.by,) if options.by else size.CUTS
     if difference:
-        terminal.show(size.difference_tables(difference, cuts, options.top))
+        terminal.show(size.difference_tables(difference, cuts, options.top, names))
     else:
-        terminal.show(size.tables(sizes, cuts, options.top))
+        terminal.show(size.tables(sizes, cuts, options.top, names))
 
 
 def _count(text: str) -> int:

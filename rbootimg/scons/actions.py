@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
-import SCons
 import SCons.Action
 import SCons.Errors
 import SCons.Node
 import SCons.Scanner
 import SCons.SConf
+import SCons.Script
 import SCons.Tool
 import SCons.Util
 
 from ..errors import LayoutError, PublishError, RbootError, VersionError, Way
-from .variables import BUILD_DIR, text
+from .variables import BUILD_DIR, literal, text
 
 _WAYS = {
     Way.VERSION: "or give one: `scons publish RBOOT_VERSION=1.0.0`",
@@ -32,33 +30,6 @@ _WAYS = {
     Way.RELEASE: "`scons publish RBOOT_VERSION=1.0.0` makes one",
     Way.ROOM: "`rbootimg prune` makes room",
 }
-
-
-_NOT_THE_USERS = (str(Path(__file__).parents[1]) + os.sep, str(Path(SCons.__file__).parent) + os.sep)
-"""Where frames are whose code no SConscript has."""
-
-
-def for_users(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` as SConscripts call it: SCons says of its errors where the SConscript is, not where our code is.
-
-    SCons looks for that in the traceback: the innermost frame that is not of SCons itself.
-    """
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        try:
-            return function(*arguments, **keywords)
-        except SCons.Errors.UserError as error:
-            raise SCons.Errors.UserError(str(error)).with_traceback(_users_place()) from error
-
-    return call
-
-
-def _users_place() -> TracebackType | None:
-    frame: FrameType | None = sys._getframe(1)
-    while frame and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        frame = frame.f_back
-    return frame and TracebackType(None, frame, frame.f_lasti, frame.f_lineno)
 
 
 def said(error: RbootError) -> str:
@@ -103,8 +74,9 @@ def build(env: Any, name: str, target: Any, source: Any, **overrides: object) ->
 class _OneOfSeveral:
     """The executor that several targets share, as one of them has it.
 
-    SCons runs what AddPostAction() and AddPreAction() add to a target for all that its builder makes in one step. Here
-    that step is for speed only, so that it is for this target alone, with its own $TARGET and $SOURCE.
+    SCons runs what AddPostAction() and AddPreAction() add to a target for all that its builder makes in one step, and
+    looks for what Clean() adds at the first of them only. Here that step is for speed, so that both are for this target
+    alone, with its own $TARGET and $SOURCE.
     """
 
     __slots__ = ("_node", "_shared", "_sources")
@@ -120,6 +92,9 @@ class _OneOfSeveral:
 
     def __str__(self) -> str:
         return str(self._shared)
+
+    def get_all_targets(self) -> Any:
+        return [self._node] if SCons.Script.GetOption("clean") else self._shared.get_all_targets()
 
     def add_pre_action(self, added: Any) -> None:
         self._shared.add_pre_action(_ActionForOne(added, self._node, self._sources))
@@ -161,11 +136,6 @@ def apart(targets: list[Any], sources: list[list[Any]]) -> None:
 def own_file(env: Any, path: Path) -> Any:
     """The node of a file of this package; not by env.File(), which takes a $ in its path for a variable."""
     return env.fs.File(str(path))
-
-
-def literal(name: str) -> str:
-    """`name`, in which all variables are replaced already, so that SCons does not look for them again."""
-    return name.replace("$", "$$")
 
 
 def generated(env: Any, name: str) -> Any:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import SCons.Errors
 
 from ..errors import LayoutError
 from ..flashmap import Slot
-from . import bigflash, webroot
-from .actions import apart, build, generated, literal, nodes
+from . import bigflash, publish
+from .actions import apart, build, generated, nodes
+from .apps import app_name
 from .client import check_client
 from .image import images
-from .link import base_scripts, script_for_slot
-from .variables import FLAGS, flash_map, for_call, header_params, is_set, text, typed
+from .link import base_scripts, programs, script_for_slot
+from .variables import FLAGS, flash_map, for_call, header_params, is_set, literal, text, typed
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
@@ -28,7 +32,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     """
     compiling = _compiling(env, overrides)
     env = for_call(env, overrides)
-    name = webroot.app_name(env, name)
+    name = app_name(env, name)
     try:
         found = flash_map(env)
         header_params(env, found)
@@ -49,16 +53,16 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     linked = sorted(links.values(), key=lambda slot: slot.number or 0)
     objects = _objects(compiling, name, source)
     check_client(name, objects, found)
-    programs = _link(
+    elfs = _link(
         env,
         [f"{literal(name)}/rom{slot.number}.elf" for slot in linked],
         objects,
         RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot) for slot in linked],
         **bigflash.overrides(env, found),
     )
-    for program, slot in zip(programs, linked):
+    for program, slot in zip(elfs, linked):
         program.attributes.rboot_slot = slot
-    program_of = {slot.link_address: program for slot, program in zip(linked, programs)}
+    program_of = {slot.link_address: program for slot, program in zip(linked, elfs)}
     roms = images(
         env,
         [f"{literal(name)}/rom{slot.number}.bin" for slot in slots],
@@ -66,7 +70,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         slots,
     )
     try:
-        webroot.add(env, name, roms, found, "proof.json", built_here=True)
+        publish.add(env, name, roms, found, "proof.json", built_here=True)
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     return roms
@@ -93,15 +97,24 @@ def _compiling(env: Any, overrides: Mapping[str, object]) -> Any:
 
 
 def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any:
-    programs = build(env, "_RbootLink", target, objects, **overrides)
-    apart(programs, [objects] * len(programs))
-    return programs
+    made = build(env, "_RbootLink", target, objects, **overrides)
+    apart(made, [objects] * len(made))
+    return programs(made)
 
 
 def _objects(env: Any, name: str, source: Any) -> list[Any]:
     ready = (env.subst("$OBJSUFFIX"), env.subst("$LIBSUFFIX"))
     found = nodes(env, name, source)
-    return [node if str(node).endswith(ready) else build(env, "Object", None, node)[0] for node in found]
+    return [node if str(node).endswith(ready) else _object(env, node) for node in found]
+
+
+def _object(env: Any, source: Any) -> Any:
+    """The object of one source: beside it, as always in SCons, but not of our own, which may be in site-packages."""
+    path = source.get_abspath()
+    target = None
+    if path.startswith(_PACKAGE):
+        target = generated(env, os.path.splitext(os.path.relpath(path, _PACKAGE))[0] + env.subst("$OBJSUFFIX"))
+    return build(env, "Object", target, source)[0]
 
 
 def _script_for(env: Any, base: Any, slot: Slot) -> Any:

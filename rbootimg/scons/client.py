@@ -15,8 +15,8 @@ from .. import clientheader
 from ..errors import LayoutError
 from ..files import write_atomic
 from ..flashmap import FlashMap
-from .actions import OWN_SCANNER, action, build, generated, literal, own_file
-from .variables import expand, flash_map, for_call
+from .actions import OWN_SCANNER, action, build, generated, own_file
+from .variables import expand, flash_map, for_call, literal
 
 _CLIENT = Path(__file__).parents[1] / "firmware" / "ota"
 _PORTS = ("nonos", "emulator")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shlex
 import shutil
+import sys
 from typing import Any
 
+import SCons.Builder
 import SCons.Defaults
 import SCons.Errors
+import SCons.Script
 import SCons.Subst
 
 from .actions import check_compiled_files
@@ -22,8 +26,10 @@ COMMANDS = {
     "ASPPCOM": "$CC $RBOOT_CCFLAGS $ASPPFLAGS $CPPFLAGS $_CPPDEFFLAGS $_CPPINCFLAGS -c -o $TARGET $SOURCES",
     "LINK": "$_RBOOT_LINKER",
     # The folder of the base script comes behind LIBPATH, as in the scanner.
-    "RBOOTLINKCOM": "$LINK -o $TARGET $RBOOT_LINKFLAGS $LINKFLAGS $_LIBDIRFLAGS $_RBOOT_LDSCRIPT $_RBOOT_LINK_INPUTS",
+    "RBOOTLINKCOM": "$LINK -o $TARGET $RBOOT_LINKFLAGS $LINKFLAGS $_LIBDIRFLAGS $_RBOOT_LDSCRIPT $_RBOOT_MAP "
+    "$_RBOOT_LINK_INPUTS",
 }
+_SCONSS_CCCOM = "$CC -o $TARGET -c $CFLAGS $CCFLAGS $_CCCOMCOM $SOURCES"
 _HOSTS = {"cc", "gcc", "c++", "g++", "clang", "clang++", "as", "gas", "ar", "ranlib", "objcopy"}
 """What SCons's own tools find: programs for the host."""
 
@@ -35,12 +41,13 @@ _SPECIAL = re.compile(r"[$'()&;|<>*?\[\]`\\]")
 
 
 def set_up(env: Any) -> None:
-    """Make `env` compile for the ESP8266. Where its CC is an Xtensa compiler already, that stays."""
+    """Make `env` compile for the ESP8266. Where its CC is an Xtensa compiler already, that stays. Raises UserError."""
+    check_scheduler()
     for tool, variable in (("cc", "CCCOM"), ("cxx", "CXXCOM"), ("as", "ASCOM"), ("link", "LINKCOM"), ("ar", "ARCOM")):
         if variable not in env:
             env.Tool(tool)
     # After the compilers, whose emitters it wraps; only once, or each command would be in it twice.
-    if "CompilationDatabase" not in env["BUILDERS"]:
+    if not isinstance(env["BUILDERS"]["StaticObject"].emitter.get(".c"), SCons.Builder.ListEmitter):
         env.Tool("compilation_db")
     env.Replace(
         **COMMANDS,
@@ -71,6 +78,44 @@ def set_up(env: Any) -> None:
     for name, program in programs.items():
         if name == "CC" or os.path.basename(_words(env, name)[-1:][0] if env.get(name) else "as") in _HOSTS:
             env[name] = program if len(program) > 1 or " " in program[0] else program[0]
+
+
+def check_scheduler() -> None:
+    """Raise UserError if SCons hands its work to ninja: there an alias does nothing, such as `publish`, with status 0.
+
+    What SCons's experimental tool writes of our links would not be them either.
+    """
+    atexit.unregister(_check_at_the_end)  # it is to say it once
+    _check_scheduler()
+    atexit.register(_check_at_the_end)
+
+
+def _check_at_the_end() -> None:
+    """Where the Ninja tool is loaded last, only this is behind it."""
+    try:
+        _check_scheduler()
+    except SCons.Errors.UserError as error:
+        sys.stderr.write(f"\nscons: *** {error}\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(2)
+
+
+def _check_scheduler() -> None:
+    if "ninja" in (SCons.Script.GetOption("experimental") or ()) and "--disable-ninja" not in sys.argv:
+        raise SCons.Errors.UserError(
+            "rboot: SCons's experimental Ninja tool can neither link for slots nor publish; leave it out"
+        )
+
+
+def ensure(env: Any) -> None:
+    """Set up `env` again if a tool that was loaded behind ours has put its own commands in the place of ours."""
+    check_scheduler()
+    if env["CCCOM"] == _SCONSS_CCCOM:
+        set_up(env)
+    # A keyword of Environment(), which SCons puts back when all tools are loaded.
+    if isinstance(env["CC"], str) and " " in env["CC"] and len(words := _words(env, "CC")) == 1:
+        env["CC"] = words
 
 
 def _words(env: Any, name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from ..flashimage import Piece
 from ..flashmap import FlashMap, sdk_regions
 from . import confine, targets
 from .actions import OWN_SCANNER, action, build, nodes
+from .interrupt import is_interrupted
 from .loader import default_loader
 from .variables import flash_map, for_call, is_set, text
 
@@ -73,8 +75,11 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     sources = [contents.loader, *contents.roms, *contents.files.values()]
     image = build(env, "_RbootFlash", target, sources)
     image[0].attributes.rboot_flash = contents
-    targets.add(env, "flash", image, _flash)
-    targets.add(env, "boot", image, _boot)
+    stem = os.path.splitext(str(image[0]))[0]
+    for name, function in (("flash", _flash), ("boot", _boot)):
+        alias = targets.add(env, name, image, function)
+        for one in dict.fromkeys((stem, os.path.basename(stem))):
+            targets.name_one(alias, one, image)
     return image
 
 
@@ -117,10 +122,11 @@ def _only(source: Any, env: Any, target: str) -> Any:
     # Whatever else the SConstruct has added to the target is not for us.
     images = list(dict.fromkeys(node for node in source if hasattr(node.attributes, "rboot_flash")))
     if len(images) > 1:
-        raise RbootError(
-            f"there are {len(images)} flash images ({', '.join(map(str, images))}); `scons {target}` takes one: "
-            "build the others in another SConstruct, or use the command line (`rbootimg --help`)"
-        )
+        stems = [os.path.splitext(str(image))[0] for image in images]
+        names = [os.path.basename(stem) for stem in stems]
+        names = names if len(set(names)) == len(names) else stems
+        ways = " or ".join(f"`scons {target}-{name}`" for name in names)
+        raise RbootError(f"there are {len(images)} flash images; say which: {ways}")
     return images[0]
 
 
@@ -140,7 +146,8 @@ def _boot(target: Any, source: Any, env: Any) -> None:
     image = _only(source, env, "boot")
     confine.check(env)
     net = text(env, "RBOOT_NET")
-    result = emulator.interact(image.get_contents(), net=relay.parse_address(net) if net else None)
+    server = relay.parse_address(net) if net else None
+    result = emulator.interact(image.get_contents(), net=server, is_interrupted=is_interrupted)
     emulator.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 
 

@@ -124,10 +124,10 @@ def _pack(target: Any, source: Any, env: Any) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(node.get_abspath())
         raise
+    tables = []
     for node, packing, app, rom, notes in packed:
         for warning in notes:
             sys.stderr.write(f"rboot: {packing.elf}: warning: {warning}\n")
-        if not env.GetOption("silent"):
-            # In one piece, line end and all: other jobs print too.
-            used = usage(app, rom.size, packing.slot)
-            sys.stdout.write(report.rom_table(str(node), packing.slot, irom(app).address, used) + "\n")
+        tables.append(report.rom_table(str(node), packing.slot, irom(app).address, usage(app, rom.size, packing.slot)))
+    if not env.GetOption("silent"):
+        sys.stdout.write("".join(f"{table}\n" for table in tables))  # in one piece: other jobs print too

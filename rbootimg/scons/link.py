@@ -26,8 +26,8 @@ from ..errors import ElfError, LayoutError
 from ..files import write_atomic
 from ..flash import DRAM, IRAM
 from ..flashmap import Slot
-from .actions import OWN_SCANNER, action, build, literal, nodes, own_file, rebuild_if_altered
-from .variables import expand, for_call, is_set, slots_of
+from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
+from .variables import expand, for_call, is_on, is_set, literal, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
 """The linker script for applications without an SDK."""
@@ -102,10 +102,26 @@ def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
         raise SCons.Errors.UserError(
             f"rboot: {target[0]}: {len(scripts)} linker scripts for {len(target)} programs; give one for each"
         )
+    maps = []
     for node, script in zip(target, scripts):
         node.attributes.rboot_ldscript = script
         node.attributes.rboot_ldfolder = (script.sources[0] if script.has_builder() else script).dir
-    return target, source
+        if is_on(env, "RBOOT_MAP"):
+            node.attributes.rboot_map = node.dir.File(f"{os.path.splitext(node.name)[0]}.map")
+            maps.append(node.attributes.rboot_map)
+            env.Clean(node, node.attributes.rboot_map)
+    return [*target, *maps], source
+
+
+def programs(target: list[Any]) -> list[Any]:
+    """The ELFs among what a link makes, which may make map files too."""
+    return [node for node in target if hasattr(node.attributes, "rboot_ldscript")]
+
+
+def map_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[Any]:
+    """The value of $_RBOOT_MAP: not with -Wl, which a comma in a name would end."""
+    file = getattr(target[0].attributes, "rboot_map", None)
+    return ["-Xlinker", SCons.Subst.Literal(f"-Map={file}")] if file else []
 
 
 def script_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[Any]:
@@ -126,6 +142,8 @@ def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
     A script that is still to be generated is scanned again when it is there: SCons sees to that.
     """
     rebuild_if_altered(node)
+    if not programs([node]):
+        return []  # SCons takes together what one step makes
     scripts = [node.attributes.rboot_ldscript]
     # ld looks in its working folder, then in the -L folders.
     folders = (env.fs.Top, *flags_folders(env), *path, node.attributes.rboot_ldfolder)
@@ -160,7 +178,7 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
     ) -> Any:
         if executor:
             target, source = executor.get_all_targets(), executor.get_all_sources()
-        for node in target:
+        for node in programs(target):
             if error := super().__call__([node], source, env, *arguments, **options):
                 return error
         return 0
@@ -200,7 +218,7 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
     def get_presig(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
         if executor:
             target, source = executor.get_all_targets(), executor.get_all_sources()
-        scripts = " ".join(str(node.attributes.rboot_ldscript) for node in target)
+        scripts = " ".join(str(node.attributes.rboot_ldscript) for node in programs(target))
         return super().get_presig(target[:1], source, env) + scripts
 
     def get_implicit_deps(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:

@@ -19,10 +19,10 @@ from ..flash import CONFIG_ADDRESS
 from ..flashmap import LoaderOptions
 from ..loader import defines
 from ..rom import RamSection, old_image
-from .actions import OWN_SCANNER, action, build, generated, literal, nodes, own_file
+from .actions import OWN_SCANNER, action, build, generated, nodes, own_file
 from .compiler import COMMANDS
 from .link import BASE_SCRIPT
-from .variables import FLAGS, expand, flash_map, for_call, is_set, text
+from .variables import FLAGS, expand, flash_map, for_call, is_set, literal, text
 
 _OURS = Path(__file__).parents[1] / "firmware" / "loader"
 # The user's flags and link command are for the applications.
@@ -39,6 +39,7 @@ _OUR_FLAGS = {
     "LIBS": [],
     "OBJPREFIX": "",
     "RBOOTLDSCRIPTCOMSTR": "",
+    "RBOOT_MAP": "",
 }
 
 # Those of rBoot's Makefile that decide what comes out; its code relies on them.

@@ -22,7 +22,7 @@ from .. import __version__, emulator, flashimage, prove
 from ..errors import LayoutError, PublishError, RbootError
 from ..files import write_atomic
 from ..flashmap import FlashMap
-from . import confine
+from . import confine, targets
 from .actions import action
 from .loader import default_loader
 from .variables import is_set, text
@@ -69,24 +69,30 @@ def _has_qemu() -> bool:
     return shutil.which(emulator.QEMU) is not None
 
 
-def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashMap) -> Claim:
-    """The claim that `roms` boot with this environment's loader; `scons prove` proves it, whatever $RBOOT_PROVE is."""
+def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashMap, wanted: bool) -> Claim:
+    """The claim that `roms` boot with this environment's loader; `scons prove` proves it, whatever $RBOOT_PROVE is.
+
+    One that is not `wanted` is proved only if it is asked for by its name.
+    """
     loader = default_loader(env, layout.loader)
     found = Claim(name, file, layout, loader, roms)
     alias = env.Alias("prove")[0]
     if not hasattr(alias.attributes, "rboot_claims"):
-        alias = env.AlwaysBuild(env.Alias("prove", [*roms, loader], action(_prove, "$RBOOTPROVECOMSTR")))[0]
-        alias.attributes.rboot_claims = []
-    else:
+        act = action(_prove, "$RBOOTPROVECOMSTR")
+        alias = env.AlwaysBuild(env.Alias("prove", [], act))[0]
+        alias.attributes.rboot, alias.attributes.rboot_claims = act, []
+    if wanted:
         env.Depends(alias, [*roms, loader])
-    alias.attributes.rboot_claims.append(found)
+    targets.name_one(alias, name, [*roms, loader])
+    alias.attributes.rboot_claims.append((found, wanted))
     made = [] if is_set(env, "RBOOT_LOADER") else [loader, *loader.sources]
     env.Clean(roms[0], [file, *made])
     return found
 
 
 def _prove(target: Any, source: Any, env: Any) -> None:
-    claims = target[0].attributes.rboot_claims
+    only = getattr(target[0].attributes, "rboot_only", None)
+    claims = [each for each, wanted in target[0].attributes.rboot_claims if (each.name in only if only else wanted)]
     if not env.GetOption("silent"):
         sys.stdout.write("".join(f"  {_said(each, 'already ')}\n" for each in claims if is_proved(each)))
     settle(claims, env)

@@ -34,6 +34,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_IROM_CHECKSUM", "", "the loader sums irom too (BOOT_IROM_CHKSUM)"),
     ("RBOOT_LDSCRIPT", "", "base linker script (default: our own for bare-metal applications)"),
     ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: those of .text .data .rodata with data)"),
+    ("RBOOT_MAP", "", "write the linker's map file too: APP/rom0.map beside APP/rom0.elf"),
     ("RBOOT_BUILD_DIR", BUILD_DIR, "folder of what applications share: linker scripts, loaders, the update client"),
     ("RBOOT_WEBROOT", "#build/webroot", "folder that `scons publish` writes to"),
     ("RBOOT_LOADER", "", "ready boot loader for RbootFlashImage and proofs (default: our own)"),
@@ -48,6 +49,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_PORT", "", "serial port of `scons flash` (default: esptool looks for it)"),
     ("RBOOT_BAUD", "", "baud rate of `scons flash` (default: esptool's)"),
     ("RBOOT_NET", "", "HOST:PORT that the connections of an application in `scons boot` lead to"),
+    ("RBOOT_APPS", "", "the applications that publish, rollback and so on are about (default: all)"),
     ("RBOOT_VERSION", "", "semantic version of the release (default: that of the git checkout by its tags)"),
     ("RBOOT_DEVICE", "", "what devices a release is for (default: esp8266)"),
     ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs too, for their symbols"),
@@ -186,6 +188,11 @@ def expand(env: Any, name: str, value: str) -> str:
         SCons.Subst.SetAllowableExceptions(*allowed)
 
 
+def literal(name: str) -> str:
+    """`name`, in which all variables are replaced already, so that SCons does not look for them again."""
+    return name.replace("$", "$$")
+
+
 # What holds without a layout file. It says nothing of the SDK's sectors; MAX_ROMS is as many as it takes.
 _NO_LAYOUT = """
 flash_size = "1MB"
@@ -226,7 +233,10 @@ def _layout_text(env: Any, name: str) -> str:
     if name in layout.PRESETS:
         return f'preset = "{name}"'
     try:
-        return Path(env.File(name).rfile().get_abspath()).read_text(encoding="utf-8")
+        file = env.File(literal(name))
+        if not file.has_builder() and (source := file.srcnode()).rexists():
+            file = source  # which SCons copies to a variant_dir only when it builds, under -n never
+        return Path(file.rfile().get_abspath()).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise layout.missing(name) from None
     except (OSError, UnicodeDecodeError) as error:

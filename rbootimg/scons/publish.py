@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import SCons.Errors
 
 from .. import publish, release, report, version, webroot
-from ..errors import CheckoutError, LayoutError, PublishError, RbootError, ServerError, VersionError
+from ..errors import CheckoutError, LayoutError, PublishError, RbootError, VersionError
 from ..flashmap import FlashMap
-from . import proof, targets
+from . import proof, releases, targets
 from .actions import action, nodes, said
-from .variables import CheckoutVersion, expand, flash_map, for_call, is_on, text, version_of
-
-
-@dataclass(frozen=True)
-class _App:
-    """An application's ROMs, in the order of the slots of `layout`.
-
-    Those that RbootApp built together, of one set of objects, need no proof of being one application. Without a `claim`
-    nothing is known of a proof that they boot, or wanted; `may_be_unproved` says that they go out without one too, for
-    want of QEMU.
-    """
-
-    roms: list[Any]
-    layout: FlashMap
-    built_here: bool
-    claim: proof.Claim | None
-    may_be_unproved: bool
-    version: str
-    device: str
-    with_elfs: bool
-
-
-@dataclass(frozen=True)
-class _WebRoot:
-    """A web root, as the user names it first, and the applications in it by name."""
-
-    path: str
-    apps: dict[str, _App]
+from .apps import App, WebRoot, app_name, chosen, named, place, web_root_path, web_roots
+from .variables import CheckoutVersion, flash_map, for_call, is_on, text, version_of
 
 
 def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
@@ -61,22 +32,6 @@ def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
 
 
-def app_name(env: Any, name: object) -> str:
-    """The name of an application, which may have folders before it. Raises UserError if it cannot be one."""
-    if not isinstance(name, str):
-        raise SCons.Errors.UserError(f"rboot: an application cannot be called {name!r}; give its name as a text")
-    try:
-        full = expand(env, "its name", name)
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {error}") from None
-    last = os.path.basename(full)
-    if last in ("", ".", "..") or last.startswith("#") or "\0" in full or "\\" in full:
-        raise SCons.Errors.UserError(
-            f"rboot: an application cannot be called {full!r}; its name becomes a folder of the web root"
-        )
-    return full
-
-
 def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, built_here: bool) -> Any:
     """Let `scons publish` publish the `roms`, of the layout `found`, under the last part of `name`.
 
@@ -89,25 +44,33 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
     """
     alias = env.Alias("publish")[0]
     if not hasattr(alias.attributes, "rboot_web_roots"):
-        alias = env.AlwaysBuild(env.Alias("publish", roms, action(_write_web_roots, "$RBOOTPUBLISHCOMSTR")))[0]
-        alias.attributes.rboot_web_roots = {}
-        for other, act in (("releases", _releases), ("rollback", _rollback), ("serve", _serve)):
-            # Nothing is built for these: they are about what was published.
-            targets.add(env, other, [], act).attributes.rboot_web_roots = alias.attributes.rboot_web_roots
-    else:
-        env.Depends(alias, roms)  # not Alias(), whose time grows with the square of the ROMs
-    place = _web_root(env, name)
-    web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(place), _WebRoot(place, {}))
+        act = action(_write_web_roots, "$RBOOTPUBLISHCOMSTR")
+        alias = env.AlwaysBuild(env.Alias("publish", [], act))[0]
+        alias.attributes.rboot, alias.attributes.rboot_web_roots = act, {}
+        # Nothing is built for these: they are about what was published.
+        for other, function in (
+            ("releases", releases.show),
+            ("rollback", releases.roll_back),
+            ("serve", releases.serve),
+        ):
+            targets.add(env, other, [], function).attributes.rboot_web_roots = alias.attributes.rboot_web_roots
+    path = web_root_path(env, name)
+    web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(path), WebRoot(path, {}))
     name = os.path.basename(name)
+    wanted = not (only := chosen(env)) or name in only
     known = all(hasattr(rom.attributes, "rboot_packing") for rom in roms)
     proving = proof.wanted(env, known)
     known = known and len(roms) <= len(found.slots)
-    claim = _claim(env, name, proof_name, roms, found) if known else None
-    if claim and (proving or (proving is None and claim.file.exists())):
-        env.Depends(alias, claim.loader)
-    else:
+    claim = _claim(env, name, proof_name, roms, found, wanted) if known else None
+    if not (claim and (proving or (proving is None and claim.file.exists()))):
         claim = None
-    app = _App(
+    built = [*roms, *([claim.loader] if claim else [])]
+    if wanted:
+        env.Depends(alias, built)  # not Alias(), whose time grows with the square of the ROMs
+        env.Depends(targets.add(env, "roms", [], None), roms)
+    targets.name_one(alias, name, built)
+    targets.name_one(env.Alias("rollback")[0], name, [])
+    app = App(
         roms,
         found,
         built_here,
@@ -124,42 +87,30 @@ def add(env: Any, name: str, roms: list[Any], found: FlashMap, proof_name: str, 
     return alias
 
 
-def _claim(env: Any, name: str, proof_name: str, roms: list[Any], found: FlashMap) -> proof.Claim:
+def _claim(env: Any, name: str, proof_name: str, roms: list[Any], found: FlashMap, wanted: bool) -> proof.Claim:
     try:
         file = roms[0].dir.File(proof_name)
     except TypeError as error:  # which SCons raises for a folder
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
-    return proof.claim(env, name, file, roms, found)
-
-
-def _web_root(env: Any, app: str) -> str:
-    """$RBOOT_WEBROOT, as SCons reads a folder; not as its node, which fails with a traceback for a file."""
-    try:
-        name = text(env, "RBOOT_WEBROOT") or "#build/webroot"
-        if "\0" in name:
-            raise LayoutError(f"RBOOT_WEBROOT is {name!r}, which is no folder's name")
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {app}: {error}") from None
-    if name.startswith("#"):
-        return os.path.normpath(os.path.join(env.Dir("#").get_abspath(), name[1:].lstrip("/")))
-    return os.path.normpath(os.path.join(env.Dir(".").get_abspath(), name))
+    return proof.claim(env, name, file, roms, found, wanted)
 
 
 def _write_web_roots(target: Any, source: Any, env: Any) -> None:
     """Check all that is to be published, then publish it."""
-    trees: list[tuple[dict[str, bytes], _WebRoot]] = []
+    trees: list[tuple[dict[str, bytes], WebRoot]] = []
     owners: dict[str, str] = {}
-    built = {os.path.realpath(str(node.get_abspath())) for node in source}
-    for web_root in target[0].attributes.rboot_web_roots.values():
+    built = set()
+    for web_root in web_roots(target, env):
         tree = _tree(web_root)
+        built |= {os.path.realpath(str(rom.get_abspath())) for app in web_root.apps.values() for rom in app.roms}
         for file in tree:
-            place = os.path.realpath(os.path.join(web_root.path, file))
-            if owners.setdefault(place, web_root.path) != web_root.path:
+            path = os.path.realpath(os.path.join(web_root.path, file))
+            if owners.setdefault(path, web_root.path) != web_root.path:
                 raise PublishError(
-                    f"the web roots {owners[place]} and {web_root.path} both have a {place}; keep them apart"
+                    f"the web roots {owners[path]} and {web_root.path} both have a {path}; keep them apart"
                 )
-            if place in built:
-                raise PublishError(f"{place} is built here, and would be published there; choose another RBOOT_WEBROOT")
+            if path in built:
+                raise PublishError(f"{path} is built here, and would be published there; choose another RBOOT_WEBROOT")
         trees.append((tree, web_root))
     apps = [app for _, web_root in trees for app in web_root.apps.values()]
     proof.settle([app.claim for app in apps if app.claim and not app.may_be_unproved], env)
@@ -181,14 +132,14 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
         sys.stdout.write("".join(f"  {line}\n" for line in lines))
 
 
-def _proved_by(app: _App) -> str | None:
+def _proved_by(app: App) -> str | None:
     """The loader with which the ROMs were proved; those that had to be are, by now."""
     if app.claim is None or (app.may_be_unproved and not proof.is_proved(app.claim)):
         return None
     return str(app.claim.loader.name)
 
 
-def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
+def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
     """The releases for the web root; none if there is no version for them. Raises PublishError or VersionError."""
     versions = {name: app.version for name, app in web_root.apps.items()}
     if any(isinstance(found, CheckoutVersion) or not found for found in versions.values()):
@@ -223,80 +174,33 @@ def _bundles(web_root: _WebRoot, env: Any) -> list[release.Bundle]:
     ]
 
 
-def _release(web_root: _WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
+def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
     """Make `bundles` the current releases; what there is to say."""
     # What was not committed is built anew under one version, on the desk.
     forced = bool(is_on(env, "RBOOT_FORCE"))
-    with _named(Path(web_root.path), env):
+    with named(Path(web_root.path), env):
         published = webroot.publish(
             Path(web_root.path),
             bundles,
+            in_folders=web_root.total > 1 or None,
             force=forced or all(".dirty" in bundle.release.version for bundle in bundles),
             fewer_roms=forced,
             allow_downgrade=bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE")),
         )
-    return [line for each in published for line in report.published(each, _place(each.folder, env))]
+    return [line for each in published for line in report.published(each, place(each.folder, env))]
 
 
-def _copy(web_root: _WebRoot, tree: dict[str, bytes], env: Any) -> list[str]:
+def _copy(web_root: WebRoot, tree: dict[str, bytes], env: Any) -> list[str]:
     """The ROMs and nothing else, for want of a version; what there is to say."""
     found = publish.publish(tree, Path(web_root.path))
-    return [f"{_place(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}" for each in found]
+    return [f"{place(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}" for each in found]
 
 
-def _place(path: Path, env: Any) -> str:
-    return os.path.relpath(path, env.Dir("#").get_abspath())
-
-
-@contextlib.contextmanager
-def _named(web_root: Path, env: Any) -> Iterator[None]:
-    """Let errors name the web root that they are about."""
-    try:
-        yield
-    except (PublishError, ServerError) as error:
-        raise PublishError(f"{_place(web_root, env)}: {error}", error.way) from None
-
-
-def _only(target: Any) -> Path:
-    """The web root that a target is about."""
-    paths = [web_root.path for web_root in target[0].attributes.rboot_web_roots.values()]
-    if len(paths) > 1:
-        raise PublishError(f"there are {len(paths)} web roots; use `rbootimg {target[0]} --web-root FOLDER` for one")
-    return Path(paths[0])
-
-
-def _releases(target: Any, source: Any, env: Any) -> None:
-    place = _only(target)
-    with _named(place, env):
-        sys.stdout.write(report.releases(webroot.releases(place)))
-
-
-def _rollback(target: Any, source: Any, env: Any) -> None:
-    place = _only(target)
-    forced = bool(is_on(env, "RBOOT_FORCE"))
-    with _named(place, env):
-        found = webroot.rollback_all(place, text(env, "RBOOT_ROLLBACK") or None, fewer_roms=forced)
-    for back in found:
-        sys.stdout.write("".join(f"  {line}\n" for line in report.rolled_back(back, _place(back.folder, env))))
-
-
-def _serve(target: Any, source: Any, env: Any) -> None:
-    from ..server import Options
-    from ..serverview import serve_and_show  # not for every build
-
-    port = text(env, "RBOOT_SERVE_PORT") or "8080"
-    if not port.isdecimal() or int(port) > 65535:
-        raise PublishError(f"RBOOT_SERVE_PORT is {port!r}; write 1 to 65535, or 0 for a free port")
-    place = _only(target)
-    with _named(place, env):
-        serve_and_show(place, "0.0.0.0", int(port), Options())
-
-
-def _tree(web_root: _WebRoot) -> dict[str, bytes]:
+def _tree(web_root: WebRoot) -> dict[str, bytes]:
     """The files for the web root, checked. Raises PublishError."""
     contents = {name: [rom.get_contents() for rom in app.roms] for name, app in web_root.apps.items()}
     kinds = {name: app.layout.loader.irom_checksum for name, app in web_root.apps.items()}
-    tree = publish.web_tree(contents, kinds)
+    tree = publish.web_tree(contents, kinds, in_folders=web_root.total > 1)
     changed = {tree[name] for name in publish.to_publish(tree, Path(web_root.path))}
     for name, app in web_root.apps.items():
         if app.built_here:

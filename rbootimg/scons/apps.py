@@ -1,0 +1,113 @@
+"""The applications of a project, the web roots that they go to, and which of them a target is about."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SCons.Errors
+
+from ..errors import LayoutError, PublishError, ServerError
+from ..flashmap import FlashMap
+from .proof import Claim
+from .variables import expand, text
+
+
+@dataclass(frozen=True)
+class App:
+    """An application's ROMs, in the order of the slots of `layout`.
+
+    Those that RbootApp built together, of one set of objects, need no proof of being one application. Without a `claim`
+    nothing is known of a proof that they boot, or wanted; `may_be_unproved` says that they go out without one too, for
+    want of QEMU.
+    """
+
+    roms: list[Any]
+    layout: FlashMap
+    built_here: bool
+    claim: Claim | None
+    may_be_unproved: bool
+    version: str
+    device: str
+    with_elfs: bool
+
+
+@dataclass(frozen=True)
+class WebRoot:
+    """A web root, as the user names it first, and applications in it by name.
+
+    `total` is how many of the project's there are, also where a target is about fewer of them.
+    """
+
+    path: str
+    apps: dict[str, App]
+    total: int = 0
+
+
+def app_name(env: Any, name: object) -> str:
+    """The name of an application, which may have folders before it. Raises UserError if it cannot be one."""
+    if not isinstance(name, str):
+        raise SCons.Errors.UserError(f"rboot: an application cannot be called {name!r}; give its name as a text")
+    try:
+        full = expand(env, "its name", name)
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {error}") from None
+    last = os.path.basename(full)
+    if last in ("", ".", "..") or last.startswith("#") or "\0" in full or "\\" in full:
+        raise SCons.Errors.UserError(
+            f"rboot: an application cannot be called {full!r}; its name becomes a folder of the web root"
+        )
+    return full
+
+
+def web_root_path(env: Any, app: str) -> str:
+    """$RBOOT_WEBROOT, as SCons reads a folder; not as its node, which fails with a traceback for a file."""
+    try:
+        name = text(env, "RBOOT_WEBROOT") or "#build/webroot"
+        if "\0" in name:
+            raise LayoutError(f"RBOOT_WEBROOT is {name!r}, which is no folder's name")
+    except LayoutError as error:
+        raise SCons.Errors.UserError(f"rboot: {app}: {error}") from None
+    if name.startswith("#"):
+        return os.path.normpath(os.path.join(env.Dir("#").get_abspath(), name[1:].lstrip("/")))
+    return os.path.normpath(os.path.join(env.Dir(".").get_abspath(), name))
+
+
+def chosen(env: Any) -> frozenset[str]:
+    """$RBOOT_APPS: the applications that targets are about; none stands for all."""
+    return frozenset(text(env, "RBOOT_APPS").replace(",", " ").split())
+
+
+def web_roots(target: Any, env: Any) -> list[WebRoot]:
+    """The web roots and applications that a target is about: all, or those of its name or of $RBOOT_APPS.
+
+    Raises PublishError for an unknown one.
+    """
+    found: list[WebRoot] = list(target[0].attributes.rboot_web_roots.values())
+    only = getattr(target[0].attributes, "rboot_only", None) or chosen(env)
+    names = {name for each in found for name in each.apps}
+    if unknown := sorted(only - names):
+        raise PublishError(f"RBOOT_APPS: there is no application {', '.join(unknown)}, but {', '.join(sorted(names))}")
+    narrowed = (
+        WebRoot(each.path, {name: app for name, app in each.apps.items() if not only or name in only}, len(each.apps))
+        for each in found
+    )
+    return [each for each in narrowed if each.apps]
+
+
+def place(path: Path | str, env: Any) -> str:
+    """`path` as people read it: from the project's top."""
+    return os.path.relpath(path, env.Dir("#").get_abspath())
+
+
+@contextlib.contextmanager
+def named(web_root: Path, env: Any) -> Iterator[None]:
+    """Let errors name the web root that they are about."""
+    try:
+        yield
+    except (PublishError, ServerError) as error:
+        raise PublishError(f"{place(web_root, env)}: {error}", error.way) from None
