@@ -9,9 +9,18 @@ from typing import Final, Literal
 
 from . import elf
 from .errors import ElfError, RbootError
-from .flash import Usage, memory_at, slot_of_link
+from .flash import Usage, memory_at, slot_of_link, slots_of_link
 from .flashmap import Slot
-from .imageinfo import Part, common_json, misplaced, part_json, sha256
+from .imageinfo import (
+    Part,
+    common_json,
+    first_slot,
+    fitting_slots,
+    misplaced,
+    part_json,
+    sha256,
+    slot_json,
+)
 from .pack import IROM_SECTION, pack, usage
 
 ELF: Final = "elf"
@@ -19,7 +28,10 @@ ELF: Final = "elf"
 
 @dataclass(frozen=True)
 class ElfInfo:
-    """An application's ELF. `link_address` is that of irom; `memories` are what its ROM takes, if one can be packed."""
+    """An application's ELF. `link_address` is that of irom; `memories` are what its ROM takes, if one can be packed.
+
+    `rom_size` is that ROM's bytes, `slots` are those that it is for, as in ImageInfo.
+    """
 
     size: int
     sha256: str
@@ -28,6 +40,8 @@ class ElfInfo:
     link_address: int | None
     memories: tuple[Usage, ...]
     problems: tuple[str, ...]
+    rom_size: int | None = None
+    slots: tuple[Slot, ...] = ()
     kind: Literal["elf"] = ELF
 
 
@@ -44,20 +58,27 @@ def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
     irom = app.find(IROM_SECTION)
     memories: tuple[Usage, ...] = ()
     problems: list[str] = []
-    slot = slots[0] if len(slots) == 1 else next((at for at in slots if irom and at.link_address == irom.address), None)
+    link_address = irom.address if irom else None
+    fitting = fitting_slots(link_address, slots)
+    size = None
     with contextlib.suppress(RbootError):  # other programs than applications are sound too
         size = pack(app).size
+        slot = first_slot(fitting, size)
         memories = usage(app, size, slot)
-        problems = misplaced(irom.address if irom else None, slot, slots, size)
-    return ElfInfo(len(data), digest, app.entry, sections, irom.address if irom else None, memories, tuple(problems))
+        problems = misplaced(link_address, slot, slots, size)
+    return ElfInfo(len(data), digest, app.entry, sections, link_address, memories, tuple(problems), size, fitting)
 
 
 def elf_json(found: ElfInfo) -> dict[str, object]:
     """The values for `json.dumps`, as rbootimg.info describes them."""
-    slot = None if found.link_address is None else slot_of_link(found.link_address)
+    link = None
+    if found.link_address is not None:
+        slots = list(slots_of_link(found.link_address))
+        link = {"address": found.link_address, "slot": slot_of_link(found.link_address), "slots": slots}
     return common_json(found) | {
         "entry": found.entry,
         "sections": [part_json(part) for part in found.sections],
-        "link": None if found.link_address is None else {"address": found.link_address, "slot": slot},
+        "link": link,
+        "slots": [slot_json(slot, found.rom_size) for slot in found.slots],
         "memories": [{"name": at.name, "used": at.used, "available": at.available} for at in found.memories],
     }

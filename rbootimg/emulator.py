@@ -28,7 +28,7 @@ from .demangle import demangle
 from .elf import Symbol, place
 from .errors import EmulatorError
 from .relay import relay
-from .rundir import run_directory
+from .rundir import name_temporary_folder, run_directory
 
 QEMU = "qemu-system-xtensa"
 MISSING = f"no {QEMU} on PATH; install it with `apt-get install qemu-system-misc`"
@@ -299,9 +299,10 @@ def machine(
     least, greatest = FLASH_SIZES
     if not least <= len(flash) <= greatest or len(flash) & (len(flash) - 1):
         raise EmulatorError(f"the flash has {len(flash):,} bytes; that of a chip has 256 KB, 512 KB and so on to 16 MB")
-    (folder / "flash").write_bytes(flash)
-    for name in ("report", "uart"):  # QEMU may make none
-        (folder / name).touch()
+    with name_temporary_folder():
+        (folder / "flash").write_bytes(flash)
+        for name in ("report", "uart"):  # QEMU may make none
+            (folder / name).touch()
     words = ["flash=flash", "report=report", f"size={len(flash)}", *settings]
     command = [*command_line(), *options, "-append", " ".join(words)]
     with (

@@ -255,7 +255,7 @@ def _load(name: str) -> Elf:
 def _save(command: Command, data: bytes) -> None:
     output = Path(command.output)
     try:
-        if output.exists() and output.samefile(command.elf):
+        if os.path.exists(output) and output.samefile(command.elf):
             raise RbootError(f"The output would replace the elf file '{command.elf}'.")
         write_output(output, data)
     except OSError as error:

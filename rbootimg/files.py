@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # which takes 5 ms to import
@@ -51,26 +51,37 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 
     What else is in the folder stays. Raises OSError with a file name, and then leaves nothing behind.
     """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "not a folder; name one for the files, there or not yet", str(folder))
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made: list[Path] = []
     try:
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            reason = "not a folder; name one for the files, there or not yet" if folder.exists() else no_folder(folder)
+            raise NotADirectoryError(errno.ENOTDIR, reason, str(folder))
+        made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_folders(made)
+        raise about(error, folder) from None
+    try:
         _write({folder / name: data for name, data in contents.items()})
     except BaseException:
-        for path in made:
-            with contextlib.suppress(OSError):
-                path.rmdir()
+        _remove_folders(made)
         raise
+
+
+def _remove_folders(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _write(contents: Mapping[Path, bytes], durable: bool = False, mode: int | None = None) -> None:
     temporaries: dict[Path, Path] = {}
+    befores: dict[Path, Path] = {}  # for a way back, of several files
+    done: list[Path] = []
     path = None
     try:
         for path, data in contents.items():
-            # Not from the target's name, which may have the greatest length already.
-            temporary = path.with_name(f".rbootimg-{os.urandom(6).hex()}.tmp")
+            temporary = _temporary(path)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             temporaries[path] = temporary
             with open(descriptor, "wb") as file:
@@ -80,16 +91,35 @@ def _write(contents: Mapping[Path, bytes], durable: bool = False, mode: int | No
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
+        new = {path for path in contents if not os.path.lexists(path)}
+        for path in contents.keys() - new if len(contents) > 1 else ():
+            with contextlib.suppress(OSError):  # a folder, or a file system without links
+                before = _temporary(path)
+                os.link(path, before, follow_symlinks=False)
+                befores[path] = before
         for path in contents:
             os.replace(temporaries[path], path)
             del temporaries[path]
-    except OSError as error:
-        # The file that the caller knows, not the temporary one.
-        raise OSError(error.errno, error.strerror, str(path)) from None
+            done.append(path)
+    except BaseException as error:
+        for each in done:
+            with contextlib.suppress(OSError):
+                if each in befores:
+                    os.replace(befores.pop(each), each)
+                elif each in new:
+                    each.unlink()
+        if isinstance(error, OSError) and path is not None:
+            raise about(error, path) from None
+        raise
     finally:
-        for temporary in temporaries.values():
+        for temporary in (*temporaries.values(), *befores.values()):
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    # Not from the target's name, which may have the greatest length already.
+    return path.with_name(f".rbootimg-{os.urandom(6).hex()}.tmp")
 
 
 def write_output(path: Path, data: bytes) -> bool:
@@ -97,12 +127,73 @@ def write_output(path: Path, data: bytes) -> bool:
 
     Returns False for one of those, which are written to and not replaced. Raises OSError with `path` as its file name.
     """
-    is_file = not path.exists() or path.is_file()
+    is_file = not os.path.exists(path) or os.path.isfile(path)
     try:
         if is_file:
-            write_atomic(path.resolve(), data)
+            write_atomic(resolved(path) if os.path.islink(path) else path, data)
         else:
             path.write_bytes(data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     return is_file
+
+
+# What the system refuses, in the words of who wrote the path
+
+
+def resolved(path: Path) -> Path:
+    """`path` without links in it. Raises OSError for a loop of them, which each version of Python tells differently."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise about(error, path) from None
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise OSError(errno.ELOOP, _LOOP, str(path)) from None
+
+
+def about(error: OSError, path: Path) -> OSError:
+    """`error`, met in writing to `path`, with that as its file name and what is wrong with the folders above it.
+
+    The system's own may name a temporary file, and says `No such file or directory` of a file that is to be made.
+    """
+    return OSError(error.errno, _reason(error, path), str(path))
+
+
+_LOOP = "a symbolic link that leads back to itself"
+
+
+def _reason(error: OSError, path: Path) -> str | None:
+    reason = error.strerror
+    above = [*reversed(path.parents)]
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP):
+        for folder in above:
+            if not os.path.lexists(folder):
+                return f"there is no folder {folder}"
+            if not os.path.isdir(folder):
+                return f"{folder} is {no_folder(folder)}"
+        if error.errno == errno.ELOOP:
+            return _LOOP
+        if error.errno == errno.ENOENT:  # as in /proc
+            return "nothing can be made there"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        for folder in above:
+            if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+                return f"{reason}; the folder {folder} may not be entered"
+        if os.path.isdir(path.parent) and not os.access(path.parent, os.W_OK):
+            return f"{reason}; the folder {path.parent} may not be written to"
+    return reason
+
+
+def no_folder(path: Path) -> str:
+    """What is at `path`, which is no folder."""
+    if os.path.islink(path) and not os.path.exists(path):
+        try:
+            path.stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return _LOOP
+        return f"a symbolic link to {os.readlink(path)}, where there is nothing"
+    return "not a folder"

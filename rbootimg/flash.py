@@ -170,6 +170,13 @@ def slot_of_link(link_address: int) -> int | None:
     return address if 0 <= address < WINDOW_SIZE and address % SECTOR_SIZE == 0 else None
 
 
+def slots_of_link(link_address: int) -> tuple[int, ...]:
+    """The flash addresses of all slots with this link address, one in each megabyte of the largest flash."""
+    first = slot_of_link(link_address)
+    largest = max(size.bytes for size in FLASH_SIZES.values())
+    return () if first is None else tuple(range(first, largest, WINDOW_SIZE))
+
+
 def parse_number(text: object) -> int:
     """The number of bytes or the address that `text` means: 8192, `0x2000`, `8K`, `1MB`.
 

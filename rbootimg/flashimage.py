@@ -18,6 +18,8 @@ from .rom import image_size
 
 INIT_DATA_REGION = "phy_init"
 """Where the SDK's esp_init_data_default.bin belongs."""
+INIT_DATA_SIZE = 128
+"""Bytes in each esp_init_data_default*.bin of the NONOS SDK, 2.0.0 to 3.0.6."""
 
 _BLANK = b"\xff"
 """What an erased flash reads as."""
@@ -64,7 +66,8 @@ def flash_pieces(
 
     `roms` by the number of their slots; different versions may stand side by side, and slots may stay empty.
     `config` comes from boot_config(); None leaves its sector out, and then rBoot's default must name the slots.
-    `files` by the names of the layout's regions. The loader's header gets the layout's size, mode and frequency.
+    `files` by the names of the layout's regions; init data have 128 bytes. The loader's header gets the layout's size,
+    mode and frequency.
 
     Raises LoaderError, ConfigError, RomError, FitError or LayoutError. Takes up to a tenth of a second for
     each MB of ROMs.
@@ -135,8 +138,8 @@ def split(flash: bytes, layout: FlashMap) -> tuple[Piece, ...]:
     """The pieces of a dump, without the blank ones: loader, config sector, ROMs, regions, and what is between.
 
     A ROM is as long as its headers say: what an older, longer one has left behind it is not in the piece. In
-    a slot without a ROM it is what is there up to the last byte that is not 0xFF. Raises LayoutError if the
-    dump has not the flash's size.
+    a slot without a ROM it is what is there up to the last byte that is not 0xFF. Init data are their 128 bytes, if
+    nothing follows them. Raises LayoutError if the dump has not the flash's size.
     """
     check_size(flash, layout)
     slots = {slot.address for slot in layout.slots}
@@ -150,6 +153,8 @@ def split(flash: bytes, layout: FlashMap) -> tuple[Piece, ...]:
             data = data[: max(used, _image_size(data))]
         elif address in slots:
             data = data[: _image_size(data) or used]
+        elif name == INIT_DATA_REGION:
+            data = data[: max(INIT_DATA_SIZE, used)]
         pieces.append(Piece(address, data, name))
     return tuple(pieces)
 
@@ -233,6 +238,11 @@ def _region_piece(layout: FlashMap, name: str, data: bytes) -> Piece:
         raise LayoutError(f"the layout has no region {name!r} for a file; its regions: {there}")
     if not data:
         raise FitError(f"the file for {region.label} is empty")
+    if name == INIT_DATA_REGION and len(data) != INIT_DATA_SIZE:
+        raise FitError(
+            f"the file for {region.label} has {len(data):,} bytes: expected {INIT_DATA_SIZE}, as the SDK's "
+            "esp_init_data_default.bin has"
+        )
     if len(data) > region.size:
         raise FitError(
             f"the file for {region.label} has {len(data):,} bytes, {len(data) - region.size:,} more than the region"

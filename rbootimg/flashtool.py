@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -45,7 +46,9 @@ def run(arguments: Sequence[str]) -> None:
         import esptool
         import serial
     except ModuleNotFoundError:
-        raise FlashError('esptool is not installed; pip install "rbootimg[flash]"') from None
+        # For the Python that runs here: another one's pip would install it where we do not look.
+        command = shlex.join([sys.executable or "python3", "-m", "pip", "install", "esptool"])
+        raise FlashError(f"esptool is not installed; {command}") from None
     warnings = io.StringIO()  # where it fails, the error says enough
     try:
         with contextlib.redirect_stderr(warnings):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from . import fit
 from .detect import Detection, detect
 from .errors import RomError
-from .flash import WINDOW, FlashParams, memory_at
+from .flash import WINDOW, FlashParams, memory_at, slots_of_link
 from .rom import Outline, Rom, check_old_image, image_size, outline
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class ImageInfo(NamedTuple):
 
     `size` and `sha256` are of all its bytes, in a file of all that is in it. `checksum` is None if it is cut off,
     `esptool_crc` whether the CRC behind it is right, None without one; `trailing` counts other bytes behind it, which
-    a ROM must not have. `link` is None if nobody asked which slot it
-    is linked for, `slot` if it is not known which it is for. `appbin_user` is as in Rom.
+    a ROM must not have. `link` is None if nobody asked which slot it is linked for. `slots` are those that it is for:
+    of a layout all that its link fits, none if that is not known. `appbin_user` is as in Rom.
     """
 
     kind: Literal["rom", "old image"]
@@ -69,9 +69,14 @@ class ImageInfo(NamedTuple):
     esptool_crc: bool | None
     trailing: int
     link: Detection | None
-    slot: Slot | None
+    slots: tuple[Slot, ...]
     problems: tuple[str, ...]
     appbin_user: int = 0
+
+    @property
+    def slot(self) -> Slot | None:
+        """The first of `slots` that has room for it."""
+        return first_slot(self.slots, self.size)
 
 
 def is_blank(data: bytes) -> bool:
@@ -103,8 +108,9 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
         link = detect(rom, [slot.link_address for slot in slots])
         if found.stored is not None:  # of a truncated image the missing sections would be called problems
             problems += fit.problems(rom)
-    slot = _slot(link, slots)
-    problems += _misplaced(link, slot, slots, len(data))
+    link_address = link.link_address if link else None
+    fitting = fitting_slots(link_address, slots)
+    problems += misplaced(link_address, first_slot(fitting, len(data)), slots, len(data))
     trailing, crc = 0 if found.size is None else len(data) - found.size, None
     if trailing == _CRC_SIZE:
         trailing, crc = 0, image_size(data) == len(data)
@@ -113,8 +119,7 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
         for number, section in enumerate(found.sections)
     )
     if found.irom is not None:
-        address = link.link_address if link else None
-        sections = (Part("irom", address, len(found.irom), WINDOW.name), *sections)
+        sections = (Part("irom", link_address, len(found.irom), WINDOW.name), *sections)
     return ImageInfo(
         OLD_IMAGE if found.irom is None else ROM,
         len(data),
@@ -126,7 +131,7 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
         crc,
         trailing,
         link,
-        slot,
+        fitting,
         tuple(problems),
         found.appbin_user,
     )
@@ -139,15 +144,16 @@ def _as_rom(found: Outline) -> Rom | None:
     return None
 
 
-def _slot(link: Detection | None, slots: Sequence[Slot]) -> Slot | None:
-    """The slot that an image is for: the only one, or the one that it is linked for."""
+def fitting_slots(link_address: int | None, slots: Sequence[Slot]) -> tuple[Slot, ...]:
+    """The slots that an image is for: the only one, or all with its link address, as in several megabytes."""
     if len(slots) == 1:
-        return slots[0]
-    return next((slot for slot in slots if link and slot.link_address == link.link_address), None)
+        return tuple(slots)
+    return tuple(slot for slot in slots if slot.link_address == link_address)
 
 
-def _misplaced(link: Detection | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
-    return misplaced(link.link_address if link else None, slot, slots, size)
+def first_slot(slots: Sequence[Slot], size: int) -> Slot | None:
+    """The first of `slots` with room for `size` bytes, else the largest; None if there are none."""
+    return next((slot for slot in slots if slot.size >= size), max(slots, key=lambda slot: slot.size, default=None))
 
 
 def misplaced(address: int | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
@@ -185,12 +191,8 @@ def image_json(found: ImageInfo) -> dict[str, object]:
         "appbin_user": found.appbin_user or None,
         "trailing": found.trailing,
         "link": found.link and _link_json(found.link),
-        "slot": found.slot
-        and {
-            "address": found.slot.address,
-            "size": found.slot.size,
-            "free": found.slot.size - found.size,
-        },
+        "slot": found.slot and slot_json(found.slot, found.size),
+        "slots": [slot_json(slot, found.size) for slot in found.slots],
     }
 
 
@@ -199,11 +201,17 @@ def part_json(part: Part) -> dict[str, object]:
     return {"name": part.name, "address": part.address, "size": part.size, "memory": part.memory}
 
 
+def slot_json(slot: Slot, size: int | None) -> dict[str, object]:
+    """The same for a slot with a ROM of `size` bytes, None if that is not known."""
+    return {"address": slot.address, "size": slot.size, "free": None if size is None else slot.size - size}
+
+
 def _link_json(link: Detection) -> dict[str, object]:
     own = link.own
     return {
         "address": link.link_address,
         "slot": own and own.slot_address,
+        "slots": [] if link.link_address is None else list(slots_of_link(link.link_address)),
         "words": link.words,
         "inside": own and own.inside,
         "starts": own and own.starts,

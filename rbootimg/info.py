@@ -11,16 +11,20 @@ JSON, schema version 1; addresses and sizes are numbers, null stands for what is
                 "checksum": {"stored", "ram", "ram_and_irom", "matches": "ram", "ram+irom", "both" or null},
                 "esptool_crc": true, false (it is wrong), null (there is none), "trailing": bytes behind the image,
                 "appbin_user": 1 or 2 in a ROM of Espressif's gen_appbin.py, else null,
-                "link": {"address", "slot", "words", "inside", "starts", "reason"},
-                "slot": {"address", "size", "free"}
+                "link": {"address", "slot", "slots", "words", "inside", "starts", "reason"},
+                "slot": {"address", "size", "free"}, "slots": [{the same}]
     flash       "loader": {an image's fields, "version", "big_flash", "irom_checksum", "config_checksum"},
                 "config": {a config's fields}, "boots": the number of the ROM that rBoot would start,
                 "log": what it would print, from the config on, line by line,
                 "roms": [{"number", "address", "blank", "rom": {an image's fields}, "problems"}],
                 "regions": [{"name", "address", "size", "blank", "sha256"}]
     config      "blank", "roms": [addresses], "current_rom", "gpio_rom", "mode", "checksum": whether it has a right one
-    elf         "entry", "sections", "link": {"address", "slot"},
+    elf         "entry", "sections", "link": {"address", "slot", "slots"}, "slots": [{as above, of its ROM}],
                 "memories": [{"name", "used", "available"}]
+
+Slots in different megabytes can have the same link address. "slots" are all those of the layout that the file is for,
+"free" below 0 in one that is too small for it; "slot" is the first that has room. "link" has the flash address of the
+slot within its megabyte, and all those that have the same link address in the largest flash.
 
 What stands inside a flash has its own "kind", "size", "sha256" and "problems", but no "schema".
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .flash import DRAM, IRAM, Usage, slot_of_link
+from .flash import DRAM, IRAM, Usage, slots_of_link
 from .imageinfo import ROM, ImageInfo, Part
 from .report import Heading, Table, percent, usage_table
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what the file at hand is need not be all of them
     from .detect import Detection
     from .elfinfo import ElfInfo
     from .flashinfo import ConfigInfo, FlashInfo, RomAt
+    from .flashmap import Slot
     from .info import Found
     from .loader import LoaderInfo
 
@@ -57,9 +58,8 @@ def _image(found: ImageInfo) -> Iterator[Table]:
     if found.trailing:
         facts.append(("behind", f"{found.trailing:,} bytes follow the image"))
     if found.link is not None:
-        facts.append(("linked", linked(found.link)))
-    if found.slot is not None:
-        facts.append(("slot", f"{found.slot.label}, {found.slot.size - found.size:,} bytes free"))
+        facts.append(("linked", linked(found.link, found.slots)))
+    facts += _slots(found.slots, found.size)
     yield _facts(facts)
     yield _sections(found.sections)
     loaded = [_loaded(found.sections, region.name, region.start, region.size) for region in (IRAM, DRAM)]
@@ -89,16 +89,33 @@ def _checksum(found: ImageInfo) -> str:
     return f"{checksum.stored:#04x}, {found_out}"
 
 
-def linked(link: Detection) -> str:
-    """What is known of the slot that a ROM is linked for."""
+def linked(link: Detection, slots: Sequence[Slot] = ()) -> str:
+    """What is known of the slots that a ROM is linked for, of a layout's `slots` if there is one."""
     if link.link_address is None:
         return f"cannot tell for which slot: {link.reason}"
-    return f"for {_link(link.link_address)}: {link.reason}"
+    return f"for {_link(link.link_address, slots)}: {link.reason}"
 
 
-def _link(link_address: int) -> str:
-    slot = slot_of_link(link_address)
-    return f"{link_address:#x}" + ("" if slot is None else f" (slot at {slot:#x})")
+def _link(link_address: int, slots: Sequence[Slot]) -> str:
+    known = [f"{slot.address:#x}" for slot in slots if slot.link_address == link_address]
+    if len(known) == 1:
+        return f"{link_address:#x} (slot at {known[0]})"
+    if known:
+        return f"{link_address:#x} (slots at {', '.join(known)})"
+    every = [f"{address:#x}" for address in slots_of_link(link_address)]
+    if not every:
+        return f"{link_address:#x}"
+    return f"{link_address:#x} (slots at {every[0]}, {every[1]} and so on up to {every[-1]})"
+
+
+def _slots(slots: Sequence[Slot], size: int | None) -> _Facts:
+    """The slots that a ROM of `size` bytes, None if that is not known, is for."""
+    texts = [slot.label if size is None else f"{slot.label}, {_room(slot.size - size)}" for slot in slots]
+    return [("" if number else "slot", text) for number, text in enumerate(texts)]
+
+
+def _room(free: int) -> str:
+    return f"{free:,} bytes free" if free >= 0 else f"{-free:,} bytes too small"
 
 
 def _sections(sections: Sequence[Part]) -> Table:
@@ -186,7 +203,8 @@ def _elf(found: ElfInfo) -> Iterator[Table]:
     if found.entry is not None:
         facts.append(("entry", f"{found.entry:#x}"))
     if found.link_address is not None:
-        facts.append(("linked", f"for {_link(found.link_address)}"))
+        facts.append(("linked", f"for {_link(found.link_address, found.slots)}"))
+    facts += _slots(found.slots, found.rom_size)
     if facts:
         yield _facts(facts)
     if found.sections:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from . import fit
 from .durable import FILE_MODE, make_folder, stands
 from .errors import FitError, PublishError, RomError
-from .files import write_atomic
+from .files import no_folder, resolved, write_atomic
 from .release import checksum_line, checksum_name, digest, rom_name
 
 
@@ -57,6 +57,7 @@ def web_tree(
 def to_publish(files: Mapping[str, bytes], web_root: Path) -> frozenset[str]:
     """The names of those `files` that do not stand in `web_root` as they are. Raises PublishError."""
     try:
+        resolved(web_root)  # which tells what is wrong with its links
         return frozenset(name for name, data in files.items() if not stands(web_root / name, data))
     except OSError as error:
         raise PublishError(f"the web root cannot be read: {error.filename}: {error.strerror}") from None
@@ -73,12 +74,14 @@ def publish(files: Mapping[str, bytes], web_root: Path) -> tuple[Published, ...]
     for name, data in files.items():
         path = web_root / name
         try:
+            resolved(web_root)
             changed = not stands(path, data)
             if changed:
                 make_folder(path.parent)
                 write_atomic(path, data, durable=True, mode=FILE_MODE)
         except (FileExistsError, NotADirectoryError) as error:
-            raise PublishError(f"the web root cannot be written: {error.filename or path} is not a folder") from None
+            place = Path(error.filename or path)
+            raise PublishError(f"the web root cannot be written: {place} is {no_folder(place)}") from None
         except OSError as error:
             raise PublishError(f"the web root cannot be written: {error.filename or path}: {error.strerror}") from None
         published.append(Published(path, len(data), changed))

@@ -21,15 +21,29 @@ PREFIX = "rbootimg-run-"
 @contextlib.contextmanager
 def run_directory() -> Iterator[Path]:
     """A directory for one run, gone at the end; what killed runs of this user left is removed first."""
-    base = tempfile.gettempdir()
-    sweep(base)
-    path, lock = _locked(base)
+    with name_temporary_folder():
+        base = tempfile.gettempdir()
+        sweep(base)
+        path, lock = _locked(base)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
         if lock >= 0:
             os.close(lock)
+
+
+@contextlib.contextmanager
+def name_temporary_folder() -> Iterator[None]:
+    """Let what the system refuses name the folder for temporary files, and not one of them: the user can choose it."""
+    try:
+        yield
+    except OSError as error:
+        try:
+            folder, reason = tempfile.gettempdir(), error.strerror
+        except FileNotFoundError:
+            folder, reason = os.environ.get("TMPDIR") or "/tmp", "no folder for temporary files can be written"
+        raise OSError(error.errno, f"{reason}; $TMPDIR can name another folder for temporary files", folder) from None
 
 
 def sweep(base: str) -> None:

@@ -32,7 +32,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from . import page
-from .durable import make_folder, remove, stands, sync, write
+from .durable import make_folder, naming, remove, stands, sync, write
 from .errors import PublishError
 from .files import read_file
 from .release import MANIFEST, RELEASES, VERSION, Bundle, History, Release
@@ -59,8 +59,9 @@ from .webfiles import (
 def stage_release(folder: Path, bundle: Bundle, before: History | None) -> None:
     """Write the release to where it waits, and read it back."""
     place = folder / RELEASES / NEXT
-    remove(place)
-    make_folder(place)
+    with naming(folder / RELEASES):
+        remove(place)
+        make_folder(place)
     current = readable(folder, before.current) if before else None
     files = {
         **bundle.contents,
@@ -70,7 +71,8 @@ def stage_release(folder: Path, bundle: Bundle, before: History | None) -> None:
         MANIFEST: bundle.release.to_json(),  # last: with it the release is whole
     }
     for name, data in files.items():
-        write(place / name, data)
+        with naming(folder / RELEASES / bundle.release.version / name):
+            write(place / name, data)
     sync(place)
     for name, data in files.items():
         if (place / name).read_bytes() != data:
@@ -92,17 +94,18 @@ def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
         path, staged = folder / name, folder / f"{UNFINISHED}{name}"
         if path.is_dir():
             raise PublishError(f"{path} is a folder; move it away")
-        if stands(path, data):
-            remove(staged)
-        elif not stands(staged, data):
-            write(staged, data, later_than=path)
+        with naming(path):
+            if stands(path, data):
+                remove(staged)
+            elif not stands(staged, data):
+                write(staged, data, later_than=path)
 
 
 def put(folder: Path, names: Iterable[str]) -> bool:
     """Put what was staged in place, each in one step; whether there was any."""
     found = False
     for name in names:
-        with contextlib.suppress(FileNotFoundError):  # what stands already was not staged
+        with naming(folder / name), contextlib.suppress(FileNotFoundError):  # what stands already was not staged
             os.replace(folder / f"{UNFINISHED}{name}", folder / name)
             found = True
     return found
@@ -111,7 +114,7 @@ def put(folder: Path, names: Iterable[str]) -> bool:
 def switch(root: Path, folders: Sequence[Path]) -> None:
     """Steps 2 to 4, for what was staged in each of `folders`. Raises DamagedError if a release is not whole."""
     if len(folders) > 1:
-        with cleaning(root, *folders):
+        with cleaning(root, *folders), naming(root):
             staged = root / f"{UNFINISHED}switch"
             write(staged, json.dumps([folder.name for folder in folders]).encode())
             os.replace(staged, root / SWITCH)
@@ -197,14 +200,16 @@ def _install(place_before: Path, place: Path) -> None:
         sync(place)
         place_before.rmdir()
     else:
-        os.rename(place_before, place)
+        with naming(place):
+            os.rename(place_before, place)
     sync(place.parent)
 
 
 def _replace(source: Path, target: Path) -> None:
-    if target.is_dir():
-        remove(target)
-    os.replace(source, target)
+    with naming(target):
+        if target.is_dir():
+            remove(target)
+        os.replace(source, target)
 
 
 @contextlib.contextmanager

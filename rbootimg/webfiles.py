@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import page
 from .errors import PublishError, VersionError, Way
-from .files import read_file
+from .files import read_file, resolved
 from .release import (
     MANIFEST,
     RELEASES,
@@ -27,7 +27,7 @@ from .release import (
 from .version import parse
 
 LOCK = ".rbootimg.lock"
-"""Stays in the web root, empty. The lock on it ends with the process that holds it."""
+"""Stays in the web root, empty, for those only who can write there. The lock ends with the process that holds it."""
 SWITCH = ".rbootimg.switch"
 """In a web root of several applications the folders of those that are being switched together, as JSON."""
 HISTORY = "history.json"
@@ -54,7 +54,7 @@ class NoHistoryError(PublishError):
 
 def existing(web_root: Path) -> Path:
     """The web root itself, behind any link to it. Raises PublishError if it is no folder."""
-    root = web_root.resolve()
+    root = resolved(web_root)
     if not root.exists():
         raise PublishError("there is no such folder; nothing was published here")
     if not root.is_dir():

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .durable import locked, make_folder, remove, sync
+from .durable import locked, make_folder, naming, remove, sync
 from .errors import PublishError, Way
+from .files import no_folder, resolved
 from .release import RELEASES, Bundle, History, Release, digest, newest_first
 from .switch import clean, cleaning, mended, put, recovered, resume, stage, stage_files, stage_release, switch
 from .version import parse
@@ -110,7 +112,7 @@ def publish(
     it is older than the current one and not `allow_downgrade`.
     """
     with _errors(web_root):
-        root = web_root.resolve()
+        root = resolved(web_root)
         make_folder(root)
         with _changing(root, timeout):
             folders = _folders(root, bundles, in_folders)
@@ -162,17 +164,18 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
     """
     with _errors(web_root), _changing(existing(web_root), timeout) as root:
         folder = _folder_of(root, app)
-        history = read_history(folder).pruned(keep)
+        before = read_history(folder)
+        history = before.pruned(keep)
         # Also those that no history names: a prune that was killed had left them.
         gone = {place.name: None for place in release_folders(folder)}.keys() - history.manifests
         try:
-            _stage_pruned(folder, history)
+            _stage_pruned(folder, before, history)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             # There is no room for a new history until something is gone. If we are killed now, the next prune goes on.
             _delete(folder, gone)
-            _stage_pruned(folder, history)
+            _stage_pruned(folder, before, history)
         switch(root, [folder])
         _delete(folder, gone)
         return tuple(newest_first(dict.fromkeys(gone)))
@@ -194,7 +197,7 @@ def releases(web_root: Path) -> dict[str, tuple[Listed, ...]]:
 
 def has_releases(web_root: Path) -> bool:
     """Whether there is a release in the web root, at its top or in a folder. Raises PublishError."""
-    with _errors(web_root):
+    with _errors(web_root, named=False):
         return web_root.is_dir() and bool(known_folders(web_root))
 
 
@@ -214,14 +217,18 @@ def _changing(root: Path, timeout: float) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _errors(web_root: Path) -> Iterator[None]:
-    """What the system refuses, as a PublishError."""
+def _errors(web_root: Path, named: bool = True) -> Iterator[None]:
+    """What the system refuses, as a PublishError; if it is `named`, the caller says which web root it is about."""
     try:
         yield
     except (FileExistsError, NotADirectoryError) as error:
-        raise PublishError(f"{error.filename or web_root} is not a folder, or has a file in its path") from None
+        place = Path(error.filename or web_root)
+        if os.path.islink(place):
+            raise PublishError(f"{place} is {no_folder(place)}") from None
+        raise PublishError(f"{place} is not a folder, or has a file in its path") from None
     except OSError as error:
-        where = "" if error.filename in (None, str(web_root)) else f"{error.filename}: "
+        known = (None, str(web_root), os.path.realpath(web_root)) if named else (None,)
+        where = "" if error.filename in known else f"{error.filename}: "
         way = Way.ROOM if error.errno in _FULL else None
         raise PublishError(f"{where}{error.strerror}", way) from None
 
@@ -429,8 +436,8 @@ def _check_roms(folder: Path, release: Release, current: str | None) -> None:
         )
 
 
-def _stage_pruned(folder: Path, history: History) -> None:
-    mended(folder, history)
+def _stage_pruned(folder: Path, before: History, history: History) -> None:
+    mended(folder, before)
     with cleaning(folder):
         stage(folder, history)
 
@@ -439,6 +446,6 @@ def _delete(folder: Path, names: Iterable[str]) -> None:
     """Delete releases, each at once for whoever reads it."""
     for name in names:
         place = folder / RELEASES / name
-        with contextlib.suppress(FileNotFoundError):  # deleted already, for want of room
+        with contextlib.suppress(FileNotFoundError), naming(place):  # deleted already, for want of room
             hidden = place.rename(place.with_name(f"{UNFINISHED}{name}"))
             remove(hidden)

@@ -497,7 +497,7 @@ def test_a_slot_that_cannot_be_is_refused(output: Path, options: tuple[str, ...]
 def test_an_output_in_a_folder_that_does_not_exist_is_refused_by_its_name(output: Path) -> None:
     path = output.parent / "no" / "rom.bin"
     # The name that the user gave, not that of the temporary file.
-    assert refused("pack", MIXED, "-o", path) == f"rbootimg: {path}: No such file or directory"
+    assert refused("pack", MIXED, "-o", path) == f"rbootimg: {path}: there is no folder {path.parent}"
     assert made(output) == []
 
 
@@ -637,7 +637,7 @@ def test_an_output_does_not_replace_an_input(tmp_path: Path, arguments: tuple[st
 
 def test_an_output_folder_that_is_not_there_is_told_as_it_was_written(tmp_path: Path) -> None:
     line = refused("pack", MIXED, "-o", "no/rom.bin", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert line == "rbootimg: no/rom.bin: No such file or directory"
+    assert line == "rbootimg: no/rom.bin: there is no folder no"
 
 
 @pytest.mark.parametrize("command", ["verify", "extract", "compare"])

@@ -292,8 +292,8 @@ def test_a_damaged_elf_is_one_line(size: int, app: Path, capsys: pytest.CaptureF
 def test_an_output_that_cannot_be_written_is_one_line(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for output, reason in (
         (app.parent, "Is a directory"),
-        (app.parent / "nowhere" / "out", "No such file or directory"),
-        (app / "out", "Not a directory"),
+        (app.parent / "nowhere" / "out", f"there is no folder {app.parent / 'nowhere'}"),
+        (app / "out", f"{app} is not a folder"),
         (Path("/dev/full"), "No space left on device"),
     ):
         line = refused(capsys, "-quiet", "-lib", app, output)

@@ -158,8 +158,7 @@ def test_split_takes_apart_what_flash_image_made(folder: Path) -> None:
     assert err == ""
     assert [line.split()[-1] for line in out.splitlines()[1:]] == [f"parts/{piece.file_name}" for piece in PIECES]
     for piece in PIECES:
-        data = (folder / "parts" / piece.file_name).read_bytes()
-        assert data == (piece.data.ljust(0x1000, b"\xff") if piece.name == "phy_init" else piece.data)
+        assert (folder / "parts" / piece.file_name).read_bytes() == piece.data
 
 
 def test_split_says_which_rom_is_not_sound(folder: Path) -> None:
@@ -305,6 +304,18 @@ def test_an_empty_file_for_a_region_is_refused(folder: Path) -> None:
     assert refused("flash-image", *INPUTS, "-o", "flash.bin").endswith(
         "the file for region phy_init at 0xfc000 is empty"
     )
+
+
+@pytest.mark.parametrize("given", [["--init-data", "short.bin"], ["--file", "phy_init=short.bin"]])
+@pytest.mark.parametrize("command", [["flash-image", "-o", "flash.bin"], ["flash", "--dry-run", "--pieces", "pieces"]])
+def test_init_data_of_another_length_are_refused(folder: Path, command: list[str], given: list[str]) -> None:
+    (folder / "short.bin").write_bytes(INIT_DATA[:-1])
+    before = sorted(os.listdir(folder))
+    assert refused(*command, *INPUTS[:-2], *given) == (
+        "1MB: the file for region phy_init at 0xfc000 has 127 bytes: expected 128, as the SDK's "
+        "esp_init_data_default.bin has"
+    )
+    assert sorted(os.listdir(folder)) == before
 
 
 # A flash of another layout

@@ -159,6 +159,14 @@ def test_a_file_needs_a_region_and_room_in_it() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1, 127, 129, 4096, 4097])
+def test_init_data_have_the_length_of_the_sdks(size: int) -> None:
+    assert refused(FitError, files={"phy_init": bytes(size)}) == (
+        f"the file for region phy_init at 0xfc000 has {size:,} bytes: expected 128, as the SDK's "
+        "esp_init_data_default.bin has"
+    )
+
+
 # The config left to rBoot
 
 
@@ -250,8 +258,15 @@ def test_pieces_that_overlap_or_lie_outside_make_no_image() -> None:
 
 
 def test_split_gives_back_what_was_put_in() -> None:
-    put_in = pieces(files={"phy_init": INIT_DATA.ljust(0x1000, b"\xff")})
+    put_in = pieces(files={"phy_init": INIT_DATA})
     assert {piece.name: piece for piece in split(assemble(put_in.values(), 0x100000), LAYOUT)} == put_in
+
+
+@pytest.mark.parametrize("init_data", [INIT_DATA, INIT_DATA[:-8] + b"\xff" * 8, INIT_DATA + b"x"], ids=len)
+def test_split_gives_the_init_data_and_whatever_follows_them(init_data: bytes) -> None:
+    flash = bytearray(assemble(pieces().values(), 0x100000))
+    flash[0xFC000 : 0xFC000 + len(init_data)] = init_data
+    assert split(bytes(flash), LAYOUT)[-1] == Piece(0xFC000, init_data, "phy_init")
 
 
 def test_split_leaves_out_what_an_older_longer_rom_left_behind() -> None:
@@ -319,7 +334,8 @@ def test_any_flash_image_is_split_and_assembled_to_itself(data: st.DataObject) -
     numbers = data.draw(st.sets(st.integers(0, len(layout.slots) - 1), min_size=1))
     roms = {number: silent_rom(data.draw(st.integers(1, 0x2F00))) for number in numbers}
     regions = data.draw(st.sets(st.sampled_from(layout.regions))) if layout.regions else ()
-    files = {region.name: data.draw(st.binary(min_size=1, max_size=300)) for region in regions}
+    sizes = {region.name: (128, 128) if region.name == "phy_init" else (1, 300) for region in regions}
+    files = {name: data.draw(st.binary(min_size=least, max_size=most)) for name, (least, most) in sizes.items()}
     boot = loader() + data.draw(st.binary(max_size=20))
     put_in = pieces(layout, boot, roms, data.draw(st.sampled_from(sorted(numbers))), files)
 

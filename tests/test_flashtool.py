@@ -130,9 +130,15 @@ def test_no_port_at_all_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == ""
 
 
-def test_without_esptool_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "esptool", None)
-    assert failure(["version"]) == 'esptool is not installed; pip install "rbootimg[flash]"'
+@pytest.mark.parametrize("module", ["esptool", "serial"])
+def test_without_esptool_the_line_says_how_to_get_it_for_this_python(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(sys, "executable", "/opt/my python/bin/python3")
+    assert failure(["version"]) == ("esptool is not installed; '/opt/my python/bin/python3' -m pip install esptool")
+    monkeypatch.setattr(sys, "executable", None)  # in a program that has Python inside
+    assert failure(["version"]) == "esptool is not installed; python3 -m pip install esptool"
 
 
 def test_what_esptool_refuses_is_said_by_esptool(capfd: pytest.CaptureFixture[str]) -> None:

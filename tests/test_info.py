@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rbootimg.info import Found
 
 SLOTS = flash_map("1MB").slots
+IN_EACH_MEGABYTE = [megabyte * 0x100000 + 0x2000 for megabyte in range(16)]
 CONFIG_SECTOR = BootConfig((0x2000, 0x82000)).to_bytes()
 
 
@@ -97,6 +98,7 @@ def test_a_rom_as_json_field_by_field() -> None:
         "link": {
             "address": 0x40202010,
             "slot": 0x2000,
+            "slots": IN_EACH_MEGABYTE,
             "words": 2,
             "inside": 2,
             "starts": 1,
@@ -104,6 +106,7 @@ def test_a_rom_as_json_field_by_field() -> None:
             "and 1 of them to where something starts",
         },
         "slot": {"address": 0x2000, "size": 0x80000, "free": 0x80000 - 240},
+        "slots": [{"address": 0x2000, "size": 0x80000, "free": 0x80000 - 240}],
     }
 
 
@@ -212,6 +215,72 @@ def test_a_rom_for_another_slot_or_too_large_is_a_problem() -> None:
     assert "but no slot of the layout runs there" in image(rom(0), elsewhere).problems[0]
 
 
+# Slots in several megabytes
+
+# Slots 0, 2 and 3 share a link; the ROM of 240 bytes fits two of them.
+SHARED = (Slot(0x2000, 200, 0), Slot(0x82000, 0x79000, 1), Slot(0x102000, 0x1000, 2), Slot(0x202000, 240, 3))
+
+
+def as_slots(slots: tuple[Slot, ...], size: int) -> list[dict[str, int]]:
+    """The slots as JSON, with a ROM of `size` bytes."""
+    return [{"address": slot.address, "size": slot.size, "free": slot.size - size} for slot in slots]
+
+
+def test_all_slots_that_a_shared_link_fits_are_named() -> None:
+    found = image(rom(0), SHARED)
+    assert found.problems == ()
+    assert found.slots == (SHARED[0], *SHARED[2:])
+    assert "  linked    for 0x40202010 (slots at 0x2000, 0x102000, 0x202000): of 2 words" in text(found)
+    assert (
+        "  slot      slot 0 at 0x2000, 40 bytes too small\n"
+        "            slot 2 at 0x102000, 3,856 bytes free\n"
+        "            slot 3 at 0x202000, 0 bytes free\n"
+    ) in text(found)
+    values = as_json(found)
+    assert values["slots"] == as_slots(found.slots, 240)
+    assert values["slot"] == as_slots(SHARED[2:3], 240)[0]
+    assert image(rom(1), SHARED).slots == SHARED[1:2]
+
+
+def test_a_rom_too_large_for_all_of_them_is_held_against_the_largest() -> None:
+    small = (Slot(0x2000, 200, 0), Slot(0x102000, 230, 1), Slot(0x202000, 220, 2))
+    found = image(rom(0), small)
+    assert found.problems == (
+        "the ROM has 240 bytes, 10 more than slot 1 at 0x102000 holds (230); "
+        "make the application smaller or the slot larger",
+    )
+    assert as_json(found)["slot"] == as_slots(small[1:2], 240)[0]
+    assert as_json(found)["slots"] == as_slots(small, 240)
+
+
+def test_without_a_layout_a_link_is_for_a_slot_in_each_megabyte() -> None:
+    assert "  linked    for 0x40282010 (slots at 0x82000, 0x182000 and so on up to 0xf82000): of 2 words" in text(
+        image(rom(1))
+    )
+    assert as_json(image(rom(1)))["slots"] == []
+    elf = recognise((VECTORS / "tiny.rom1.elf").read_bytes())
+    assert "  linked    for 0x40282010 (slots at 0x82000, 0x182000 and so on up to 0xf82000)\n" in text(elf)
+
+
+def test_the_slot_that_was_asked_for_is_the_one_that_is_named() -> None:
+    found = image(rom(0), (Slot(0x302000, 0x1000),))
+    assert "for 0x40202010 (slot at 0x302000): " in text(found)
+    assert "  slot      the slot at 0x302000, 3,856 bytes free\n" in text(found)
+
+
+def test_all_slots_that_an_elf_is_for_are_named() -> None:
+    found = recognise((VECTORS / "tiny.rom0.elf").read_bytes(), SHARED)
+    size = as_json(found)["memories"][-1]["used"]
+    assert found.problems == ()
+    assert "  linked    for 0x40202010 (slots at 0x2000, 0x102000, 0x202000)\n" in text(found)
+    assert f"            slot 2 at 0x102000, {0x1000 - size:,} bytes free\n" in text(found)
+    assert as_json(found)["slots"] == as_slots((SHARED[0], *SHARED[2:]), size)
+    # A program of which no ROM can be packed.
+    broken = recognise(build_elf(APP[-1:]), SHARED)
+    assert as_json(broken)["slots"] == [{**slot, "free": None} for slot in as_slots((SHARED[0], *SHARED[2:]), 0)]
+    assert "  slot      slot 0 at 0x2000\n            slot 2 at 0x102000\n" in text(broken)
+
+
 def test_where_nothing_tells_the_slot_it_says_so() -> None:
     found = image(silent_rom())
     assert found.sections[0].address is None
@@ -285,7 +354,8 @@ def test_an_elf_as_json_field_by_field() -> None:
             {"name": ".bss", "address": 0x3FFE8010, "size": 32, "memory": "DRAM"},
             {"name": ".irom0.text", "address": 0x40202010, "size": 17, "memory": "flash"},
         ],
-        "link": {"address": 0x40202010, "slot": 0x2000},
+        "link": {"address": 0x40202010, "slot": 0x2000, "slots": IN_EACH_MEGABYTE},
+        "slots": [],
         "memories": [
             {"name": "IRAM", "used": 8, "available": 0x8000},
             {"name": "DRAM", "used": 48, "available": 0x14000},

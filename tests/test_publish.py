@@ -257,7 +257,9 @@ def test_a_dangling_link_where_a_folder_should_be_is_named(tmp_path: Path, web_r
     web_root.symlink_to("nowhere")
     with pytest.raises(PublishError) as refused:
         publish({"rom0.bin": ROM0}, web_root)
-    assert str(refused.value) == f"the web root cannot be written: {web_root} is not a folder"
+    assert str(refused.value) == (
+        f"the web root cannot be written: {web_root} is a symbolic link to nowhere, where there is nothing"
+    )
     assert os.listdir(tmp_path) == ["web"]
 
 

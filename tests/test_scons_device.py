@@ -168,6 +168,10 @@ def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
             "slot 0 at 0x2000 runs at 0x40202010; use the ROM that was linked",
         ),
         ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'nope': 'main.c'})", "the layout has no region 'nope'"),
+        (
+            "env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'phy_init': 'SConstruct'})",
+            "bytes: expected 128, as the SDK's esp_init_data_default.bin has",
+        ),
     ],
 )
 def test_a_flash_image_that_cannot_be_is_one_line(project: Project, lines: str, message: str) -> None:

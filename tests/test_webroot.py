@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -10,9 +11,11 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -30,6 +33,9 @@ from rbootimg.webcheck import Problem, check
 from rbootimg.webroot import prune, publish, releases, rollback, rollback_all
 
 KILLS = 300
+NOBODY = 65534
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="acts as another user")
 
 
 @pytest.fixture
@@ -1343,26 +1349,6 @@ def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: P
     assert went_on > 10
 
 
-def test_a_lock_ends_with_its_holder(root: Path) -> None:
-    put(root, "1.0.0")
-    ready, told = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with durable.locked(root / webfiles.LOCK, 0):
-            os.write(told, b"x")
-            time.sleep(60)
-        os._exit(0)
-    os.read(ready, 1)
-    with pytest.raises(
-        PublishError, match=r"another rbootimg is publishing here and was not done in 0\.1 seconds; try again"
-    ):
-        put(root, "1.1.0", timeout=0.1)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    put(root, "1.1.0", timeout=0)
-    assert_current(root, "1.1.0")
-
-
 def test_publishers_at_once_come_one_after_the_other(root: Path) -> None:
     children = []
     for number in range(8):
@@ -1377,6 +1363,318 @@ def test_publishers_at_once_come_one_after_the_other(root: Path) -> None:
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
     assert len(history(root).manifests) == 8
     assert_current(root, history(root).current)
+
+
+# The lock
+
+
+Act = Callable[[], object]
+
+
+@contextlib.contextmanager
+def process(act: Act, user: int | None = None, group: int = NOBODY) -> Iterator[int]:
+    """Another process, of another user if one is given, that stays where it is once it has done `act`; its number."""
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if user is not None:
+                os.setgroups([])
+                os.setgid(group)
+                os.setuid(user)
+            act()
+            os.write(told, b"done")
+            time.sleep(60)
+        except BaseException as error:
+            os.write(told, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(told)
+    try:
+        assert os.read(ready, 1000) == b"done"
+        yield child
+    finally:
+        os.close(ready)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+held: list[object] = []
+"""What a process keeps to its end."""
+
+
+def hold(path: Path, timeout: float = 0) -> None:
+    """Publish for ever."""
+    lock = durable.locked(path, timeout)
+    lock.__enter__()
+    held.append(lock)
+
+
+def is_busy(act: Act) -> bool:
+    """Whether `act` ends because somebody holds the lock."""
+    return (error_of(act) or "").startswith("another rbootimg is publishing here and was not done in ")
+
+
+def reachable(root: Path) -> None:
+    """Let all users enter the folders above `root`."""
+    for path in root.parents:
+        if path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid == os.getuid():
+            path.chmod(0o755)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_a_lock_ends_with_its_holder(root: Path) -> None:
+    put(root, "1.0.0")
+    with process(lambda: hold(root / webfiles.LOCK)):
+        assert error_of(lambda: put(root, "1.1.0", timeout=0.1)) == (
+            "another rbootimg is publishing here and was not done in 0.1 seconds; try again"
+        )
+        assert history(root).current == "1.0.0"
+    put(root, "1.1.0", timeout=0)
+    assert_current(root, "1.1.0")
+
+
+READERS_LOCKS = {
+    "flock": lambda file: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB),
+    "shared flock": lambda file: fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB),
+    "fcntl": lambda file: fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB),
+}
+
+
+@needs_root
+@pytest.mark.parametrize("kind", READERS_LOCKS)
+@pytest.mark.parametrize("old_mode", [None, 0o644, 0o604, 0o664, 0o640], ids=lambda mode: f"{mode or 0:o}")
+def test_who_can_only_read_the_web_root_does_not_hold_up_a_publisher(
+    root: Path, kind: str, old_mode: int | None
+) -> None:
+    """Neither where an older version or a `chmod -R a+r` has left the lock file for all to read."""
+    put(root, "1.0.0")
+    reachable(root)
+    lock = root / webfiles.LOCK
+    if old_mode is not None:
+        lock.chmod(old_mode)
+        os.chown(lock, -1, NOBODY if old_mode & 0o040 else -1)
+
+    def lock_as_reader() -> None:
+        try:
+            descriptor = os.open(lock, os.O_RDONLY)
+        except PermissionError:
+            assert old_mode is None
+        else:
+            READERS_LOCKS[kind](descriptor)
+
+    with process(lock_as_reader, NOBODY):
+        put(root, "1.1.0", timeout=0.2)
+        assert mode(lock) == 0o600
+    assert_current(root, "1.1.0")
+    assert lock.stat().st_size == 0
+    assert not list(root.glob("*.new"))
+
+
+def test_a_lock_that_becomes_readable_is_still_held(root: Path) -> None:
+    put(root, "1.0.0")
+    with process(lambda: hold(root / webfiles.LOCK)):
+        (root / webfiles.LOCK).chmod(0o644)
+        assert is_busy(lambda: put(root, "1.1.0", timeout=0.1))
+    put(root, "1.1.0", timeout=0)
+
+
+@pytest.mark.parametrize("kind", ["this kernel's", "another system's"])
+@pytest.mark.parametrize("old_mode", [None, 0o600, 0o644], ids=lambda mode: f"{mode or 0:o}")
+def test_one_at_a_time_has_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old_mode: int | None, kind: str
+) -> None:
+    """Processes and threads, also while the file is made or replaced."""
+    if kind == "another system's":
+        monkeypatch.delattr(fcntl, "F_OFD_SETLK")
+    lock, count = tmp_path / "lock", tmp_path / "count"
+    count.write_text("0")
+    processes, threads, rounds = 3, 2, 2
+
+    def add_one() -> None:
+        with durable.locked(lock, 60):
+            number = int(count.read_text())
+            time.sleep(0.002)
+            count.write_text(str(number + 1))
+
+    for _ in range(rounds):
+        if old_mode is not None:
+            lock.touch()
+            lock.chmod(old_mode)
+        children = []
+        for _ in range(processes):
+            child = os.fork()
+            if child == 0:
+                adding = [threading.Thread(target=add_one) for _ in range(threads)]
+                for thread in adding:
+                    thread.start()
+                for thread in adding:
+                    thread.join()
+                os._exit(0)
+            children.append(child)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * processes
+    assert int(count.read_text()) == processes * threads * rounds
+    assert sorted(os.listdir(tmp_path)) == ["count", "lock"]
+
+
+def test_where_files_have_no_modes_there_is_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on FAT or CIFS, where all files seem to be for all to read."""
+    monkeypatch.setattr(os, "fchmod", lambda *_: None)
+    monkeypatch.setattr(durable, "_fit_mode", lambda *_: False)
+    for _ in range(2):
+        with durable.locked(tmp_path / "lock", 0), pytest.raises(PublishError), durable.locked(tmp_path / "lock", 0):
+            pass
+
+
+def test_a_file_that_is_another_each_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "_is_at", lambda *_: False)
+    with pytest.raises(PublishError, match="another rbootimg is publishing here"), durable.locked(tmp_path / "lock", 0):
+        pass
+
+
+def test_a_killed_replacement_of_the_lock_is_gone_on_with(tmp_path: Path) -> None:
+    for name in ("lock", "lock.new"):
+        (tmp_path / name).touch()
+    (tmp_path / "lock").chmod(0o644)
+    (tmp_path / "lock.new").chmod(0o600)
+    with durable.locked(tmp_path / "lock", 0):
+        assert mode(tmp_path / "lock") == 0o600
+    assert os.listdir(tmp_path) == ["lock"]
+
+
+def link_to(name: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(name)
+
+
+@pytest.mark.parametrize(
+    ("make_it", "what"),
+    [
+        (link_to("../target"), "a symbolic link"),
+        (link_to("../nothing"), "a symbolic link"),
+        (link_to("../folder"), "a symbolic link"),
+        (link_to(webfiles.LOCK), "a symbolic link"),
+        (Path.mkdir, "a folder"),
+        (os.mkfifo, "not a file"),
+        (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "not a file"),
+    ],
+    ids=["link", "dangling", "to a folder", "to itself", "folder", "pipe", "socket"],
+)
+def test_what_stands_in_the_place_of_the_lock_is_refused_and_left_alone(
+    root: Path, tmp_path: Path, make_it: Callable[[Path], None], what: str
+) -> None:
+    put(root, "1.0.0")
+    lock = root / webfiles.LOCK
+    lock.unlink()
+    (root.parent / "folder").mkdir()
+    target = root.parent / "target"
+    target.write_bytes(b"mine")
+    target.chmod(0o644)
+    here = os.getcwd()
+    os.chdir(root)  # a socket's path is short
+    try:
+        make_it(Path(webfiles.LOCK))
+    finally:
+        os.chdir(here)
+    before = lock.lstat()
+    message = f"{lock} is {what}, but the publishers' lock should be there; move it away"
+    for command in (lambda: put(root, "1.1.0"), lambda: rollback(root), lambda: prune(root, 1), lambda: check(root)):
+        assert error_of(command) == message
+    assert os.path.samestat(lock.lstat(), before)
+    assert (target.read_bytes(), mode(target), target.stat().st_nlink) == (b"mine", 0o644, 1)
+    assert sorted(os.listdir(root.parent)) == ["firmware", "folder", "target"]
+    assert history(root).current == "1.0.0"
+
+
+@needs_root
+def test_who_can_write_the_web_root_can_lock_it(root: Path) -> None:
+    root.mkdir(parents=True)
+    reachable(root)
+    os.chown(root, -1, 4711)
+    root.chmod(0o775)
+    put(root, "1.0.0")
+    lock = root / webfiles.LOCK
+    assert (mode(lock), lock.stat().st_gid) == (0o660, 4711)
+    with process(lambda: hold(lock), NOBODY, group=4711):
+        assert is_busy(lambda: put(root, "1.1.0", timeout=0))
+    root.chmod(0o755)
+    put(root, "1.1.0")
+    assert mode(lock) == 0o600
+    root.chmod(0o1777)
+    put(root, "1.2.0")
+    assert mode(lock) == 0o666
+    with process(lambda: hold(lock), NOBODY):
+        pass
+
+
+@needs_root
+@pytest.mark.parametrize("sticky", [0, 0o1000])
+def test_a_lock_that_another_user_left_for_all_to_read_is_replaced_where_that_is_allowed(
+    root: Path, sticky: int
+) -> None:
+    put(root, "1.0.0")
+    reachable(root)
+    lock = root / webfiles.LOCK
+    lock.chmod(0o644)
+    os.chown(root, -1, 4711)
+    root.chmod(0o775 | sticky)
+
+    def lock_it() -> None:
+        if sticky:
+            with pytest.raises(PermissionError) as refused:
+                hold(lock)
+            assert refused.value.filename == str(lock)
+        else:
+            hold(lock)
+
+    with process(lock_it, NOBODY, group=4711):
+        assert sorted(path.name for path in root.glob(f"{lock.name}*")) == [lock.name]
+        if not sticky:
+            assert (mode(lock), lock.stat().st_uid, lock.stat().st_gid) == (0o660, NOBODY, 4711)
+            assert is_busy(lambda: put(root, "1.1.0", timeout=0))
+    put(root, "1.1.0")
+
+
+@needs_root
+def test_root_does_not_lock_the_owner_of_the_web_root_out(root: Path) -> None:
+    put(root, "1.0.0")
+    reachable(root)
+    for path in (root, *root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    (root / webfiles.LOCK).chmod(0o644)
+    put(root, "1.1.0")
+    with process(lambda: hold(root / webfiles.LOCK), NOBODY):
+        pass
+
+
+@needs_root
+def test_who_may_not_write_the_web_root_is_told_so_and_holds_up_nobody(root: Path) -> None:
+    put(root, "1.0.0")
+    reachable(root)
+    for _ in range(2):
+
+        def publish_it() -> None:
+            assert error_of(lambda: put(root, "1.1.0")) == "Permission denied"  # of the web root itself
+
+        with process(publish_it, NOBODY):
+            put(root, "1.0.0", timeout=0)
+        (root / webfiles.LOCK).unlink()
+
+
+@needs_root
+def test_who_may_only_look_does_not_wait_for_the_lock(root: Path) -> None:
+    put(root, "1.0.0")
+    reachable(root)
+    with process(lambda: hold(root / webfiles.LOCK)):
+
+        def look() -> None:
+            assert check(root) == ()
+            assert list(releases(root)) == ["blink"]
+
+        with process(look, NOBODY):
+            pass
 
 
 # Refused by the system
@@ -1451,17 +1749,17 @@ def test_whatever_call_fails_the_release_is_the_old_or_the_new(
 @pytest.mark.parametrize("folder", [".", "releases"])
 def test_a_folder_that_may_not_be_written_is_named_and_the_old_release_stays(root: Path, folder: str) -> None:
     put(root, "1.0.0")
+    if os.getuid() == 0:
+        for path in (root, *root.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
     (root / folder).chmod(0o555)
-    for path in (root, *root.parents):
-        if path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid == os.getuid():
-            path.chmod(0o755)
+    reachable(root)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            (root / webfiles.LOCK).chmod(0o666)
             if os.getuid() == 0:
-                os.setuid(65534)
+                os.setuid(NOBODY)
             put(root, "1.1.0")
         except PublishError as error:
             os.write(write, str(error).encode())
@@ -1518,26 +1816,10 @@ def test_who_may_only_look_may_list_and_check(root: Path) -> None:
 def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     monkeypatch.setattr(webroot, "WAIT", 0.1)
-    with (root / webfiles.LOCK).open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(PublishError, match="another rbootimg is publishing here"):
-            check(root)
-
-
-def test_who_may_read_the_lock_can_lock(root: Path) -> None:
-    """The file is another user's, who made it."""
-    put(root, "1.0.0")
-    for path in root.parents:
-        if path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid == os.getuid():
-            path.chmod(0o755)
-    (root / webfiles.LOCK).chmod(0o444)
-    child = os.fork()
-    if child == 0:
-        if os.getuid() == 0:
-            os.setuid(65534)
-        with durable.locked(root / webfiles.LOCK, 0):
-            os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    with process(lambda: hold(root / webfiles.LOCK)):
+        assert is_busy(lambda: check(root))
+    with webroot.looking(root), webroot.looking(root):
+        assert is_busy(lambda: put(root, "1.1.0", timeout=0))
 
 
 def test_without_room_prune_makes_some(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

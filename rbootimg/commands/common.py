@@ -62,7 +62,8 @@ def check_confinement() -> None:
 def keep_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
     """Raise RbootError if `output` would replace one of the `inputs`."""
     for name in inputs:
-        if output and output.is_file() and os.path.exists(name) and output.samefile(name):
+        # Not by methods of `output`, which raise for what may not be read: writing to it tells more.
+        if output and os.path.isfile(output) and os.path.exists(name) and os.path.samefile(output, name):
             raise RbootError(f"the output would replace {name}, which is an input; choose another file")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 import tempfile
 from pathlib import Path
 
 from .. import flashtool
+from ..rundir import name_temporary_folder
 from .flash_image import inputs, read_pieces, write_pieces
 
 DESCRIPTION = (
@@ -50,8 +52,14 @@ def run(options: argparse.Namespace) -> None:
         print(shlex.join(["esptool", *command(names)]))
         return
     options.file = options.port or "no port given"  # what an error is about from here on
-    with tempfile.TemporaryDirectory(prefix="rbootimg-") as folder:
-        flashtool.run(command(write_pieces(options.pieces or Path(folder), pieces)))
+    with contextlib.ExitStack() as at_the_end:
+        if options.pieces:
+            names = write_pieces(options.pieces, pieces)
+        else:
+            with name_temporary_folder():
+                folder = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="rbootimg-"))
+                names = write_pieces(Path(folder), pieces)
+        flashtool.run(command(names))
 
 
 def _baud(text: str) -> int:
