@@ -274,7 +274,8 @@ def test_only_the_module_of_the_command_is_loaded(arguments: tuple[str, ...], co
         ),
         (
             ("pack", MIXED, "-o", "OUTPUT"),
-            {"cli", "elf", "entry", "errors", "files", "fit", "flash", "mapping", "pack", "report", "rom", "terminal"},
+            {"cli", "demangle", "elf", "entry", "errors", "files", "fit", "flash", "mapping", "pack", "report", "rom"}
+            | {"terminal"},
         ),
     ],
     ids=["version", "verify", "info", "pack"],
