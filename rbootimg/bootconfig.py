@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 
 from .errors import ConfigError
-from .flash import SECTOR_SIZE
+from .layout.memory import SECTOR_SIZE
 
 MAX_ROMS = 4
 """How many ROMs rBoot's config has room for unless rBoot was built with another MAX_ROMS."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from .flash import SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
+from .layout.memory import SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .rom import Rom
 
 _WORD = 4

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from .errors import PublishError
-from .flash import FLASH_SIZES
+from .layout.params import FLASH_SIZES
 
 MAX_SIZE = max(size.bytes for size in FLASH_SIZES.values())
 """Bytes: no device has a larger flash, and `check --url` fetches no more."""

@@ -19,11 +19,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import LayoutError
-from .flash import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
+from .layout.memory import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .rom import Rom
 
 if TYPE_CHECKING:
-    from .flashmap import Slot
+    from .layout.model import Slot
 
 _RAM_SIZE = DRAM.size + IRAM.size
 _WINDOW_END = WINDOW_START + WINDOW_SIZE

@@ -9,8 +9,6 @@ from typing import Final, Literal
 
 from . import elf
 from .errors import ElfError, RbootError
-from .flash import Usage, memory_at, slot_of_link, slots_of_link
-from .flashmap import Slot
 from .imageinfo import (
     Part,
     common_json,
@@ -21,6 +19,8 @@ from .imageinfo import (
     sha256,
     slot_json,
 )
+from .layout.memory import Usage, memory_at, slot_of_link, slots_of_link
+from .layout.model import Slot
 from .pack import IROM_SECTION, pack, usage
 
 ELF: Final = "elf"

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from .elf import Elf, Section, parse
 from .errors import ElfError, FitError, RbootError
 from .files import read_file, write_output
-from .flash import DEFAULT_PARAMS, FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams
+from .layout.params import DEFAULT_PARAMS, FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams
 from .pack import IROM_SECTION
 from .rom import RamSection, Rom
 from .rom import old_image as make_old_image

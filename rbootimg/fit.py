@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .errors import FitError
-from .flash import DRAM, IRAM, Region, slot_of_link
+from .layout.memory import DRAM, IRAM, Region, slot_of_link
 from .rom import Rom
 
 if TYPE_CHECKING:
-    from .flashmap import Slot
+    from .layout.model import Slot
 
 MAX_SECTIONS = 16
 """RAM sections in an image; esptool 5.6 (bin_image.py, verify) takes no more."""

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from . import fit
 from .bootconfig import BootConfig
 from .errors import ConfigError, FitError, LayoutError, RomError
-from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
-from .flashmap import FlashMap
+from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
+from .layout.model import FlashMap
 from .loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
 from .rom import image_size
 

@@ -9,8 +9,6 @@ from typing import Final, Literal
 
 from .bootconfig import BootConfig, room_in
 from .errors import ConfigError, RomError
-from .flash import CONFIG_ADDRESS, DEFAULT_PARAMS, FIRST_SLOT_ADDRESS, FLASH_SIZES, SECTOR_SIZE, FlashSize, window_end
-from .flashmap import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
 from .imageinfo import (
     CONFIG_START,
     OLD_START,
@@ -22,6 +20,9 @@ from .imageinfo import (
     is_blank,
     sha256,
 )
+from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, window_end
+from .layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
+from .layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from .loader import LoaderInfo, default_roms, knows_size, read_options
 from .predict import Decision, predict
 from .rom import image_size

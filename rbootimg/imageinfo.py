@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from . import fit
 from .detect import Detection, detect
 from .errors import RomError
-from .flash import WINDOW, FlashParams, memory_at, slots_of_link
+from .layout.memory import WINDOW, memory_at, slots_of_link
+from .layout.params import FlashParams
 from .rom import Outline, Rom, check_old_image, image_size, outline
 
 if TYPE_CHECKING:
-    from .flashmap import Slot
     from .info import Found
+    from .layout.model import Slot
 
 ROM: Final = "rom"
 OLD_IMAGE: Final = "old image"

@@ -35,13 +35,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .errors import RbootError
-from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, FLASH_SIZES, SECTOR_SIZE
 from .imageinfo import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json, is_blank
+from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
+from .layout.params import FLASH_SIZES
 
 if TYPE_CHECKING:
     from .elfinfo import ElfInfo
     from .flashinfo import ConfigInfo, FlashInfo
-    from .flashmap import FlashMap, Slot
+    from .layout.model import FlashMap, Slot
 
     Found = ImageInfo | ConfigInfo | FlashInfo | ElfInfo
 

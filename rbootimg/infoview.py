@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .flash import DRAM, IRAM, Usage, slots_of_link
 from .imageinfo import ROM, ImageInfo, Part
+from .layout.memory import DRAM, IRAM, Usage, slots_of_link
 from .report import Heading, Table, percent, usage_table
 
 if TYPE_CHECKING:  # what the file at hand is need not be all of them
@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # what the file at hand is need not be all of them
     from .detect import Detection
     from .elfinfo import ElfInfo
     from .flashinfo import ConfigInfo, FlashInfo, RomAt
-    from .flashmap import Slot
     from .info import Found
+    from .layout.model import Slot
     from .loader import LoaderInfo
 
 Block = Heading | Table

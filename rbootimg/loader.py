@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 from .bootconfig import Mode
 from .errors import LoaderError, RomError
-from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE, FlashParams
-from .flashmap import FlashMap, LoaderOptions
+from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
+from .layout.model import FlashMap, LoaderOptions
+from .layout.params import FlashParams
 from .rom import check_old_image
 
 _VERSION = re.compile(rb"rBoot v([0-9]{1,9}(?:\.[0-9]{1,9}){1,9})")

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import elf
 from .elf import Elf
 from .errors import FitError
-from .flash import WINDOW_SIZE
+from .layout.memory import WINDOW_SIZE
 
 if TYPE_CHECKING:
-    from .flashmap import Slot
+    from .layout.model import Slot
 
 SYMBOL = "Cache_Read_Enable_New"
 

@@ -9,11 +9,12 @@ from . import fit
 from .elf import Elf, Section
 from .entry import NO_SYMBOLS, entry_problem
 from .errors import ElfError, FitError
-from .flash import DEFAULT_PARAMS, DRAM, IRAM, FlashParams, Region, Usage, slot_of_link
+from .layout.memory import DRAM, IRAM, Region, Usage, slot_of_link
+from .layout.params import DEFAULT_PARAMS, FlashParams
 from .rom import ALIGNMENT, RamSection, Rom
 
 if TYPE_CHECKING:
-    from .flashmap import Slot
+    from .layout.model import Slot
 
 IROM_SECTION = ".irom0.text"
 """The section that stays in flash; its name is fixed in the SDK, in rBoot and in esptool2."""

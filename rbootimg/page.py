@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .flash import SECTOR_SIZE, WINDOW_SIZE
-from .layoutview import COLOURS, FREE
+from .layout.memory import SECTOR_SIZE, WINDOW_SIZE
+from .layout.segments import COLOURS, FREE
 from .release import FULL_CHECKSUM, RECOVERY, FlashPart, Release, ReleaseRom
 from .templates import render
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from . import fit
 from .bootconfig import Mode, RtcData
 from .errors import RomError
-from .flash import CONFIG_ADDRESS, SECTOR_SIZE, FlashParams, window_end
-from .flashmap import DEFAULT_LOADER, LoaderOptions
+from .layout.memory import CONFIG_ADDRESS, SECTOR_SIZE, window_end
+from .layout.model import DEFAULT_LOADER, LoaderOptions
+from .layout.params import FlashParams
 from .loader import default_roms, usable_size
 from .rom import Rom, image_size, xor
 

@@ -22,9 +22,9 @@ from .elf import Elf, Section
 from .emulator import crash_in, failure, machine, read_report
 from .entry import entry_problem
 from .errors import ElfError, LayoutError, ProofError, RomError
-from .flash import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
 from .flashimage import check_size
-from .flashmap import FlashMap, LoaderOptions, Slot
+from .layout.memory import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
+from .layout.model import FlashMap, LoaderOptions, Slot
 from .loader import read_options
 from .pack import IROM_SECTION, check_link, difference, find_section, irom
 from .rom import Rom, image_size

@@ -11,14 +11,15 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from . import datafiles, fit, layoutview, version
+from . import datafiles, fit, version
 from .compare import compare
 from .detect import linked_elsewhere
 from .elf import parse
 from .entry import entry_problem
 from .errors import ElfError, FitError, PublishError, RomError, VersionError
-from .flash import FLASH_SIZES
-from .flashmap import FlashMap, Slot
+from .layout import segments
+from .layout.model import FlashMap, Slot
+from .layout.params import FLASH_SIZES
 from .mapping import mapping_problem
 from .pack import difference
 from .rom import Rom
@@ -363,8 +364,8 @@ def bundle(
         _check_elfs(app, roms, elfs, layout.slots, called)
     parts = tuple(
         FlashPart(piece.kind, piece.name, piece.address, piece.size)
-        for piece in layoutview.pieces(layout)
-        if piece.kind != layoutview.FREE
+        for piece in segments.pieces(layout)
+        if piece.kind != segments.FREE
     )
     data_files = tuple(Stored.of(name, files[name]) for name in sorted(files))
     release = Release(

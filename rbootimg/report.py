@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # what a start of the command line need not load
     from .compare import Comparison, Difference
-    from .flash import Usage
     from .flashimage import Piece
-    from .flashmap import Slot
+    from .layout.memory import Usage
+    from .layout.model import Slot
     from .release import Release
     from .rom import Rom
     from .webroot import Listed, Published

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from .errors import RomError
-from .flash import DEFAULT_PARAMS, FlashParams
+from .layout.params import DEFAULT_PARAMS, FlashParams
 
 # magic, count, mode, size and frequency, entry: starts both the irom and the RAM part.
 _HEADER = struct.Struct("<BB2sI")

@@ -30,7 +30,7 @@ from typing import TypeVar
 from . import elf, mapfile
 from .elf import Elf, Section, Symbol
 from .errors import RbootError
-from .flash import DRAM, IRAM, OTHER, WINDOW, Usage, memory_at
+from .layout.memory import DRAM, IRAM, OTHER, WINDOW, Usage, memory_at
 from .mapfile import Contribution, OutputSection
 from .report import Table, percent
 

@@ -18,7 +18,7 @@ import chip
 from rbootimg import elf
 from rbootimg.emulator import boot
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.layout import preset
+from rbootimg.layout.presets import preset
 from rbootimg.pack import pack
 from rbootimg.prove import prove
 

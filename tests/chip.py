@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from rbootimg import elf
-from rbootimg.flashmap import DEFAULT_LOADER, LoaderOptions, Slot
+from rbootimg.layout.model import DEFAULT_LOADER, LoaderOptions, Slot
 from rbootimg.ldscript import for_slot
 from rbootimg.loader import defines
 from rbootimg.rom import RamSection, old_image

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rbootimg.elf import parse
-from rbootimg.layout import preset
+from rbootimg.layout.presets import preset
 from rbootimg.pack import pack
 from rbootimg.rom import RamSection, Rom, old_image
 

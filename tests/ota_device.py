@@ -22,7 +22,7 @@ from conftest import ROOT
 
 from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import machine
-from rbootimg.flashmap import LoaderOptions
+from rbootimg.layout.model import LoaderOptions
 from rbootimg.relay import relay
 from rbootimg.rom import Rom
 

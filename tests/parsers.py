@@ -22,8 +22,6 @@ from rbootimg import (
     httpreply,
     info,
     infoview,
-    layout,
-    layoutview,
     ldscript,
     loader,
     mapfile,
@@ -35,9 +33,11 @@ from rbootimg import (
 )
 from rbootimg.bootconfig import BootConfig
 from rbootimg.errors import RbootError
-from rbootimg.flashmap import Slot
+from rbootimg.layout import tomlfile
+from rbootimg.layout.model import Slot
 from rbootimg.release import History, Release
 from rbootimg.rom import Rom
+from rbootimg.views.layout import drawing, svg
 
 _SLOT = Slot(0x102000, 0xFE000)  # in the second megabyte, where the mapping is looked at
 
@@ -79,9 +79,9 @@ def _config(data: bytes) -> None:
 
 
 def _layout(data: bytes) -> None:
-    found = layout.from_toml(_text(data))
-    layoutview.svg(found)
-    layoutview.drawing(found)
+    found = tomlfile.from_toml(_text(data))
+    svg(found)
+    drawing(found)
 
 
 def _manifest(data: bytes) -> None:

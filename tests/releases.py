@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from rbootimg.flashmap import FlashMap
-from rbootimg.layout import from_toml, preset
+from rbootimg.layout.model import FlashMap
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
 from rbootimg.release import Bundle, Recovery, bundle
 from rbootimg.rom import RamSection, Rom
 

@@ -17,8 +17,9 @@ from rbootimg.bootconfig import Mode, RtcData
 from rbootimg.emulator import boot
 from rbootimg.errors import FitError
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.flashmap import FlashMap, Slot
-from rbootimg.layout import from_toml, preset
+from rbootimg.layout.model import FlashMap, Slot
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
 from rbootimg.mapping import SYMBOL, check_mapping, mapping_notes
 
 USER = """

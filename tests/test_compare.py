@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rbootimg import elf
 from rbootimg.compare import compare
-from rbootimg.flash import FlashParams
-from rbootimg.flashmap import Slot
+from rbootimg.layout.model import Slot
+from rbootimg.layout.params import FlashParams
 from rbootimg.ldscript import for_slot
 from rbootimg.pack import pack
 from rbootimg.rom import RamSection, Rom

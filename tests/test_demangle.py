@@ -18,7 +18,7 @@ import pytest
 from rbootimg import demangle, elf, emulator
 from rbootimg.demangle import TOOLS
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.layout import preset
+from rbootimg.layout.presets import preset
 from rbootimg.pack import pack
 from rbootimg.rom import Rom
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rbootimg import elf
 from rbootimg.detect import detect
 from rbootimg.errors import LayoutError
-from rbootimg.flashmap import Slot
+from rbootimg.layout.model import Slot
 from rbootimg.ldscript import for_slot
 from rbootimg.pack import pack
 from rbootimg.rom import RamSection, Rom

@@ -22,9 +22,9 @@ from rbootimg.bootconfig import BootConfig, Mode, RtcData
 from rbootimg.elf import Symbol
 from rbootimg.emulator import Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
-from rbootimg.flash import FLASH_SIZES
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.layout import preset
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.params import FLASH_SIZES
+from rbootimg.layout.presets import preset
 from rbootimg.loader import check_loader
 from rbootimg.predict import predict
 from rbootimg.rom import RamSection, Rom, old_image

@@ -20,8 +20,8 @@ import pytest
 from rbootimg import elf
 from rbootimg.bootconfig import BootConfig
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.layout import preset
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.presets import preset
 from rbootimg.pack import pack
 
 ROOT = chip.PACKAGE.parent

@@ -15,7 +15,7 @@ from rbootimg import elf
 from rbootimg.elf import Symbol
 from rbootimg.entry import NO_SYMBOLS, entry_problem, hint_for
 from rbootimg.errors import FitError, PublishError
-from rbootimg.layout import preset
+from rbootimg.layout.presets import preset
 from rbootimg.pack import pack, warnings
 from rbootimg.release import bundle
 

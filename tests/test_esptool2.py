@@ -16,7 +16,7 @@ from elf_builder import APP, DRAM, IRAM, IROM0, Sec, build_elf
 from rbootimg.elf import parse
 from rbootimg.errors import ElfError, FitError, RomError
 from rbootimg.esptool2 import BOOT1_IROM_OFFSET, Command, boot1_image, header, lib, main, old_image, rom
-from rbootimg.flash import FlashParams
+from rbootimg.layout.params import FlashParams
 from rbootimg.pack import pack
 
 with (VECTORS / "expected.tsv").open(newline="") as file:

@@ -10,8 +10,9 @@ import sdk
 from conftest import ROOT, Project
 
 from rbootimg.elf import parse
-from rbootimg.layout import from_toml, preset
-from rbootimg.sdkpartitions import sdk_partitions
+from rbootimg.layout.presets import preset
+from rbootimg.layout.sdk_partitions import sdk_partitions
+from rbootimg.layout.tomlfile import from_toml
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from images import SLOTS, loader, rom
 from rbootimg import fit
 from rbootimg.errors import FitError, PublishError, RomError
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.flashmap import Slot
 from rbootimg.info import recognise
-from rbootimg.layout import preset
+from rbootimg.layout.model import Slot
+from rbootimg.layout.presets import preset
 from rbootimg.predict import predict
 from rbootimg.publish import web_tree
 from rbootimg.release import bundle

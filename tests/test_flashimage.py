@@ -13,8 +13,9 @@ from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom, silent_
 from rbootimg.bootconfig import BootConfig, Mode
 from rbootimg.errors import ConfigError, FitError, LayoutError, LoaderError, RbootError, RomError
 from rbootimg.flashimage import Piece, assemble, boot_config, flash_pieces, split, warnings
-from rbootimg.flashmap import FlashMap, FlashRegion, LoaderOptions, flash_map
-from rbootimg.layout import from_toml, preset
+from rbootimg.layout.model import FlashMap, FlashRegion, LoaderOptions, flash_map
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
 from rbootimg.rom import RamSection, Rom, old_image
 
 LAYOUT = preset("1MB")

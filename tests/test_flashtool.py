@@ -16,7 +16,7 @@ from images import loader, rom
 from rbootimg import flashtool
 from rbootimg.errors import FlashError
 from rbootimg.flashimage import Piece, boot_config, flash_pieces
-from rbootimg.layout import preset
+from rbootimg.layout.presets import preset
 
 LAYOUT = preset("1MB")
 SIZE = LAYOUT.size.bytes

@@ -18,12 +18,13 @@ from rbootimg import infoview
 from rbootimg.bootconfig import BootConfig, Mode
 from rbootimg.elfinfo import ElfInfo
 from rbootimg.errors import RbootError
-from rbootimg.flash import FlashParams
 from rbootimg.flashinfo import ConfigInfo, FlashInfo
-from rbootimg.flashmap import Slot, flash_map
 from rbootimg.imageinfo import ImageInfo
 from rbootimg.info import as_json, recognise
-from rbootimg.layout import from_toml, preset
+from rbootimg.layout.model import Slot, flash_map
+from rbootimg.layout.params import FlashParams
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
 from rbootimg.report import plain
 from rbootimg.rom import Rom
 

@@ -10,9 +10,9 @@ from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom
 
 from rbootimg.bootconfig import Mode
 from rbootimg.errors import LoaderError
-from rbootimg.flash import FlashParams
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.layout import preset
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.params import FlashParams
+from rbootimg.layout.presets import preset
 from rbootimg.loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
 from rbootimg.rom import RamSection, old_image
 

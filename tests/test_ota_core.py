@@ -15,7 +15,7 @@ from images import rom, silent_rom
 from ota_host import HARNESS, REASONS, SANITIZERS, SOURCES, STRICT, Host, build
 
 from rbootimg.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.flashmap import LoaderOptions
+from rbootimg.layout.model import LoaderOptions
 from rbootimg.predict import predict
 
 SLOTS = (0x2000, 0x82000)

@@ -9,7 +9,7 @@ import pytest
 from ota_device import Device, assert_slot, current, example, new_device
 
 from rbootimg import faults
-from rbootimg.layout import preset
+from rbootimg.layout.presets import preset
 from rbootimg.release import bundle
 from rbootimg.server import Options, serving
 from rbootimg.webroot import publish

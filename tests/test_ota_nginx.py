@@ -14,7 +14,7 @@ import pytest
 from ota_device import Device, assert_slot, current, example, new_device, update_and_confirm
 from test_nginxconf import NGINX, OUTER, free_port
 
-from rbootimg.layout import preset
+from rbootimg.layout.presets import preset
 from rbootimg.nginxconf import configuration
 from rbootimg.release import bundle
 from rbootimg.webroot import publish, rollback

@@ -16,8 +16,9 @@ from rbootimg import elf
 from rbootimg.elf import Elf, Section
 from rbootimg.entry import NO_SYMBOLS
 from rbootimg.errors import ElfError, FitError
-from rbootimg.flash import FlashParams, Usage
-from rbootimg.flashmap import Slot
+from rbootimg.layout.memory import Usage
+from rbootimg.layout.model import Slot
+from rbootimg.layout.params import FlashParams
 from rbootimg.pack import difference, irom, pack, usage, warnings
 from rbootimg.rom import RamSection, Rom
 

@@ -12,8 +12,8 @@ from images import loader
 from images import rom as real_rom
 
 from rbootimg.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.flash import FlashParams
-from rbootimg.flashmap import LoaderOptions
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.params import FlashParams
 from rbootimg.predict import predict
 
 SIZE = 0x100000

@@ -19,8 +19,9 @@ from rbootimg import elf
 from rbootimg.emulator import boot
 from rbootimg.errors import EmulatorError, FitError, LayoutError, ProofError
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.flashmap import FlashMap, LoaderOptions
-from rbootimg.layout import from_toml, preset
+from rbootimg.layout.model import FlashMap, LoaderOptions
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
 from rbootimg.pack import pack
 from rbootimg.prove import SlotProof, prove
 from rbootimg.rom import RamSection, Rom

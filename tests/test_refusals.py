@@ -14,7 +14,7 @@ from rbootimg import publish, webroot
 from rbootimg.errors import PublishError
 from rbootimg.files import write_atomic, write_folder, write_output
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.layout import preset
+from rbootimg.layout.presets import preset
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 LAYOUT = preset("1MB")

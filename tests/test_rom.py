@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rbootimg import elf
 from rbootimg.errors import RomError
-from rbootimg.flash import FlashParams
+from rbootimg.layout.params import FlashParams
 from rbootimg.pack import difference, pack
 from rbootimg.rom import RamSection, Rom, check_old_image, image_size, old_image
 

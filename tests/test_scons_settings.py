@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TOOL, Project
 
-from rbootimg.flashmap import parse_slots
+from rbootimg.layout.model import parse_slots
 from rbootimg.rom import Rom
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import terminal
 from ..files import read_file, write_folder
-from ..flash import WINDOW, memory_at
+from ..layout.memory import WINDOW, memory_at
 from ..pack import IROM_SECTION
 from ..report import Heading, Table
 from ..rom import Rom

@@ -12,7 +12,7 @@ from typing import TypeVar
 from .. import report
 from ..files import read_file, write_folder, write_output
 from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
-from ..flashmap import FlashMap
+from ..layout.model import FlashMap
 from .common import keep_inputs, read_layout
 
 _Key = TypeVar("_Key")

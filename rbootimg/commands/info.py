@@ -12,7 +12,7 @@ from ..files import read_file
 from .common import as_slot, read_layout, sized_slot
 
 if TYPE_CHECKING:
-    from ..flashmap import FlashMap, Slot
+    from ..layout.model import FlashMap, Slot
 
 DESCRIPTION = (
     "Say what a file is and what is in it: a ROM, an image for the mask ROM, a whole flash, a boot config, an ELF. "

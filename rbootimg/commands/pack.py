@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import elf, report, terminal
 from ..files import read_file, write_output
-from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
+from ..layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
 from ..mapping import check_mapping, mapping_notes
 from ..pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .common import as_argument, as_slot, keep_inputs, sized_slot

@@ -13,7 +13,7 @@ import SCons.Errors
 
 from .. import datafiles
 from ..errors import LayoutError, PublishError, ServerError
-from ..flashmap import FlashMap
+from ..layout.model import FlashMap
 from .actions import nodes
 from .proof import Claim
 from .variables import expand, text

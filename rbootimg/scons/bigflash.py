@@ -18,8 +18,8 @@ import SCons.Node.FS
 import SCons.Scanner
 import SCons.Util
 
-from ..flash import WINDOW_SIZE
-from ..flashmap import FlashMap
+from ..layout.memory import WINDOW_SIZE
+from ..layout.model import FlashMap
 from ..loader import defines
 from ..mapping import SYMBOL
 from .actions import OWN_SCANNER, build, generated, own_file

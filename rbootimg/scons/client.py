@@ -14,7 +14,7 @@ import SCons.Errors
 from .. import clientheader
 from ..errors import LayoutError
 from ..files import write_atomic
-from ..flashmap import FlashMap
+from ..layout.model import FlashMap
 from .actions import OWN_SCANNER, action, build, generated, own_file
 from .variables import expand, flash_map, for_call, literal
 

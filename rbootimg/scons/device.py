@@ -18,7 +18,7 @@ from ..elf import Symbol
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
 from ..flashimage import Piece
-from ..flashmap import FlashMap, sdk_regions
+from ..layout.model import FlashMap, sdk_regions
 from . import confine, targets
 from .actions import OWN_SCANNER, action, build, nodes
 from .interrupt import is_interrupted

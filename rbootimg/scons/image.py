@@ -18,8 +18,8 @@ from .. import elf, report
 from ..elf import Elf
 from ..errors import LayoutError, RbootError
 from ..files import read_file, write_atomic
-from ..flash import FlashParams
-from ..flashmap import Slot
+from ..layout.model import Slot
+from ..layout.params import FlashParams
 from ..mapping import check_mapping, mapping_notes
 from ..pack import irom, pack, usage, warnings
 from ..rom import Rom

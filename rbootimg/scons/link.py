@@ -24,8 +24,8 @@ from .. import elf, ldscript
 from ..entry import hint_for
 from ..errors import ElfError, LayoutError
 from ..files import write_atomic
-from ..flash import DRAM, IRAM
-from ..flashmap import Slot
+from ..layout.memory import DRAM, IRAM
+from ..layout.model import Slot
 from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
 from .variables import expand, for_call, is_on, is_set, literal, slots_of
 

@@ -15,8 +15,8 @@ import SCons.Subst
 from .. import elf, esptool2
 from ..errors import LayoutError, RbootError
 from ..files import write_atomic
-from ..flash import CONFIG_ADDRESS
-from ..flashmap import LoaderOptions
+from ..layout.memory import CONFIG_ADDRESS
+from ..layout.model import LoaderOptions
 from ..loader import defines
 from ..rom import RamSection, old_image
 from .actions import OWN_SCANNER, action, build, generated, nodes, own_file

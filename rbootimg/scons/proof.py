@@ -21,7 +21,7 @@ from typing import Any
 from .. import __version__, emulator, flashimage, prove
 from ..errors import LayoutError, PublishError, RbootError
 from ..files import write_atomic
-from ..flashmap import FlashMap
+from ..layout.model import FlashMap
 from . import confine, targets
 from .actions import action
 from .loader import default_loader

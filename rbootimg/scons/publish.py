@@ -11,7 +11,7 @@ import SCons.Errors
 
 from .. import publish, release, report, version, webroot
 from ..errors import CheckoutError, LayoutError, PublishError, RbootError, VersionError
-from ..flashmap import FlashMap
+from ..layout.model import FlashMap
 from . import proof, releases, targets
 from .actions import action, nodes, said
 from .apps import (

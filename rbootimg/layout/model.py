@@ -10,22 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .errors import LayoutError
-from .flash import (
-    CONFIG_ADDRESS,
-    FIRST_SLOT_ADDRESS,
-    FLASH_FREQS,
-    FLASH_MODES,
-    IROM_OFFSET,
-    SECTOR_SIZE,
-    WINDOW_SIZE,
-    WINDOW_START,
-    FlashParams,
-    FlashSize,
-    flash_size,
-    parse_number,
-    window_end,
-)
+from ..errors import LayoutError
+from .memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START, window_end
+from .params import FLASH_FREQS, FLASH_MODES, FlashParams, FlashSize, flash_size
+from .units import parse_number
 
 SDK_TAIL_SIZE = 0x5000
 """The SDK keeps RF calibration, PHY init data and its parameters in the last 5 sectors."""

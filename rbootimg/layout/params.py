@@ -1,67 +1,12 @@
-"""Where things lie in the flash: slots, windows, and the flash bytes of an image's header.
-
-Addresses and sizes are in bytes. A *flash address* counts from the start of the flash chip, a
-*link address* is where the CPU sees it. Facts: rBoot 1.4.2 (rboot.c, readme.md) and the ESP8266's
-memory map.
-"""
+"""Flash sizes, modes and frequencies, as the headers of images encode them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from types import MappingProxyType
 from typing import NamedTuple
 
-from .errors import LayoutError
-
-SECTOR_SIZE = 0x1000
-"""The flash is erased in pieces of this size."""
-
-WINDOW_START = 0x40200000
-WINDOW_SIZE = 0x100000
-"""The CPU sees one aligned megabyte of the flash at a time, at WINDOW_START."""
-
-IROM_OFFSET = 0x10
-"""A ROM's code starts this far into its slot: two headers of 8 bytes stand before it."""
-
-CONFIG_ADDRESS = 0x1000
-FIRST_SLOT_ADDRESS = 0x2000
-"""The loader stands at 0, rBoot's config sector at 0x1000; slots come after it."""
-
-
-class Region(NamedTuple):
-    """A piece of the ESP8266's memory; `size` bytes from `start`."""
-
-    name: str
-    start: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        return self.start + self.size
-
-
-DRAM = Region("DRAM", 0x3FFE8000, 0x14000)
-IRAM = Region("IRAM", 0x40100000, 0x8000)
-WINDOW = Region("flash", WINDOW_START, WINDOW_SIZE)
-OTHER = "other"
-"""The kind of memory at an address that none of these three has."""
-
-
-def memory_at(address: int) -> str:
-    """The kind of memory that the CPU sees at `address`: IRAM, DRAM, flash, or other."""
-    for region in (IRAM, DRAM, WINDOW):
-        if region.start <= address < region.end:
-            return region.name
-    return OTHER
-
-
-class Usage(NamedTuple):
-    """`used` of the `available` bytes of a kind of memory; None where that is not known."""
-
-    name: str
-    used: int
-    available: int | None
+from ..errors import LayoutError
 
 
 class FlashSize(NamedTuple):
@@ -162,34 +107,3 @@ def _code(what: str, name: str, codes: MappingProxyType[str, int]) -> int:
 
 def _unknown(what: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {what} {str(name)!r}; choose one of {', '.join(known)}"
-
-
-def slot_of_link(link_address: int) -> int | None:
-    """The flash address, within its megabyte, of the slot with this link address; None if no slot can have it."""
-    address = link_address - WINDOW_START - IROM_OFFSET
-    return address if 0 <= address < WINDOW_SIZE and address % SECTOR_SIZE == 0 else None
-
-
-def slots_of_link(link_address: int) -> tuple[int, ...]:
-    """The flash addresses of all slots with this link address, one in each megabyte of the largest flash."""
-    first = slot_of_link(link_address)
-    largest = max(size.bytes for size in FLASH_SIZES.values())
-    return () if first is None else tuple(range(first, largest, WINDOW_SIZE))
-
-
-def parse_number(text: object) -> int:
-    """The number of bytes or the address that `text` means: 8192, `0x2000`, `8K`, `1MB`.
-
-    Raises LayoutError for anything else.
-    """
-    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
-        return text
-    match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,19})(?:([km])b?)?", str(text).strip().lower())
-    if not match:
-        raise LayoutError(f"{str(text)!r} is no address or size; write 0x2000, 8192 or 8KB")
-    return int(match[1], 0 if match[1].startswith("0x") else 10) * {None: 1, "k": 1024, "m": 1024 * 1024}[match[2]]
-
-
-def window_end(address: int) -> int:
-    """The end of the megabyte that flash `address` is in."""
-    return (address // WINDOW_SIZE + 1) * WINDOW_SIZE

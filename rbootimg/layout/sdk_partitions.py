@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import LayoutError
-from .flash import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, FLASH_SIZES, SECTOR_SIZE, FlashSize
-from .flashmap import FlashMap, sdk_regions
+from ..errors import LayoutError
+from .memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
+from .model import FlashMap, sdk_regions
+from .params import FLASH_SIZES, FlashSize
 
 BOOTLOADER, OTA_1, OTA_2, RF_CAL, PHY_DATA, SYSTEM_PARAMETER = range(1, 7)
 CUSTOMER_BEGIN = 100
