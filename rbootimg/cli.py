@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         name, rest = _command(arguments)
         if name == "esptool2":  # whose arguments argparse would not understand
-            from . import esptool2
+            from .commands import esptool2
 
             return esptool2.main(rest)
         return _call(command_parser(name).parse_args(rest))

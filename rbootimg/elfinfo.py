@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from . import elf
 from .errors import ElfError, RbootError
 from .imageinfo import (
     Part,
@@ -21,7 +20,8 @@ from .imageinfo import (
 )
 from .layout.memory import Usage, memory_at, slot_of_link, slots_of_link
 from .layout.model import Slot
-from .pack import IROM_SECTION, pack, usage
+from .rom import elf
+from .rom.pack import IROM_SECTION, pack, usage
 
 ELF: Final = "elf"
 

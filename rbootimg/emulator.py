@@ -24,10 +24,10 @@ from types import MappingProxyType
 
 from . import confinement
 from .bootconfig import RtcData
-from .demangle import demangle
-from .elf import Symbol, place
 from .errors import EmulatorError
 from .relay import relay
+from .rom.demangle import demangle
+from .rom.elf import Symbol, place
 from .rundir import name_temporary_folder, run_directory
 
 QEMU = "qemu-system-xtensa"

@@ -25,7 +25,7 @@ from .layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slot
 from .layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from .loader import LoaderInfo, default_roms, knows_size, read_options
 from .predict import Decision, predict
-from .rom import image_size
+from .rom.format import image_size
 
 FLASH: Final = "flash"
 CONFIG: Final = "config"

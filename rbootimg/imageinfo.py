@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from . import fit
-from .detect import Detection, detect
 from .errors import RomError
 from .layout.memory import WINDOW, memory_at, slots_of_link
 from .layout.params import FlashParams
-from .rom import Outline, Rom, check_old_image, image_size, outline
+from .rom import fit
+from .rom.format import Outline, Rom, check_old_image, image_size, outline
+from .rom.linkaddress import Detection, detect
 
 if TYPE_CHECKING:
     from .info import Found

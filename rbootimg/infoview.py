@@ -11,12 +11,12 @@ from .report import Heading, Table, percent, usage_table
 
 if TYPE_CHECKING:  # what the file at hand is need not be all of them
     from .bootconfig import BootConfig
-    from .detect import Detection
     from .elfinfo import ElfInfo
     from .flashinfo import ConfigInfo, FlashInfo, RomAt
     from .info import Found
     from .layout.model import Slot
     from .loader import LoaderInfo
+    from .rom.linkaddress import Detection
 
 Block = Heading | Table
 _Facts = list[tuple[str, str]]

@@ -16,18 +16,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import fit
 from .bootconfig import BootConfig, room_in
-from .elf import Elf, Section
 from .emulator import crash_in, failure, machine, read_report
-from .entry import entry_problem
 from .errors import ElfError, LayoutError, ProofError, RomError
 from .flashimage import check_size
 from .layout.memory import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
 from .layout.model import FlashMap, LoaderOptions, Slot
 from .loader import read_options
-from .pack import IROM_SECTION, check_link, difference, find_section, irom
-from .rom import Rom, image_size
+from .rom import fit
+from .rom.elf import Elf, Section
+from .rom.entry import entry_problem
+from .rom.format import Rom, image_size
+from .rom.pack import IROM_SECTION, check_link, difference, find_section, irom
 from .rundir import run_directory
 
 # Functions of the mask ROM.

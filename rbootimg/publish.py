@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from . import fit
 from .durable import FILE_MODE, make_folder, stands
 from .errors import FitError, PublishError, RomError
-from .files import no_folder, resolved, write_atomic
+from .fileio import no_folder, resolved, write_atomic
 from .release import checksum_line, checksum_name, digest, rom_name
+from .rom import fit
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,19 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from . import datafiles, fit, version
-from .compare import compare
-from .detect import linked_elsewhere
-from .elf import parse
-from .entry import entry_problem
+from . import datafiles, version
 from .errors import ElfError, FitError, PublishError, RomError, VersionError
 from .layout import segments
 from .layout.model import FlashMap, Slot
 from .layout.params import FLASH_SIZES
-from .mapping import mapping_problem
-from .pack import difference
-from .rom import Rom
+from .rom import fit
+from .rom.compare import compare
+from .rom.elf import parse
+from .rom.entry import entry_problem
+from .rom.format import Rom
+from .rom.linkaddress import linked_elsewhere
+from .rom.mapping import mapping_problem
+from .rom.pack import difference
 
 RELEASES = "releases"
 """The folder of all releases, in an application's own."""

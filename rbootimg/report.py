@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # what a start of the command line need not load
-    from .compare import Comparison, Difference
     from .flashimage import Piece
     from .layout.memory import Usage
     from .layout.model import Slot
     from .release import Release
-    from .rom import Rom
+    from .rom.compare import Comparison, Difference
+    from .rom.format import Rom
     from .webroot import Listed, Published
 
 

@@ -27,12 +27,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
-from . import elf, mapfile
-from .elf import Elf, Section, Symbol
+from . import mapfile
 from .errors import RbootError
 from .layout.memory import DRAM, IRAM, OTHER, WINDOW, Usage, memory_at
 from .mapfile import Contribution, OutputSection
 from .report import Table, percent
+from .rom import elf
+from .rom.elf import Elf, Section, Symbol
 
 SCHEMA = 1
 """The version of the JSON; it rises when a reader of the old one would go wrong."""

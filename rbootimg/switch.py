@@ -34,7 +34,7 @@ from pathlib import Path
 from . import page
 from .durable import make_folder, naming, remove, stands, sync, write
 from .errors import PublishError
-from .files import read_file
+from .fileio import read_file
 from .release import MANIFEST, RELEASES, VERSION, Bundle, History, Release
 from .version import is_newer
 from .webfiles import (

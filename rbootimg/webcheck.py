@@ -11,7 +11,7 @@ from pathlib import Path
 from . import page
 from .durable import FILE_MODE, FOLDER_MODE
 from .errors import PublishError
-from .files import read_file
+from .fileio import read_file
 from .release import MANIFEST, RELEASES, VERSION, History, digest, newest_first
 from .webfiles import (
     HISTORY,

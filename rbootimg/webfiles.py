@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import page
 from .errors import PublishError, VersionError, Way
-from .files import read_file, resolved
+from .fileio import read_file, resolved
 from .release import (
     MANIFEST,
     RELEASES,

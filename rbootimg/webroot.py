@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from .durable import locked, make_folder, naming, remove, sync
 from .errors import PublishError, Way
-from .files import no_folder, resolved
+from .fileio import no_folder, resolved
 from .release import RELEASES, Bundle, History, Release, digest, newest_first
 from .switch import clean, cleaning, mended, put, recovered, resume, stage, stage_files, stage_release, switch
 from .version import parse

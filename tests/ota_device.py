@@ -24,7 +24,7 @@ from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import machine
 from rbootimg.layout.model import LoaderOptions
 from rbootimg.relay import relay
-from rbootimg.rom import Rom
+from rbootimg.rom.format import Rom
 
 EXAMPLE = ROOT / "examples" / "ota"
 PACKAGE = ROOT / "rbootimg"

@@ -14,29 +14,15 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from rbootimg import (
-    compare,
-    elf,
-    entry,
-    esptool2,
-    httpreply,
-    info,
-    infoview,
-    ldscript,
-    loader,
-    mapfile,
-    mapping,
-    pack,
-    page,
-    report,
-    size,
-)
+from rbootimg import httpreply, info, infoview, loader, mapfile, page, report, size
 from rbootimg.bootconfig import BootConfig
+from rbootimg.commands import esptool2
 from rbootimg.errors import RbootError
 from rbootimg.layout import tomlfile
 from rbootimg.layout.model import Slot
 from rbootimg.release import History, Release
-from rbootimg.rom import Rom
+from rbootimg.rom import compare, elf, entry, ldscript, mapping, pack
+from rbootimg.rom.format import Rom
 from rbootimg.views.layout import drawing, svg
 
 _SLOT = Slot(0x102000, 0xFE000)  # in the second megabyte, where the mapping is looked at

@@ -9,7 +9,7 @@ from rbootimg.layout.model import FlashMap
 from rbootimg.layout.presets import preset
 from rbootimg.layout.tomlfile import from_toml
 from rbootimg.release import Bundle, Recovery, bundle
-from rbootimg.rom import RamSection, Rom
+from rbootimg.rom.format import RamSection, Rom
 
 LAYOUT = preset("1MB")
 SPARE = preset("four-1MB")

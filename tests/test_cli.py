@@ -16,11 +16,11 @@ import pytest
 from elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
 
 import rbootimg
-from rbootimg import elf
 from rbootimg.cli import COMMANDS, command_parser
-from rbootimg.entry import NO_SYMBOLS
-from rbootimg.pack import pack
-from rbootimg.rom import Rom
+from rbootimg.rom import elf
+from rbootimg.rom.entry import NO_SYMBOLS
+from rbootimg.rom.format import Rom
+from rbootimg.rom.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "tests" / "vectors"

@@ -15,12 +15,13 @@ from pathlib import Path
 import chip
 import pytest
 
-from rbootimg import demangle, elf, emulator
-from rbootimg.demangle import TOOLS
+from rbootimg import emulator
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
 from rbootimg.layout.presets import preset
-from rbootimg.pack import pack
-from rbootimg.rom import Rom
+from rbootimg.rom import demangle, elf
+from rbootimg.rom.demangle import TOOLS
+from rbootimg.rom.format import Rom
+from rbootimg.rom.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]
 MIXED = ROOT / "tests" / "vectors" / "mixed.rom0.elf"

@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rbootimg.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.elf import Symbol
 from rbootimg.emulator import Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
 from rbootimg.layout.model import LoaderOptions
@@ -27,7 +26,8 @@ from rbootimg.layout.params import FLASH_SIZES
 from rbootimg.layout.presets import preset
 from rbootimg.loader import check_loader
 from rbootimg.predict import predict
-from rbootimg.rom import RamSection, Rom, old_image
+from rbootimg.rom.elf import Symbol
+from rbootimg.rom.format import RamSection, Rom, old_image
 
 DONE = bytes.fromhex("0df0") + b"\0\0"  # ret.n: an application that ends at once
 SLOTS = (0x2000, 0x12000, 0x42000, 0x43000)

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images import SLOTS, loader, rom
 
-from rbootimg import fit
 from rbootimg.errors import FitError, PublishError, RomError
 from rbootimg.flashimage import assemble, boot_config, flash_pieces
 from rbootimg.info import recognise
@@ -20,7 +19,8 @@ from rbootimg.layout.presets import preset
 from rbootimg.predict import predict
 from rbootimg.publish import web_tree
 from rbootimg.release import bundle
-from rbootimg.rom import RamSection, Rom
+from rbootimg.rom import fit
+from rbootimg.rom.format import RamSection, Rom
 
 CODE = RamSection(0x40100000, bytes(range(16)))
 GOOD = Rom(0x40100004, b"flash code", (CODE, RamSection(0x3FFE8000, b"data")))

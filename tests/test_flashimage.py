@@ -16,7 +16,7 @@ from rbootimg.flashimage import Piece, assemble, boot_config, flash_pieces, spli
 from rbootimg.layout.model import FlashMap, FlashRegion, LoaderOptions, flash_map
 from rbootimg.layout.presets import preset
 from rbootimg.layout.tomlfile import from_toml
-from rbootimg.rom import RamSection, Rom, old_image
+from rbootimg.rom.format import RamSection, Rom, old_image
 
 LAYOUT = preset("1MB")
 ROMS = {0: rom(0), 1: rom(1)}

@@ -26,7 +26,7 @@ from rbootimg.layout.params import FlashParams
 from rbootimg.layout.presets import preset
 from rbootimg.layout.tomlfile import from_toml
 from rbootimg.report import plain
-from rbootimg.rom import Rom
+from rbootimg.rom.format import Rom
 
 if TYPE_CHECKING:
     from rbootimg.info import Found

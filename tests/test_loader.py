@@ -14,7 +14,7 @@ from rbootimg.layout.model import LoaderOptions
 from rbootimg.layout.params import FlashParams
 from rbootimg.layout.presets import preset
 from rbootimg.loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
-from rbootimg.rom import RamSection, old_image
+from rbootimg.rom.format import RamSection, old_image
 
 LAYOUT = preset("1MB")
 

@@ -15,7 +15,7 @@ import pytest
 
 from rbootimg.errors import PublishError
 from rbootimg.publish import Published, publish, web_tree
-from rbootimg.rom import RamSection, Rom
+from rbootimg.rom.format import RamSection, Rom
 
 ROOT = Path(__file__).resolve().parents[1]
 

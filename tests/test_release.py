@@ -13,13 +13,13 @@ from images import elf, rom, silent_rom
 from releases import LAYOUT, THREE, make, with_recovery
 
 from rbootimg import datafiles
-from rbootimg.elf import parse
 from rbootimg.errors import PublishError, VersionError
 from rbootimg.layout import presets, tomlfile
 from rbootimg.layout.model import FlashMap
 from rbootimg.layout.params import FlashParams
-from rbootimg.pack import pack
 from rbootimg.release import FlashPart, History, Recovery, Release, ReleaseRom, Stored, bundle, digest
+from rbootimg.rom.elf import parse
+from rbootimg.rom.pack import pack
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 NUMBERS = st.integers(0, 2**32 - 1)

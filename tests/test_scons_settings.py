@@ -9,7 +9,7 @@ import pytest
 from conftest import TOOL, Project
 
 from rbootimg.layout.model import parse_slots
-from rbootimg.rom import Rom
+from rbootimg.rom.format import Rom
 
 
 def params(project: Project, rom: str = "app/rom0.bin") -> str:

@@ -28,10 +28,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rbootimg
-from rbootimg import elf, mapfile, size
-from rbootimg.elf import Symbol
+from rbootimg import mapfile, size
 from rbootimg.errors import ElfError, RbootError
 from rbootimg.report import plain
+from rbootimg.rom import elf
+from rbootimg.rom.elf import Symbol
 from rbootimg.size import NO_SYMBOL, NOT_IN_MAP, Change, Part, Sizes, compare, difference_tables, measure, tables
 
 NOTYPE, OBJECT, FUNC, SECTION, FILE = range(5)

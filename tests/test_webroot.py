@@ -28,7 +28,7 @@ from releases import SPARE, make, make_roms, tree, with_recovery
 from rbootimg import durable, report, switch, webfiles, webroot
 from rbootimg.errors import PublishError, Way
 from rbootimg.release import Bundle, History, Release
-from rbootimg.rom import Rom
+from rbootimg.rom.format import Rom
 from rbootimg.webcheck import Problem, check
 from rbootimg.webroot import prune, publish, releases, rollback, rollback_all
 

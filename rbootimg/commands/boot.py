@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import elf, emulator, prove, relay
-from ..demangle import demangle
+from .. import emulator, prove, relay
 from ..errors import ElfError
-from ..files import read_file, write_output
+from ..fileio import read_file, write_output
+from ..rom import elf
+from ..rom.demangle import demangle
 from .common import as_argument, check_confinement, named_layout, seconds
 
 DESCRIPTION = (

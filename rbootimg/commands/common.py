@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from .. import files
+from .. import fileio
 from ..errors import LayoutError, RbootError
 
 if TYPE_CHECKING:  # what not every command needs
@@ -76,7 +76,7 @@ def read_layout(name: str) -> FlashMap:
     if not os.path.exists(name):
         raise presets.missing(name)
     try:
-        return tomlfile.from_toml(files.read_file(name, tomlfile.MOST).decode())
+        return tomlfile.from_toml(fileio.read_file(name, tomlfile.MOST).decode())
     except UnicodeDecodeError:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
 

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import elf, report
-from ..compare import Difference, compare
-from ..demangle import demangle
-from ..detect import detect
+from .. import report
 from ..errors import RbootError
-from ..files import read_file
-from ..pack import irom
-from ..rom import RamSection, Rom
+from ..fileio import read_file
+from ..rom import elf
+from ..rom.compare import Difference, compare
+from ..rom.demangle import demangle
+from ..rom.format import RamSection, Rom
+from ..rom.linkaddress import detect
+from ..rom.pack import irom
 
 DESCRIPTION = (
     "Compare two ROMs: the same application, linked for two slots, differs in relocated words only. "

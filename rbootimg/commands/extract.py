@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from .. import terminal
-from ..files import read_file, write_folder
+from ..fileio import read_file, write_folder
 from ..layout.memory import WINDOW, memory_at
-from ..pack import IROM_SECTION
 from ..report import Heading, Table
-from ..rom import Rom
+from ..rom.format import Rom
+from ..rom.pack import IROM_SECTION
 
 DESCRIPTION = "Write each section of a ROM to a file; files of an earlier run are replaced."
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import report
-from ..files import read_file, write_folder, write_output
+from ..fileio import read_file, write_folder, write_output
 from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
 from ..layout.model import FlashMap
 from .common import keep_inputs, read_layout

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import info, infoview, terminal
 from ..errors import LayoutError, RbootError
-from ..files import read_file
+from ..fileio import read_file
 from .common import as_slot, read_layout, sized_slot
 
 if TYPE_CHECKING:

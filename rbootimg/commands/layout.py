@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .. import clientheader
-from ..files import write_output
+from ..fileio import write_output
 from ..layout import presets
 from ..layout.sdk_partitions import sdk_partitions
 from ..views.layout import drawing, summary, svg, table, title

@@ -6,11 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from .. import elf, report, terminal
-from ..files import read_file, write_output
+from .. import report, terminal
+from ..fileio import read_file, write_output
 from ..layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
-from ..mapping import check_mapping, mapping_notes
-from ..pack import RAM_SECTIONS, irom, pack, usage, warnings
+from ..rom import elf
+from ..rom.mapping import check_mapping, mapping_notes
+from ..rom.pack import RAM_SECTIONS, irom, pack, usage, warnings
 from .common import as_argument, as_slot, keep_inputs, sized_slot
 
 DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."

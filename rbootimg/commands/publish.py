@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from .. import release, report, webroot
-from ..files import read_file
+from ..fileio import read_file
 from ..version import from_git, given, source_date
 from .common import read_layout, wait_argument, web_root_argument
 

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from .. import size, terminal, treemap
-from ..demangle import demangle
 from ..errors import RbootError
-from ..files import read_file, write_output
+from ..fileio import read_file, write_output
+from ..rom.demangle import demangle
 from .common import keep_inputs
 
 DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."

@@ -6,10 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from .. import fit, report
+from .. import report
 from ..errors import FitError, RbootError, RomError
-from ..files import read_file
+from ..fileio import read_file
 from ..flashimage import split
+from ..rom import fit
 from .common import named_layout
 from .flash_image import write_pieces
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from .. import fit, report
-from ..files import read_file
-from ..rom import Rom
+from .. import report
+from ..fileio import read_file
+from ..rom import fit
+from ..rom.format import Rom
 
 DESCRIPTION = "Check the headers, sections and checksum of a ROM; either kind of checksum will do."
 

@@ -21,7 +21,7 @@ import SCons.Util
 from ..layout.memory import WINDOW_SIZE
 from ..layout.model import FlashMap
 from ..loader import defines
-from ..mapping import SYMBOL
+from ..rom.mapping import SYMBOL
 from .actions import OWN_SCANNER, build, generated, own_file
 from .link import flags_folders
 from .variables import FLAGS

@@ -13,7 +13,7 @@ import SCons.Errors
 
 from .. import clientheader
 from ..errors import LayoutError
-from ..files import write_atomic
+from ..fileio import write_atomic
 from ..layout.model import FlashMap
 from .actions import OWN_SCANNER, action, build, generated, own_file
 from .variables import expand, flash_map, for_call, literal

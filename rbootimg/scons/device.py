@@ -13,12 +13,13 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import elf, emulator, flashimage, flashtool, relay, report
-from ..elf import Symbol
+from .. import emulator, flashimage, flashtool, relay, report
 from ..errors import LayoutError, RbootError
-from ..files import write_atomic
+from ..fileio import write_atomic
 from ..flashimage import Piece
 from ..layout.model import FlashMap, sdk_regions
+from ..rom import elf
+from ..rom.elf import Symbol
 from . import confine, targets
 from .actions import OWN_SCANNER, action, build, nodes
 from .interrupt import is_interrupted

@@ -14,15 +14,16 @@ import SCons.Errors
 import SCons.Node
 import SCons.Util
 
-from .. import elf, report
-from ..elf import Elf
+from .. import report
 from ..errors import LayoutError, RbootError
-from ..files import read_file, write_atomic
+from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
-from ..mapping import check_mapping, mapping_notes
-from ..pack import irom, pack, usage, warnings
-from ..rom import Rom
+from ..rom import elf
+from ..rom.elf import Elf
+from ..rom.format import Rom
+from ..rom.mapping import check_mapping, mapping_notes
+from ..rom.pack import irom, pack, usage, warnings
 from .actions import OWN_SCANNER, action, apart, build, nodes
 from .variables import flash_map, for_call, header_params, slots_of, text
 

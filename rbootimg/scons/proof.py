@@ -20,7 +20,7 @@ from typing import Any
 
 from .. import __version__, emulator, flashimage, prove
 from ..errors import LayoutError, PublishError, RbootError
-from ..files import write_atomic
+from ..fileio import write_atomic
 from ..layout.model import FlashMap
 from . import confine, targets
 from .actions import action

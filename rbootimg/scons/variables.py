@@ -15,7 +15,7 @@ import SCons.Subst
 
 from .. import version
 from ..errors import LayoutError, VersionError
-from ..files import read_file
+from ..fileio import read_file
 from ..layout import presets, tomlfile
 from ..layout.model import FlashMap, LoaderOptions, Slot, parse_slots
 from ..layout.params import FlashParams, flash_size

@@ -10,8 +10,8 @@ import functools
 import re
 from collections.abc import Iterator
 
-from .errors import ScriptError
-from .layout.model import Slot
+from ..errors import ScriptError
+from ..layout.model import Slot
 
 IROM_REGION = "irom0_0_seg"
 """The memory region for flash code in the SDK's scripts (eagle.app.v6.ld) and in ours."""

@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from .errors import RomError
-from .layout.params import DEFAULT_PARAMS, FlashParams
+from ..errors import RomError
+from ..layout.params import DEFAULT_PARAMS, FlashParams
 
 # magic, count, mode, size and frequency, entry: starts both the irom and the RAM part.
 _HEADER = struct.Struct("<BB2sI")

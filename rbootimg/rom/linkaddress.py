@@ -18,12 +18,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import LayoutError
-from .layout.memory import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
-from .rom import Rom
+from ..errors import LayoutError
+from ..layout.memory import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
+from .format import Rom
 
 if TYPE_CHECKING:
-    from .layout.model import Slot
+    from ..layout.model import Slot
 
 _RAM_SIZE = DRAM.size + IRAM.size
 _WINDOW_END = WINDOW_START + WINDOW_SIZE

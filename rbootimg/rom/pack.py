@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import ElfError, FitError
+from ..layout.memory import DRAM, IRAM, Region, Usage, slot_of_link
+from ..layout.params import DEFAULT_PARAMS, FlashParams
 from . import fit
 from .elf import Elf, Section
 from .entry import NO_SYMBOLS, entry_problem
-from .errors import ElfError, FitError
-from .layout.memory import DRAM, IRAM, Region, Usage, slot_of_link
-from .layout.params import DEFAULT_PARAMS, FlashParams
-from .rom import ALIGNMENT, RamSection, Rom
+from .format import ALIGNMENT, RamSection, Rom
 
 if TYPE_CHECKING:
-    from .layout.model import Slot
+    from ..layout.model import Slot
 
 IROM_SECTION = ".irom0.text"
 """The section that stays in flash; its name is fixed in the SDK, in rBoot and in esptool2."""

@@ -12,13 +12,13 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import FitError
+from ..layout.memory import WINDOW_SIZE
 from . import elf
 from .elf import Elf
-from .errors import FitError
-from .layout.memory import WINDOW_SIZE
 
 if TYPE_CHECKING:
-    from .layout.model import Slot
+    from ..layout.model import Slot
 
 SYMBOL = "Cache_Read_Enable_New"
 

@@ -11,12 +11,12 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .errors import FitError
-from .layout.memory import DRAM, IRAM, Region, slot_of_link
-from .rom import Rom
+from ..errors import FitError
+from ..layout.memory import DRAM, IRAM, Region, slot_of_link
+from .format import Rom
 
 if TYPE_CHECKING:
-    from .layout.model import Slot
+    from ..layout.model import Slot
 
 MAX_SECTIONS = 16
 """RAM sections in an image; esptool 5.6 (bin_image.py, verify) takes no more."""
@@ -57,7 +57,7 @@ def read(data: bytes, irom_checksum: bool | None = None, slot: Slot | None = Non
     rom = check(Rom.from_bytes(data, irom_checksum), slot)
     if slot is None or not slots:
         return rom
-    from .detect import linked_elsewhere  # not for those who only check a ROM's own rules
+    from .linkaddress import linked_elsewhere  # not for those who only check a ROM's own rules
 
     return check(rom, slot, linked_elsewhere(rom, slot, slots))
 

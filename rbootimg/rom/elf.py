@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .errors import ElfError
+from ..errors import ElfError
 
 # System V ABI, section header: sh_type and sh_flags (takes memory while the program runs; holds instructions).
 _SHT_NULL, _SHT_SYMTAB, _SHT_STRTAB, _SHT_NOBITS, _SHT_SYMTAB_SHNDX = 0, 2, 3, 8, 18

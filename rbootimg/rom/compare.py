@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from .layout.memory import SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
-from .rom import Rom
+from ..layout.memory import SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
+from .format import Rom
 
 _WORD = 4
 _LARGEST_FLASH = 0x1000000
