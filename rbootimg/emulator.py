@@ -23,8 +23,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from . import confinement
-from .bootconfig import RtcData
 from .errors import EmulatorError
+from .flash.bootconfig import RtcData
 from .relay import relay
 from .rom.demangle import demangle
 from .rom.elf import Symbol, place

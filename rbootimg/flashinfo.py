@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from .bootconfig import BootConfig, room_in
 from .errors import ConfigError, RomError
+from .flash.bootconfig import BootConfig, room_in
+from .flash.bootlogic import Decision, predict
+from .flash.loader import LoaderInfo, default_roms, knows_size, read_options
 from .imageinfo import (
     CONFIG_START,
     OLD_START,
@@ -23,8 +25,6 @@ from .imageinfo import (
 from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, window_end
 from .layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
 from .layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
-from .loader import LoaderInfo, default_roms, knows_size, read_options
-from .predict import Decision, predict
 from .rom.format import image_size
 
 FLASH: Final = "flash"

@@ -10,12 +10,12 @@ from .layout.memory import DRAM, IRAM, Usage, slots_of_link
 from .report import Heading, Table, percent, usage_table
 
 if TYPE_CHECKING:  # what the file at hand is need not be all of them
-    from .bootconfig import BootConfig
     from .elfinfo import ElfInfo
+    from .flash.bootconfig import BootConfig
+    from .flash.loader import LoaderInfo
     from .flashinfo import ConfigInfo, FlashInfo, RomAt
     from .info import Found
     from .layout.model import Slot
-    from .loader import LoaderInfo
     from .rom.linkaddress import Detection
 
 Block = Heading | Table

@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .bootconfig import BootConfig, room_in
 from .emulator import crash_in, failure, machine, read_report
 from .errors import ElfError, LayoutError, ProofError, RomError
-from .flashimage import check_size
+from .flash.bootconfig import BootConfig, room_in
+from .flash.image import check_size
+from .flash.loader import read_options
 from .layout.memory import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
 from .layout.model import FlashMap, LoaderOptions, Slot
-from .loader import read_options
 from .rom import fit
 from .rom.elf import Elf, Section
 from .rom.entry import entry_problem

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # what a start of the command line need not load
-    from .flashimage import Piece
+    from .flash.image import Piece
     from .layout.memory import Usage
     from .layout.model import Slot
     from .release import Release

@@ -16,7 +16,7 @@ from pathlib import Path
 import chip
 
 from rbootimg.emulator import boot
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.layout.presets import preset
 from rbootimg.prove import prove
 from rbootimg.rom import elf

@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from rbootimg.flash.loader import defines
 from rbootimg.layout.model import DEFAULT_LOADER, LoaderOptions, Slot
-from rbootimg.loader import defines
 from rbootimg.rom import elf
 from rbootimg.rom.format import RamSection, old_image
 from rbootimg.rom.ldscript import for_slot

@@ -20,8 +20,8 @@ from types import TracebackType
 import chip
 from conftest import ROOT
 
-from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import machine
+from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.layout.model import LoaderOptions
 from rbootimg.relay import relay
 from rbootimg.rom.format import Rom

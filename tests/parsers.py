@@ -14,10 +14,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from rbootimg import httpreply, info, infoview, loader, mapfile, page, report, size
-from rbootimg.bootconfig import BootConfig
+from rbootimg import httpreply, info, infoview, mapfile, page, report, size
 from rbootimg.commands import esptool2
 from rbootimg.errors import RbootError
+from rbootimg.flash import loader
+from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.layout import tomlfile
 from rbootimg.layout.model import Slot
 from rbootimg.release import History, Release

@@ -12,10 +12,10 @@ import pytest
 import sdk
 from conftest import ROOT, TOOL, Project
 
-from rbootimg.bootconfig import Mode, RtcData
 from rbootimg.emulator import boot
 from rbootimg.errors import FitError
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flash.bootconfig import Mode, RtcData
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.layout.model import FlashMap, Slot
 from rbootimg.layout.presets import preset
 from rbootimg.layout.tomlfile import from_toml

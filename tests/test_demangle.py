@@ -16,7 +16,7 @@ import chip
 import pytest
 
 from rbootimg import emulator
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.layout.presets import preset
 from rbootimg.rom import demangle, elf
 from rbootimg.rom.demangle import TOOLS

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbootimg.bootconfig import BootConfig, Mode, RtcData
 from rbootimg.emulator import Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
+from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData
+from rbootimg.flash.bootlogic import predict
+from rbootimg.flash.loader import check_loader
 from rbootimg.layout.model import LoaderOptions
 from rbootimg.layout.params import FLASH_SIZES
 from rbootimg.layout.presets import preset
-from rbootimg.loader import check_loader
-from rbootimg.predict import predict
 from rbootimg.rom.elf import Symbol
 from rbootimg.rom.format import RamSection, Rom, old_image
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import chip
 import pytest
 
-from rbootimg.bootconfig import BootConfig
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.layout.model import LoaderOptions
 from rbootimg.layout.presets import preset
 from rbootimg.rom import elf

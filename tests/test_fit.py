@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from images import SLOTS, loader, rom
 
 from rbootimg.errors import FitError, PublishError, RomError
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flash.bootlogic import predict
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.info import recognise
 from rbootimg.layout.model import Slot
 from rbootimg.layout.presets import preset
-from rbootimg.predict import predict
 from rbootimg.publish import web_tree
 from rbootimg.release import bundle
 from rbootimg.rom import fit

@@ -14,8 +14,8 @@ import pytest
 from esp8266 import FakeChip
 from images import BIG, loader, rom
 
-from rbootimg.bootconfig import BootConfig
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.layout.presets import preset
 
 ROOT = Path(__file__).resolve().parents[1]

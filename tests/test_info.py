@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, VECTORS, loader, rom, silent_rom
 
 from rbootimg import infoview
-from rbootimg.bootconfig import BootConfig, Mode
 from rbootimg.elfinfo import ElfInfo
 from rbootimg.errors import RbootError
+from rbootimg.flash.bootconfig import BootConfig, Mode
 from rbootimg.flashinfo import ConfigInfo, FlashInfo
 from rbootimg.imageinfo import ImageInfo
 from rbootimg.info import as_json, recognise

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from limited import Processes
 from parsers import PARSERS, refusal
 
-from rbootimg.bootconfig import BootConfig
+from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.rom.format import RamSection, Rom
 
 MEMORY, MEMORY_SHARE, SECONDS = 24 << 20, 80, 2

@@ -11,8 +11,8 @@ from pathlib import Path
 import chip
 import pytest
 
-from rbootimg.bootconfig import RtcData
 from rbootimg.emulator import MASK_ROM, BootResult, Operation, PowerCut, SpiStatistics, boot
+from rbootimg.flash.bootconfig import RtcData
 from rbootimg.rom import elf
 
 DECLARATIONS = """

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from ota_device import Device, Server, current, example, new_device, release, update_and_confirm
 
-from rbootimg.bootconfig import RtcData
+from rbootimg.flash.bootconfig import RtcData
 from rbootimg.prove import _Debugger
 
 RTC_MAGIC = 0x2334AE68

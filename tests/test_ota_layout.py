@@ -16,8 +16,8 @@ from images import rom
 from ota_host import HARNESS, REASONS, Host, build
 from test_ota_core import SLOTS, flash, reply, update
 
-from rbootimg.bootconfig import BootConfig
-from rbootimg.clientheader import client_header
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.clientheader import client_header
 from rbootimg.layout.model import FlashMap
 from rbootimg.layout.presets import preset
 from rbootimg.layout.tomlfile import from_toml

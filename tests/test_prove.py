@@ -17,7 +17,7 @@ import pytest
 
 from rbootimg.emulator import boot
 from rbootimg.errors import EmulatorError, FitError, LayoutError, ProofError
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.layout.model import FlashMap, LoaderOptions
 from rbootimg.layout.presets import preset
 from rbootimg.layout.tomlfile import from_toml

@@ -13,7 +13,7 @@ from releases import make, tree
 from rbootimg import publish, webroot
 from rbootimg.errors import PublishError
 from rbootimg.fileio import write_atomic, write_folder, write_output
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.layout.presets import preset
 
 VECTORS = Path(__file__).resolve().parent / "vectors"

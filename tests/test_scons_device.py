@@ -10,11 +10,11 @@ import pytest
 from conftest import APP, TOOL, Project
 from esp8266 import FakeChip
 
-from rbootimg import flashimage
-from rbootimg.bootconfig import BootConfig
 from rbootimg.emulator import boot
+from rbootimg.flash import image
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.loader import read_options
 from rbootimg.layout import tomlfile
-from rbootimg.loader import read_options
 
 QUIET = APP.replace("Cache_Read_Enable(0, 0, 1); in_flash();", "ets_printf(text);")
 
@@ -258,7 +258,7 @@ def test_the_pieces_are_those_of_the_command_line(project: Project) -> None:
     flash_image(project)
     project.build()
     found = tomlfile.from_toml('flash_size = "1MB"\nsdk_data = false')
-    pieces = {piece.name: piece.data for piece in flashimage.split(project.read("flash.bin"), found)}
+    pieces = {piece.name: piece.data for piece in image.split(project.read("flash.bin"), found)}
     assert pieces["rom1"] == project.read("app/rom1.bin")
     assert set(pieces) == {"loader", "config", "rom0", "rom1"}
     assert sys.executable

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from .. import report
 from ..fileio import read_file, write_folder, write_output
-from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
+from ..flash.image import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
 from ..layout.model import FlashMap
 from .common import keep_inputs, read_layout
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import clientheader
 from ..fileio import write_output
+from ..flash import clientheader
 from ..layout import presets
 from ..layout.sdk_partitions import sdk_partitions
 from ..views.layout import drawing, summary, svg, table, title

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import report
 from ..errors import FitError, RbootError, RomError
 from ..fileio import read_file
-from ..flashimage import split
+from ..flash.image import split
 from ..rom import fit
 from .common import named_layout
 from .flash_image import write_pieces

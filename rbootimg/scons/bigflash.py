@@ -18,9 +18,9 @@ import SCons.Node.FS
 import SCons.Scanner
 import SCons.Util
 
+from ..flash.loader import defines
 from ..layout.memory import WINDOW_SIZE
 from ..layout.model import FlashMap
-from ..loader import defines
 from ..rom.mapping import SYMBOL
 from .actions import OWN_SCANNER, build, generated, own_file
 from .link import flags_folders

@@ -11,9 +11,9 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import clientheader
 from ..errors import LayoutError
 from ..fileio import write_atomic
+from ..flash import clientheader
 from ..layout.model import FlashMap
 from .actions import OWN_SCANNER, action, build, generated, own_file
 from .variables import expand, flash_map, for_call, literal

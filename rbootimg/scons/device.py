@@ -13,10 +13,11 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import emulator, flashimage, flashtool, relay, report
+from .. import emulator, relay, report
 from ..errors import LayoutError, RbootError
 from ..fileio import write_atomic
-from ..flashimage import Piece
+from ..flash import writer
+from ..flash.image import Piece, assemble, boot_config, flash_pieces, warnings
 from ..layout.model import FlashMap, sdk_regions
 from ..rom import elf
 from ..rom.elf import Symbol
@@ -99,11 +100,11 @@ def _number(env: Any, name: str, default: int = 0) -> int:
 
 def _pieces(contents: _Flash) -> tuple[Piece, ...]:
     loader = contents.loader.get_contents()
-    return flashimage.flash_pieces(
+    return flash_pieces(
         contents.layout,
         loader,
         {number: rom.get_contents() for number, rom in enumerate(contents.roms)},
-        flashimage.boot_config(contents.layout, loader, contents.current_rom),
+        boot_config(contents.layout, loader, contents.current_rom),
         {name: file.get_contents() for name, file in contents.files.items()},
     )
 
@@ -111,8 +112,8 @@ def _pieces(contents: _Flash) -> tuple[Piece, ...]:
 def _assemble(target: Any, source: Any, env: Any) -> None:
     contents = target[0].attributes.rboot_flash
     pieces = _pieces(contents)
-    write_atomic(Path(target[0].get_abspath()), flashimage.assemble(pieces, contents.layout.size.bytes))
-    for warning in flashimage.warnings(contents.layout, pieces):
+    write_atomic(Path(target[0].get_abspath()), assemble(pieces, contents.layout.size.bytes))
+    for warning in warnings(contents.layout, pieces):
         sys.stderr.write(f"rboot: {target[0]}: warning: {warning}\n")
     if not env.GetOption("silent"):
         sys.stdout.write(report.pieces_table(pieces, [piece.name for piece in pieces]) + "\n")
@@ -140,7 +141,7 @@ def _flash(target: Any, source: Any, env: Any) -> None:
             file = Path(folder) / piece.file_name
             file.write_bytes(piece.data)
             files.append((piece.address, str(file)))
-        flashtool.run(flashtool.command_line(files, port, _number(env, "RBOOT_BAUD") or None))
+        writer.run(writer.command_line(files, port, _number(env, "RBOOT_BAUD") or None))
 
 
 def _boot(target: Any, source: Any, env: Any) -> None:

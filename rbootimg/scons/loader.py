@@ -14,9 +14,9 @@ import SCons.Subst
 
 from ..errors import LayoutError, RbootError
 from ..fileio import write_atomic
+from ..flash.loader import defines
 from ..layout.memory import CONFIG_ADDRESS
 from ..layout.model import LoaderOptions
-from ..loader import defines
 from ..rom import elf, esptool2
 from ..rom.format import RamSection, old_image
 from .actions import OWN_SCANNER, action, build, generated, nodes, own_file

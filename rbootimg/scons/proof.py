@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, emulator, flashimage, prove
+from .. import __version__, emulator, prove
 from ..errors import LayoutError, PublishError, RbootError
 from ..fileio import write_atomic
+from ..flash import image
 from ..layout.model import FlashMap
 from . import confine, targets
 from .actions import action
@@ -153,9 +154,9 @@ def _boot(each: Claim) -> list[dict[str, object]]:
     try:
         loader = each.loader.get_contents()
         images = {number: rom.get_contents() for number, rom in enumerate(each.roms)}
-        config = flashimage.boot_config(each.layout, loader)
-        pieces = flashimage.flash_pieces(each.layout, loader, images, config)
-        flash = flashimage.assemble(pieces, each.layout.size.bytes)
+        config = image.boot_config(each.layout, loader)
+        pieces = image.flash_pieces(each.layout, loader, images, config)
+        flash = image.assemble(pieces, each.layout.size.bytes)
         packings = [rom.attributes.rboot_packing for rom in each.roms]
         proofs = [
             proof

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from ..errors import ConfigError, FitError, LayoutError, RomError
+from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
+from ..layout.model import FlashMap
+from ..rom import fit
+from ..rom.format import image_size
 from .bootconfig import BootConfig
-from .errors import ConfigError, FitError, LayoutError, RomError
-from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
-from .layout.model import FlashMap
 from .loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
-from .rom import fit
-from .rom.format import image_size
 
 INIT_DATA_REGION = "phy_init"
 """Where the SDK's esp_init_data_default.bin belongs."""

@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ..errors import LoaderError, RomError
+from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
+from ..layout.model import FlashMap, LoaderOptions
+from ..layout.params import FlashParams
+from ..rom.format import check_old_image
 from .bootconfig import Mode
-from .errors import LoaderError, RomError
-from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
-from .layout.model import FlashMap, LoaderOptions
-from .layout.params import FlashParams
-from .rom.format import check_old_image
 
 _VERSION = re.compile(rb"rBoot v([0-9]{1,9}(?:\.[0-9]{1,9}){1,9})")
 _OPTION = b"rBoot Option: "

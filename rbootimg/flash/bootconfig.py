@@ -12,8 +12,8 @@ import operator
 import struct
 from dataclasses import dataclass
 
-from .errors import ConfigError
-from .layout.memory import SECTOR_SIZE
+from ..errors import ConfigError
+from ..layout.memory import SECTOR_SIZE
 
 MAX_ROMS = 4
 """How many ROMs rBoot's config has room for unless rBoot was built with another MAX_ROMS."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .layout.model import FlashMap
+from ..layout.model import FlashMap
 from .loader import defines
 
 NAME = "rboot-layout.h"

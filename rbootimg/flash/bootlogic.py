@@ -12,14 +12,14 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
+from ..errors import RomError
+from ..layout.memory import CONFIG_ADDRESS, SECTOR_SIZE, window_end
+from ..layout.model import DEFAULT_LOADER, LoaderOptions
+from ..layout.params import FlashParams
+from ..rom import fit
+from ..rom.format import Rom, image_size, xor
 from .bootconfig import Mode, RtcData
-from .errors import RomError
-from .layout.memory import CONFIG_ADDRESS, SECTOR_SIZE, window_end
-from .layout.model import DEFAULT_LOADER, LoaderOptions
-from .layout.params import FlashParams
 from .loader import default_roms, usable_size
-from .rom import fit
-from .rom.format import Rom, image_size, xor
 
 # Of the config sector: magic, version, mode, current_rom, gpio_rom, count, two unused bytes, then the ROMs' addresses.
 _MAGIC_AND_VERSION = bytes((0xE1, 0x01))
