@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .imageinfo import ROM, ImageInfo, Part
+from .analysis.image import ROM, ImageInfo, Part
 from .layout.memory import DRAM, IRAM, Usage, slots_of_link
 from .report import Heading, Table, percent, usage_table
 
 if TYPE_CHECKING:  # what the file at hand is need not be all of them
-    from .elfinfo import ElfInfo
+    from .analysis.elf import ElfInfo
+    from .analysis.flash import ConfigInfo, FlashInfo, RomAt
+    from .analysis.identify import Found
     from .flash.bootconfig import BootConfig
     from .flash.loader import LoaderInfo
-    from .flashinfo import ConfigInfo, FlashInfo, RomAt
-    from .info import Found
     from .layout.model import Slot
     from .rom.linkaddress import Detection
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import chip
 
-from rbootimg.emulator import boot
+from rbootimg.emulator.proof import prove
+from rbootimg.emulator.qemu import boot
 from rbootimg.flash.image import assemble, boot_config, flash_pieces
 from rbootimg.layout.presets import preset
-from rbootimg.prove import prove
 from rbootimg.rom import elf
 from rbootimg.rom.pack import pack
 

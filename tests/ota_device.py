@@ -20,10 +20,10 @@ from types import TracebackType
 import chip
 from conftest import ROOT
 
-from rbootimg.emulator import machine
+from rbootimg.emulator.network import relay
+from rbootimg.emulator.qemu import machine
 from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.layout.model import LoaderOptions
-from rbootimg.relay import relay
 from rbootimg.rom.format import Rom
 
 EXAMPLE = ROOT / "examples" / "ota"

@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from rbootimg import httpreply, info, infoview, mapfile, page, report, size
+from rbootimg import httpreply, infoview, page, report
+from rbootimg.analysis import identify, mapfile, size
 from rbootimg.commands import esptool2
 from rbootimg.errors import RbootError
 from rbootimg.flash import loader
@@ -24,6 +25,7 @@ from rbootimg.layout.model import Slot
 from rbootimg.release import History, Release
 from rbootimg.rom import compare, elf, entry, ldscript, mapping, pack
 from rbootimg.rom.format import Rom
+from rbootimg.views import size as size_view
 from rbootimg.views.layout import drawing, svg
 
 _SLOT = Slot(0x102000, 0xFE000)  # in the second megabyte, where the mapping is looked at
@@ -34,8 +36,8 @@ def _text(data: bytes) -> str:
 
 
 def _info(data: bytes) -> None:
-    found = info.recognise(data)
-    json.dumps(info.as_json(found))
+    found = identify.recognise(data)
+    json.dumps(identify.as_json(found))
     report.plain(infoview.blocks("a file", found))
 
 
@@ -52,7 +54,7 @@ def _mapping(data: bytes) -> None:
 
 def _size(data: bytes) -> None:
     sizes = size.measure(data)
-    report.plain(size.tables(sizes, top=0))
+    report.plain(size_view.tables(sizes, top=0))
     json.dumps(size.as_json(sizes, size.compare(sizes, sizes)))
 
 

@@ -12,7 +12,7 @@ import pytest
 import sdk
 from conftest import ROOT, TOOL, Project
 
-from rbootimg.emulator import boot
+from rbootimg.emulator.qemu import boot
 from rbootimg.errors import FitError
 from rbootimg.flash.bootconfig import Mode, RtcData
 from rbootimg.flash.image import assemble, boot_config, flash_pieces

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbootimg.emulator import Crash, PowerCut, boot
+from rbootimg.emulator.qemu import Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
 from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData
 from rbootimg.flash.bootlogic import predict
@@ -363,7 +363,7 @@ def test_no_emulator_outlives_an_exception() -> None:
 
 def test_no_emulator_outlives_a_killed_python(tmp_path: Path) -> None:
     (tmp_path / "flash").write_bytes(forever())
-    code = "import sys; from rbootimg.emulator import boot; from pathlib import Path; boot("
+    code = "import sys; from rbootimg.emulator.qemu import boot; from pathlib import Path; boot("
     code += "Path(sys.argv[1]).read_bytes(), timeout=60, on_uart=lambda text: print(text, flush=True))"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(

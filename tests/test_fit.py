@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images import SLOTS, loader, rom
 
+from rbootimg.analysis.identify import recognise
 from rbootimg.errors import FitError, PublishError, RomError
 from rbootimg.flash.bootlogic import predict
 from rbootimg.flash.image import assemble, boot_config, flash_pieces
-from rbootimg.info import recognise
 from rbootimg.layout.model import Slot
 from rbootimg.layout.presets import preset
 from rbootimg.publish import web_tree

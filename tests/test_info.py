@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, VECTORS, loader, rom, silent_rom
 
 from rbootimg import infoview
-from rbootimg.elfinfo import ElfInfo
+from rbootimg.analysis.elf import ElfInfo
+from rbootimg.analysis.flash import ConfigInfo, FlashInfo
+from rbootimg.analysis.identify import as_json, recognise
+from rbootimg.analysis.image import ImageInfo
 from rbootimg.errors import RbootError
 from rbootimg.flash.bootconfig import BootConfig, Mode
-from rbootimg.flashinfo import ConfigInfo, FlashInfo
-from rbootimg.imageinfo import ImageInfo
-from rbootimg.info import as_json, recognise
 from rbootimg.layout.model import Slot, flash_map
 from rbootimg.layout.params import FlashParams
 from rbootimg.layout.presets import preset
@@ -29,7 +29,7 @@ from rbootimg.report import plain
 from rbootimg.rom.format import Rom
 
 if TYPE_CHECKING:
-    from rbootimg.info import Found
+    from rbootimg.analysis.identify import Found
 
 SLOTS = flash_map("1MB").slots
 IN_EACH_MEGABYTE = [megabyte * 0x100000 + 0x2000 for megabyte in range(16)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import chip
 import pytest
 
-from rbootimg.emulator import MASK_ROM, BootResult, Operation, PowerCut, SpiStatistics, boot
+from rbootimg.emulator.qemu import MASK_ROM, BootResult, Operation, PowerCut, SpiStatistics, boot
 from rbootimg.flash.bootconfig import RtcData
 from rbootimg.rom import elf
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import APP, TOOL, Project
 from esp8266 import FakeChip
 
-from rbootimg.emulator import boot
+from rbootimg.emulator.qemu import boot
 from rbootimg.flash import image
 from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.flash.loader import read_options

@@ -28,12 +28,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rbootimg
-from rbootimg import mapfile, size
+from rbootimg.analysis import mapfile, size
+from rbootimg.analysis.size import NO_SYMBOL, NOT_IN_MAP, Change, Part, Sizes, compare, measure
 from rbootimg.errors import ElfError, RbootError
 from rbootimg.report import plain
 from rbootimg.rom import elf
 from rbootimg.rom.elf import Symbol
-from rbootimg.size import NO_SYMBOL, NOT_IN_MAP, Change, Part, Sizes, compare, difference_tables, measure, tables
+from rbootimg.views.size import difference_tables, tables
 
 NOTYPE, OBJECT, FUNC, SECTION, FILE = range(5)
 UNDEFINED, ABSOLUTE = 0, 0xFFF1

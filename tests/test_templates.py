@@ -28,12 +28,12 @@ from releases import make, with_recovery
 from test_size import Sym, with_symbols
 
 from rbootimg import page, statuspage, templates, treemap
+from rbootimg.analysis.size import measure
 from rbootimg.errors import PublishError
 from rbootimg.layout import segments
 from rbootimg.layout.model import FlashMap, FlashRegion, Slot
 from rbootimg.layout.presets import preset
 from rbootimg.release import FULL_CHECKSUM, Release, digest
-from rbootimg.size import measure
 from rbootimg.transfers import State, Transfer
 from rbootimg.views import layout
 from rbootimg.webroot import publish

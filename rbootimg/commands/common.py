@@ -52,7 +52,7 @@ def sized_slot(slot: Slot, size: str | None = None) -> Slot:
 
 def check_confinement() -> None:
     """Warn if the emulator does not confine ROMs; $RBOOT_CONFINE says that it must. Raises EmulatorError."""
-    from .. import confinement
+    from ..emulator import confinement
 
     warning = confinement.check(os.environ.get("RBOOT_CONFINE", ""))
     if warning:

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ..emulator.rundir import name_temporary_folder
 from ..flash import writer
-from ..rundir import name_temporary_folder
 from .flash_image import inputs, read_pieces, write_pieces
 
 DESCRIPTION = (

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import info, infoview, terminal
+from .. import infoview, terminal
+from ..analysis import identify
 from ..errors import LayoutError, RbootError
 from ..fileio import read_file
 from .common import as_slot, read_layout, sized_slot
@@ -33,11 +34,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in the file, and raise RbootError if something is wrong with it."""
-    found = info.recognise(read_file(options.file), *_places(options))
+    found = identify.recognise(read_file(options.file), *_places(options))
     if options.json:
         import json  # not for every start
 
-        print(json.dumps({"file": options.file, **info.as_json(found)}, indent=2))
+        print(json.dumps({"file": options.file, **identify.as_json(found)}, indent=2))
     else:
         terminal.show(infoview.blocks(options.file, found))
     if found.problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import prove
+from ..emulator import proof as prove
 from ..errors import ElfError
 from ..fileio import read_file
 from ..rom import elf

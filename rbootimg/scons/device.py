@@ -13,7 +13,8 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import emulator, relay, report
+from .. import report
+from ..emulator import network, qemu
 from ..errors import LayoutError, RbootError
 from ..fileio import write_atomic
 from ..flash import writer
@@ -148,9 +149,9 @@ def _boot(target: Any, source: Any, env: Any) -> None:
     image = _only(source, env, "boot")
     confine.check(env)
     net = text(env, "RBOOT_NET")
-    server = relay.parse_address(net) if net else None
-    result = emulator.interact(image.get_contents(), net=server, is_interrupted=is_interrupted)
-    emulator.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
+    server = network.parse_address(net) if net else None
+    result = qemu.interact(image.get_contents(), net=server, is_interrupted=is_interrupted)
+    qemu.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 
 
 def _symbols(roms: list[Any], number: int | None) -> tuple[Symbol, ...]:

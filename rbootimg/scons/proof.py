@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, emulator, prove
+from .. import __version__
+from ..emulator import proof as prove
+from ..emulator import qemu
 from ..errors import LayoutError, PublishError, RbootError
 from ..fileio import write_atomic
 from ..flash import image
@@ -28,7 +30,7 @@ from .actions import action
 from .loader import default_loader
 from .variables import is_set, text
 
-NO_QEMU = f"{emulator.MISSING}, or set RBOOT_PROVE=never"
+NO_QEMU = f"{qemu.MISSING}, or set RBOOT_PROVE=never"
 """Why ROMs go out unproved."""
 
 _PROOF = 2
@@ -67,7 +69,7 @@ def wanted(env: Any, known: bool) -> bool | None:
 
 @functools.lru_cache
 def _has_qemu() -> bool:
-    return shutil.which(emulator.QEMU) is not None
+    return shutil.which(qemu.QEMU) is not None
 
 
 def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashMap, wanted: bool) -> Claim:

@@ -2,8 +2,8 @@
 
 QEMU has the CPU and the memory map; `firmware/maskrom` is what the chip's mask ROM does, with the flash in a file.
 There is no Wi-Fi, no timer and no UART register: an application on the SDK gets as far as its entry, one that
-prints through the mask ROM runs whole. See `rbootimg.prove` for what holds at the entry, and `rbootimg.relay` for
-the network of an application that has a port for it.
+prints through the mask ROM runs whole. See `proof` for what holds at the entry, and `network` for the network of an
+application that has a port for it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ..errors import EmulatorError
+from ..flash.bootconfig import RtcData
+from ..rom.demangle import demangle
+from ..rom.elf import Symbol, place
 from . import confinement
-from .errors import EmulatorError
-from .flash.bootconfig import RtcData
-from .relay import relay
-from .rom.demangle import demangle
-from .rom.elf import Symbol, place
+from .network import relay
 from .rundir import name_temporary_folder, run_directory
 
 QEMU = "qemu-system-xtensa"
 MISSING = f"no {QEMU} on PATH; install it with `apt-get install qemu-system-misc`"
 """What there is to do without it; the package is Debian's."""
 
-MASK_ROM = Path(__file__).parent / "firmware" / "maskrom.elf"
+MASK_ROM = Path(__file__).parents[1] / "firmware" / "maskrom.elf"
 """The stand-in for the mask ROM, built from `firmware/maskrom`."""
 
 FLASH_SIZES = (0x40000, 0x1000000)
@@ -293,7 +293,7 @@ def machine(
     """QEMU with the mask ROM and `flash`, started in `folder`; it is gone at the end, whatever happens.
 
     `options` are QEMU's, `files` the descriptors that they name; they can write to `folder`/"uart". The ROM reaches
-    no file of the host but those that are in `folder` now, see `rbootimg.confinement`. It ends with the thread that
+    no file of the host but those that are in `folder` now, see `confinement`. It ends with the thread that
     started it: leave the `with` in the same one.
     """
     least, greatest = FLASH_SIZES

@@ -7,16 +7,16 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from .errors import RomError
-from .layout.memory import WINDOW, memory_at, slots_of_link
-from .layout.params import FlashParams
-from .rom import fit
-from .rom.format import Outline, Rom, check_old_image, image_size, outline
-from .rom.linkaddress import Detection, detect
+from ..errors import RomError
+from ..layout.memory import WINDOW, memory_at, slots_of_link
+from ..layout.params import FlashParams
+from ..rom import fit
+from ..rom.format import Outline, Rom, check_old_image, image_size, outline
+from ..rom.linkaddress import Detection, detect
 
 if TYPE_CHECKING:
-    from .info import Found
-    from .layout.model import Slot
+    from ..layout.model import Slot
+    from .identify import Found
 
 ROM: Final = "rom"
 OLD_IMAGE: Final = "old image"
@@ -174,7 +174,7 @@ def common_json(found: Found) -> dict[str, object]:
 
 
 def image_json(found: ImageInfo) -> dict[str, object]:
-    """The values for `json.dumps`, as rbootimg.info describes them."""
+    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
     mode, size, freq = found.params.names()
     checksum = found.checksum
     return common_json(found) | {

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import re
 import socket
-import struct
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .emulator import crash_in, failure, machine, read_report
-from .errors import ElfError, LayoutError, ProofError, RomError
-from .flash.bootconfig import BootConfig, room_in
-from .flash.image import check_size
-from .flash.loader import read_options
-from .layout.memory import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
-from .layout.model import FlashMap, LoaderOptions, Slot
-from .rom import fit
-from .rom.elf import Elf, Section
-from .rom.entry import entry_problem
-from .rom.format import Rom, image_size
-from .rom.pack import IROM_SECTION, check_link, difference, find_section, irom
+from ..errors import ElfError, LayoutError, ProofError, RomError
+from ..flash.bootconfig import BootConfig, room_in
+from ..flash.image import check_size
+from ..flash.loader import read_options
+from ..layout.memory import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
+from ..layout.model import FlashMap, LoaderOptions, Slot
+from ..rom import fit
+from ..rom.elf import Elf, Section
+from ..rom.entry import entry_problem
+from ..rom.format import Rom, image_size
+from ..rom.pack import IROM_SECTION, check_link, difference, find_section, irom
+from .gdb import Debugger, StoppedError
+from .qemu import crash_in, failure, machine, read_report
 from .rundir import run_directory
 
 # Functions of the mask ROM.
@@ -41,8 +40,6 @@ _UART_LINES = 8
 
 _RUN_ON = 0.02
 """Seconds of QEMU's CPU time that an application runs on from its entry: some million instructions."""
-_POLL = 0.005
-_LONGEST_ANSWER = 1 << 20
 
 # What the emulator has only as memory, or not at all: an application that touches it has left the emulator's reach.
 # RTC memory (0x60001000 to 0x60001400) is there. Source: ESP8266 Technical Reference, address mapping.
@@ -108,7 +105,7 @@ def _prove_slot(
         options = ["-serial", "file:uart", "-S", "-chardev", f"socket,id=gdb,fd={file}", "-gdb", "chardev:gdb"]
         with machine(folder, with_current(flash, number, layout), ["resets=4"], options, (file,)) as qemu:
             qemus.close()  # so that ours ends with QEMU
-            debugger = _Debugger(ours, time.monotonic() + timeout)
+            debugger = Debugger(ours, time.monotonic() + timeout)
             try:
                 _run_to_entry(debugger, slot, elf.entry)
                 for section in loaded:
@@ -119,9 +116,9 @@ def _prove_slot(
                     raise ProofError(f"the ROM for {slot.label} does not match its ELF: {clause}")
                 before = len(read_report(folder))
                 # All that is compared was read by now: what comes next may be the application's words.
-                reached = debugger.run_on(qemu)
+                reached = debugger.run_on(qemu, _PERIPHERALS, _RUN_ON)
                 reached = _reached(reached, read_report(folder)[before:], slot, elf)
-            except _StoppedError as stop:
+            except StoppedError as stop:
                 if not (folder / "report").stat().st_size:
                     raise failure(qemu) from None
                 raise ProofError(f"{stop}; {_last_lines(folder)}") from None
@@ -163,11 +160,7 @@ def _is_in(region: Region, address: int) -> bool:
     return region.start <= address < region.end
 
 
-class _StoppedError(Exception):
-    """The machine ended, or the time is over, before it was where the proof wants it."""
-
-
-def _run_to_entry(debugger: _Debugger, slot: Slot, entry: int) -> None:
+def _run_to_entry(debugger: Debugger, slot: Slot, entry: int) -> None:
     """Up to the application's entry, by way of what the loader does: its own code may pass that address before."""
     text = b""
     while text != _BOOTING:
@@ -175,7 +168,7 @@ def _run_to_entry(debugger: _Debugger, slot: Slot, entry: int) -> None:
         address, rom = debugger.arguments()
         text = debugger.read(address, len(_BOOTING))
     if rom != slot.number:
-        raise _StoppedError(f"the loader starts ROM {rom} instead of that in {slot.label}")
+        raise StoppedError(f"the loader starts ROM {rom} instead of that in {slot.label}")
     # From its next read on the loader runs above all that it loads.
     for place in (_SPI_READ, entry):
         debugger.run_to(place, f"the ROM for {slot.label} did not get to its entry {entry:#x}")
@@ -239,82 +232,3 @@ def _compare(slot: Slot, section: Section, found: bytes, where: str) -> None:
         f"the ROM for {slot.label} does not boot as it was linked: {section.name}+{at:#x} at {section.address + at:#x} "
         f"in {where} is {found[at : at + 8].hex(' ') or 'missing'}, and {section.data[at : at + 8].hex(' ')} in the ELF"
     )
-
-
-class _Debugger:
-    """As much of GDB's remote protocol as the proof needs. Source: GDB manual, appendix E."""
-
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self._connection = connection
-        self._deadline = deadline
-        self._buffer = b""
-
-    def run_to(self, address: int, otherwise: str) -> None:
-        """Run up to the next time that `address` is reached. Raises _StoppedError, which says `otherwise`."""
-        try:
-            self._ask("s")  # off the address at which it stands
-            self._ask(f"Z0,{address:x},4")
-            if not self._ask("c").startswith(b"T"):
-                raise ConnectionError
-            self._ask(f"z0,{address:x},4")
-        except OSError:
-            raise _StoppedError(otherwise) from None
-
-    def run_on(self, qemu: subprocess.Popen[bytes]) -> str:
-        """Run until hardware is touched, the machine ends, or QEMU has worked for _RUN_ON seconds; which of them."""
-        for region in _PERIPHERALS:
-            self._ask(f"Z4,{region.start:x},{region.size:x}")
-        clock = ~qemu.pid << 3 | 2  # the process's CPU time: clock_getcpuclockid(3), which Python does not have
-        end = time.clock_gettime(clock) + _RUN_ON
-        self._send("c")
-        while time.clock_gettime(clock) < end and time.monotonic() < self._deadline:
-            try:
-                answer = self._answer(time.monotonic() + _POLL)
-            except TimeoutError:
-                continue
-            except OSError:
-                return "end"
-            return "hardware" if b"watch:" in answer else "end"
-        return "still running"
-
-    def arguments(self) -> tuple[int, int]:
-        """The first two arguments of the function at whose start the machine stands: registers a2 and a3."""
-        registers = self._ask("g")
-        a2, a3 = struct.unpack_from("<II", bytes.fromhex(registers.decode()), 8)
-        return a2, a3
-
-    def read(self, address: int, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            part = min(size - len(data), 1024)
-            answer = self._ask(f"m{address + len(data):x},{part:x}")
-            if len(answer) != 2 * part:  # an error's number: nothing is there
-                break
-            data += bytes.fromhex(answer.decode())
-        return bytes(data)
-
-    def _ask(self, command: str) -> bytes:
-        self._send(command)
-        return self._answer(self._deadline)
-
-    def _send(self, command: str) -> None:
-        text = command.encode()
-        self._connection.sendall(b"+$%s#%02x" % (text, sum(text) % 256))
-
-    def _answer(self, deadline: float) -> bytes:
-        while True:
-            start = self._buffer.find(b"$")
-            end = self._buffer.find(b"#", start)
-            if 0 <= start < end and len(self._buffer) >= end + 3:
-                answer = self._buffer[start + 1 : end]
-                self._buffer = self._buffer[end + 3 :]
-                self._connection.sendall(b"+")
-                return answer
-            self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            data = self._connection.recv(65536)
-            self._buffer += data
-            # Semihosting lets an application write to any of QEMU's descriptors, this one included.
-            if not data or len(self._buffer) > _LONGEST_ANSWER:
-                raise ConnectionError
-            if time.monotonic() > deadline:
-                raise TimeoutError

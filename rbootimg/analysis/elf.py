@@ -7,21 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .errors import ElfError, RbootError
-from .imageinfo import (
-    Part,
-    common_json,
-    first_slot,
-    fitting_slots,
-    misplaced,
-    part_json,
-    sha256,
-    slot_json,
-)
-from .layout.memory import Usage, memory_at, slot_of_link, slots_of_link
-from .layout.model import Slot
-from .rom import elf
-from .rom.pack import IROM_SECTION, pack, usage
+from ..errors import ElfError, RbootError
+from ..layout.memory import Usage, memory_at, slot_of_link, slots_of_link
+from ..layout.model import Slot
+from ..rom import elf
+from ..rom.pack import IROM_SECTION, pack, usage
+from .image import Part, common_json, first_slot, fitting_slots, misplaced, part_json, sha256, slot_json
 
 ELF: Final = "elf"
 
@@ -70,7 +61,7 @@ def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
 
 
 def elf_json(found: ElfInfo) -> dict[str, object]:
-    """The values for `json.dumps`, as rbootimg.info describes them."""
+    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
     link = None
     if found.link_address is not None:
         slots = list(slots_of_link(found.link_address))

@@ -7,25 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from .errors import ConfigError, RomError
-from .flash.bootconfig import BootConfig, room_in
-from .flash.bootlogic import Decision, predict
-from .flash.loader import LoaderInfo, default_roms, knows_size, read_options
-from .imageinfo import (
-    CONFIG_START,
-    OLD_START,
-    ROM_START,
-    ImageInfo,
-    common_json,
-    image_info,
-    image_json,
-    is_blank,
-    sha256,
-)
-from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, window_end
-from .layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
-from .layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
-from .rom.format import image_size
+from ..errors import ConfigError, RomError
+from ..flash.bootconfig import BootConfig, room_in
+from ..flash.bootlogic import Decision, predict
+from ..flash.loader import LoaderInfo, default_roms, knows_size, read_options
+from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, window_end
+from ..layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
+from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
+from ..rom.format import image_size
+from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, common_json, image_info, image_json, is_blank, sha256
 
 FLASH: Final = "flash"
 CONFIG: Final = "config"
@@ -231,7 +221,7 @@ def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> Decis
 
 
 def config_json(found: ConfigInfo) -> dict[str, object]:
-    """The values for `json.dumps`, as rbootimg.info describes them."""
+    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
     config = found.config
     return common_json(found) | {
         "blank": found.blank,
@@ -244,7 +234,7 @@ def config_json(found: ConfigInfo) -> dict[str, object]:
 
 
 def flash_json(found: FlashInfo) -> dict[str, object]:
-    """The values for `json.dumps`, as rbootimg.info describes them."""
+    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
     options = found.options
     return common_json(found) | {
         "loader": found.loader

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import EmulatorError
+from ..errors import EmulatorError
 
 _CONNECT = b"\xff\xff"
 _CLOSE = b"\0\0"

@@ -34,15 +34,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .errors import RbootError
-from .imageinfo import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json, is_blank
-from .layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
-from .layout.params import FLASH_SIZES
+from ..errors import RbootError
+from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
+from ..layout.params import FLASH_SIZES
+from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json, is_blank
 
 if TYPE_CHECKING:
-    from .elfinfo import ElfInfo
-    from .flashinfo import ConfigInfo, FlashInfo
-    from .layout.model import FlashMap, Slot
+    from ..layout.model import FlashMap, Slot
+    from .elf import ElfInfo
+    from .flash import ConfigInfo, FlashInfo
 
     Found = ImageInfo | ConfigInfo | FlashInfo | ElfInfo
 
@@ -60,17 +60,17 @@ def recognise(data: bytes, slots: Sequence[Slot] = (), layout: FlashMap | None =
     """
     # Only what the file is gets imported: a command that takes a tenth of a second is mostly imports.
     if _is_flash(data):
-        from .flashinfo import flash_info
+        from .flash import flash_info
 
         return flash_info(data, slots, layout)
     if data.startswith(ROM_START) or data.startswith(OLD_START):
         return image_info(data, slots)
     if data.startswith(_ELF_START):
-        from .elfinfo import elf_info
+        from .elf import elf_info
 
         return elf_info(data, slots)
     if data.startswith(CONFIG_START) and len(data) <= SECTOR_SIZE:
-        from .flashinfo import config_info
+        from .flash import config_info
 
         return config_info(data)
     if not data:
@@ -95,15 +95,15 @@ def as_json(found: Found) -> dict[str, object]:
 
 def _json(found: Found) -> dict[str, object]:
     if found.kind == "elf":
-        from .elfinfo import elf_json
+        from .elf import elf_json
 
         return elf_json(found)
     if found.kind == "config":
-        from .flashinfo import config_json
+        from .flash import config_json
 
         return config_json(found)
     if found.kind == "flash":
-        from .flashinfo import flash_json
+        from .flash import flash_json
 
         return flash_json(found)
     return image_json(found)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
-from .errors import RbootError
+from ..errors import RbootError
 
 FILL = "*fill*"
 """The input section's name for padding."""

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from .errors import EmulatorError
+from ..errors import EmulatorError
 
 CHOICES = ("auto", "always")
 """Values of RBOOT_CONFINE: confine where the kernel can, or refuse to run where it cannot."""
