@@ -8,7 +8,7 @@ from pathlib import Path
 from rbootimg.layout.model import FlashMap
 from rbootimg.layout.presets import preset
 from rbootimg.layout.tomlfile import from_toml
-from rbootimg.release import Bundle, Recovery, bundle
+from rbootimg.release.bundle import Bundle, Recovery, bundle
 from rbootimg.rom.format import RamSection, Rom
 
 LAYOUT = preset("1MB")

@@ -16,7 +16,7 @@ import pytest
 from elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
 
 import rbootimg
-from rbootimg.cli import COMMANDS, command_parser
+from rbootimg.cli.main import COMMANDS, command_parser
 from rbootimg.rom import elf
 from rbootimg.rom.entry import NO_SYMBOLS
 from rbootimg.rom.format import Rom
@@ -241,7 +241,7 @@ def test_help_names_the_commands_and_their_options() -> None:
 )
 def test_only_the_module_of_the_command_is_loaded(arguments: tuple[str, ...], commands: list[str]) -> None:
     show = (
-        "import sys\nfrom rbootimg.cli import main\n"
+        "import sys\nfrom rbootimg.cli.main import main\n"
         f"try:\n    main({list(arguments)!r})\nexcept SystemExit:\n    pass\n"
         "print(*sys.modules, file=sys.stderr)"
     )

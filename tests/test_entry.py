@@ -13,7 +13,7 @@ from images import SLOTS
 
 from rbootimg.errors import FitError, PublishError
 from rbootimg.layout.presets import preset
-from rbootimg.release import bundle
+from rbootimg.release.bundle import bundle
 from rbootimg.rom import elf
 from rbootimg.rom.elf import Symbol
 from rbootimg.rom.entry import NO_SYMBOLS, entry_problem, hint_for

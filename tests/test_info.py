@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, VECTORS, loader, rom, silent_rom
 
-from rbootimg import infoview
 from rbootimg.analysis.elf import ElfInfo
 from rbootimg.analysis.flash import ConfigInfo, FlashInfo
 from rbootimg.analysis.identify import as_json, recognise
@@ -25,8 +24,9 @@ from rbootimg.layout.model import Slot, flash_map
 from rbootimg.layout.params import FlashParams
 from rbootimg.layout.presets import preset
 from rbootimg.layout.tomlfile import from_toml
-from rbootimg.report import plain
 from rbootimg.rom.format import Rom
+from rbootimg.views import info
+from rbootimg.views.tables import plain
 
 if TYPE_CHECKING:
     from rbootimg.analysis.identify import Found
@@ -59,7 +59,7 @@ def region(name: str, address: int, content: bytes) -> dict[str, object]:
 
 
 def text(found: Found) -> str:
-    return plain(infoview.blocks("file", found))
+    return plain(info.blocks("file", found))
 
 
 def image(data: bytes, slots: tuple[Slot, ...] = ()) -> ImageInfo:

@@ -15,9 +15,9 @@ from ota_device import Device, assert_slot, current, example, new_device, update
 from test_nginxconf import NGINX, OUTER, free_port
 
 from rbootimg.layout.presets import preset
-from rbootimg.nginxconf import configuration
-from rbootimg.release import bundle
-from rbootimg.webroot import publish, rollback
+from rbootimg.release.bundle import bundle
+from rbootimg.release.webroot import publish, rollback
+from rbootimg.serve.nginx import configuration
 
 DEVICES = 100
 AT_A_TIME = 4

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from images import elf, rom, silent_rom
 from releases import LAYOUT, THREE, make, with_recovery
 
-from rbootimg import datafiles
 from rbootimg.errors import PublishError, VersionError
 from rbootimg.layout import presets, tomlfile
 from rbootimg.layout.model import FlashMap
 from rbootimg.layout.params import FlashParams
-from rbootimg.release import FlashPart, History, Recovery, Release, ReleaseRom, Stored, bundle, digest
+from rbootimg.release import datafiles
+from rbootimg.release.bundle import Recovery, bundle
+from rbootimg.release.history import History
+from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, Stored, digest
 from rbootimg.rom.elf import parse
 from rbootimg.rom.pack import pack
 

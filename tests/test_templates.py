@@ -27,16 +27,18 @@ from jinja2 import TemplateError, UndefinedError, nodes
 from releases import make, with_recovery
 from test_size import Sym, with_symbols
 
-from rbootimg import page, statuspage, templates, treemap
+from rbootimg import templates
 from rbootimg.analysis.size import measure
 from rbootimg.errors import PublishError
 from rbootimg.layout import segments
 from rbootimg.layout.model import FlashMap, FlashRegion, Slot
 from rbootimg.layout.presets import preset
-from rbootimg.release import FULL_CHECKSUM, Release, digest
-from rbootimg.transfers import State, Transfer
-from rbootimg.views import layout
-from rbootimg.webroot import publish
+from rbootimg.release import page
+from rbootimg.release.manifest import FULL_CHECKSUM, Release, digest
+from rbootimg.release.webroot import publish
+from rbootimg.serve import statuspage
+from rbootimg.serve.events import State, Transfer
+from rbootimg.views import layout, treemap
 
 HARMLESS = "harmless"
 HOSTILE = {
@@ -466,7 +468,7 @@ def test_a_value_is_text_or_a_number_and_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons.tool, rbootimg.webroot")]
+    "arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons.tool, rbootimg.release.webroot")]
 )
 def test_nothing_waits_for_jinja2_before_there_is_a_page(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-X", "importtime", *arguments]

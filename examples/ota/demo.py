@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rbootimg import server, serverview
 from rbootimg.emulator import confinement, qemu
 from rbootimg.errors import RbootError
-from rbootimg.transfers import Event, State, Transfer
+from rbootimg.serve import server
+from rbootimg.serve.events import Event, State, Transfer
+from rbootimg.views import server as serverview
 
 HERE = Path(__file__).resolve().parent
 COPY = HERE / "build" / "demo"

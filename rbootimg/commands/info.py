@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import infoview, terminal
 from ..analysis import identify
 from ..errors import LayoutError, RbootError
 from ..fileio import read_file
+from ..views import info, terminal
 from .common import as_slot, read_layout, sized_slot
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
 
         print(json.dumps({"file": options.file, **identify.as_json(found)}, indent=2))
     else:
-        terminal.show(infoview.blocks(options.file, found))
+        terminal.show(info.blocks(options.file, found))
     if found.problems:
         more = len(found.problems) - 1
         raise RbootError(found.problems[0] + (f" (and {more} more)" if more else ""))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import terminal, treemap
 from ..analysis import size
 from ..errors import RbootError
 from ..fileio import read_file, write_output
 from ..rom.demangle import demangle
+from ..views import terminal, treemap
 from ..views.size import difference_tables, tables
 from .common import keep_inputs
 

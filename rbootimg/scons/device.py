@@ -13,7 +13,6 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import report
 from ..emulator import network, qemu
 from ..errors import LayoutError, RbootError
 from ..fileio import write_atomic
@@ -22,6 +21,7 @@ from ..flash.image import Piece, assemble, boot_config, flash_pieces, warnings
 from ..layout.model import FlashMap, sdk_regions
 from ..rom import elf
 from ..rom.elf import Symbol
+from ..views.rom import pieces_table
 from . import confine, targets
 from .actions import OWN_SCANNER, action, build, nodes
 from .interrupt import is_interrupted
@@ -117,7 +117,7 @@ def _assemble(target: Any, source: Any, env: Any) -> None:
     for warning in warnings(contents.layout, pieces):
         sys.stderr.write(f"rboot: {target[0]}: warning: {warning}\n")
     if not env.GetOption("silent"):
-        sys.stdout.write(report.pieces_table(pieces, [piece.name for piece in pieces]) + "\n")
+        sys.stdout.write(pieces_table(pieces, [piece.name for piece in pieces]) + "\n")
 
 
 def _only(source: Any, env: Any, target: str) -> Any:

@@ -14,7 +14,6 @@ import SCons.Errors
 import SCons.Node
 import SCons.Util
 
-from .. import report
 from ..errors import LayoutError, RbootError
 from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
@@ -24,6 +23,7 @@ from ..rom.elf import Elf
 from ..rom.format import Rom
 from ..rom.mapping import check_mapping, mapping_notes
 from ..rom.pack import irom, pack, usage, warnings
+from ..views.rom import rom_table
 from .actions import OWN_SCANNER, action, apart, build, nodes
 from .variables import flash_map, for_call, header_params, slots_of, text
 
@@ -129,6 +129,6 @@ def _pack(target: Any, source: Any, env: Any) -> None:
     for node, packing, app, rom, notes in packed:
         for warning in notes:
             sys.stderr.write(f"rboot: {packing.elf}: warning: {warning}\n")
-        tables.append(report.rom_table(str(node), packing.slot, irom(app).address, usage(app, rom.size, packing.slot)))
+        tables.append(rom_table(str(node), packing.slot, irom(app).address, usage(app, rom.size, packing.slot)))
     if not env.GetOption("silent"):
         sys.stdout.write("".join(f"{table}\n" for table in tables))  # in one piece: other jobs print too

@@ -13,12 +13,12 @@ import SCons.Errors
 import SCons.Script
 import SCons.Subst
 
-from .. import version
 from ..errors import LayoutError, VersionError
 from ..fileio import read_file
 from ..layout import presets, tomlfile
 from ..layout.model import FlashMap, LoaderOptions, Slot, parse_slots
 from ..layout.params import FlashParams, flash_size
+from ..release import version
 
 COMPILER = "xtensa-lx106-elf-gcc"
 BUILD_DIR = "#build/rboot"

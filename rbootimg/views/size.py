@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ..analysis.size import CUTS, NAMES, Change, Difference, Part, Sizes, _regions
-from ..report import Table, percent
+from .tables import Table, percent
 
 # Text
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .answer import answer, location
-from .server import STATUS_PAGE, Options, serve
-from .transfers import Board, Event, Listening, State, Transfer
+from ..serve.events import Board, Event, Listening, State, Transfer
+from ..serve.responses import answer, location
+from ..serve.server import STATUS_PAGE, Options, serve
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
-from .templates import render
+from ..templates import render
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",

@@ -31,11 +31,12 @@ from pathlib import Path
 
 import h11
 
-from . import __version__, faults
-from .answer import Answer, Part, answer, is_served, location, page, path_of, served
-from .errors import ServerError
+from .. import __version__
+from ..errors import ServerError
+from . import faults
+from .events import Board, Event, Listening, State, Transfer
+from .responses import Answer, Part, answer, is_served, location, page, path_of, served
 from .statuspage import POLICY, status_page
-from .transfers import Board, Event, Listening, State, Transfer
 
 STATUS_PAGE = "_status"
 _LONGEST_REQUEST = 8192

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .durable import locked, make_folder, naming, remove, sync
-from .errors import PublishError, Way
-from .fileio import no_folder, resolved
-from .release import RELEASES, Bundle, History, Release, digest, newest_first
-from .switch import clean, cleaning, mended, put, recovered, resume, stage, stage_files, stage_release, switch
-from .version import parse
-from .webfiles import (
+from ..errors import PublishError, Way
+from ..fileio import no_folder, resolved
+from .bundle import Bundle
+from .history import History, newest_first
+from .manifest import RELEASES, Release, digest
+from .storage import locked, make_folder, naming, remove, sync
+from .transaction import clean, cleaning, mended, put, recovered, resume, stage, stage_files, stage_release, switch
+from .tree import (
     HISTORY,
     LOCK,
     UNFINISHED,
@@ -45,6 +46,7 @@ from .webfiles import (
     whole,
     without_history,
 )
+from .version import parse
 
 WAIT = 30.0
 """How many seconds to wait for another publisher."""

@@ -9,21 +9,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..errors import PublishError, VersionError, Way
+from ..fileio import read_file, resolved
 from . import page
-from .errors import PublishError, VersionError, Way
-from .fileio import read_file, resolved
-from .release import (
-    MANIFEST,
-    RELEASES,
-    VERSION,
-    History,
-    NewerSchemaError,
-    Release,
-    checksum_line,
-    checksum_name,
-    digest,
-    newest_first,
-)
+from .history import History, newest_first
+from .manifest import MANIFEST, RELEASES, VERSION, NewerSchemaError, Release, checksum_line, checksum_name, digest
 from .version import parse
 
 LOCK = ".rbootimg.lock"

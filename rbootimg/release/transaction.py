@@ -31,13 +31,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ..errors import PublishError
+from ..fileio import read_file
 from . import page
-from .durable import make_folder, naming, remove, stands, sync, write
-from .errors import PublishError
-from .fileio import read_file
-from .release import MANIFEST, RELEASES, VERSION, Bundle, History, Release
-from .version import is_newer
-from .webfiles import (
+from .bundle import Bundle
+from .history import History
+from .manifest import MANIFEST, RELEASES, VERSION, Release
+from .storage import make_folder, naming, remove, stands, sync, write
+from .tree import (
     HISTORY,
     NEXT,
     SWITCH,
@@ -54,6 +55,7 @@ from .webfiles import (
     version_file,
     waiting,
 )
+from .version import is_newer
 
 
 def stage_release(folder: Path, bundle: Bundle, before: History | None) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .analysis.image import ROM, ImageInfo, Part
-from .layout.memory import DRAM, IRAM, Usage, slots_of_link
-from .report import Heading, Table, percent, usage_table
+from ..analysis.image import ROM, ImageInfo, Part
+from ..layout.memory import DRAM, IRAM, Usage, slots_of_link
+from .rom import usage_table
+from .tables import Heading, Table, percent
 
 if TYPE_CHECKING:  # what the file at hand is need not be all of them
-    from .analysis.elf import ElfInfo
-    from .analysis.flash import ConfigInfo, FlashInfo, RomAt
-    from .analysis.identify import Found
-    from .flash.bootconfig import BootConfig
-    from .flash.loader import LoaderInfo
-    from .layout.model import Slot
-    from .rom.linkaddress import Detection
+    from ..analysis.elf import ElfInfo
+    from ..analysis.flash import ConfigInfo, FlashInfo, RomAt
+    from ..analysis.identify import Found
+    from ..flash.bootconfig import BootConfig
+    from ..flash.loader import LoaderInfo
+    from ..layout.model import Slot
+    from ..rom.linkaddress import Detection
 
 Block = Heading | Table
 _Facts = list[tuple[str, str]]

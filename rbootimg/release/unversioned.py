@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from .durable import FILE_MODE, make_folder, stands
-from .errors import FitError, PublishError, RomError
-from .fileio import no_folder, resolved, write_atomic
-from .release import checksum_line, checksum_name, digest, rom_name
-from .rom import fit
+from ..errors import FitError, PublishError, RomError
+from ..fileio import no_folder, resolved, write_atomic
+from ..rom import fit
+from .manifest import checksum_line, checksum_name, digest, rom_name
+from .storage import FILE_MODE, make_folder, stands
 
 
 @dataclass(frozen=True)

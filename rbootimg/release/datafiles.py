@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from .errors import PublishError
-from .layout.params import FLASH_SIZES
+from ..errors import PublishError
+from ..layout.params import FLASH_SIZES
 
 MAX_SIZE = max(size.bytes for size in FLASH_SIZES.values())
 """Bytes: no device has a larger flash, and `check --url` fetches no more."""

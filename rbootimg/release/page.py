@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .layout.memory import SECTOR_SIZE, WINDOW_SIZE
-from .layout.segments import COLOURS, FREE
-from .release import FULL_CHECKSUM, RECOVERY, FlashPart, Release, ReleaseRom
-from .templates import render
+from ..layout.memory import SECTOR_SIZE, WINDOW_SIZE
+from ..layout.segments import COLOURS, FREE
+from ..templates import render
+from .manifest import FULL_CHECKSUM, RECOVERY, FlashPart, Release, ReleaseRom
 
 PAGE, STYLE = "index.html", "style.css"
 

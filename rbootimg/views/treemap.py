@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from . import templates
+from .. import templates
 
 COLOURS = MappingProxyType({"IRAM": "#f2b134", "DRAM": "#7fc4f0", "flash": "#7ccfa8", "other": "#c8c8c8"})
 """The fill of each memory region; the colour-blind can tell them apart (after Okabe and Ito, 2008)."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import PublishError
+from ..errors import PublishError
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 """The web server is another user than the builder."""

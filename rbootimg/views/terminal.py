@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .report import Heading, Table, plain, printable
+from .tables import Heading, Table, plain, printable
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import PublishError
+from ..fileio import read_file
 from . import page
-from .durable import FILE_MODE, FOLDER_MODE
-from .errors import PublishError
-from .fileio import read_file
-from .release import MANIFEST, RELEASES, VERSION, History, digest, newest_first
-from .webfiles import (
+from .history import History, newest_first
+from .manifest import MANIFEST, RELEASES, VERSION, digest
+from .storage import FILE_MODE, FOLDER_MODE
+from .tree import (
     HISTORY,
     SWITCH,
     UNFINISHED,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import semver
 
-from .errors import CheckoutError, VersionError, Way
+from ..errors import CheckoutError, VersionError, Way
 
 _LONGEST = 100
 """A version becomes a folder's name."""

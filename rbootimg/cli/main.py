@@ -13,8 +13,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import __version__
-from .errors import RbootError, Way
+from .. import __version__
+from ..errors import RbootError, Way
 
 COMMANDS = {
     "pack": "pack a linked application into a ROM",
@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         name, rest = _command(arguments)
         if name == "esptool2":  # whose arguments argparse would not understand
-            from .commands import esptool2
+            from ..commands import esptool2
 
             return esptool2.main(rest)
         return _call(command_parser(name).parse_args(rest))
@@ -124,7 +124,7 @@ def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def command_parser(name: str) -> argparse.ArgumentParser:
     """The parser of the command `name`, any but esptool2."""
-    module = importlib.import_module(f".commands.{name.replace('-', '_')}", __package__)
+    module = importlib.import_module(f"rbootimg.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"rbootimg {name}", description=module.DESCRIPTION, formatter_class=_Formatter
     )

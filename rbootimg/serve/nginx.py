@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .errors import ServerError
+from ..errors import ServerError
 
 # tcp_nopush holds the header back until there is data to go with it. The http block of a distribution may have gzip
 # on.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from .errors import ServerError
+from ..errors import ServerError
 
 STATUS = {"404": 404, "500": 500, "404-as-200": 200, "redirect": 302}
 """The status of the faults that replace the whole response."""

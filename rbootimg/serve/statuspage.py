@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .templates import render
-from .transfers import State, Transfer
+from ..templates import render
+from .events import State, Transfer
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The Content-Security-Policy that the page is right under."""

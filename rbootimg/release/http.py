@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import PublishError
+from ..errors import PublishError
 
 TIMEOUT = 10.0
 """Seconds for each reply to begin, and for each piece of it."""

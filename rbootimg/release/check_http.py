@@ -16,12 +16,12 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import NamedTuple
 
+from ..errors import FitError, PublishError, RomError, VersionError
+from ..rom import fit
 from . import version
-from .errors import FitError, PublishError, RomError, VersionError
-from .httpfetch import CLIENT, TIMEOUT, Reply, fetch, number, split_url
+from .http import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import HEADER_MOST, read_as_client
-from .release import MANIFEST, VERSION, Release, Stored, checksum_name, digest, rom_name
-from .rom import fit
+from .manifest import MANIFEST, VERSION, Release, Stored, checksum_name, digest, rom_name
 
 _SEGMENT = 1460
 """What a TCP segment carries over Ethernet; the sample looks for the whole header in the first."""
