@@ -12,7 +12,8 @@ from ..layout.memory import Usage, memory_at, slot_of_link, slots_of_link
 from ..layout.model import Slot
 from ..rom import elf
 from ..rom.pack import IROM_SECTION, pack, usage
-from .image import Part, common_json, first_slot, fitting_slots, misplaced, part_json, sha256, slot_json
+from .common import common_json, sha256
+from .image import Part, first_slot, fitting_slots, misplaced, part_json, slot_json
 
 ELF: Final = "elf"
 

@@ -15,7 +15,8 @@ from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, win
 from ..layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
 from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from ..rom.format import image_size
-from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, common_json, image_info, image_json, is_blank, sha256
+from .common import common_json, is_blank, sha256
+from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json
 
 FLASH: Final = "flash"
 CONFIG: Final = "config"

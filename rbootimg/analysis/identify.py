@@ -37,7 +37,8 @@ from typing import TYPE_CHECKING
 from ..errors import RbootError
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
 from ..layout.params import FLASH_SIZES
-from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json, is_blank
+from .common import is_blank
+from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json
 
 if TYPE_CHECKING:
     from ..layout.model import FlashMap, Slot

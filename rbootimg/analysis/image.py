@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -16,7 +15,7 @@ from ..rom.linkaddress import Detection, detect
 
 if TYPE_CHECKING:
     from ..layout.model import Slot
-    from .identify import Found
+from .common import common_json, sha256
 
 ROM: Final = "rom"
 OLD_IMAGE: Final = "old image"
@@ -78,16 +77,6 @@ class ImageInfo(NamedTuple):
     def slot(self) -> Slot | None:
         """The first of `slots` that has room for it."""
         return first_slot(self.slots, self.size)
-
-
-def is_blank(data: bytes) -> bool:
-    """Whether all of `data` is 0xFF, as erased flash is."""
-    return data.count(0xFF) == len(data)
-
-
-def sha256(data: bytes) -> str:
-    """The SHA-256 of `data`, as text."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | None = None) -> ImageInfo:
@@ -166,11 +155,6 @@ def misplaced(address: int | None, slot: Slot | None, slots: Sequence[Slot], siz
             f"the ROM is linked at {address:#x}, but no slot of the layout runs there; use the ROM that is for a slot"
         ]
     return []
-
-
-def common_json(found: Found) -> dict[str, object]:
-    """What is said of every kind of file."""
-    return {"kind": found.kind, "size": found.size, "sha256": found.sha256, "problems": list(found.problems)}
 
 
 def image_json(found: ImageInfo) -> dict[str, object]:
