@@ -12,11 +12,11 @@ if TYPE_CHECKING:  # which takes 5 ms to import
     from pathlib import Path
 
 
-MOST = 1 << 28
+MAX_SIZE = 1 << 28
 """Bytes of the largest file that is read: an ELF with all its debugging information has some ten million."""
 
 
-def read_file(name: str | Path, most: int = MOST) -> bytes:
+def read_file(name: str | Path, most: int = MAX_SIZE) -> bytes:
     """What is in the file `name`, a pipe too.
 
     Raises OSError with `name` as its file name, also for what has more than `most` bytes or never ends.

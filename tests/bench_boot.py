@@ -17,19 +17,19 @@ import chip
 
 from rbootimg.emulator.proof import prove
 from rbootimg.emulator.qemu import boot
-from rbootimg.flash.image import assemble, boot_config, flash_pieces
-from rbootimg.layout.presets import preset
+from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
+from rbootimg.layout.presets import preset_layout
 from rbootimg.rom import elf
 from rbootimg.rom.pack import pack
 
 ROOT = chip.PACKAGE.parent
-LAYOUT = preset("1MB")
+LAYOUT = preset_layout("1MB")
 
 
 def flash(elfs: dict[int, elf.Elf]) -> bytes:
     loader = chip.loader(LAYOUT.loader)
     roms = {number: pack(app).to_bytes() for number, app in elfs.items()}
-    return assemble(flash_pieces(LAYOUT, loader, roms, boot_config(LAYOUT, loader)), LAYOUT.size.bytes)
+    return assemble(flash_pieces(LAYOUT, loader, roms, make_boot_config(LAYOUT, loader)), LAYOUT.size.bytes)
 
 
 def show(name: str, action: Callable[[], object]) -> None:
@@ -46,9 +46,9 @@ def main() -> None:
         for name in ("SConstruct", "main.c"):
             (Path(folder) / name).write_bytes((ROOT / "examples" / "hello" / name).read_bytes())
         subprocess.run([sys.executable, "-m", "SCons", "-Q"], cwd=folder, check=True, capture_output=True)
-        hello = flash({0: elf.parse((Path(folder) / "hello" / "rom0.elf").read_bytes())})
+        hello = flash({0: elf.parse_elf((Path(folder) / "hello" / "rom0.elf").read_bytes())})
     show("boot of the example, to its last line", lambda: boot(hello, until="flash words 77"))
-    big = {0: elf.parse(chip.linked(chip.SOURCES["big"], LAYOUT.slots[0]))}
+    big = {0: elf.parse_elf(chip.linked(chip.SOURCES["big"], LAYOUT.slots[0]))}
     image = flash(big)
     show(f"proof of a ROM of {len(pack(big[0]).to_bytes()):,} bytes", lambda: prove(image, LAYOUT, big))
 

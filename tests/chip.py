@@ -12,7 +12,7 @@ from rbootimg.flash.loader import defines
 from rbootimg.layout.model import DEFAULT_LOADER, LoaderOptions, Slot
 from rbootimg.rom import elf
 from rbootimg.rom.format import RamSection, old_image
-from rbootimg.rom.ldscript import for_slot
+from rbootimg.rom.ldscript import slot_linker_script
 
 PACKAGE = Path(rbootimg.__file__).parent
 BARE_METAL = PACKAGE / "ld" / "baremetal.ld"
@@ -74,13 +74,13 @@ def linked(source: str, slot: Slot) -> bytes:
     """The ELF of C `source`, linked for `slot`."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "slot.ld")
-        script.write_bytes(for_slot(BARE_METAL.read_bytes(), slot))
+        script.write_bytes(slot_linker_script(BARE_METAL.read_bytes(), slot))
         return compiled.__wrapped__(source, script=script)
 
 
 def image(program: bytes) -> bytes:
     """What the mask ROM loads from flash 0, of an ELF."""
-    parsed = elf.parse(program)
+    parsed = elf.parse_elf(program)
     found = (parsed.find(name) for name in SDK_SECTIONS)
     return old_image(parsed.entry, tuple(RamSection(part.address, part.data) for part in found if part))
 

@@ -33,7 +33,7 @@ def main() -> None:
         for path in VECTORS.glob("[mt]*.elf"):
             data = path.read_bytes()
             (Path(corpus) / path.name).write_bytes(data)
-            (Path(corpus) / f"{path.name}.bin").write_bytes(pack.pack(elf.parse(data)).to_bytes())
+            (Path(corpus) / f"{path.name}.bin").write_bytes(pack.pack(elf.parse_elf(data)).to_bytes())
         (Path(corpus) / "config").write_bytes(BootConfig((0x2000, 0x82000)).to_bytes(checksum=True))
         (Path(corpus) / "layout").write_text('flash_size = "1MB"\n[loader]\nrtc = true\n[[slot]]\naddress = 0x2000\n')
         atheris.Setup([*sys.argv, corpus], parse_all)

@@ -6,12 +6,12 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from rbootimg.layout.presets import preset
-from rbootimg.rom.elf import parse
+from rbootimg.layout.presets import preset_layout
+from rbootimg.rom.elf import parse_elf
 from rbootimg.rom.format import RamSection, Rom, old_image
 from rbootimg.rom.pack import pack
 
-SLOTS = preset("1MB").slots
+SLOTS = preset_layout("1MB").slots
 VECTORS = Path(__file__).resolve().parent / "vectors"
 
 BIG, CONFIG, IROM = "Big flash", "Config chksum", "irom chksum"
@@ -41,7 +41,7 @@ def elf(slot: int, name: str = "mixed") -> bytes:
 @functools.cache
 def rom(slot: int, name: str = "mixed", irom_checksum: bool = False) -> bytes:
     """The ROM of that."""
-    return pack(parse(elf(slot, name)), irom_checksum=irom_checksum).to_bytes()
+    return pack(parse_elf(elf(slot, name)), irom_checksum=irom_checksum).to_bytes()
 
 
 def silent_rom(irom_size: int = 32, irom_checksum: bool = False) -> bytes:

@@ -39,15 +39,15 @@ def _text(data: bytes) -> str:
 
 
 def _info(data: bytes) -> None:
-    found = identify.recognise(data)
+    found = identify.identify(data)
     json.dumps(identify.as_json(found))
     tables.plain(info.blocks("a file", found))
 
 
 def _elf(data: bytes) -> None:
-    app = elf.parse(data)
+    app = elf.parse_elf(data)
     entry.entry_problem(app)
-    elf.place(elf.symbols(data), app.entry)
+    elf.place(elf.elf_symbols(data), app.entry)
 
 
 def _mapping(data: bytes) -> None:
@@ -58,12 +58,12 @@ def _mapping(data: bytes) -> None:
 def _size(data: bytes) -> None:
     sizes = size.measure(data)
     tables.plain(size_view.tables(sizes, top=0))
-    json.dumps(size.as_json(sizes, size.compare(sizes, sizes)))
+    json.dumps(size.as_json(sizes, size.compare_sizes(sizes, sizes)))
 
 
 def _compare(data: bytes) -> None:
     rom = Rom.from_bytes(data)
-    compared(compare.compare(rom, rom._replace(irom=rom.irom[::-1])))
+    compared(compare.compare_roms(rom, rom._replace(irom=rom.irom[::-1])))
 
 
 def _config(data: bytes) -> None:
@@ -71,7 +71,7 @@ def _config(data: bytes) -> None:
 
 
 def _layout(data: bytes) -> None:
-    found = tomlfile.from_toml(_text(data))
+    found = tomlfile.parse_layout(_text(data))
     svg(found)
     drawing(found)
 
@@ -85,7 +85,7 @@ def _manifest(data: bytes) -> None:
 
 def _script(data: bytes) -> None:
     ldscript.includes(data)
-    ldscript.for_slot(data, _SLOT)
+    ldscript.slot_linker_script(data, _SLOT)
 
 
 def _esptool2(data: bytes) -> None:
@@ -102,7 +102,7 @@ PARSERS: Mapping[str, Callable[[bytes], object]] = {
     "info": _info,
     "ROM": Rom.from_bytes,
     "ELF": _elf,
-    "pack": lambda data: pack.pack(elf.parse(data)),
+    "pack": lambda data: pack.pack(elf.parse_elf(data)),
     "mapping": _mapping,
     "size": _size,
     "size with a map": lambda data: size.measure(data, _text(data)),

@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from rbootimg.layout.model import FlashMap
-from rbootimg.layout.presets import preset
-from rbootimg.layout.tomlfile import from_toml
-from rbootimg.release.bundle import Bundle, Recovery, bundle
+from rbootimg.layout.model import FlashLayout
+from rbootimg.layout.presets import preset_layout
+from rbootimg.layout.tomlfile import parse_layout
+from rbootimg.release.bundle import Bundle, Recovery, make_bundle
 from rbootimg.rom.format import RamSection, Rom
 
-LAYOUT = preset("1MB")
-SPARE = preset("four-1MB")
+LAYOUT = preset_layout("1MB")
+SPARE = preset_layout("four-1MB")
 """With slots for recovery ROMs."""
 THREE_TOML = 'flash_size = "1MB"\n' + "".join(
     f'[[slot]]\naddress = {address}\nsize = "128KB"\n' for address in (0x2000, 0x82000, 0xC2000)
 )
-THREE = from_toml(THREE_TOML)
+THREE = parse_layout(THREE_TOML)
 """The same in 1 MB."""
 
 
@@ -38,11 +38,11 @@ def make(
     size: int = 64,
     count: int = 2,
     files: tuple[tuple[str, bytes], ...] = (),
-    layout: FlashMap = LAYOUT,
+    layout: FlashLayout = LAYOUT,
     **options: object,
 ) -> Bundle:
     roms = make_roms(version, size, count)
-    return bundle(app, version, roms, layout, one_build=True, files=dict(files), **options)
+    return make_bundle(app, version, roms, layout, one_build=True, files=dict(files), **options)
 
 
 @functools.cache

@@ -14,11 +14,11 @@ from conftest import ROOT, TOOL, Project
 
 from rbootimg.emulator.qemu import boot
 from rbootimg.errors import FitError
-from rbootimg.flash.bootconfig import Mode, RtcData
-from rbootimg.flash.image import assemble, boot_config, flash_pieces
-from rbootimg.layout.model import FlashMap, Slot
-from rbootimg.layout.presets import preset
-from rbootimg.layout.tomlfile import from_toml
+from rbootimg.flash.bootconfig import BootMode, RtcData
+from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
+from rbootimg.layout.model import FlashLayout, Slot
+from rbootimg.layout.presets import preset_layout
+from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.rom import elf
 from rbootimg.rom.mapping import SYMBOL, check_mapping, mapping_notes
 
@@ -69,10 +69,10 @@ def app(project: Project, base: Path) -> Project:
     return project
 
 
-def flash(project: Project, layout: FlashMap, current: int) -> bytes:
+def flash(project: Project, layout: FlashLayout, current: int) -> bytes:
     loader = chip.loader(layout.loader)
     roms = {number: project.read(f"app/rom{number}.bin") for number in range(len(layout.slots))}
-    pieces = flash_pieces(layout, loader, roms, boot_config(layout, loader, current))
+    pieces = flash_pieces(layout, loader, roms, make_boot_config(layout, loader, current))
     return assemble(pieces, layout.size.bytes)
 
 
@@ -81,7 +81,7 @@ def test_an_application_on_the_sdk_runs_from_every_megabyte(app: Project, name: 
     app.build(f"RBOOT_LAYOUT={name}")
     output = app.build("publish", f"RBOOT_LAYOUT={name}")
     assert f"app: {len(SLOTS[name])} ROMs proved" in output
-    layout = preset(name)
+    layout = preset_layout(name)
     for number in range(len(layout.slots)):
         result = boot(flash(app, layout, number), until="told 2\n")
         assert (result.ended, result.rom, result.crash) == ("until", number, None), result.uart
@@ -92,8 +92,8 @@ def test_an_application_on_the_sdk_runs_from_every_megabyte(app: Project, name: 
 def test_a_rom_that_boots_once_maps_its_own_megabyte(app: Project) -> None:
     app.write("board.toml", RTC)
     app.build("RBOOT_LAYOUT=board.toml")
-    image = flash(app, from_toml(RTC), 0)
-    trial = RtcData(next_mode=Mode.TEMP_ROM, temp_rom=1)
+    image = flash(app, parse_layout(RTC), 0)
+    trial = RtcData(next_mode=BootMode.TEMP_ROM, temp_rom=1)
     result = boot(image, rtc=trial, until="told 2\n")
     assert (result.ended, result.rom) == ("until", 1), result.uart
     assert boot(image, until="told 2\n").rom == 0
@@ -102,7 +102,7 @@ def test_a_rom_that_boots_once_maps_its_own_megabyte(app: Project) -> None:
 def test_an_override_of_the_applications_own_is_kept(app: Project) -> None:
     app.write("own.c", OWN)
     app.build("RBOOT_LAYOUT=4MB-big")
-    result = boot(flash(app, preset("4MB-big"), 1), until="own\n", timeout=2)
+    result = boot(flash(app, preset_layout("4MB-big"), 1), until="own\n", timeout=2)
     assert result.ended == "until", result.uart
     assert "maps megabyte 1 of the flash" in app.fail("publish", "RBOOT_LAYOUT=4MB-big")
 
@@ -128,17 +128,17 @@ def test_a_changed_libmain_is_made_weak_again(app: Project, base: Path, tmp_path
 
 def linked_by_hand(base: Path, folder: Path, slot: Slot, *flags: str) -> bytes:
     """What a Makefile links that knows nothing of the override."""
-    from rbootimg.rom.ldscript import for_slot
+    from rbootimg.rom.ldscript import slot_linker_script
 
     (folder / "main.c").write_text(USER)
-    (folder / "slot.ld").write_bytes(for_slot((base / "ld" / "eagle.app.v6.ld").read_bytes(), slot))
+    (folder / "slot.ld").write_bytes(slot_linker_script((base / "ld" / "eagle.app.v6.ld").read_bytes(), slot))
     command = ["gcc", "-Os", "-mlongcalls", "-mtext-section-literals", "-nostdlib", "-static", "-u", "call_user_start"]
     command += [*flags, f"-L{base / 'lib'}", f"-L{base / 'ld'}", "-T", "slot.ld", "-o", "app.elf", "main.c"]
     sdk.run_tool(folder, *command, "-Wl,--start-group", "-lmain", "-lphy", "-lnet80211", "-lpp", "-Wl,--end-group")
     return (folder / "app.elf").read_bytes()
 
 
-HIGH = preset("4MB-big").slots[1]
+HIGH = preset_layout("4MB-big").slots[1]
 REFUSED = (
     f"{SYMBOL} is the SDK's, which maps the first megabytes of the flash after each access, and not that of slot 1 at "
     "0x202000"
@@ -150,7 +150,7 @@ def test_without_the_override_it_is_refused(base: Path, tmp_path: Path, project:
     with pytest.raises(FitError, match="is the SDK's") as refused:
         check_mapping(program, HIGH)
     assert str(refused.value).startswith(REFUSED)
-    check_mapping(program, preset("4MB-big").slots[0])
+    check_mapping(program, preset_layout("4MB-big").slots[0])
     check_mapping(program, None)
     project.write("app.elf", program)
     project.write(
@@ -176,7 +176,7 @@ def test_of_a_stripped_elf_it_is_said_that_nothing_is_known(base: Path, tmp_path
     check_mapping(program, HIGH)
     [note] = mapping_notes(program, HIGH)
     assert note.startswith("the ELF has no symbols, so it was not checked that Cache_Read_Enable_New is not the SDK's")
-    assert mapping_notes(program, preset("1MB").slots[1]) == ()
+    assert mapping_notes(program, preset_layout("1MB").slots[1]) == ()
 
 
 def test_bare_metal_maps_the_flash_itself() -> None:
@@ -188,6 +188,6 @@ def test_bare_metal_maps_the_flash_itself() -> None:
 def test_the_override_is_small_and_in_iram(app: Project) -> None:
     app.build("RBOOT_LAYOUT=4MB-big")
     program = app.read("app/rom0.elf")  # of both slots, which have one link address
-    [found] = [symbol for symbol in elf.symbols(program) if symbol.name == SYMBOL]
+    [found] = [symbol for symbol in elf.elf_symbols(program) if symbol.name == SYMBOL]
     assert 0x40100000 <= found.address < 0x40108000
     assert found.size <= 200

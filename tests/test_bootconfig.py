@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbootimg.errors import ConfigError
-from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData, room_in
+from rbootimg.flash.bootconfig import BootConfig, BootMode, RtcData, infer_max_roms
 
 TWO_ROMS = bytes.fromhex(
     "e1 01"  # magic, version
@@ -22,7 +22,7 @@ TWO_ROMS = bytes.fromhex(
     "00 00 00 00"
     "00 00 00 00"
 )
-CONFIG = BootConfig((0x2000, 0x82000), current_rom=1, mode=Mode.GPIO_ROM)
+CONFIG = BootConfig((0x2000, 0x82000), current_rom=1, mode=BootMode.GPIO_ROM)
 
 
 def test_the_bytes_are_rboots() -> None:
@@ -42,7 +42,7 @@ configs = st.integers(1, 16).flatmap(
         st.tuples(*[st.integers(0, 0xFFFFFFFF)] * count),
         st.integers(0, count - 1),
         st.integers(0, count - 1),
-        st.sampled_from([Mode(bits) for bits in range(16)]),
+        st.sampled_from([BootMode(bits) for bits in range(16)]),
     )
 )
 
@@ -114,7 +114,7 @@ def test_any_bytes_give_a_config_or_one_error(data: bytes, max_roms: int, checks
 
 def test_rtc_data_are_rboots() -> None:
     data = bytes.fromhex("68 ae 34 23  02 00 00 01  3d 00 00 00")  # 0xEF ^ 68 ^ ae ^ 34 ^ 23 ^ 02 ^ 01
-    asked = RtcData(next_mode=Mode.TEMP_ROM, temp_rom=1)
+    asked = RtcData(next_mode=BootMode.TEMP_ROM, temp_rom=1)
     assert asked.to_bytes() == data
     assert RtcData.from_bytes(data) == asked
 
@@ -130,5 +130,5 @@ def test_other_bytes_are_no_rtc_data(data: bytes) -> None:
 def test_where_the_checksum_stands_tells_max_roms(max_roms: int) -> None:
     config = BootConfig((0x2000,) * min(max_roms, 2))
     sector = config.to_bytes(max_roms, checksum=True).ljust(4096, b"\xff")
-    assert BootConfig.from_bytes(sector, room_in(sector, True), checksum=True) == config
-    assert room_in(sector, False) == 4
+    assert BootConfig.from_bytes(sector, infer_max_roms(sector, True), checksum=True) == config
+    assert infer_max_roms(sector, False) == 4

@@ -25,7 +25,7 @@ from rbootimg.rom.pack import pack
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "tests" / "vectors"
 MIXED = VECTORS / "mixed.rom0.elf"
-MIXED_ROM = pack(elf.parse(MIXED.read_bytes())).to_bytes()
+MIXED_ROM = pack(elf.parse_elf(MIXED.read_bytes())).to_bytes()
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -190,7 +190,7 @@ def test_verify_says_what_is_in_a_rom(rom: Path) -> None:
 
 
 def test_verify_finds_which_checksum_a_rom_has(rom: Path) -> None:
-    rom.write_bytes(pack(elf.parse(MIXED.read_bytes()), irom_checksum=True).to_bytes())
+    rom.write_bytes(pack(elf.parse_elf(MIXED.read_bytes()), irom_checksum=True).to_bytes())
     done = run("verify", rom)
     assert done.returncode == 0
     assert done.stdout.endswith(" over RAM sections and irom\n")
@@ -676,7 +676,7 @@ def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:
 
 def test_compare_takes_the_same_application_for_two_slots(tmp_path: Path) -> None:
     other = tmp_path / "rom1.bin"
-    other.write_bytes(pack(elf.parse((VECTORS / "mixed.rom1.elf").read_bytes())).to_bytes())
+    other.write_bytes(pack(elf.parse_elf((VECTORS / "mixed.rom1.elf").read_bytes())).to_bytes())
     (tmp_path / "rom0.bin").write_bytes(MIXED_ROM)
     done = run("compare", tmp_path / "rom0.bin", other)
     assert done.returncode == 0
@@ -707,7 +707,7 @@ def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
 def test_compare_names_what_differs_by_the_elfs(tmp_path: Path, rom: Path, elfs: tuple[object, ...], name: str) -> None:
     # An instruction of in_flash in a second build; as in any ELF its bytes stand there once.
     data, code = MIXED.read_bytes(), Rom.from_bytes(MIXED_ROM).irom
-    functions = [symbol for symbol in elf.symbols(data) if symbol.name == "in_flash"]
+    functions = [symbol for symbol in elf.elf_symbols(data) if symbol.name == "in_flash"]
     offset = functions[0].address + 8 - 0x40202010
     assert data.count(code[offset - 8 : offset + 8]) == 1
     at = data.index(code[offset - 8 : offset + 8]) + 8

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rbootimg.layout.model import Slot
 from rbootimg.layout.params import FlashParams
 from rbootimg.rom import elf
-from rbootimg.rom.compare import compare
+from rbootimg.rom.compare import compare_roms
 from rbootimg.rom.format import RamSection, Rom
-from rbootimg.rom.ldscript import for_slot
+from rbootimg.rom.ldscript import slot_linker_script
 from rbootimg.rom.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,11 +57,11 @@ void call_user_start(void) { table[sink & 1](2); odd.function(first(flash_addres
 def build(folder: Path, slot_address: int, source: str = APP) -> Rom:
     slot = Slot(slot_address, 0x78000)
     (folder / "app.c").write_text(source)
-    (folder / "app.ld").write_bytes(for_slot((SCRIPTS / "baremetal.ld").read_bytes(), slot))
+    (folder / "app.ld").write_bytes(slot_linker_script((SCRIPTS / "baremetal.ld").read_bytes(), slot))
     flags = ("-mlongcalls", "-mtext-section-literals", "-ffreestanding", "-nostdlib", "-Os", "-w")
     command = [GCC, *flags, "-L", SCRIPTS, "-T", folder / "app.ld", folder / "app.c", "-o", folder / "app.elf"]
     subprocess.run(command, check=True)
-    return pack(elf.parse((folder / "app.elf").read_bytes()))
+    return pack(elf.parse_elf((folder / "app.elf").read_bytes()))
 
 
 def words(*values: int) -> bytes:
@@ -79,7 +79,7 @@ def rom(irom: bytes = bytes(32), *ram: bytes) -> Rom:
 @needs_gcc
 @pytest.mark.parametrize("links", [None, LINKS], ids=["inferred", "given"])
 def test_an_app_linked_for_two_slots_is_the_same(tmp_path: Path, links: tuple[int, int] | None) -> None:
-    result = compare(build(tmp_path, 0x2000), build(tmp_path, 0x82000), links)
+    result = compare_roms(build(tmp_path, 0x2000), build(tmp_path, 0x82000), links)
     assert result.same_app
     assert (result.delta, result.differences, result.structure) == (0x80000, (), ())
     assert result.relocated >= 10
@@ -87,7 +87,7 @@ def test_an_app_linked_for_two_slots_is_the_same(tmp_path: Path, links: tuple[in
 
 @needs_gcc
 def test_slots_with_one_link_address_have_the_same_bytes(tmp_path: Path) -> None:
-    result = compare(build(tmp_path, 0x2000), build(tmp_path, 0x102000))
+    result = compare_roms(build(tmp_path, 0x2000), build(tmp_path, 0x102000))
     assert result.same_app
     assert (result.delta, result.relocated) == (0, 0)
 
@@ -108,19 +108,19 @@ def test_another_build_is_not_the_same_app(tmp_path: Path, old: str, new: str) -
     assert old in APP
     for links in (None, LINKS):
         other = build(tmp_path, 0x82000, APP.replace(old, new))
-        assert not compare(build(tmp_path, 0x2000), other, links).same_app
+        assert not compare_roms(build(tmp_path, 0x2000), other, links).same_app
 
 
 @pytest.mark.parametrize("name", ["tiny", "mixed", "big"])
 def test_both_roms_of_a_vector_are_the_same_app(name: str) -> None:
-    a, b = (pack(elf.parse((VECTORS / f"{name}.rom{number}.elf").read_bytes())) for number in (0, 1))
-    assert compare(a, b, LINKS).same_app
-    assert compare(a, b).same_app
+    a, b = (pack(elf.parse_elf((VECTORS / f"{name}.rom{number}.elf").read_bytes())) for number in (0, 1))
+    assert compare_roms(a, b, LINKS).same_app
+    assert compare_roms(a, b).same_app
 
 
 def test_two_vectors_are_not_the_same_app() -> None:
-    a, b = (pack(elf.parse((VECTORS / name).read_bytes())) for name in ("tiny.rom0.elf", "mixed.rom1.elf"))
-    assert not compare(a, b).same_app
+    a, b = (pack(elf.parse_elf((VECTORS / name).read_bytes())) for name in ("tiny.rom0.elf", "mixed.rom1.elf"))
+    assert not compare_roms(a, b).same_app
 
 
 # Words
@@ -129,45 +129,45 @@ def test_two_vectors_are_not_the_same_app() -> None:
 @pytest.mark.parametrize("offset", range(4))
 def test_a_pointer_may_stand_at_any_byte(offset: int) -> None:
     a, b = (rom(bytes(16), bytes(offset) + words(value) + bytes(4)) for value in (0x40202018, 0x40282018))
-    assert compare(a, b, LINKS).same_app
+    assert compare_roms(a, b, LINKS).same_app
 
 
 def test_a_carry_into_the_next_byte_is_still_one_pointer() -> None:
     a, b = (rom(bytes(16), words(value)) for value in (0x4020F018, 0x4020F018 + 0x3F000))
-    result = compare(a, b, (0x40202010, 0x40241010))
+    result = compare_roms(a, b, (0x40202010, 0x40241010))
     assert (result.same_app, result.relocated) == (True, 1)
 
 
 def test_a_pointer_that_moved_by_another_distance_differs() -> None:
     a, b = (rom(bytes(16), words(value)) for value in (0x40202018, 0x4028201C))
-    (difference,) = compare(a, b, LINKS).differences
+    (difference,) = compare_roms(a, b, LINKS).differences
     assert (difference.section, difference.offset, difference.address) == ("RAM section 0", 0, DRAM)
     assert (difference.a, difference.b) == (words(0x40202018)[:3], words(0x4028201C)[:3])
 
 
 def test_a_number_that_differs_by_the_distance_is_no_pointer() -> None:
     a, b = (rom(bytes(16), words(value)) for value in (0x12345678, 0x123C5678))
-    assert not compare(a, b, LINKS).same_app
+    assert not compare_roms(a, b, LINKS).same_app
 
 
 @pytest.mark.parametrize(("value", "same"), [(0x2010, True), (0x2020, True), (0x2021, False), (0x200F, False)])
 def test_a_flash_address_must_be_in_irom(value: int, same: bool) -> None:
     a, b = (rom(bytes(16), words(number)) for number in (value, value + 0x80000))
-    assert compare(a, b, LINKS).same_app is same
+    assert compare_roms(a, b, LINKS).same_app is same
 
 
 def test_differences_come_in_runs_with_their_addresses() -> None:
     changed = bytearray(32)
     changed[1] = changed[3] = changed[20] = 7
-    result = compare(rom(bytes(32)), rom(bytes(changed)), LINKS)
+    result = compare_roms(rom(bytes(32)), rom(bytes(changed)), LINKS)
     found = [(run.section, run.offset, run.address, len(run.a)) for run in result.differences]
     assert found == [("irom", 1, 0x40202011, 3), ("irom", 20, 0x40202024, 1)]
-    assert [run.address for run in compare(rom(bytes(32)), rom(bytes(changed))).differences] == [None, None]
+    assert [run.address for run in compare_roms(rom(bytes(32)), rom(bytes(changed))).differences] == [None, None]
 
 
 def test_a_difference_beside_a_pointer_is_seen() -> None:
     a, b = (rom(bytes(16), words(number, pointer)) for number, pointer in ((1, 0x40202018), (2, 0x40282018)))
-    result = compare(a, b, LINKS)
+    result = compare_roms(a, b, LINKS)
     assert (result.relocated, [run.offset for run in result.differences]) == (1, [0])
 
 
@@ -175,7 +175,7 @@ def test_a_difference_beside_a_pointer_is_seen() -> None:
 def test_every_changed_byte_is_seen(irom: bytes, offset: int, change: int) -> None:
     altered = bytearray(irom)
     altered[offset] ^= change
-    result = compare(rom(irom), rom(bytes(altered)), (LINKS[0], LINKS[0]))
+    result = compare_roms(rom(irom), rom(bytes(altered)), (LINKS[0], LINKS[0]))
     (difference,) = result.differences
     assert (difference.offset, difference.a, difference.b) == (offset, irom[offset:][:1], bytes(altered[offset:][:1]))
 
@@ -198,14 +198,14 @@ def test_every_changed_byte_is_seen(irom: bytes, offset: int, change: int) -> No
 )
 def test_what_differs_in_structure_is_said(change: dict[str, object], said: str) -> None:
     a = rom(b"\1" + bytes(31))
-    result = compare(a, a._replace(**change))
+    result = compare_roms(a, a._replace(**change))
     assert not result.same_app
     assert [clause.startswith(said) for clause in result.structure] == [True]
 
 
 def test_a_checksum_that_irom_does_not_change_says_no_kind() -> None:
     neutral = rom(b"\5\5" + bytes(30))
-    assert compare(neutral, neutral._replace(irom_checksum=True)).same_app
+    assert compare_roms(neutral, neutral._replace(irom_checksum=True)).same_app
 
 
 def with_word(word: int, offset: int = 8) -> Rom:
@@ -216,7 +216,7 @@ def with_word(word: int, offset: int = 8) -> Rom:
 
 @pytest.mark.parametrize("slot", [0x2000, 0x80000, 0x42000])
 def test_the_flash_address_of_the_slot_itself_is_relocated(slot: int) -> None:
-    comparison = compare(with_word(slot), with_word(slot + 0x80000), (0x40202010, 0x40282010))
+    comparison = compare_roms(with_word(slot), with_word(slot + 0x80000), (0x40202010, 0x40282010))
     assert comparison.same_app
     assert comparison.relocated == 1
 
@@ -225,5 +225,5 @@ def test_text_and_odd_places_that_differ_by_as_much_are_not_taken_for_a_slot() -
     links = (0x40202010, 0x40282010)
     one, nine = (int.from_bytes(text.ljust(4, b"\0"), "little") for text in (b"v.1", b"v.9"))
     assert nine - one == 0x80000
-    assert not compare(with_word(one), with_word(nine), links).same_app
-    assert not compare(with_word(0x10000, offset=9), with_word(0x90000, offset=9), links).same_app
+    assert not compare_roms(with_word(one), with_word(nine), links).same_app
+    assert not compare_roms(with_word(0x10000, offset=9), with_word(0x90000, offset=9), links).same_app

@@ -16,8 +16,8 @@ import chip
 import pytest
 
 from rbootimg.emulator import qemu
-from rbootimg.flash.image import assemble, boot_config, flash_pieces
-from rbootimg.layout.presets import preset
+from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
+from rbootimg.layout.presets import preset_layout
 from rbootimg.rom import demangle, elf
 from rbootimg.rom.demangle import TOOLS
 from rbootimg.rom.format import Rom
@@ -158,8 +158,8 @@ def test_without_c_filt_size_shows_what_is_in_the_elf(in_cpp: Path, alone: Path)
 
 @needs_filt
 def test_compare_shows_them(in_cpp: Path, tmp_path: Path, alone: Path) -> None:
-    rom = pack(elf.parse(in_cpp.read_bytes()))
-    function = next(symbol for symbol in elf.symbols(in_cpp.read_bytes()) if symbol.name == MANGLED)
+    rom = pack(elf.parse_elf(in_cpp.read_bytes()))
+    function = next(symbol for symbol in elf.elf_symbols(in_cpp.read_bytes()) if symbol.name == MANGLED)
     other = bytearray(rom.irom)
     other[function.address + 8 - 0x40202010] ^= 1
     (tmp_path / "a.bin").write_bytes(rom.to_bytes())
@@ -187,9 +187,11 @@ def test_boot_shows_them(tmp_path: Path) -> None:
         void call_user_start(void) { fail(1); }
         """
     )
-    layout = preset("1MB")
+    layout = preset_layout("1MB")
     loader = chip.loader(layout.loader)
-    pieces = flash_pieces(layout, loader, {0: pack(elf.parse(program)).to_bytes()}, boot_config(layout, loader))
+    pieces = flash_pieces(
+        layout, loader, {0: pack(elf.parse_elf(program)).to_bytes()}, make_boot_config(layout, loader)
+    )
     (tmp_path / "app.elf").write_bytes(program)
     (tmp_path / "flash.bin").write_bytes(assemble(pieces, 0x100000))
     command = ("boot", tmp_path / "flash.bin", "--elf", tmp_path / "app.elf")

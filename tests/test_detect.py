@@ -18,8 +18,8 @@ from rbootimg.errors import LayoutError
 from rbootimg.layout.model import Slot
 from rbootimg.rom import elf
 from rbootimg.rom.format import RamSection, Rom
-from rbootimg.rom.ldscript import for_slot
-from rbootimg.rom.linkaddress import detect
+from rbootimg.rom.ldscript import slot_linker_script
+from rbootimg.rom.linkaddress import find_link_address
 from rbootimg.rom.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,9 +116,9 @@ def linked(name: str, slot_address: int) -> Rom:
     """The program linked for a slot, which need not be a possible one."""
     slot = Slot(slot_address, 0x80000)
     script, target = folder() / f"{name}.ld", folder() / f"{name}.elf"
-    script.write_bytes(for_slot((SCRIPTS / "baremetal.ld").read_bytes(), slot))
+    script.write_bytes(slot_linker_script((SCRIPTS / "baremetal.ld").read_bytes(), slot))
     subprocess.run([GCC, "-nostdlib", "-L", SCRIPTS, "-T", script, compiled(name), "-o", target], check=True)
-    return pack(elf.parse(target.read_bytes()))
+    return pack(elf.parse_elf(target.read_bytes()))
 
 
 def noise(size: int) -> bytes:
@@ -137,33 +137,33 @@ def bare(irom: bytes, ram: bytes = bytes(16)) -> Rom:
 @pytest.mark.parametrize("slot", SLOTS, ids=hex)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_link_address_of_a_program_is_found(name: str, slot: int, candidates: tuple[int, ...] | None) -> None:
-    assert detect(linked(name, slot), candidates).link_address == link_address(slot)
+    assert find_link_address(linked(name, slot), candidates).link_address == link_address(slot)
 
 
 @pytest.mark.parametrize("candidates", [None, LAYOUT], ids=["all", "layout"])
 @pytest.mark.parametrize("file", sorted(VECTORS.glob("*.elf")), ids=lambda file: file.name)
 def test_the_link_address_of_each_vector_is_found(file: Path, candidates: tuple[int, ...] | None) -> None:
-    rom = pack(elf.parse(file.read_bytes()))
-    assert detect(rom, candidates).link_address == LAYOUT["rom1" in file.name]
+    rom = pack(elf.parse_elf(file.read_bytes()))
+    assert find_link_address(rom, candidates).link_address == LAYOUT["rom1" in file.name]
 
 
 @needs_gcc
 @pytest.mark.parametrize("slot", [0x2000, 0x82000], ids=hex)
 def test_random_bytes_behind_the_code_do_not_mislead(slot: int) -> None:
     rom = linked("300 functions", slot)
-    assert detect(rom._replace(irom=rom.irom + noise(300_000))).link_address == link_address(slot)
+    assert find_link_address(rom._replace(irom=rom.irom + noise(300_000))).link_address == link_address(slot)
 
 
 @needs_gcc
 @pytest.mark.parametrize("shift", [-0x10, 4, 0x20, 0x800])
 def test_a_program_linked_where_no_slot_is_is_not_given_one(shift: int) -> None:
     for name in ("300 functions", "a table of 400 functions"):
-        assert detect(linked(name, 0x42000 + shift)).link_address is None
+        assert find_link_address(linked(name, 0x42000 + shift)).link_address is None
 
 
 @needs_gcc
 def test_the_evidence_has_the_layouts_slots_with_the_likeliest_first() -> None:
-    found = detect(linked("300 functions", 0x82000), LAYOUT)
+    found = find_link_address(linked("300 functions", 0x82000), LAYOUT)
     own, other = found.evidence
     assert (own.link_address, own.slot_address) == (0x40282010, 0x82000)
     assert own.inside == own.starts == found.words == 150
@@ -176,7 +176,7 @@ def test_the_evidence_has_the_layouts_slots_with_the_likeliest_first() -> None:
 
 @needs_gcc
 def test_the_evidence_without_a_layout_has_the_likeliest_addresses() -> None:
-    found = detect(linked("300 functions", 0x82000))
+    found = find_link_address(linked("300 functions", 0x82000))
     assert found.evidence[0].slot_address == 0x82000
     assert len(found.evidence) == 3
 
@@ -185,7 +185,7 @@ def test_the_evidence_without_a_layout_has_the_likeliest_addresses() -> None:
 
 
 def test_a_rom_without_pointers_into_flash_cannot_be_told() -> None:
-    found = detect(bare(bytes(range(256)) * 16))
+    found = find_link_address(bare(bytes(range(256)) * 16))
     assert (found.link_address, found.words) == (None, 0)
     assert found.reason == "no word points into the flash window"
 
@@ -193,35 +193,35 @@ def test_a_rom_without_pointers_into_flash_cannot_be_told() -> None:
 @pytest.mark.parametrize("size", [100, 5_000, 100_000, 1_000_000])
 def test_random_bytes_cannot_be_told(size: int) -> None:
     for candidates in (None, LAYOUT):
-        assert detect(bare(noise(size), noise(4000)), candidates).link_address is None
+        assert find_link_address(bare(noise(size), noise(4000)), candidates).link_address is None
 
 
 def test_one_pointer_to_nothing_special_cannot_be_told() -> None:
-    found = detect(bare(bytes([0x55]) * 50_000, (0x40289010).to_bytes(4, "little")))
+    found = find_link_address(bare(bytes([0x55]) * 50_000, (0x40289010).to_bytes(4, "little")))
     assert (found.link_address, found.words) == (None, 1)
     assert found.reason.startswith("the words that point into the flash window fit several addresses, 0x402")
 
 
 def test_a_rom_larger_than_the_window_cannot_be_told() -> None:
-    found = detect(bare(bytes(0x100000), (0x40202010).to_bytes(4, "little")), LAYOUT)
+    found = find_link_address(bare(bytes(0x100000), (0x40202010).to_bytes(4, "little")), LAYOUT)
     assert (found.link_address, found.reason) == (None, "its irom is larger than any slot")
 
 
 @pytest.mark.parametrize("address", [0x40202000, 0x2000, 0x40302010, 0x40202810])
 def test_a_candidate_that_no_slot_has_is_refused(address: int) -> None:
     with pytest.raises(LayoutError, match=f"^{address:#x} is no link address of a slot"):
-        detect(bare(bytes(16)), [address])
+        find_link_address(bare(bytes(16)), [address])
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(min_size=1, max_size=300), st.binary(max_size=300))
 def test_no_bytes_make_it_fail(irom: bytes, ram: bytes) -> None:
-    detect(bare(irom, ram))
-    detect(bare(irom, ram), LAYOUT)
+    find_link_address(bare(irom, ram))
+    find_link_address(bare(irom, ram), LAYOUT)
 
 
 def test_a_megabyte_takes_a_tenth_of_a_second() -> None:
     rom = bare(noise(1_000_000), noise(30_000))
     start = time.process_time()
-    detect(rom)
+    find_link_address(rom)
     assert time.process_time() - start < 0.5  # a loaded machine is given five times as long

@@ -51,7 +51,7 @@ def patched(offset: int, layout: str, *values: int) -> bytes:
 
 
 def test_entry_and_sections_are_read_in_file_order() -> None:
-    app = elf.parse(build_elf(entry=IRAM + 4))
+    app = elf.parse_elf(build_elf(entry=IRAM + 4))
     assert app.entry == IRAM + 4
     assert app.sections == (
         Section(".text", IRAM, 8, bytes(range(1, 9)), executable=True),
@@ -64,11 +64,11 @@ def test_entry_and_sections_are_read_in_file_order() -> None:
 
 
 def test_the_section_headers_may_stand_before_the_data() -> None:
-    assert elf.parse(build_elf(headers_first=True)) == elf.parse(build_elf())
+    assert elf.parse_elf(build_elf(headers_first=True)) == elf.parse_elf(build_elf())
 
 
 def test_a_linked_program_is_read() -> None:
-    app = elf.parse((VECTORS / "mixed.rom0.elf").read_bytes())
+    app = elf.parse_elf((VECTORS / "mixed.rom0.elf").read_bytes())
     assert app.entry == 0x40100004
     assert [section.name for section in app.sections] == [".data", ".rodata", ".bss", ".text", ".irom0.text"]
     assert [hex(section.address) for section in app.sections if section.data] == [
@@ -82,19 +82,19 @@ def test_a_linked_program_is_read() -> None:
 def test_sections_that_take_no_memory_are_left_out() -> None:
     debug = Sec(".debug_info", data=b"a lot", flags=0)
     empty = Sec(".empty", IRAM)
-    assert elf.parse(build_elf((*APP, debug, empty))) == elf.parse(build_elf())
+    assert elf.parse_elf(build_elf((*APP, debug, empty))) == elf.parse_elf(build_elf())
 
 
 def test_a_section_without_bits_takes_memory_but_has_no_data() -> None:
     # Its size is no size in the file, where so much could not be.
-    app = elf.parse(build_elf((Sec(".bss", DRAM, type=SHT_NOBITS, size=0x10000000),)))
+    app = elf.parse_elf(build_elf((Sec(".bss", DRAM, type=SHT_NOBITS, size=0x10000000),)))
     assert app.sections == (Section(".bss", DRAM, 0x10000000, b""),)
     assert app.sections[0].end == DRAM + 0x10000000
     assert app.find(".bss") is None
 
 
 def test_find_gives_sections_with_data() -> None:
-    app = elf.parse(build_elf())
+    app = elf.parse_elf(build_elf())
     assert app.find(".text") is app.sections[0]
     assert app.find(".bss") is None
     assert app.find(".nosuch") is None
@@ -124,11 +124,11 @@ def with_many_sections(*, indexes: bool = True) -> bytes:
 
 def test_more_sections_than_16_bits_count_are_read_as_pyelftools_reads_them() -> None:
     data = with_many_sections()
-    app = elf.parse(data)
+    app = elf.parse_elf(data)
     assert len(app.sections) == MANY
     assert app.sections[-1] == Section(f".s{MANY - 1}", IROM0 + MANY - 1, 1, b"\1")
     symbols = (elf.Symbol("a", IROM0 + MANY - 2, 1, "func", True), elf.Symbol("b", IROM0 + MANY - 1, 1, "func", True))
-    assert elf.symbols(data) == symbols
+    assert elf.elf_symbols(data) == symbols
     assert app.entry_symbols == symbols[1:]
     known = ELFFile(io.BytesIO(data))
     assert (known["e_shnum"], known["e_shstrndx"]) == (0, SHN_XINDEX)
@@ -140,7 +140,7 @@ def test_a_symbol_whose_section_no_table_names_is_refused() -> None:
     with pytest.raises(
         ElfError, match=r"^the ELF is damaged or cut off \(the number of a symbol's section is missing\)"
     ):
-        elf.symbols(with_many_sections(indexes=False))
+        elf.elf_symbols(with_many_sections(indexes=False))
 
 
 @pytest.mark.parametrize("count", [0x10000, 0xFFFFFFFF])
@@ -151,7 +151,7 @@ def test_a_number_of_sections_beyond_the_file_is_refused(count: int) -> None:
     with pytest.raises(
         ElfError, match=r"section headers end [\d,]+ bytes behind the end of the file\); link it again$"
     ):
-        elf.parse(bytes(data))
+        elf.parse_elf(bytes(data))
 
 
 # What is refused
@@ -181,7 +181,7 @@ def test_a_number_of_sections_beyond_the_file_is_refused(count: int) -> None:
 )
 def test_what_is_no_application_elf_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(ElfError) as refused:
-        elf.parse(data)
+        elf.parse_elf(data)
     assert str(refused.value) == message
 
 
@@ -200,7 +200,7 @@ def test_what_is_no_application_elf_is_refused(data: bytes, message: str) -> Non
 )
 def test_a_damaged_elf_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(ElfError, match=r"\Athe ELF is damaged or cut off \([^\n]+\); link it again\Z"):
-        elf.parse(data)
+        elf.parse_elf(data)
 
 
 def test_a_section_behind_the_end_of_the_file_is_refused() -> None:
@@ -209,7 +209,7 @@ def test_a_section_behind_the_end_of_the_file_is_refused() -> None:
     with pytest.raises(
         ElfError, match=r"^section \.text ends 52 bytes behind the end of the file, which is cut off; link it again$"
     ):
-        elf.parse(cut_off)
+        elf.parse_elf(cut_off)
 
 
 @pytest.mark.parametrize("headers_first", [False, True])
@@ -217,7 +217,7 @@ def test_an_elf_cut_off_anywhere_is_refused(headers_first: bool) -> None:
     good = build_elf(headers_first=headers_first)
     for length in range(len(good)):
         with pytest.raises(ElfError):
-            elf.parse(good[:length])
+            elf.parse_elf(good[:length])
 
 
 def test_a_linked_program_cut_off_anywhere_is_refused() -> None:
@@ -226,13 +226,13 @@ def test_a_linked_program_cut_off_anywhere_is_refused() -> None:
     # All of the headers at the end, and every 97th byte of what is before: a prime, to hit all alignments.
     for length in (*range(0, table, 97), *range(table, len(good))):
         with pytest.raises(ElfError):
-            elf.parse(good[:length])
+            elf.parse_elf(good[:length])
 
 
 def parse_or_refuse(data: bytes) -> None:
     """Whatever else than ElfError comes out of parse() fails the test that calls this."""
     try:
-        app = elf.parse(data)
+        app = elf.parse_elf(data)
     except ElfError as error:
         app, message = None, str(error)
     if app is None:
@@ -245,7 +245,7 @@ WITH_SYMBOLS = build_elf((*APP, SYMBOLS))
 
 
 def test_the_elf_to_be_damaged_is_good() -> None:
-    assert elf.parse(WITH_SYMBOLS) == elf.parse(build_elf())._replace(entry_symbols=())
+    assert elf.parse_elf(WITH_SYMBOLS) == elf.parse_elf(build_elf())._replace(entry_symbols=())
 
 
 @settings(max_examples=300, deadline=None)
@@ -297,9 +297,9 @@ def test_sections_and_symbols_are_those_that_pyelftools_finds(path: Path) -> Non
             for at in sections
         ]
         names = {(at.name, at["st_value"]) for at in known.get_section_by_name(".symtab").iter_symbols()}
-    found = elf.parse(path.read_bytes())
+    found = elf.parse_elf(path.read_bytes())
     assert (found.entry, [tuple(section) for section in found.sections]) == (known["e_entry"], wanted)
-    symbols = {(symbol.name, symbol.address) for symbol in elf.symbols(path.read_bytes())}
+    symbols = {(symbol.name, symbol.address) for symbol in elf.elf_symbols(path.read_bytes())}
     assert symbols
     assert symbols <= names
 

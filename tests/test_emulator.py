@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from rbootimg.emulator.qemu import Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
-from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.flash.bootlogic import predict
+from rbootimg.flash.bootconfig import BootConfig, BootMode, RtcData
+from rbootimg.flash.bootlogic import predict_boot
 from rbootimg.flash.loader import check_loader
 from rbootimg.layout.model import LoaderOptions
 from rbootimg.layout.params import FLASH_SIZES
-from rbootimg.layout.presets import preset
+from rbootimg.layout.presets import preset_layout
 from rbootimg.rom.elf import Symbol
 from rbootimg.rom.format import RamSection, Rom, old_image
 
@@ -146,8 +146,8 @@ def cases(draw: st.DrawFn) -> Case:
         config = bytes((draw(st.sampled_from((0xE0, 0xFF, 0xE1))), draw(st.sampled_from((0, 2, 1))))) + config[2:]
     if kind != "blank":
         pieces[0x1000] = config
-    modes = st.sampled_from((Mode(0), Mode.TEMP_ROM, Mode.TEMP_ROM, Mode.TEMP_ROM | Mode.GPIO_ROM))
-    asked = st.builds(RtcData, modes, st.just(Mode(0)), st.integers(0, 255), st.integers(0, 4) | st.just(255))
+    modes = st.sampled_from((BootMode(0), BootMode.TEMP_ROM, BootMode.TEMP_ROM, BootMode.TEMP_ROM | BootMode.GPIO_ROM))
+    asked = st.builds(RtcData, modes, st.just(BootMode(0)), st.integers(0, 255), st.integers(0, 4) | st.just(255))
     return Case(variant, size, params, pieces, bool(options.gpio) and draw(st.booleans()), draw(st.none() | asked))
 
 
@@ -160,7 +160,7 @@ def _moved(rom: bytes, address: int) -> bytes:
 def agree(case: Case) -> None:
     """Boot the flash, and hold what the loader does against what predict() says."""
     flash, options, rtc = case.flash, case.options, case.rtc
-    said = predict(flash, options, case.low, rtc)
+    said = predict_boot(flash, options, case.low, rtc)
     # What is no application of ours may do anything: it is let off at its start.
     is_ours = said.rom is None or flash[said.image + 4 : said.image + 20] == ROMS[True, False][4:20]
     result = boot(flash, gpio_low=case.low, rtc=rtc, until=None if is_ours else "load addr")
@@ -246,7 +246,7 @@ def test_after_a_power_cut_at_any_moment_the_next_boot_comes_up(flash: bytes, ro
 def test_every_loader_fits_below_its_config() -> None:
     for options in VARIANTS.values():
         assert len(chip.loader(options)) <= 0x1000
-    assert check_loader(chip.loader(VARIANTS["all"]), replace(preset("4MB-big"), loader=VARIANTS["all"])).rtc
+    assert check_loader(chip.loader(VARIANTS["all"]), replace(preset_layout("4MB-big"), loader=VARIANTS["all"])).rtc
 
 
 # What a boot tells

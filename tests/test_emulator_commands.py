@@ -18,14 +18,14 @@ import chip
 import pytest
 
 from rbootimg.flash.bootconfig import BootConfig
-from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
 from rbootimg.layout.model import LoaderOptions
-from rbootimg.layout.presets import preset
+from rbootimg.layout.presets import preset_layout
 from rbootimg.rom import elf
 from rbootimg.rom.pack import pack
 
 ROOT = chip.PACKAGE.parent
-LAYOUT = preset("1MB")
+LAYOUT = preset_layout("1MB")
 
 APP = """
 extern int ets_printf(const char *, ...);
@@ -51,7 +51,9 @@ def app(typing: bool = False, crash: str = "") -> bytes:
 
 def flash(program: bytes, options: LoaderOptions = LAYOUT.loader) -> bytes:
     layout, loader = replace(LAYOUT, loader=options), chip.loader(options)
-    pieces = flash_pieces(layout, loader, {0: pack(elf.parse(program)).to_bytes()}, boot_config(layout, loader))
+    pieces = flash_pieces(
+        layout, loader, {0: pack(elf.parse_elf(program)).to_bytes()}, make_boot_config(layout, loader)
+    )
     return assemble(pieces, 0x100000)
 
 
@@ -263,8 +265,8 @@ def proved(folder: Path) -> Path:
     for number in (0, 1):
         data = chip.linked(chip.SOURCES["mixed"], LAYOUT.slots[number])
         (folder / f"rom{number}.elf").write_bytes(data)
-        roms[number] = pack(elf.parse(data)).to_bytes()
-    pieces = flash_pieces(LAYOUT, loader, roms, boot_config(LAYOUT, loader))
+        roms[number] = pack(elf.parse_elf(data)).to_bytes()
+    pieces = flash_pieces(LAYOUT, loader, roms, make_boot_config(LAYOUT, loader))
     (folder / "flash.bin").write_bytes(assemble(pieces, 0x100000))
     return folder
 
@@ -274,7 +276,7 @@ PROVE = ("prove", "flash.bin", "--layout", "1MB")
 
 @pytest.mark.usefixtures("proved")
 def test_prove_shows_what_was_proved() -> None:
-    apps = [elf.parse(chip.linked(chip.SOURCES["mixed"], slot)) for slot in LAYOUT.slots]
+    apps = [elf.parse_elf(chip.linked(chip.SOURCES["mixed"], slot)) for slot in LAYOUT.slots]
     sizes = [sum(section.size for section in app.sections if section.data) for app in apps]
     assert run(*PROVE, "--elf", "rom0.elf", "--elf", "rom1.elf")[0].splitlines() == [
         "ROM     address       entry  bytes            ran until",

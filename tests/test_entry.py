@@ -12,8 +12,8 @@ from conftest import APP, ROOT, TOOL, Project
 from images import SLOTS
 
 from rbootimg.errors import FitError, PublishError
-from rbootimg.layout.presets import preset
-from rbootimg.release.bundle import bundle
+from rbootimg.layout.presets import preset_layout
+from rbootimg.release.bundle import make_bundle
 from rbootimg.rom import elf
 from rbootimg.rom.elf import Symbol
 from rbootimg.rom.entry import NO_SYMBOLS, entry_problem, hint_for
@@ -34,7 +34,7 @@ void %s { for (int i = 0; i < 3; i++) counter += first(i); }
 
 
 def linked(source: str, *flags: str) -> elf.Elf:
-    return elf.parse(chip.compiled(source, *flags))
+    return elf.parse_elf(chip.compiled(source, *flags))
 
 
 # ELFs
@@ -123,13 +123,13 @@ def test_the_hint_names_what_may_be_meant() -> None:
 
 def test_an_elf_whose_entry_is_not_a_functions_start_is_not_published() -> None:
     program = chip.linked(FUNCTIONS % "call_user_start(void)", SLOTS[0])
-    good = pack(elf.parse(program))
-    at = elf.parse(program).entry + 4
+    good = pack(elf.parse_elf(program))
+    at = elf.parse_elf(program).entry + 4
     program = program[:24] + at.to_bytes(4, "little") + program[28:]  # e_entry
     with pytest.raises(
         PublishError, match=r"rom0\.elf of app: entry point 0x\w+ is inside the function call_user_start"
     ):
-        bundle("app", "1.0.0", [good._replace(entry=at).to_bytes()], preset("1MB"), elfs=[program])
+        make_bundle("app", "1.0.0", [good._replace(entry=at).to_bytes()], preset_layout("1MB"), elfs=[program])
 
 
 # Builds
@@ -193,16 +193,16 @@ def test_the_entry_that_the_newest_sdk_names_is_the_one_that_it_has(project: Pro
         '__attribute__((section(".irom0.text"))) void user_init(void) {}\n',
     )
     project.build()
-    symbols = elf.symbols(project.read("app/rom0.elf"))
+    symbols = elf.elf_symbols(project.read("app/rom0.elf"))
     [start] = [symbol.address for symbol in symbols if symbol.name == "call_user_start"]
-    assert elf.parse(project.read("app/rom0.elf")).entry == start
+    assert elf.parse_elf(project.read("app/rom0.elf")).entry == start
     # An application's own comes first.
     project.write("own.c", "void call_user_start1(void) { for (;;) ; }\n")
     project.write("SConstruct", (project.read("SConstruct").decode()).replace("'user.c'", "['user.c', 'own.c']"))
     project.build()
-    symbols = elf.symbols(project.read("app/rom0.elf"))
+    symbols = elf.elf_symbols(project.read("app/rom0.elf"))
     [own] = [symbol.address for symbol in symbols if symbol.name == "call_user_start1"]
-    assert elf.parse(project.read("app/rom0.elf")).entry == own != start
+    assert elf.parse_elf(project.read("app/rom0.elf")).entry == own != start
 
 
 # The script for bare metal

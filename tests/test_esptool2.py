@@ -16,14 +16,14 @@ from elf_builder import APP, DRAM, IRAM, IROM0, Sec, build_elf
 from rbootimg.commands.esptool2 import Command, main
 from rbootimg.errors import ElfError, FitError, RomError
 from rbootimg.layout.params import FlashParams
-from rbootimg.rom.elf import parse
+from rbootimg.rom.elf import parse_elf
 from rbootimg.rom.esptool2 import BOOT1_IROM_OFFSET, boot1_image, header, lib, old_image, rom
 from rbootimg.rom.pack import pack
 
 with (VECTORS / "expected.tsv").open(newline="") as file:
     ROWS = list(csv.DictReader(file, delimiter="\t"))
 SECTIONS = (".text", ".data", ".rodata")
-APP_ELF = parse(build_elf(APP))
+APP_ELF = parse_elf(build_elf(APP))
 
 # No code for the flash, as rBoot and its second stage have none.
 LOADER = (Sec(".text", IRAM, b"\xaa\xbb\xcc"), Sec(".rodata", DRAM, b"text"))
@@ -85,7 +85,7 @@ def test_boot0_is_the_ram_sections_alone() -> None:
 
 
 def test_boot0_and_header_need_no_flash_code() -> None:
-    loader = parse(build_elf(LOADER))
+    loader = parse_elf(build_elf(LOADER))
     image = (
         bytes.fromhex("e9 01 02 4f 00 00 10 40 00 00 10 40 04 00 00 00")
         + bytes.fromhex("aa bb cc 00")
@@ -105,10 +105,10 @@ def test_boot1_takes_what_just_fits_and_refuses_more() -> None:
     def elf(size: int) -> bytes:
         return build_elf((Sec(".data", DRAM, b"\x01" * size), Sec(".irom0.text", IROM0, b"code")))
 
-    full = boot1_image(parse(elf(BOOT1_IROM_OFFSET - 20)), [".data"])
+    full = boot1_image(parse_elf(elf(BOOT1_IROM_OFFSET - 20)), [".data"])
     assert full[BOOT1_IROM_OFFSET - 4 :] == b"\0\0\0\xefcode"
     with pytest.raises(FitError, match=r"take 65,552 bytes, 16 more than fit before the flash code at 0x10000"):
-        boot1_image(parse(elf(BOOT1_IROM_OFFSET - 16)), [".data"])
+        boot1_image(parse_elf(elf(BOOT1_IROM_OFFSET - 16)), [".data"])
 
 
 @pytest.mark.parametrize("irom_checksum", [False, True])
@@ -118,7 +118,7 @@ def test_boot2_is_what_pack_makes(irom_checksum: bool) -> None:
 
 
 def test_boot2_takes_sections_where_pack_refuses_them() -> None:
-    high = parse(build_elf((*APP, Sec(".high", 0x4010FC00, b"high"))))
+    high = parse_elf(build_elf((*APP, Sec(".high", 0x4010FC00, b"high"))))
     assert rom(high, [".high"]).sections[0].address == 0x4010FC00
 
 
@@ -138,7 +138,9 @@ def test_lib_is_the_flash_code_alone() -> None:
 
 
 def test_header_is_c_with_crlf_and_16_bytes_a_line() -> None:
-    elf = parse(build_elf((Sec(".irom0.text", IROM0, bytes(range(17))), Sec(".rodata", 0x00ABCDEF, b"\xff")), IRAM + 4))
+    elf = parse_elf(
+        build_elf((Sec(".irom0.text", IROM0, bytes(range(17))), Sec(".rodata", 0x00ABCDEF, b"\xff")), IRAM + 4)
+    )
     assert header(elf, [".irom0.text", ".rodata"]) == (
         b"const uint32_t entry_addr = 0x40100004;\r\n"
         b"\r\n"
@@ -158,7 +160,7 @@ def test_header_is_c_with_crlf_and_16_bytes_a_line() -> None:
 
 
 def test_every_kind_needs_its_sections() -> None:
-    loader = parse(build_elf(LOADER))
+    loader = parse_elf(build_elf(LOADER))
     missing = r"^Section '\.irom0\.text' not found in elf file\.$"
     with pytest.raises(ElfError, match=missing):
         lib(loader)
@@ -418,7 +420,7 @@ def test_a_makefile_like_the_rboot_samples_makes_what_pack_makes(tmp_path: Path)
     )
     make(tmp_path)
     image = (tmp_path / "firmware/rom0.bin").read_bytes()
-    assert image == pack(parse((tmp_path / "build/rom0.elf").read_bytes()), SECTIONS).to_bytes()
+    assert image == pack(parse_elf((tmp_path / "build/rom0.elf").read_bytes()), SECTIONS).to_bytes()
     assert "Nothing to be done" in make(tmp_path)
 
     # The ROM that cannot be made is not lost, and not taken for made either.
@@ -455,7 +457,7 @@ def test_a_makefile_like_rboots_includes_the_header_and_packs_the_loader(tmp_pat
         "\t$(ESPTOOL2) $(E2_OPTS) $< $@ .text .rodata\n"
     )
     make(tmp_path, "build/loader.elf", "loader.bin")
-    stage2 = parse((tmp_path / "build/stage2.elf").read_bytes())
+    stage2 = parse_elf((tmp_path / "build/stage2.elf").read_bytes())
     assert (tmp_path / "build/stage2.h").read_bytes() == header(stage2, [".text"])
     code = stage2.find(".text")
     assert code is not None

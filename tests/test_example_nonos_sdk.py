@@ -9,10 +9,10 @@ import pytest
 import sdk
 from conftest import ROOT, Project
 
-from rbootimg.layout.presets import preset
+from rbootimg.layout.presets import preset_layout
 from rbootimg.layout.sdk_partitions import sdk_partitions
-from rbootimg.layout.tomlfile import from_toml
-from rbootimg.rom.elf import parse
+from rbootimg.layout.tomlfile import parse_layout
+from rbootimg.rom.elf import parse_elf
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def example(project: Project) -> Project:
 
 def table_in(elf: bytes) -> set[int]:
     """The flash addresses in the application's data: words of its table's rows."""
-    parsed = parse(elf)
+    parsed = parse_elf(elf)
     data = b"".join(section.data for section in parsed.sections if section.name in (".data", ".rodata"))
     return {int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data) - 3, 4)}
 
@@ -42,7 +42,7 @@ def table_in(elf: bytes) -> set[int]:
 def test_with_sdk_3_it_registers_the_partitions_of_its_layout(example: Project, new_sdk: Path) -> None:
     said = example.run(f"SDK_BASE={new_sdk}")
     assert (said.status, said.err) == (0, "")
-    assert example.read("build/partitions.h").decode() == sdk_partitions(preset("1MB"))
+    assert example.read("build/partitions.h").decode() == sdk_partitions(preset_layout("1MB"))
     assert table_in(example.read("build/app/rom0.elf")) >= {0x2000, 0x82000, 0xFB000, 0xFC000, 0xFD000}
 
 
@@ -51,7 +51,7 @@ def test_a_layout_file_moves_the_partitions_and_the_calibration(example: Project
     example.write("board.toml", text)
     said = example.run(f"SDK_BASE={new_sdk}", "RBOOT_LAYOUT=board.toml")
     assert (said.status, said.err) == (0, "")
-    assert example.read("build/partitions.h").decode() == sdk_partitions(from_toml(text))
+    assert example.read("build/partitions.h").decode() == sdk_partitions(parse_layout(text))
     assert table_in(example.read("build/app/rom0.elf")) >= {0x2000, 0x82000, 0x1FB000, 0x1FC000, 0x1FD000}
     assert "-DRF_CAL_SECTOR=507" in said.out
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images import SLOTS, loader, rom
 
-from rbootimg.analysis.identify import recognise
+from rbootimg.analysis.identify import identify
 from rbootimg.errors import FitError, PublishError, RomError
-from rbootimg.flash.bootlogic import predict
-from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.flash.bootlogic import predict_boot
+from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
 from rbootimg.layout.model import Slot
-from rbootimg.layout.presets import preset
-from rbootimg.release.bundle import bundle
+from rbootimg.layout.presets import preset_layout
+from rbootimg.release.bundle import make_bundle
 from rbootimg.release.unversioned import web_tree
 from rbootimg.rom import fit
 from rbootimg.rom.format import RamSection, Rom
@@ -116,29 +116,29 @@ def test_overlaps_are_those_of_the_bytes(places: list[tuple[int, int]]) -> None:
 def test_no_broken_rom_is_published_flashed_or_called_valid(name: str) -> None:
     broken, message = BROKEN[name]
     data = broken.to_bytes()
-    layout = preset("1MB")
+    layout = preset_layout("1MB")
     with pytest.raises(PublishError) as refused:
         web_tree({"app": [data]})
     assert message in str(refused.value)
     with pytest.raises(PublishError) as refused:
-        bundle("app", "1.0.0", [data], layout)
+        make_bundle("app", "1.0.0", [data], layout)
     assert message in str(refused.value)
     with pytest.raises(FitError) as unfit:
-        flash_pieces(layout, loader(), {0: data}, boot_config(layout, loader()))
+        flash_pieces(layout, loader(), {0: data}, make_boot_config(layout, loader()))
     assert message in str(unfit.value)
-    assert any(problem.startswith(message) for problem in recognise(data).problems)
+    assert any(problem.startswith(message) for problem in identify(data).problems)
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_prediction_says_what_the_loader_does_not_look_at(name: str) -> None:
     broken, message = BROKEN[name]
-    layout = preset("1MB")
-    good = flash_pieces(layout, loader(), {0: rom(0)}, boot_config(layout, loader()))
+    layout = preset_layout("1MB")
+    good = flash_pieces(layout, loader(), {0: rom(0)}, make_boot_config(layout, loader()))
     flash = bytearray(assemble(good, layout.size.bytes))
-    assert predict(bytes(flash)).problems == ()
+    assert predict_boot(bytes(flash)).problems == ()
     data = broken.to_bytes()
     flash[0x2000 : 0x2000 + len(data)] = data
-    found = predict(bytes(flash))
+    found = predict_boot(bytes(flash))
     assert found.rom == 0
     assert found.problems[0].startswith(message)
 
@@ -168,10 +168,10 @@ def test_a_rom_of_gen_appbin_is_valid_and_named(user: int) -> None:
     found = fit.read(made)
     assert (found.appbin_user, found.params.describe()) == (user, "dio, 1MB, 80m")
     assert found.to_bytes() == made
-    assert recognise(made).problems == ()
+    assert identify(made).problems == ()
     from rbootimg.views.info import blocks
 
-    text = "\n".join(str(block) for block in blocks("user.bin", recognise(made)))
+    text = "\n".join(str(block) for block in blocks("user.bin", identify(made)))
     assert f"Espressif's gen_appbin.py, as user{user}.bin" in text
     assert "dio, 1MB, 80m" in text
 

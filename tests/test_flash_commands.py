@@ -15,14 +15,18 @@ from esp8266 import FakeChip
 from images import BIG, loader, rom
 
 from rbootimg.flash.bootconfig import BootConfig
-from rbootimg.flash.image import assemble, boot_config, flash_pieces
-from rbootimg.layout.presets import preset
+from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
+from rbootimg.layout.presets import preset_layout
 
 ROOT = Path(__file__).resolve().parents[1]
 INIT_DATA = bytes(range(5, 133))
 INPUTS = shlex.split("--layout 1MB --loader rboot.bin --rom rom0.bin --rom rom1.bin --init-data init.bin")
 PIECES = flash_pieces(
-    preset("1MB"), loader(), {0: rom(0), 1: rom(1)}, boot_config(preset("1MB"), loader()), {"phy_init": INIT_DATA}
+    preset_layout("1MB"),
+    loader(),
+    {0: rom(0), 1: rom(1)},
+    make_boot_config(preset_layout("1MB"), loader()),
+    {"phy_init": INIT_DATA},
 )
 FLASH = assemble(PIECES, 0x100000)
 TABLE = """\

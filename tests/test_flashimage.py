@@ -11,27 +11,27 @@ from hypothesis import strategies as st
 from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom, silent_rom
 
 from rbootimg.errors import ConfigError, FitError, LayoutError, LoaderError, RbootError, RomError
-from rbootimg.flash.bootconfig import BootConfig, Mode
-from rbootimg.flash.image import Piece, assemble, boot_config, flash_pieces, split, warnings
-from rbootimg.layout.model import FlashMap, FlashRegion, LoaderOptions, flash_map
-from rbootimg.layout.presets import preset
-from rbootimg.layout.tomlfile import from_toml
+from rbootimg.flash.bootconfig import BootConfig, BootMode
+from rbootimg.flash.image import FlashPiece, assemble, flash_pieces, make_boot_config, split, warnings
+from rbootimg.layout.model import FlashLayout, FlashRegion, LoaderOptions, flash_map
+from rbootimg.layout.presets import preset_layout
+from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.rom.format import RamSection, Rom, old_image
 
-LAYOUT = preset("1MB")
+LAYOUT = preset_layout("1MB")
 ROMS = {0: rom(0), 1: rom(1)}
 INIT_DATA = bytes(range(128))
 
 
 def pieces(
-    layout: FlashMap = LAYOUT,
+    layout: FlashLayout = LAYOUT,
     data: bytes | None = None,
     roms: dict[int, bytes] = ROMS,
     current: int = 0,
     files: dict[str, bytes] | None = None,
-) -> dict[str, Piece]:
+) -> dict[str, FlashPiece]:
     data = loader() if data is None else data
-    config = boot_config(layout, data, current)
+    config = make_boot_config(layout, data, current)
     return {piece.name: piece for piece in flash_pieces(layout, data, roms, config, files or {})}
 
 
@@ -57,7 +57,7 @@ def test_each_piece_stands_where_the_layout_has_it() -> None:
 
 
 def test_the_loaders_header_gets_the_layouts_flash_and_nothing_else_of_it_changes() -> None:
-    layout = from_toml('flash_size = "4MB"\nflash_mode = "dio"\nflash_freq = "80m"\n')
+    layout = parse_layout('flash_size = "4MB"\nflash_mode = "dio"\nflash_freq = "80m"\n')
     before, after = loader(), pieces(layout)["loader"].data
     assert after == before[:2] + b"\x02\x4f" + before[4:]
 
@@ -76,11 +76,11 @@ def test_the_config_is_as_large_and_summed_as_the_loader_wants_it() -> None:
 
 
 def test_the_config_lets_a_loader_built_for_it_look_at_its_gpio() -> None:
-    assert boot_config(LAYOUT, loader("GPIO skip mode (16)")).mode == Mode.GPIO_SKIP
+    assert make_boot_config(LAYOUT, loader("GPIO skip mode (16)")).mode == BootMode.GPIO_SKIP
 
 
 def test_four_roms_of_one_link_and_empty_slots_are_fine() -> None:
-    layout = preset("four-1MB")
+    layout = preset_layout("four-1MB")
     found = pieces(layout, loader(BIG), {0: rom(0), 2: rom(0), 3: rom(0, "tiny")}, current=2)
     assert list(found) == ["loader", "config", "rom0", "rom2", "rom3"]
     config = BootConfig.from_bytes(found["config"].data)
@@ -174,7 +174,7 @@ def test_init_data_have_the_length_of_the_sdks(size: int) -> None:
 def test_without_a_config_rboots_default_must_name_the_slots() -> None:
     assert [piece.name for piece in flash_pieces(LAYOUT, loader(), ROMS, None)] == ["loader", "rom0", "rom1"]
     with pytest.raises(ConfigError) as error:
-        flash_pieces(preset("sming"), loader(), {0: rom(0), 1: silent_rom()}, None)
+        flash_pieces(preset_layout("sming"), loader(), {0: rom(0), 1: silent_rom()}, None)
     assert str(error.value) == (
         "without a config rBoot looks for ROMs at 0x2000 and 0x82000, and not for ROM 1 in slot 1 at 0x80000; "
         "write the config"
@@ -183,27 +183,27 @@ def test_without_a_config_rboots_default_must_name_the_slots() -> None:
 
 def test_without_a_config_there_are_but_two_roms() -> None:
     with pytest.raises(ConfigError, match="and not for ROM 2 in slot 2 at 0x202000; write the config"):
-        flash_pieces(preset("four-1MB"), loader(BIG), {0: rom(0), 2: rom(0)}, None)
+        flash_pieces(preset_layout("four-1MB"), loader(BIG), {0: rom(0), 2: rom(0)}, None)
 
 
-OLD_LAYOUT = from_toml('preset = "16MB-capped"\n[loader]\nall_sizes = false\n')
+OLD_LAYOUT = parse_layout('preset = "16MB-capped"\n[loader]\nall_sizes = false\n')
 
 
 @pytest.mark.parametrize(
     ("layout", "data", "knows"),
     [
-        (preset("16MB-capped"), loader(sizes=ALL_SIZES), True),
-        (preset("16MB-capped"), loader(sizes=OLD_SIZES), False),
-        (preset("16MB-capped"), loader(), True),  # it does not say: as the layout has it
+        (preset_layout("16MB-capped"), loader(sizes=ALL_SIZES), True),
+        (preset_layout("16MB-capped"), loader(sizes=OLD_SIZES), False),
+        (preset_layout("16MB-capped"), loader(), True),  # it does not say: as the layout has it
         (OLD_LAYOUT, loader(), False),
         (OLD_LAYOUT, loader(sizes=ALL_SIZES), True),
-        (from_toml('flash_size = "2MB-c1"'), loader(sizes=OLD_SIZES), False),
-        (from_toml('flash_size = "2MB-c1"'), loader(sizes=ALL_SIZES), True),
-        (preset("4MB-capped"), loader(sizes=OLD_SIZES), True),
+        (parse_layout('flash_size = "2MB-c1"'), loader(sizes=OLD_SIZES), False),
+        (parse_layout('flash_size = "2MB-c1"'), loader(sizes=ALL_SIZES), True),
+        (preset_layout("4MB-capped"), loader(sizes=OLD_SIZES), True),
     ],
 )
 def test_a_loader_that_does_not_know_the_flash_size_looks_elsewhere_by_default(
-    layout: FlashMap, data: bytes, knows: bool
+    layout: FlashLayout, data: bytes, knows: bool
 ) -> None:
     files = {"phy_init": INIT_DATA}
     with_config = pieces(layout, data, files=files)
@@ -253,9 +253,9 @@ def test_what_the_pieces_leave_free_is_blank() -> None:
 
 def test_pieces_that_overlap_or_lie_outside_make_no_image() -> None:
     with pytest.raises(LayoutError, match=r"^a ends at 0x1001 and overlaps b$"):
-        assemble([Piece(0x1000, b"x", "b"), Piece(0, bytes(0x1001), "a")], 0x2000)
+        assemble([FlashPiece(0x1000, b"x", "b"), FlashPiece(0, bytes(0x1001), "a")], 0x2000)
     with pytest.raises(LayoutError, match=r"^a ends at 0x2001, outside the flash of 0x2000 bytes$"):
-        assemble([Piece(0x1000, bytes(0x1001), "a")], 0x2000)
+        assemble([FlashPiece(0x1000, bytes(0x1001), "a")], 0x2000)
 
 
 def test_split_gives_back_what_was_put_in() -> None:
@@ -267,7 +267,7 @@ def test_split_gives_back_what_was_put_in() -> None:
 def test_split_gives_the_init_data_and_whatever_follows_them(init_data: bytes) -> None:
     flash = bytearray(assemble(pieces().values(), 0x100000))
     flash[0xFC000 : 0xFC000 + len(init_data)] = init_data
-    assert split(bytes(flash), LAYOUT)[-1] == Piece(0xFC000, init_data, "phy_init")
+    assert split(bytes(flash), LAYOUT)[-1] == FlashPiece(0xFC000, init_data, "phy_init")
 
 
 def test_split_leaves_out_what_an_older_longer_rom_left_behind() -> None:
@@ -279,18 +279,20 @@ def test_split_leaves_out_what_an_older_longer_rom_left_behind() -> None:
 def test_split_takes_a_rom_with_esptools_crc_and_one_of_the_old_type_whole() -> None:
     with_crc = Rom.from_bytes(rom(0))._replace(esptool_crc=True).to_bytes()
     old = old_image(0x40100000, (RamSection(0x40100000, b"code"),))
-    flash = assemble([Piece(0x2000, with_crc + bytes(64), "rom0"), Piece(0x82000, old + bytes(64), "rom1")], 0x100000)
+    flash = assemble(
+        [FlashPiece(0x2000, with_crc + bytes(64), "rom0"), FlashPiece(0x82000, old + bytes(64), "rom1")], 0x100000
+    )
     assert [piece.data for piece in split(flash, LAYOUT)] == [with_crc, old]
 
 
 def test_split_takes_what_is_no_rom_up_to_its_last_byte_that_is_not_blank() -> None:
-    flash = assemble([Piece(0x82000, b"\xe9no ROM\xff\0", "rom1")], 0x100000)
-    assert split(flash, LAYOUT) == (Piece(0x82000, b"\xe9no ROM\xff\0", "rom1"),)
+    flash = assemble([FlashPiece(0x82000, b"\xe9no ROM\xff\0", "rom1")], 0x100000)
+    assert split(flash, LAYOUT) == (FlashPiece(0x82000, b"\xe9no ROM\xff\0", "rom1"),)
 
 
 def test_split_keeps_what_stands_where_the_layout_has_nothing() -> None:
     layout = flash_map("1MB", "0x2000:64KB 0x82000:64KB")
-    flash = assemble([Piece(0x20000, b"lost?", "a"), Piece(0xFF000, b"end", "b")], 0x100000)
+    flash = assemble([FlashPiece(0x20000, b"lost?", "a"), FlashPiece(0xFF000, b"end", "b")], 0x100000)
     found = split(flash, layout)
     assert [(piece.address, piece.end, piece.name) for piece in found] == [
         (0x12000, 0x82000, "free"),
@@ -301,7 +303,7 @@ def test_split_keeps_what_stands_where_the_layout_has_nothing() -> None:
 
 def test_a_region_whose_name_is_like_a_roms_is_kept_whole() -> None:
     layout = replace(flash_map("1MB", "0x2000:64KB"), regions=(FlashRegion("rom_disk", 0x20000, 0x2000),))
-    flash = assemble([Piece(0x20000, rom(0), "rom_disk")], 0x100000)
+    flash = assemble([FlashPiece(0x20000, rom(0), "rom_disk")], 0x100000)
     assert len(split(flash, layout)[0].data) == 0x2000
 
 
@@ -314,14 +316,14 @@ def test_a_dump_of_another_size_is_refused() -> None:
 
 
 def test_a_pieces_file_is_named_for_its_place() -> None:
-    assert Piece(0x2000, b"", "rom0").file_name == "0x002000-rom0.bin"
-    assert Piece(0xFC0000, b"", "../my files").file_name == "0xfc0000-.._my_files.bin"
+    assert FlashPiece(0x2000, b"", "rom0").file_name == "0x002000-rom0.bin"
+    assert FlashPiece(0xFC0000, b"", "../my files").file_name == "0xfc0000-.._my_files.bin"
 
 
 LAYOUTS = (
-    preset("1MB"),
-    preset("512KB"),
-    preset("sming"),
+    preset_layout("1MB"),
+    preset_layout("512KB"),
+    preset_layout("sming"),
     flash_map("1MB", "0x2000:64KB 0x42000:0x3000 0x90000:256KB"),
     replace(flash_map("1MB", "0x10000:64KB"), regions=(FlashRegion("files", 0x80000, 0x40000),)),
 )
@@ -360,7 +362,7 @@ def test_split_takes_any_dump(noise: bytes, address: int) -> None:
 
 
 def test_a_16_mb_flash_takes_less_than_half_a_second() -> None:
-    layout = from_toml('preset = "16MB-big"\n[[slot]]\naddress = 0x2000\n[[slot]]\naddress = 0x82000\n')
+    layout = parse_layout('preset = "16MB-big"\n[[slot]]\naddress = 0x2000\n[[slot]]\naddress = 0x82000\n')
     roms = {0: rom(0, "big"), 1: rom(1, "big")}
     times = []
     for _ in range(5):  # the best of them: the machine has other work too

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from rbootimg.errors import LayoutError
-from rbootimg.layout.model import FlashMap, Slot, flash_map
+from rbootimg.layout.model import FlashLayout, Slot, flash_map
 from rbootimg.layout.params import FLASH_SIZES, flash_size
 
 
-def places(layout: FlashMap) -> list[tuple[int, int]]:
+def places(layout: FlashLayout) -> list[tuple[int, int]]:
     return [(slot.address, slot.size) for slot in layout.slots]
 
 
@@ -234,6 +234,6 @@ def test_two_slots_at_one_address_are_refused_with_advice_that_can_be_followed()
 
 def test_a_layout_made_by_hand_is_checked_too() -> None:
     with pytest.raises(LayoutError, match="slot 1 at 0x82000 ends at 0x102000, outside the 1MB flash"):
-        FlashMap(flash_size("1MB"), (Slot(0x2000, 0x80000, 0), Slot(0x82000, 0x80000, 1)))
+        FlashLayout(flash_size("1MB"), (Slot(0x2000, 0x80000, 0), Slot(0x82000, 0x80000, 1)))
     with pytest.raises(LayoutError, match="needs at least one slot"):
-        FlashMap(flash_size("1MB"), ())
+        FlashLayout(flash_size("1MB"), ())

@@ -15,16 +15,16 @@ from images import loader, rom
 
 from rbootimg.errors import FlashError
 from rbootimg.flash import writer
-from rbootimg.flash.image import Piece, boot_config, flash_pieces
-from rbootimg.layout.presets import preset
+from rbootimg.flash.image import FlashPiece, flash_pieces, make_boot_config
+from rbootimg.layout.presets import preset_layout
 
-LAYOUT = preset("1MB")
+LAYOUT = preset_layout("1MB")
 SIZE = LAYOUT.size.bytes
 
 
-def written(folder: Path, current: int = 0) -> tuple[tuple[Piece, ...], list[tuple[int, str]]]:
+def written(folder: Path, current: int = 0) -> tuple[tuple[FlashPiece, ...], list[tuple[int, str]]]:
     """The pieces of a flash, and the files with them."""
-    pieces = flash_pieces(LAYOUT, loader(), {0: rom(0), 1: rom(1)}, boot_config(LAYOUT, loader(), current))
+    pieces = flash_pieces(LAYOUT, loader(), {0: rom(0), 1: rom(1)}, make_boot_config(LAYOUT, loader(), current))
     files = []
     for piece in pieces:
         path = folder / piece.file_name

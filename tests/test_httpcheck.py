@@ -24,7 +24,7 @@ from rbootimg.errors import PublishError
 from rbootimg.release.check_http import Finding, check_url
 from rbootimg.release.webroot import publish
 from rbootimg.serve import faults
-from rbootimg.serve.server import Options, serving
+from rbootimg.serve.server import ServerOptions, serving
 
 ROM = make_roms("1.0.0", 4096)[0]
 LENGTH = f"Content-Length: {len(ROM)}"
@@ -315,7 +315,7 @@ def test_a_version_that_is_too_long_for_the_client_is_told(tmp_path: Path) -> No
 
 def test_a_header_alone_in_the_first_packet_is_worth_one_note(tmp_path: Path) -> None:
     publish(tmp_path, [make("1.0.0", size=4096)])
-    with serving(tmp_path, options=Options(faults=(faults.parse("rom*.bin=split@9999"),))) as at:
+    with serving(tmp_path, options=ServerOptions(faults=(faults.parse("rom*.bin=split@9999"),))) as at:
         found = check_url(f"http://127.0.0.1:{at.port}/")
     text = "has its header alone in the first packet; rBoot's OTA sample copes, its first versions did not"
     assert found == (Finding("rom0.bin", text, fault=False, client=False, sample=False),)
@@ -456,7 +456,7 @@ def test_an_endless_body_is_broken_off(server: Server) -> None:
 def test_a_manifest_that_is_hit_is_told_and_the_rest_is_looked_at(tmp_path: Path, fault: str, texts: list[str]) -> None:
     publish(tmp_path, [make("1.0.0", size=4096)])
     told = [faults.parse(text) for text in (f"manifest.json={fault}", "version=404-as-200", "rom1.bin=lower-case")]
-    with serving(tmp_path, options=Options(faults=tuple(told))) as at:
+    with serving(tmp_path, options=ServerOptions(faults=tuple(told))) as at:
         found = check_url(f"http://127.0.0.1:{at.port}/", timeout=0.5)
     mine = [finding for finding in found if finding.path == "manifest.json"]
     assert [finding.text.startswith(text) for finding, text in zip(mine, texts)] == [True] * len(mine)
@@ -483,7 +483,7 @@ def test_a_manifest_that_is_hit_is_told_and_the_rest_is_looked_at(tmp_path: Path
     ],
 )
 def test_our_own_servers_faults_are_found(server: Server, fault: str, text: str) -> None:
-    with serving(server.root, options=Options(faults=(faults.parse(f"rom0.bin={fault}"),))) as at:
+    with serving(server.root, options=ServerOptions(faults=(faults.parse(f"rom0.bin={fault}"),))) as at:
         found = check_url(f"http://127.0.0.1:{at.port}/", timeout=1)
     assert {(finding.path, finding.fault) for finding in found} == {("rom0.bin", True)}
     assert found[0].text.startswith(text)
@@ -508,7 +508,7 @@ def test_without_a_manifest_a_rom_must_still_be_one(server: Server) -> None:
 def test_a_manifest_that_can_be_read_all_the_same_is_gone_by(tmp_path: Path, fault: str) -> None:
     publish(tmp_path, [make("1.0.0", size=4096)])
     told = tuple(faults.parse(text) for text in (f"manifest.json={fault}", "releases/*/rom1.bin=flip@50"))
-    with serving(tmp_path, options=Options(faults=told)) as at:
+    with serving(tmp_path, options=ServerOptions(faults=told)) as at:
         *mine, last = check_url(f"http://127.0.0.1:{at.port}/")
     assert {(finding.path, finding.fault) for finding in mine} == {("manifest.json", True)}
     assert last.path == "releases/1.0.0/rom1.bin"

@@ -16,14 +16,14 @@ from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, VECTORS, loader, rom
 
 from rbootimg.analysis.elf import ElfInfo
 from rbootimg.analysis.flash import ConfigInfo, FlashInfo
-from rbootimg.analysis.identify import as_json, recognise
+from rbootimg.analysis.identify import as_json, identify
 from rbootimg.analysis.image import ImageInfo
 from rbootimg.errors import RbootError
-from rbootimg.flash.bootconfig import BootConfig, Mode
+from rbootimg.flash.bootconfig import BootConfig, BootMode
 from rbootimg.layout.model import Slot, flash_map
 from rbootimg.layout.params import FlashParams
-from rbootimg.layout.presets import preset
-from rbootimg.layout.tomlfile import from_toml
+from rbootimg.layout.presets import preset_layout
+from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.rom.format import Rom
 from rbootimg.views import info
 from rbootimg.views.tables import plain
@@ -63,13 +63,13 @@ def text(found: Found) -> str:
 
 
 def image(data: bytes, slots: tuple[Slot, ...] = ()) -> ImageInfo:
-    found = recognise(data, slots)
+    found = identify(data, slots)
     assert isinstance(found, ImageInfo)
     return found
 
 
 def whole(data: bytes, slots: tuple[Slot, ...] = ()) -> FlashInfo:
-    found = recognise(data, slots)
+    found = identify(data, slots)
     assert isinstance(found, FlashInfo)
     return found
 
@@ -78,7 +78,7 @@ def whole(data: bytes, slots: tuple[Slot, ...] = ()) -> FlashInfo:
 
 
 def test_a_rom_as_json_field_by_field() -> None:
-    assert as_json(recognise(rom(0), SLOTS)) == {
+    assert as_json(identify(rom(0), SLOTS)) == {
         "schema": 1,
         "kind": "rom",
         "size": 240,
@@ -112,7 +112,7 @@ def test_a_rom_as_json_field_by_field() -> None:
 
 
 def test_a_rom_as_text() -> None:
-    assert text(recognise(rom(1), SLOTS)) == (
+    assert text(identify(rom(1), SLOTS)) == (
         "file: an rBoot ROM, sound\n"
         "  size      240 bytes\n"
         f"  SHA-256   {sha256(rom(1))}\n"
@@ -259,7 +259,7 @@ def test_without_a_layout_a_link_is_for_a_slot_in_each_megabyte() -> None:
         image(rom(1))
     )
     assert as_json(image(rom(1)))["slots"] == []
-    elf = recognise((VECTORS / "tiny.rom1.elf").read_bytes())
+    elf = identify((VECTORS / "tiny.rom1.elf").read_bytes())
     assert "  linked    for 0x40282010 (slots at 0x82000, 0x182000 and so on up to 0xf82000)\n" in text(elf)
 
 
@@ -270,14 +270,14 @@ def test_the_slot_that_was_asked_for_is_the_one_that_is_named() -> None:
 
 
 def test_all_slots_that_an_elf_is_for_are_named() -> None:
-    found = recognise((VECTORS / "tiny.rom0.elf").read_bytes(), SHARED)
+    found = identify((VECTORS / "tiny.rom0.elf").read_bytes(), SHARED)
     size = as_json(found)["memories"][-1]["used"]
     assert found.problems == ()
     assert "  linked    for 0x40202010 (slots at 0x2000, 0x102000, 0x202000)\n" in text(found)
     assert f"            slot 2 at 0x102000, {0x1000 - size:,} bytes free\n" in text(found)
     assert as_json(found)["slots"] == as_slots((SHARED[0], *SHARED[2:]), size)
     # A program of which no ROM can be packed.
-    broken = recognise(build_elf(APP[-1:]), SHARED)
+    broken = identify(build_elf(APP[-1:]), SHARED)
     assert as_json(broken)["slots"] == [{**slot, "free": None} for slot in as_slots((SHARED[0], *SHARED[2:]), 0)]
     assert "  slot      slot 0 at 0x2000\n            slot 2 at 0x102000\n" in text(broken)
 
@@ -293,16 +293,16 @@ def test_where_nothing_tells_the_slot_it_says_so() -> None:
 
 def test_unknown_flash_codes_are_numbers() -> None:
     data = Rom.from_bytes(rom(0))._replace(params=FlashParams(7, 15, 5)).to_bytes()
-    assert as_json(recognise(data))["flash"] == {"mode": 7, "size": 15, "freq": 5}
-    assert "  flash     mode 7, size 15, frequency 5\n" in text(recognise(data))
+    assert as_json(identify(data))["flash"] == {"mode": 7, "size": 15, "freq": 5}
+    assert "  flash     mode 7, size 15, frequency 5\n" in text(identify(data))
 
 
 # Configs
 
 
 def test_a_config_as_json_field_by_field() -> None:
-    data = BootConfig((0x2000, 0x82000), 1, 0, Mode.GPIO_ROM).to_bytes(checksum=True)
-    assert as_json(recognise(data)) == {
+    data = BootConfig((0x2000, 0x82000), 1, 0, BootMode.GPIO_ROM).to_bytes(checksum=True)
+    assert as_json(identify(data)) == {
         "schema": 1,
         "kind": "config",
         "size": 25,
@@ -316,22 +316,22 @@ def test_a_config_as_json_field_by_field() -> None:
         "checksum": True,
     }
     said = "  config    ROMs at 0x2000, 0x82000; current 1, by GPIO 0, mode GPIO_ROM, with a checksum"
-    assert said in text(recognise(data))
+    assert said in text(identify(data))
 
 
 def test_a_config_that_rboot_cannot_use_is_shown_as_it_reads_it() -> None:
-    found = recognise(CONFIG_SECTOR[:3] + b"\7" + CONFIG_SECTOR[4:])
+    found = identify(CONFIG_SECTOR[:3] + b"\7" + CONFIG_SECTOR[4:])
     assert isinstance(found, ConfigInfo)
     assert found.problems == ("the current ROM is 7, but there are only 2 ROMs",)
     assert found.config == BootConfig((0x2000, 0x82000))
-    cut = recognise(CONFIG_SECTOR[:10])
+    cut = identify(CONFIG_SECTOR[:10])
     assert isinstance(cut, ConfigInfo)
     assert (cut.config, cut.problems) == (None, ("a boot config has 24 bytes, but there are only 10",))
 
 
 def test_a_config_for_more_roms_than_usual_is_read() -> None:
     addresses = tuple(range(0x2000, 0x12000, 0x2000))
-    found = recognise(BootConfig(addresses, 6).to_bytes(max_roms=8))
+    found = identify(BootConfig(addresses, 6).to_bytes(max_roms=8))
     assert isinstance(found, ConfigInfo)
     assert found.config == BootConfig(addresses, 6)
 
@@ -341,7 +341,7 @@ def test_a_config_for_more_roms_than_usual_is_read() -> None:
 
 def test_an_elf_as_json_field_by_field() -> None:
     data = build_elf()
-    assert as_json(recognise(data)) == {
+    assert as_json(identify(data)) == {
         "schema": 1,
         "kind": "elf",
         "size": len(data),
@@ -374,14 +374,14 @@ def test_an_elf_as_json_field_by_field() -> None:
     ids=["other machine", "cut off"],
 )
 def test_a_bad_elf_is_recognised_all_the_same(data: bytes, problem: str) -> None:
-    found = recognise(data)
+    found = identify(data)
     assert isinstance(found, ElfInfo)
     assert found.problems[0].startswith(problem)
     assert text(found).startswith(f"file: an ELF, with problems\n  problem   {problem}")
 
 
 def test_an_elf_that_is_no_application_is_sound() -> None:
-    found = recognise(build_elf((*APP[:1], Sec(".far", 0x60000000, b"far"))))
+    found = identify(build_elf((*APP[:1], Sec(".far", 0x60000000, b"far"))))
     assert isinstance(found, ElfInfo)
     assert (found.problems, found.link_address, found.memories) == ((), None, ())
     assert found.sections[1].memory == "other"
@@ -393,7 +393,7 @@ def test_an_elf_that_is_no_application_is_sound() -> None:
 def test_a_flash_as_json_field_by_field() -> None:
     config = BootConfig((0x2000, 0x82000), 1).to_bytes()
     data = flash({0x1000: config, 0x82000: rom(1) + b"an older ROM", 0xFC000: b"init data"}, options=(IROM,))
-    found = recognise(data)
+    found = identify(data)
     values = as_json(found)
     boot, sector, roms = values.pop("loader"), values.pop("config"), values.pop("roms")
     assert values == {
@@ -433,14 +433,14 @@ def test_a_flash_as_json_field_by_field() -> None:
 
 
 def test_a_flash_with_a_layout_has_the_layouts_regions() -> None:
-    layout = from_toml(
+    layout = parse_layout(
         'flash_size = "1MB"\nsdk_data = false\n'
         '[[region]]\nname = "files"\naddress = 0xA0000\nsize = 0x2000\n'
         '[[region]]\nname = "notes"\naddress = 0x90000\nsize = 0x1000\n'
         '[[region]]\nname = "log"\naddress = 0xE0000\nsize = 0x1000\n'
     )
     data = flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0), 0xA0000: b"file system"}, length=0xE0000)
-    found = recognise(data, layout.slots, layout)
+    found = identify(data, layout.slots, layout)
     files = b"file system".ljust(0x2000, b"\xff")
     assert as_json(found)["regions"] == [  # without what lies outside the file
         region("notes", 0x90000, b"\xff" * 0x1000),
@@ -459,7 +459,7 @@ def test_a_flash_with_a_layout_has_the_layouts_regions() -> None:
 def test_a_flash_whose_loader_takes_it_for_512_kb_says_so(sizes: tuple[str, ...], second: int, knows: bool) -> None:
     header = loader(sizes=sizes)
     header = header[:2] + FlashParams.from_names("dio", "16MB", "80m").to_bytes() + header[4:]
-    found = recognise(header.ljust(0x1000, b"\xff") + b"\xff" * 0xFF000)
+    found = identify(header.ljust(0x1000, b"\xff") + b"\xff" * 0xFF000)
     assert isinstance(found, FlashInfo)
     assert [rom.address for rom in found.roms] == [0x2000, second]
     assert ("takes this flash size, which it does not know, for 512KB" in text(found)) is not knows
@@ -470,7 +470,7 @@ def test_a_flash_whose_loader_takes_it_for_512_kb_says_so(sizes: tuple[str, ...]
 
 def test_a_flash_as_text() -> None:
     data = flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0), 0x82000: rom(1)})
-    assert text(recognise(data)) == (
+    assert text(identify(data)) == (
         "file: a whole flash, sound\n"
         "  size      1,048,576 bytes\n"
         f"  SHA-256   {sha256(data)}\n"
@@ -607,7 +607,7 @@ def test_a_layout_says_how_large_the_slots_of_a_flash_are() -> None:
 )
 def test_what_is_nothing_known_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(RbootError) as refused:
-        recognise(data)
+        identify(data)
     assert str(refused.value).startswith(message)
 
 
@@ -617,7 +617,7 @@ def test_what_is_nothing_known_is_refused(data: bytes, message: str) -> None:
 def examine(data: bytes) -> None:
     """Whatever else than RbootError comes out fails the test that calls this."""
     try:
-        found = recognise(data, SLOTS)
+        found = identify(data, SLOTS)
     except RbootError as error:
         messages = [str(error)]
     else:
@@ -677,7 +677,7 @@ def test_lengths_that_lead_far_away_take_no_time() -> None:
 
 
 def test_a_flash_of_16_mb_takes_half_a_second() -> None:
-    slots = preset("four-1MB").slots
+    slots = preset_layout("four-1MB").slots
     big = rom(0, "big")
     config = BootConfig(tuple(slot.address for slot in slots)).to_bytes()
     data = flash({0x1000: config, **{slot.address: big for slot in slots}}, "16MB", (BIG,))
@@ -688,10 +688,10 @@ def test_a_flash_of_16_mb_takes_half_a_second() -> None:
 
 def test_an_elf_is_held_against_the_slot_that_it_is_for() -> None:
     data = (VECTORS / "tiny.rom0.elf").read_bytes()
-    found = recognise(data, SLOTS)
+    found = identify(data, SLOTS)
     assert found.problems == ()
     assert as_json(found)["memories"][-1]["available"] == SLOTS[0].size
-    assert recognise(data, SLOTS[1:]).problems == (
+    assert identify(data, SLOTS[1:]).problems == (
         "the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 1 at 0x82000 runs at 0x40282010; "
         "use the ROM that was linked for this slot",
     )
@@ -700,4 +700,4 @@ def test_an_elf_is_held_against_the_slot_that_it_is_for() -> None:
 @pytest.mark.parametrize("size", [0x1000, 0x100000])
 def test_erased_flash_is_called_blank(size: int) -> None:
     with pytest.raises(RbootError, match=f"blank: all of its {size:,} bytes are 0xff, as in erased flash"):
-        recognise(b"\xff" * size)
+        identify(b"\xff" * size)

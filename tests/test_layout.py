@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbootimg.errors import LayoutError
-from rbootimg.layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, flash_map
+from rbootimg.layout.model import FlashLayout, FlashRegion, LoaderOptions, Slot, flash_map
 from rbootimg.layout.params import flash_size
-from rbootimg.layout.presets import PRESETS, preset
+from rbootimg.layout.presets import LAYOUT_PRESETS, preset_layout
 from rbootimg.layout.sdk_partitions import Partition, check_partitions, partition_rows, sdk_partitions
-from rbootimg.layout.segments import pieces
-from rbootimg.layout.tomlfile import from_toml
+from rbootimg.layout.segments import layout_segments
+from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.views.layout import drawing, svg, table, title
 
 BOARD = """
@@ -68,7 +68,7 @@ size = "1MB"
     ],
 )
 def test_the_presets(name: str, slots: list[tuple[int, int]]) -> None:
-    layout = preset(name)
+    layout = preset_layout(name)
     assert [(slot.address, slot.size) for slot in layout.slots] == slots
     assert layout.size.name == ("4MB" if name == "four-1MB" else "1MB" if name == "sming" else name.split("-")[0])
     end = layout.size.bytes
@@ -77,20 +77,20 @@ def test_the_presets(name: str, slots: list[tuple[int, int]]) -> None:
         ("phy_init", 0x4000, 0x1000),
         ("sdk_params", 0x3000, 0x3000),
     ]
-    assert from_toml(f'preset = "{name}"') == layout
+    assert parse_layout(f'preset = "{name}"') == layout
 
 
 def test_every_preset_has_a_test() -> None:
-    assert len(PRESETS) == 12
+    assert len(LAYOUT_PRESETS) == 12
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(LayoutError, match="unknown layout '3MB'; choose one of 512KB, 1MB, 2MB-capped"):
-        preset("3MB")
+        preset_layout("3MB")
 
 
 def test_a_layout_file_says_everything() -> None:
-    layout = from_toml(BOARD)
+    layout = parse_layout(BOARD)
     assert layout.size.name == "4MB"
     assert layout.params.describe() == "dio, 4MB, 80m"
     assert layout.loader == LoaderOptions(big_flash=True, config_checksum=True, max_roms=6)
@@ -101,25 +101,25 @@ def test_a_layout_file_says_everything() -> None:
 
 def test_a_slot_without_a_size_ends_before_a_region() -> None:
     text = 'flash_size = "1MB"\n[[slot]]\naddress = 0x2000\n[[region]]\nname = "x"\naddress = 0x40000\nsize = 0x1000\n'
-    assert from_toml(text).slots == (Slot(0x2000, 0x3E000, 0),)
+    assert parse_layout(text).slots == (Slot(0x2000, 0x3E000, 0),)
 
 
 def test_without_slots_they_are_rboots_default_pair() -> None:
     for size, big_flash in (("512KB", False), ("4MB", False), ("4MB", True)):
         text = f'flash_size = "{size}"\nsdk_data = false\n[loader]\nbig_flash = {str(big_flash).lower()}\n'
-        assert from_toml(text) == flash_map(size, big_flash=big_flash)
+        assert parse_layout(text) == flash_map(size, big_flash=big_flash)
 
 
 def test_a_file_changes_a_preset() -> None:
-    layout = from_toml('preset = "four-1MB"\nflash_mode = "dout"\n[loader]\nirom_checksum = true\n')
-    assert layout.slots == preset("four-1MB").slots
+    layout = parse_layout('preset = "four-1MB"\nflash_mode = "dout"\n[loader]\nirom_checksum = true\n')
+    assert layout.slots == preset_layout("four-1MB").slots
     assert layout.params.describe() == "dout, 4MB, 40m"
     assert layout.loader == LoaderOptions(big_flash=True, irom_checksum=True)
 
 
 def test_changes_come_before_the_file() -> None:
     changes = {"flash_size": "2MB", "loader": {"max_roms": 2}, "region": []}
-    layout = from_toml(BOARD, changes, [Slot(0x2000, 0, 0)])
+    layout = parse_layout(BOARD, changes, [Slot(0x2000, 0, 0)])
     assert layout.size.name == "2MB"
     assert layout.loader == LoaderOptions(big_flash=True, config_checksum=True, max_roms=2)
     assert layout.slots == (Slot(0x2000, 0xFE000, 0),)
@@ -189,14 +189,14 @@ REGION = '[[region]]\nname = "files"\naddress = {}\nsize = {}\n'
 )
 def test_a_layout_that_cannot_be_is_refused(text: str, message: str) -> None:
     with pytest.raises(LayoutError, match=message):
-        from_toml(text)
+        parse_layout(text)
 
 
 @settings(max_examples=150)
 @given(st.integers(0, len(BOARD)), st.integers(0, 20), st.text(max_size=8))
 def test_a_damaged_file_gives_a_layout_or_one_error(at: int, removed: int, added: str) -> None:
     try:
-        from_toml(BOARD[:at] + added + BOARD[at + removed :])
+        parse_layout(BOARD[:at] + added + BOARD[at + removed :])
     except LayoutError as error:
         assert str(error)  # noqa: PT017 - both outcomes are right
 
@@ -210,7 +210,7 @@ def as_numbers(header: str) -> list[tuple[str, int, int]]:
 
 
 def test_the_partition_table_is_the_layout_with_slots_as_customer_partitions() -> None:
-    header = sdk_partitions(from_toml(BOARD))
+    header = sdk_partitions(parse_layout(BOARD))
     assert as_numbers(header) == [
         ("SYSTEM_PARTITION_BOOTLOADER", 0, 0x1000),
         ("SYSTEM_PARTITION_CUSTOMER_BEGIN + 0", 0x1000, 0x1000),
@@ -228,7 +228,7 @@ def test_the_partition_table_is_the_layout_with_slots_as_customer_partitions() -
 def test_a_slots_partition_keeps_its_number_when_a_region_comes() -> None:
     slots = "[[slot]]\naddress = 0x82000\n[[slot]]\naddress = 0x20000\nsize = 0x40000\n"
     without, with_region = (
-        {row.kind: row.address for row in partition_rows(from_toml(ONE_MB + slots + more))}
+        {row.kind: row.address for row in partition_rows(parse_layout(ONE_MB + slots + more))}
         for more in ("", REGION.format("0x2000", "0x1000"))
     )
     assert {kind: with_region[kind] for kind in without} == without
@@ -269,13 +269,13 @@ def accepted(rows: Sequence[Partition], flash_map: int, flash_0: int | None = No
     return bool(library.system_partition_table_regist((ctypes.c_uint32 * len(words))(*words), len(rows), flash_map))
 
 
-def own_layout(size: str, extra: str = "", big_flash: bool = True) -> FlashMap:
-    return from_toml(f'flash_size = "{size}"\n[loader]\nbig_flash = {str(big_flash).lower()}\n{extra}')
+def own_layout(size: str, extra: str = "", big_flash: bool = True) -> FlashLayout:
+    return parse_layout(f'flash_size = "{size}"\n[loader]\nbig_flash = {str(big_flash).lower()}\n{extra}')
 
 
 TABLES = {
-    **{name: found for name, found in PRESETS.items() if name != "512KB"},
-    "board": from_toml(BOARD),
+    **{name: found for name, found in LAYOUT_PRESETS.items() if name != "512KB"},
+    "board": parse_layout(BOARD),
     "2MB-c1": own_layout("2MB-c1"),
     "4MB-c1": own_layout("4MB-c1", big_flash=False),
     "one slot": own_layout("1MB", "[[slot]]\naddress = 0x10000\nsize = 0x1000\n"),
@@ -307,27 +307,27 @@ def test_the_sdk_registers_the_table_as_the_compiler_reads_it(tmp_path: Path, na
     ("found", "message"),
     [
         (
-            preset("512KB"),
+            preset_layout("512KB"),
             "NONOS SDK 3 accepts no partition table for a 512KB flash; it needs one of 1MB, 2MB, 4MB, 2MB-c1",
         ),
         (own_layout("256KB"), "NONOS SDK 3 accepts no partition table for a 256KB flash"),
         (
-            from_toml(ONE_MB + "sdk_data = false"),
+            parse_layout(ONE_MB + "sdk_data = false"),
             "NONOS SDK 3 needs a partition SYSTEM_PARTITION_RF_CAL, but the layout has no region 'rf_cal'; "
             "set sdk_data = true, or add one",
         ),
         (
-            from_toml(ONE_MB + REGION.replace("files", "rf_cal").format("0xf9000", "0x2000")),
+            parse_layout(ONE_MB + REGION.replace("files", "rf_cal").format("0xf9000", "0x2000")),
             "rf_cal at 0xf9000 has 0x2000 bytes, but NONOS SDK 3 needs 0x1000 for SYSTEM_PARTITION_RF_CAL",
         ),
         (
-            from_toml(ONE_MB + REGION.replace("files", "sdk_params").format("0xe0000", "0x3000")),
+            parse_layout(ONE_MB + REGION.replace("files", "sdk_params").format("0xe0000", "0x3000")),
             "sdk_params at 0xe0000: NONOS SDK 3 keeps its parameters at 0xfd000 in a 1MB flash, "
             "whatever the table says; put the region there",
         ),
     ],
 )
-def test_a_table_that_the_sdk_refuses_is_not_written(found: FlashMap, message: str) -> None:
+def test_a_table_that_the_sdk_refuses_is_not_written(found: FlashLayout, message: str) -> None:
     with pytest.raises(LayoutError) as error:
         sdk_partitions(found)
     assert str(error.value).startswith(message)
@@ -336,14 +336,14 @@ def test_a_table_that_the_sdk_refuses_is_not_written(found: FlashMap, message: s
 def test_the_rows_of_rboots_slots_as_the_sdks_own_are_refused() -> None:
     """As rbootimg wrote them once."""
     kinds = {101: 2, 102: 3}
-    rows = [replace(row, kind=kinds.get(row.kind, row.kind)) for row in partition_rows(preset("1MB"))]
+    rows = [replace(row, kind=kinds.get(row.kind, row.kind)) for row in partition_rows(preset_layout("1MB"))]
     assert not accepted(rows, 2)
     with pytest.raises(LayoutError, match="slot 0 at 0x2000: NONOS SDK 3 needs SYSTEM_PARTITION_OTA_1 at 0x1000"):
         check_partitions(rows, flash_size("1MB"))
 
 
 def test_the_double_knows_the_map_of_the_flash() -> None:
-    rows = partition_rows(preset("1MB"))
+    rows = partition_rows(preset_layout("1MB"))
     assert accepted(rows, 2)
     assert not accepted(rows, 2, flash_0=4)
     for code in (0, 1, 7, 10, 15):
@@ -382,11 +382,11 @@ def test_what_passes_the_check_passes_the_sdk(size: str, more: list[Partition], 
 # For people
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", list(LAYOUT_PRESETS))
 def test_the_pieces_cover_the_flash_without_gap(name: str) -> None:
-    layout = preset(name)
+    layout = preset_layout(name)
     at = 0
-    for piece in pieces(layout):
+    for piece in layout_segments(layout):
         assert piece.address == at
         assert piece.size > 0
         at = piece.end
@@ -394,7 +394,7 @@ def test_the_pieces_cover_the_flash_without_gap(name: str) -> None:
 
 
 def test_the_drawing_is_to_scale() -> None:
-    lines = drawing(from_toml(BOARD)).splitlines()
+    lines = drawing(parse_layout(BOARD)).splitlines()
     assert lines == [
         "0x000000 |" + "0" * 33 + "." * 31 + "|",
         "0x100000 |." + "1" * 63 + "|",
@@ -405,7 +405,7 @@ def test_the_drawing_is_to_scale() -> None:
 
 
 def test_the_table_has_places_sizes_link_addresses_and_what_is_free() -> None:
-    lines = table(from_toml(BOARD)).splitlines()
+    lines = table(parse_layout(BOARD)).splitlines()
     assert lines[0] == "      start       end     KB   linked at"
     assert lines[3] == "0  0x002000  0x082000    512  0x40202010  slot 0 (main)"
     assert lines[4] == ".  0x082000  0x102000    512              free"
@@ -414,11 +414,11 @@ def test_the_table_has_places_sizes_link_addresses_and_what_is_free() -> None:
 
 
 def test_the_title_says_what_the_loader_must_be() -> None:
-    assert title(from_toml(BOARD)) == "dio, 4MB, 80m flash; loader: big flash, config checksum, up to 6 ROMs"
+    assert title(parse_layout(BOARD)) == "dio, 4MB, 80m flash; loader: big flash, config checksum, up to 6 ROMs"
 
 
 def test_the_picture_is_to_scale_and_stands_alone() -> None:
-    text = svg(from_toml(BOARD.replace('"files"', '"<files> & \\"more\\""')))
+    text = svg(parse_layout(BOARD.replace('"files"', '"<files> & \\"more\\""')))
     assert not re.search(r"<script|href|url\(|@import|style=", text)
     space = "{http://www.w3.org/2000/svg}"
     root = ET.fromstring(text)
@@ -437,9 +437,9 @@ def test_the_picture_is_to_scale_and_stands_alone() -> None:
 def test_the_readmes_layout_file_is_one() -> None:
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
     (text,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
-    assert [slot.label for slot in from_toml(text).slots] == ["slot 0 at 0x2000", "slot 1 at 0x202000"]
+    assert [slot.label for slot in parse_layout(text).slots] == ["slot 0 at 0x2000", "slot 1 at 0x202000"]
 
 
 def test_a_number_of_thousands_of_digits_is_refused() -> None:
     with pytest.raises(LayoutError, match=r"^line 3 of the layout has a word of more than 64 letters$"):
-        from_toml('flash_size = "1MB"\n[[slot]]\naddress = ' + "9" * 5000)
+        parse_layout('flash_size = "1MB"\n[[slot]]\naddress = ' + "9" * 5000)

@@ -6,7 +6,7 @@ import pytest
 
 from rbootimg.errors import ScriptError
 from rbootimg.layout.model import Slot
-from rbootimg.rom.ldscript import for_slot, includes
+from rbootimg.rom.ldscript import includes, slot_linker_script
 
 SLOT0 = Slot(0x2000, 0x80000, 0)
 SLOT1 = Slot(0x82000, 0x79000, 1)
@@ -66,7 +66,7 @@ def memory(region: str) -> bytes:
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 def test_one_line_gets_the_slots_place_and_no_other_changes(slot: Slot, line: bytes, line_end: bytes) -> None:
     base = SCRIPT.replace(b"\n", line_end)
-    before, after = base.split(line_end), for_slot(base, slot).split(line_end)
+    before, after = base.split(line_end), slot_linker_script(base, slot).split(line_end)
     assert len(before) == len(after)
     changed = [number for number, pair in enumerate(zip(before, after)) if pair[0] != pair[1]]
     assert [before[number] for number in changed] == [
@@ -76,13 +76,15 @@ def test_one_line_gets_the_slots_place_and_no_other_changes(slot: Slot, line: by
 
 
 def test_a_script_made_for_a_slot_serves_as_base_for_another() -> None:
-    assert for_slot(for_slot(SCRIPT, SLOT0), SLOT1) == for_slot(SCRIPT, SLOT1)
-    assert for_slot(for_slot(SCRIPT, SLOT1), SLOT1) == for_slot(SCRIPT, SLOT1)
+    assert slot_linker_script(slot_linker_script(SCRIPT, SLOT0), SLOT1) == slot_linker_script(SCRIPT, SLOT1)
+    assert slot_linker_script(slot_linker_script(SCRIPT, SLOT1), SLOT1) == slot_linker_script(SCRIPT, SLOT1)
 
 
 def test_bytes_of_any_encoding_stay_as_they_are() -> None:
     comment = b"/* caf\xe9 \xff\x00 \xe4\xb8 */\n"
-    assert for_slot(comment + SCRIPT + comment, SLOT0) == comment + for_slot(SCRIPT, SLOT0) + comment
+    assert (
+        slot_linker_script(comment + SCRIPT + comment, SLOT0) == comment + slot_linker_script(SCRIPT, SLOT0) + comment
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,12 +127,12 @@ def test_bytes_of_any_encoding_stay_as_they_are() -> None:
     ],
 )
 def test_all_that_ld_allows_to_be_written_is_understood(region: str, expected: str) -> None:
-    assert for_slot(memory(region), SLOT0) == memory(expected)
+    assert slot_linker_script(memory(region), SLOT0) == memory(expected)
 
 
 def test_parentheses_may_be_nested() -> None:
     base = memory("irom0_0_seg : org = ((0x40200000 + 0x2000) + 0x10), len = (512 * (1K)) - 16")
-    assert for_slot(base, SLOT0) == memory("irom0_0_seg : org = 0x40202010, len = 0x7fff0")
+    assert slot_linker_script(base, SLOT0) == memory("irom0_0_seg : org = 0x40202010, len = 0x7fff0")
 
 
 @pytest.mark.parametrize(
@@ -149,19 +151,19 @@ def test_comments_are_ignored_and_kept(comment: str, where: str) -> None:
     if where == "before":
         parts.reverse()
         expected.reverse()
-    assert for_slot(b"\n".join(parts), SLOT0) == b"\n".join(expected)
+    assert slot_linker_script(b"\n".join(parts), SLOT0) == b"\n".join(expected)
 
 
 def test_a_comments_sign_in_a_file_name_begins_no_comment() -> None:
     base = b'INCLUDE "strange/*name.ld"\n' + memory("irom0_0_seg : org = 3, len = 4") + b'INCLUDE "end*/.ld"\n'
-    assert b"irom0_0_seg : org = 0x40202010, len = 0x7fff0" in for_slot(base, SLOT0)
+    assert b"irom0_0_seg : org = 0x40202010, len = 0x7fff0" in slot_linker_script(base, SLOT0)
     assert includes(base) == ("strange/*name.ld", "end*/.ld")
 
 
 @pytest.mark.parametrize("region", ["org = 1", "len = 2, org = 1", "org = a ? b : c, len = 2"])
 def test_a_region_that_cannot_be_read_is_refused_as_such(region: str) -> None:
     with pytest.raises(ScriptError, match="the region irom0_0_seg is not written as `org = …, len = …`; write it so"):
-        for_slot(memory(f"irom0_0_seg : {region}"), SLOT0)
+        slot_linker_script(memory(f"irom0_0_seg : {region}"), SLOT0)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_a_region_that_cannot_be_read_is_refused_as_such(region: str) -> None:
 )
 def test_a_script_without_exactly_one_such_region_is_refused(script: bytes, found: str) -> None:
     with pytest.raises(ScriptError) as refused:
-        for_slot(script, SLOT0)
+        slot_linker_script(script, SLOT0)
     assert str(refused.value) == (
         f"{found} with org and len; a base script has exactly one, like the SDK's eagle.app.v6.ld"
     )
@@ -202,7 +204,7 @@ def test_a_script_without_exactly_one_such_region_is_refused(script: bytes, foun
 )
 def test_a_long_line_of_nonsense_is_refused_and_not_pondered(text: bytes) -> None:
     with pytest.raises(ScriptError):
-        for_slot(b"irom0_0_seg : org = " + text, SLOT0)
+        slot_linker_script(b"irom0_0_seg : org = " + text, SLOT0)
 
 
 @pytest.mark.parametrize(

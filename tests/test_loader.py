@@ -9,14 +9,14 @@ import pytest
 from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom
 
 from rbootimg.errors import LoaderError
-from rbootimg.flash.bootconfig import Mode
+from rbootimg.flash.bootconfig import BootMode
 from rbootimg.flash.loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
 from rbootimg.layout.model import LoaderOptions
 from rbootimg.layout.params import FlashParams
-from rbootimg.layout.presets import preset
+from rbootimg.layout.presets import preset_layout
 from rbootimg.rom.format import RamSection, old_image
 
-LAYOUT = preset("1MB")
+LAYOUT = preset_layout("1MB")
 
 
 def test_rboot_tells_the_options_it_was_built_with() -> None:
@@ -28,13 +28,13 @@ def test_rboot_tells_the_options_it_was_built_with() -> None:
 @pytest.mark.parametrize(
     ("text", "mode"),
     [
-        ("GPIO mode (16)", Mode.GPIO_ROM),
-        ("GPIO rom mode (16)", Mode.GPIO_ROM),
-        ("GPIO skip mode (0)", Mode.GPIO_SKIP),
-        ("RTC data", Mode(0)),
+        ("GPIO mode (16)", BootMode.GPIO_ROM),
+        ("GPIO rom mode (16)", BootMode.GPIO_ROM),
+        ("GPIO skip mode (0)", BootMode.GPIO_SKIP),
+        ("RTC data", BootMode(0)),
     ],
 )
-def test_a_loader_with_gpio_boot_has_it_in_its_default_config(text: str, mode: Mode) -> None:
+def test_a_loader_with_gpio_boot_has_it_in_its_default_config(text: str, mode: BootMode) -> None:
     assert read_options(loader(text)).mode == mode
 
 

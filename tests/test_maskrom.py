@@ -368,7 +368,7 @@ THREE_STEPS = (
 @pytest.mark.parametrize(("operation", "part"), [(n, part) for n in (1, 2, 3) for part in (0, 1, 2)])
 def test_power_can_go_before_in_the_middle_of_and_after_each_operation(operation: int, part: int) -> None:
     built = program(THREE_STEPS)
-    text = elf.parse(built).find(".text")
+    text = elf.parse_elf(built).find(".text")
     assert text is not None
     code, blank, old = text.data[:32], b"\xff" * 4096, bytes(4096)
     flash = bytearray(chip.flash(built))
@@ -486,7 +486,7 @@ def test_an_exception_names_cause_function_and_address(body: str, cause: str, ad
     result = boot(chip.flash(built))
     assert result.ended == "crash"
     assert result.crash is not None
-    text = result.crash.describe(elf.symbols(built))
+    text = result.crash.describe(elf.elf_symbols(built))
     assert text.startswith(f"{cause} at 0x401000")
     assert "(wrong" in text
     if address is not None:

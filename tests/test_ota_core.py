@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from images import rom, silent_rom
 from ota_host import HARNESS, REASONS, SANITIZERS, SOURCES, STRICT, Host, build
 
-from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.flash.bootlogic import predict
+from rbootimg.flash.bootconfig import BootConfig, BootMode, RtcData
+from rbootimg.flash.bootlogic import predict_boot
 from rbootimg.layout.model import LoaderOptions
 
 SLOTS = (0x2000, 0x82000)
@@ -193,7 +193,7 @@ def test_a_slot_that_must_not_be_written_is_refused_before_any_connection(
 
 
 def rtc(*values: int) -> str:
-    data = RtcData(Mode(values[0]), Mode(values[1]), *values[2:]).to_bytes()
+    data = RtcData(BootMode(values[0]), BootMode(values[1]), *values[2:]).to_bytes()
     return "rtc " + " ".join(data[i : i + 4][::-1].hex() for i in (0, 4, 8))
 
 
@@ -496,7 +496,7 @@ def test_bursts_corrupt_the_rom_of_a_naive_client_and_not_ours(new: NewHost) -> 
         host = new(blank)
         assert host.do(f"naive {host.file(body)} {piece} {heap}").run() == ["naive 1"], "it always succeeds"
         assert (host.flash[0x82000 : 0x82000 + len(body)] == body) == is_sound
-        assert (predict(host.flash).rom == 1) == is_sound
+        assert (predict_boot(host.flash).rom == 1) == is_sound
     host = new()
     assert reason(update(host, reply(body), BURST)) == "OK"
     assert host.flash[0x82000 : 0x82000 + len(body)] == body
@@ -562,7 +562,7 @@ def test_of_a_damaged_rom_none_passes_that_rboot_would_not_boot(new: NewHost) ->
     for data in passed:
         chip = bytearray(flash(BootConfig(SLOTS, 1).to_bytes()))
         chip[0x82000 : 0x82000 + len(data)] = data
-        assert predict(bytes(chip), LoaderOptions(irom_checksum=True)).rom == 1
+        assert predict_boot(bytes(chip), LoaderOptions(irom_checksum=True)).rom == 1
 
 
 @ON_A_PROGRAM
@@ -792,7 +792,7 @@ def test_a_power_cut_in_a_write_of_the_config_leaves_a_rom_to_boot(new: NewHost)
             for number in range(1, operations + 1):
                 host = new(bytes(whole)).do(f"fail {number}", f"set-current {1 - before}")
                 host.run()
-                decision = predict(host.flash)
+                decision = predict_boot(host.flash)
                 assert decision.rom == before
                 lost = decision.config is not None
                 assert lost == (number > 1)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from ota_device import Device, assert_slot, current, example, new_device
 
-from rbootimg.layout.presets import preset
-from rbootimg.release.bundle import bundle
+from rbootimg.layout.presets import preset_layout
+from rbootimg.release.bundle import make_bundle
 from rbootimg.release.webroot import publish
 from rbootimg.serve import faults
-from rbootimg.serve.server import Options, serving
+from rbootimg.serve.server import ServerOptions, serving
 
 IMPATIENT = ("-DOTA_NETWORK_TIMEOUT=2000",)
 
@@ -47,7 +47,7 @@ EXPECTED = {
 @pytest.fixture(scope="module")
 def web_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("www")
-    publish(root, [bundle("example", "1.1.0", example("1.1.0"), preset("1MB"))])
+    publish(root, [make_bundle("example", "1.1.0", example("1.1.0"), preset_layout("1MB"))])
     return root
 
 
@@ -66,7 +66,7 @@ def test_a_faulty_rom_is_not_booted_and_a_good_one_right_after_is(web_root: Path
     why, _ = EXPECTED[fault]
     with Device(new_device(flags=IMPATIENT), port) as device:
         device.read_until("> ")
-        with serving(web_root, port=port, options=Options((faults.parse(f"rom1.bin={fault}"),))):
+        with serving(web_root, port=port, options=ServerOptions((faults.parse(f"rom1.bin={fault}"),))):
             said = device.ask("ota")
         if why is None:
             assert "version 1.1.0, ROM 1\r\n> " in said
@@ -88,7 +88,7 @@ def test_a_faulty_version_starts_no_update(web_root: Path, port: int, fault: str
     chip = new_device(flags=IMPATIENT)
     with Device(chip, port) as device:
         device.read_until("> ")
-        with serving(web_root, port=port, options=Options((faults.parse(f"version={fault}"),))):
+        with serving(web_root, port=port, options=ServerOptions((faults.parse(f"version={fault}"),))):
             said = device.ask("check" if why is None else "ota")
         if why is None:
             assert "the server has 1.1.0: newer\r\n" in said

@@ -18,17 +18,17 @@ from test_ota_core import SLOTS, flash, reply, update
 
 from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.flash.clientheader import client_header
-from rbootimg.layout.model import FlashMap
-from rbootimg.layout.presets import preset
-from rbootimg.layout.tomlfile import from_toml
+from rbootimg.layout.model import FlashLayout
+from rbootimg.layout.presets import preset_layout
+from rbootimg.layout.tomlfile import parse_layout
 
 ONE_MB = 'flash_size = "1MB"\nslot = [{address = 0x2000}, {address = 0x82000, size = "64KB"}]\n'
 FILES = range(0x92000, 0xC4000)
 """200 KB after slot 1, such as a file system."""
 
 
-def board(loader: str = "") -> FlashMap:
-    return from_toml(f"{ONE_MB}[loader]\n{loader}\n")
+def board(loader: str = "") -> FlashLayout:
+    return parse_layout(f"{ONE_MB}[loader]\n{loader}\n")
 
 
 @functools.cache
@@ -132,7 +132,7 @@ def test_a_rom_larger_than_its_slot_touches_nothing() -> None:
 
 
 def test_the_header_has_the_loaders_options_and_the_slots() -> None:
-    text = client_header(from_toml(ONE_MB + "[loader]\nconfig_checksum = true\nrtc = true\nall_sizes = false\n"))
+    text = client_header(parse_layout(ONE_MB + "[loader]\nconfig_checksum = true\nrtc = true\nall_sizes = false\n"))
     lines = [line for line in text.splitlines() if line.startswith("#define ")]
     assert lines == [
         "#define RBOOT_LAYOUT_H",
@@ -148,7 +148,7 @@ def test_the_command_line_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "rboot-layout.h"
     command = [sys.executable, "-m", "rbootimg", "layout", "4MB-big", "--client-header", "-o", path]
     subprocess.run(command, cwd=ROOT, check=True)
-    assert path.read_text() == client_header(preset("4MB-big"))
+    assert path.read_text() == client_header(preset_layout("4MB-big"))
 
 
 # The builder
@@ -177,7 +177,7 @@ def app(project: Project) -> Project:
 def test_the_client_is_compiled_into_the_build(app: Project) -> None:
     before = set((ROOT / "rbootimg").rglob("*.o"))
     app.build()
-    assert app.read("build/rboot/ota-client-emulator/rboot-layout.h").decode() == client_header(preset("1MB"))
+    assert app.read("build/rboot/ota-client-emulator/rboot-layout.h").decode() == client_header(preset_layout("1MB"))
     assert app.exists("build/rboot/ota-client-emulator/rboot-ota.o")
     assert set((ROOT / "rbootimg").rglob("*.o")) == before
     assert "up to date" in app.build()
@@ -230,8 +230,8 @@ def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:
     )
     app.build(".")
     for folder, compiled, name in ((CLIENT, "slots.o", "1MB"), (f"{CLIENT}-2", "slots2.o", "sming")):
-        slots = b"".join(struct.pack("<II", slot.address, slot.size) for slot in preset(name).slots)
-        assert app.read(f"{folder}/rboot-layout.h").decode() == client_header(preset(name))
+        slots = b"".join(struct.pack("<II", slot.address, slot.size) for slot in preset_layout(name).slots)
+        assert app.read(f"{folder}/rboot-layout.h").decode() == client_header(preset_layout(name))
         assert slots in app.read(f"{folder}/rboot-ota.o"), name
         assert slots in app.read(compiled), name
 

@@ -14,8 +14,8 @@ import pytest
 from ota_device import Device, assert_slot, current, example, new_device, update_and_confirm
 from test_nginxconf import NGINX, OUTER, free_port
 
-from rbootimg.layout.presets import preset
-from rbootimg.release.bundle import bundle
+from rbootimg.layout.presets import preset_layout
+from rbootimg.release.bundle import make_bundle
 from rbootimg.release.webroot import publish, rollback
 from rbootimg.serve.nginx import configuration
 
@@ -24,7 +24,7 @@ AT_A_TIME = 4
 
 
 def put_out(root: Path, version: str) -> None:
-    publish(root, [bundle("example", version, example(version), preset("1MB"))])
+    publish(root, [make_bundle("example", version, example(version), preset_layout("1MB"))])
 
 
 @pytest.fixture

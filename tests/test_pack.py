@@ -31,7 +31,7 @@ TEXT, DATA, RODATA, BSS, IROM = APP
 
 
 def app(*sections: Sec, entry: int = IRAM) -> Elf:
-    return elf.parse(build_elf(sections, entry))
+    return elf.parse_elf(build_elf(sections, entry))
 
 
 # esptool2
@@ -67,7 +67,7 @@ def pack_row(row: dict[str, str]) -> Rom:
     for argument in row["arguments"].split():
         choices |= OPTIONS[argument]
     irom_checksum = choices.pop("irom_checksum")
-    application = elf.parse((VECTORS / row["elf"]).read_bytes())
+    application = elf.parse_elf((VECTORS / row["elf"]).read_bytes())
     return pack(application, row["sections"].split(), FlashParams.from_names(**choices), irom_checksum)
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from images import loader
 from images import rom as real_rom
 
-from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.flash.bootlogic import predict
+from rbootimg.flash.bootconfig import BootConfig, BootMode, RtcData
+from rbootimg.flash.bootlogic import predict_boot
 from rbootimg.layout.model import LoaderOptions
 from rbootimg.layout.params import FlashParams
 
@@ -52,7 +52,7 @@ def three(current: int = 0, bad: tuple[int, ...] = (), **values: object) -> byte
 
 
 def test_a_blank_config_becomes_rboots_default() -> None:
-    decision = predict(flash({0x82000: rom()}))
+    decision = predict_boot(flash({0x82000: rom()}))
     assert decision.lines == (
         "Writing default boot config.",
         "Rom 0 at 2000 is bad.",
@@ -81,7 +81,7 @@ def test_a_blank_config_becomes_rboots_default() -> None:
 )
 def test_the_default_goes_by_the_size_at_flash_0(size: str, big_flash: bool, second: int) -> None:
     chip = flash(params=FlashParams.from_names("qio", size, "40m"))
-    decision = predict(chip, LoaderOptions(big_flash=big_flash))
+    decision = predict_boot(chip, LoaderOptions(big_flash=big_flash))
     assert decision.lines == (
         "Writing default boot config.",
         "Rom 0 at 2000 is bad.",
@@ -95,16 +95,16 @@ def test_the_default_goes_by_the_size_at_flash_0(size: str, big_flash: bool, sec
 def test_to_an_older_loader_the_new_sizes_are_512_kb(size: str, big_flash: bool) -> None:
     chip = flash(params=FlashParams.from_names("qio", size, "40m"))
     options = LoaderOptions(big_flash=big_flash, all_sizes=False, gpio="rom")
-    decision = predict(chip, options)
+    decision = predict_boot(chip, options)
     assert decision.config is not None
     assert BootConfig.from_bytes(decision.config).roms == (0x2000, 0x42000)
-    erases = BootConfig(SLOTS, mode=Mode.GPIO_ERASES_SDK).to_bytes()
+    erases = BootConfig(SLOTS, mode=BootMode.GPIO_ERASES_SDK).to_bytes()
     chip = flash({0x2000: rom()}, erases, FlashParams.from_names("qio", size, "40m"))
-    assert predict(chip, options, gpio_low=True).erased == (0x7F000, 0x7E000, 0x7D000, 0x7C000)
+    assert predict_boot(chip, options, gpio_low=True).erased == (0x7F000, 0x7E000, 0x7D000, 0x7C000)
 
 
 def test_the_current_rom_starts_and_nothing_is_written() -> None:
-    decision = predict(three(current=2))
+    decision = predict_boot(three(current=2))
     assert (decision.rom, decision.config, decision.rtc, decision.erased) == (2, None, None, ())
     assert decision.lines == (f"Booting rom 2 at 42000, load addr {decision.image:x}.",)
     assert three()[decision.image] == 0xE9
@@ -115,7 +115,7 @@ def test_an_old_rom_has_no_irom_before_it() -> None:
     image = rom()
     old = image[image.index(b"\xe9", 16) :]
     # Its checksum stands at another place: that of the absolute flash address.
-    decision = predict(flash({0x2000: old}, BootConfig((0x2000,)).to_bytes()))
+    decision = predict_boot(flash({0x2000: old}, BootConfig((0x2000,)).to_bytes()))
     assert (decision.rom, decision.image) == (0, 0x2000)
 
 
@@ -132,7 +132,7 @@ def test_an_old_rom_has_no_irom_before_it() -> None:
 def test_from_a_bad_rom_it_goes_down_and_round(
     current: int, bad: tuple[int, ...], chosen: int | None, tried: tuple[int, ...]
 ) -> None:
-    decision = predict(three(current, bad))
+    decision = predict_boot(three(current, bad))
     assert decision.rom == chosen
     assert decision.lines[: len(tried)] == tuple(f"Rom {n} at {SLOTS[n]:x} is bad." for n in tried)
     if chosen is None:
@@ -147,7 +147,7 @@ def test_from_a_bad_rom_it_goes_down_and_round(
 def test_a_current_rom_that_is_none_becomes_0(current: int) -> None:
     chip = bytearray(three())
     chip[0x1003] = current
-    decision = predict(bytes(chip))
+    decision = predict_boot(bytes(chip))
     assert decision.lines[0] == "Invalid rom selected, defaulting to 0."
     assert decision.rom == 0
     assert decision.config is not None
@@ -157,9 +157,9 @@ def test_a_current_rom_that_is_none_becomes_0(current: int) -> None:
 def test_a_count_of_0_tries_rom_0_and_stops() -> None:
     chip = bytearray(three())
     chip[0x1005] = 0
-    assert predict(bytes(chip)).rom == 0
+    assert predict_boot(bytes(chip)).rom == 0
     chip[0x2000] = 0
-    assert predict(bytes(chip)).lines == (
+    assert predict_boot(bytes(chip)).lines == (
         "Invalid rom selected, defaulting to 0.",
         "Rom 0 at 2000 is bad.",
         "No good rom available.",
@@ -170,42 +170,42 @@ def test_a_count_beyond_max_roms_reads_on_in_the_sector() -> None:
     chip = bytearray(three(current=0, bad=(0,)))
     chip[0x1005] = 255
     struct.pack_into("<I", chip, 0x1000 + 8 + 4 * 250, SLOTS[2])
-    decision = predict(bytes(chip))
+    decision = predict_boot(bytes(chip))
     assert decision.rom == 250
     assert len(decision.lines) == 1 + 4 + 1, "254 to 251 are blank"
 
 
 @pytest.mark.parametrize("address", [0, 0xFFFFFFFF, 0xFFFFFFFC, SIZE, SIZE - 4, 0x1000])
 def test_an_address_without_a_rom_is_bad(address: int) -> None:
-    assert predict(flash(config=BootConfig((address,)).to_bytes())).rom is None
+    assert predict_boot(flash(config=BootConfig((address,)).to_bytes())).rom is None
 
 
 def test_a_length_beyond_the_flash_is_bad() -> None:
     for length in (0xFFFFFFF0, SIZE, 0x7FFFFFFF):
         chip = bytearray(three())
         struct.pack_into("<I", chip, 0x2000 + 12, length)
-        assert predict(bytes(chip)).rom == 2
-        assert predict(bytes(chip), LoaderOptions(irom_checksum=True)).rom is None
+        assert predict_boot(bytes(chip)).rom == 2
+        assert predict_boot(bytes(chip), LoaderOptions(irom_checksum=True)).rom is None
 
 
 def test_with_the_irom_checksum_only_such_roms_are_good() -> None:
     options = LoaderOptions(irom_checksum=True)
     with_irom, without = rom(irom_checksum=True), rom()
     config = BootConfig((0x2000,)).to_bytes()
-    assert predict(flash({0x2000: with_irom}, config), options).rom == 0
-    assert predict(flash({0x2000: with_irom}, config)).rom is None
-    assert predict(flash({0x2000: without}, config), options).rom is None
+    assert predict_boot(flash({0x2000: with_irom}, config), options).rom == 0
+    assert predict_boot(flash({0x2000: with_irom}, config)).rom is None
+    assert predict_boot(flash({0x2000: without}, config), options).rom is None
     damaged = bytearray(with_irom)
     damaged[20] ^= 1
-    assert predict(flash({0x2000: bytes(damaged)}, config), options).rom is None
+    assert predict_boot(flash({0x2000: bytes(damaged)}, config), options).rom is None
 
 
 def test_with_the_config_checksum_a_config_without_one_is_none() -> None:
     options = LoaderOptions(config_checksum=True, max_roms=6)
     config = BootConfig(SLOTS, 1)
     images = {address: rom() for address in SLOTS}
-    assert predict(flash(images, config.to_bytes(6, True)), options).lines[0].startswith("Booting rom 1")
-    decision = predict(flash(images, config.to_bytes(4)), options)
+    assert predict_boot(flash(images, config.to_bytes(6, True)), options).lines[0].startswith("Booting rom 1")
+    decision = predict_boot(flash(images, config.to_bytes(4)), options)
     assert decision.lines[0] == "Writing default boot config."
     assert decision.config is not None
     assert BootConfig.from_bytes(decision.config, 6, True).roms == (0x2000, 0x82000)
@@ -213,49 +213,49 @@ def test_with_the_config_checksum_a_config_without_one_is_none() -> None:
 
 def test_a_low_pin_chooses_the_gpio_rom_without_fallback() -> None:
     chip = three(gpio_rom=2)
-    assert predict(chip, GPIO).rom == 0
-    decision = predict(chip, GPIO, gpio_low=True)
+    assert predict_boot(chip, GPIO).rom == 0
+    decision = predict_boot(chip, GPIO, gpio_low=True)
     assert decision.lines[0] == "Booting GPIO-selected rom."
     assert decision.rom == 2
     assert decision.config is not None
     assert decision.config[3] == 2, "it is the current ROM from now on"
-    assert predict(chip, PLAIN, gpio_low=True).rom == 0
-    assert predict(three(bad=(2,), gpio_rom=2), GPIO, gpio_low=True).lines == (
+    assert predict_boot(chip, PLAIN, gpio_low=True).rom == 0
+    assert predict_boot(three(bad=(2,), gpio_rom=2), GPIO, gpio_low=True).lines == (
         "Booting GPIO-selected rom.",
         "GPIO boot rom (2) is bad.",
     )
     hostile = bytearray(chip)
     hostile[0x1004] = 3
-    assert predict(bytes(hostile), GPIO, gpio_low=True).lines == ("Invalid GPIO rom selected.",)
+    assert predict_boot(bytes(hostile), GPIO, gpio_low=True).lines == ("Invalid GPIO rom selected.",)
 
 
 def test_a_low_pin_skips_to_the_next_rom() -> None:
     skip = LoaderOptions(gpio="skip")
-    assert predict(three(current=0), skip, gpio_low=True).rom == 1
-    assert predict(three(current=2), skip, gpio_low=True).rom == 0
-    assert predict(three(current=0, bad=(1,)), skip, gpio_low=True).rom == 0
-    assert predict(three(current=1), skip).rom == 1
+    assert predict_boot(three(current=0), skip, gpio_low=True).rom == 1
+    assert predict_boot(three(current=2), skip, gpio_low=True).rom == 0
+    assert predict_boot(three(current=0, bad=(1,)), skip, gpio_low=True).rom == 0
+    assert predict_boot(three(current=1), skip).rom == 1
 
 
 def test_a_low_pin_can_erase_the_sdks_config() -> None:
-    decision = predict(three(mode=Mode.GPIO_ERASES_SDK), GPIO, gpio_low=True)
+    decision = predict_boot(three(mode=BootMode.GPIO_ERASES_SDK), GPIO, gpio_low=True)
     assert decision.lines[1] == "Erasing SDK config sectors before booting."
     assert decision.erased == (0xFF000, 0xFE000, 0xFD000, 0xFC000)
 
 
 def test_a_temp_rom_boots_once_and_without_fallback() -> None:
-    asked = RtcData(next_mode=Mode.TEMP_ROM, temp_rom=2)
-    decision = predict(three(), RTC, rtc=asked)
+    asked = RtcData(next_mode=BootMode.TEMP_ROM, temp_rom=2)
+    decision = predict_boot(three(), RTC, rtc=asked)
     assert decision.lines[0] == "Booting temp rom."
     assert (decision.rom, decision.config) == (2, None)
-    assert decision.rtc == RtcData(last_mode=Mode.TEMP_ROM, last_rom=2)
-    assert predict(three(), RTC, rtc=decision.rtc).rom == 0
-    assert predict(three(), PLAIN, rtc=asked).rom == 0, "a loader without RTC data does not know"
+    assert decision.rtc == RtcData(last_mode=BootMode.TEMP_ROM, last_rom=2)
+    assert predict_boot(three(), RTC, rtc=decision.rtc).rom == 0
+    assert predict_boot(three(), PLAIN, rtc=asked).rom == 0, "a loader without RTC data does not know"
 
-    bad = predict(three(bad=(2,)), RTC, rtc=asked)
+    bad = predict_boot(three(bad=(2,)), RTC, rtc=asked)
     assert bad.lines == ("Booting temp rom.", "Temp boot rom (2) is bad.")
-    assert bad.rtc == replace(asked, next_mode=Mode(0))
-    none = predict(three(), RTC, rtc=replace(asked, temp_rom=3))
+    assert bad.rtc == replace(asked, next_mode=BootMode(0))
+    none = predict_boot(three(), RTC, rtc=replace(asked, temp_rom=3))
     assert (none.lines, none.rtc) == (("Invalid temp rom selected.",), None)
 
 
@@ -279,8 +279,8 @@ def test_any_flash_leads_to_a_decision(options: LoaderOptions, changes: list[tup
     chip = bytearray(three())
     for place, offset, value in changes:
         chip[place + offset] = value
-    decision = predict(bytes(chip), options, low)
+    decision = predict_boot(bytes(chip), options, low)
     assert (decision.rom is not None) == decision.lines[-1].startswith(f"Booting rom {decision.rom} at ")
     if decision.config is not None:
         again = bytes(chip[:0x1000]) + decision.config + bytes(chip[0x2000:])
-        assert predict(again, options).config is None or decision.rom is None, "it is written once"
+        assert predict_boot(again, options).config is None or decision.rom is None, "it is written once"

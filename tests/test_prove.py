@@ -18,10 +18,10 @@ import pytest
 from rbootimg.emulator.proof import SlotProof, prove
 from rbootimg.emulator.qemu import boot
 from rbootimg.errors import EmulatorError, FitError, LayoutError, ProofError
-from rbootimg.flash.image import assemble, boot_config, flash_pieces
-from rbootimg.layout.model import FlashMap, LoaderOptions
-from rbootimg.layout.presets import preset
-from rbootimg.layout.tomlfile import from_toml
+from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
+from rbootimg.layout.model import FlashLayout, LoaderOptions
+from rbootimg.layout.presets import preset_layout
+from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.rom import elf
 from rbootimg.rom.format import RamSection, Rom
 from rbootimg.rom.pack import pack
@@ -29,11 +29,11 @@ from rbootimg.rom.pack import pack
 ROOT = chip.PACKAGE.parent
 
 LAYOUTS = {
-    "512KB": preset("512KB"),
-    "1MB": preset("1MB"),
-    "4MB-big": preset("4MB-big"),
-    "four-1MB": preset("four-1MB"),
-    "three, all options": from_toml(
+    "512KB": preset_layout("512KB"),
+    "1MB": preset_layout("1MB"),
+    "4MB-big": preset_layout("4MB-big"),
+    "four-1MB": preset_layout("four-1MB"),
+    "three, all options": parse_layout(
         """
         flash_size = "4MB"
         loader = {big_flash = true, irom_checksum = true, config_checksum = true, max_roms = 8, gpio = "rom"}
@@ -55,19 +55,19 @@ def hello(name: str) -> tuple[elf.Elf, ...]:
         subprocess.run([sys.executable, "-m", "SCons", "-Q", *settings], cwd=folder, check=True, capture_output=True)
         built = {
             program.find(".irom0.text").address: program  # type: ignore[union-attr]
-            for program in (elf.parse(path.read_bytes()) for path in Path(folder).glob("hello/*.elf"))
+            for program in (elf.parse_elf(path.read_bytes()) for path in Path(folder).glob("hello/*.elf"))
         }
     return tuple(built[slot.link_address] for slot in layout.slots)
 
 
-def flash_of(layout: FlashMap, roms: dict[int, bytes], loader: bytes | None = None, current: int = 0) -> bytes:
+def flash_of(layout: FlashLayout, roms: dict[int, bytes], loader: bytes | None = None, current: int = 0) -> bytes:
     loader = loader or chip.loader(layout.loader)
-    config = boot_config(layout, loader, current)
+    config = make_boot_config(layout, loader, current)
     pieces = flash_pieces(layout, loader, roms, config)
     return assemble(pieces, layout.size.bytes)
 
 
-def packed(layout: FlashMap, elfs: dict[int, elf.Elf]) -> dict[int, bytes]:
+def packed(layout: FlashLayout, elfs: dict[int, elf.Elf]) -> dict[int, bytes]:
     checksum = layout.loader.irom_checksum
     return {number: pack(app, irom_checksum=checksum).to_bytes() for number, app in elfs.items()}
 
@@ -75,7 +75,10 @@ def packed(layout: FlashMap, elfs: dict[int, elf.Elf]) -> dict[int, bytes]:
 @functools.cache
 def real(name: str) -> dict[int, elf.Elf]:
     """An application, linked for the two slots of the 1 MB layout."""
-    return {number: elf.parse(chip.linked(chip.SOURCES[name], slot)) for number, slot in enumerate(preset("1MB").slots)}
+    return {
+        number: elf.parse_elf(chip.linked(chip.SOURCES[name], slot))
+        for number, slot in enumerate(preset_layout("1MB").slots)
+    }
 
 
 # What boots
@@ -102,7 +105,7 @@ def test_the_example_boots_from_every_slot_and_says_where_it_is(name: str) -> No
 
 @pytest.mark.parametrize("name", ["tiny", "mixed", "big"])
 def test_a_real_application_is_proved_in_both_slots(name: str) -> None:
-    layout, elfs = preset("1MB"), real(name)
+    layout, elfs = preset_layout("1MB"), real(name)
     proofs = prove(flash_of(layout, packed(layout, elfs)), layout, elfs)
     for proof in proofs:
         loaded = [section for section in elfs[proof.number].sections if section.data]
@@ -111,7 +114,7 @@ def test_a_real_application_is_proved_in_both_slots(name: str) -> None:
 
 
 def test_the_proof_is_of_the_slots_that_are_asked_for_whichever_is_current() -> None:
-    layout, elfs = preset("1MB"), real("mixed")
+    layout, elfs = preset_layout("1MB"), real("mixed")
     flash = flash_of(layout, packed(layout, {1: elfs[1]}), current=1)
     assert [proof.number for proof in prove(flash, layout, {1: elfs[1]})] == [1]
     blank_config = flash[:0x1000] + b"\xff" * 0x1000 + flash[0x2000:]
@@ -119,7 +122,7 @@ def test_the_proof_is_of_the_slots_that_are_asked_for_whichever_is_current() -> 
 
 
 def test_only_the_sections_that_were_packed_are_looked_for() -> None:
-    layout, app = preset("1MB"), real("mixed")[0]
+    layout, app = preset_layout("1MB"), real("mixed")[0]
     rom = pack(app, [".text", ".rodata"]).to_bytes()
     flash = flash_of(layout, {0: rom})
     assert prove(flash, layout, {0: app}, [".text", ".rodata"])
@@ -165,8 +168,8 @@ def test_a_loader_in_low_iram_may_pass_the_entry_before_it_loads_the_rom(tmp_pat
     stage2 = "_stage2_start = .; *(.stage2) . = ALIGN(4); _stage2_end = .; "
     script.write_text(text.replace("*(.entry.text)", f"*(.first) *(.literal .text) . = ALIGN(4); {stage2}"))
     program = chip.compiled(LOW_LOADER, script=script)
-    layout, elfs = preset("1MB"), real("mixed")
-    assert [symbol.address for symbol in elf.symbols(program) if symbol.name == "spin"] == [elfs[0].entry]
+    layout, elfs = preset_layout("1MB"), real("mixed")
+    assert [symbol.address for symbol in elf.elf_symbols(program) if symbol.name == "spin"] == [elfs[0].entry]
     flash = flash_of(layout, packed(layout, elfs), chip.image(program))
     assert prove(flash, layout, {0: elfs[0]})
 
@@ -174,7 +177,7 @@ def test_a_loader_in_low_iram_may_pass_the_entry_before_it_loads_the_rom(tmp_pat
 # What does not
 
 
-def failure(flash: bytes, app: elf.Elf, slot: int = 0, layout: FlashMap = LAYOUTS["1MB"]) -> str:
+def failure(flash: bytes, app: elf.Elf, slot: int = 0, layout: FlashLayout = LAYOUTS["1MB"]) -> str:
     """The message of the failed proof of one ROM; it comes soon, not when the time is over."""
     start = time.monotonic()
     with pytest.raises(ProofError) as error:
@@ -269,7 +272,7 @@ def test_a_packer_with_a_bug_is_caught(bug: str) -> None:
     assert message in failure(bytes(flash), elfs[0])
 
 
-def in_slot(data: bytes, layout: FlashMap = LAYOUTS["1MB"], number: int = 0) -> bytes:
+def in_slot(data: bytes, layout: FlashLayout = LAYOUTS["1MB"], number: int = 0) -> bytes:
     """A flash with what a packer may have written into a slot, whatever that is."""
     other = 1 - number if number < 2 else 0
     flash = bytearray(flash_of(layout, packed(layout, {other: linked_for(layout, other)}), current=other))
@@ -278,8 +281,8 @@ def in_slot(data: bytes, layout: FlashMap = LAYOUTS["1MB"], number: int = 0) -> 
     return bytes(flash)
 
 
-def linked_for(layout: FlashMap, number: int, source: str = chip.SOURCES["mixed"]) -> elf.Elf:
-    return elf.parse(chip.linked(source, layout.slots[number]))
+def linked_for(layout: FlashLayout, number: int, source: str = chip.SOURCES["mixed"]) -> elf.Elf:
+    return elf.parse_elf(chip.linked(source, layout.slots[number]))
 
 
 @pytest.mark.parametrize(
@@ -302,7 +305,7 @@ def test_a_section_that_the_elf_does_not_have_is_caught(section: RamSection, mes
 # Past the entry
 
 
-def proof_of(body: str, layout: FlashMap = LAYOUTS["1MB"], number: int = 0) -> SlotProof:
+def proof_of(body: str, layout: FlashLayout = LAYOUTS["1MB"], number: int = 0) -> SlotProof:
     source = (
         f'{chip.START}FLASH void in_flash(void) {{ __asm__ volatile(""); }}\nvoid call_user_start(void) {{ {body} }}'
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rbootimg.errors import PublishError
-from rbootimg.release.unversioned import Published, publish, web_tree
+from rbootimg.release.unversioned import PublishedFile, publish_files, web_tree
 from rbootimg.rom.format import RamSection, Rom
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +69,7 @@ def test_each_rom_has_a_checksum_file_after_it_if_wanted(web_root: Path) -> None
     assert list(files) == [
         f"{rom}{end}" for rom in ("blink/rom0.bin", "blink/rom1.bin", "clock/rom0.bin") for end in ("", ".sha256")
     ]
-    publish(files, web_root)
+    publish_files(files, web_root)
     for app, name in (("blink", "rom1.bin"), ("clock", "rom0.bin")):
         command = ["sha256sum", "--strict", "-c", f"{name}.sha256"]
         done = subprocess.run(command, cwd=web_root / app, check=True, capture_output=True, text=True)
@@ -106,9 +106,9 @@ def test_a_rom_that_is_not_sound_is_refused_by_name(damaged: bytes, why: str) ->
 
 def test_with_a_corrupt_rom_nothing_is_written(web_root: Path) -> None:
     # As the SCons tool calls them: the whole tree is checked before the first file is touched.
-    publish(web_tree({"blink": [ROM0, ROM1]}), web_root)
+    publish_files(web_tree({"blink": [ROM0, ROM1]}), web_root)
     with pytest.raises(PublishError):
-        publish(web_tree({"blink": [OTHER, ROM1[:-1]]}), web_root)
+        publish_files(web_tree({"blink": [OTHER, ROM1[:-1]]}), web_root)
     assert tree(web_root) == {"rom0.bin": ROM0, "rom1.bin": ROM1}
 
 
@@ -118,15 +118,15 @@ def test_with_a_corrupt_rom_nothing_is_written(web_root: Path) -> None:
 def test_the_web_root_is_made_with_all_folders(web_root: Path) -> None:
     files = {"blink/rom0.bin": ROM0, "clock/rom0.bin": ROM1}
     deep = web_root / "a" / "b"
-    assert publish(files, deep) == (
-        Published(deep / "blink/rom0.bin", len(ROM0), changed=True),
-        Published(deep / "clock/rom0.bin", len(ROM1), changed=True),
+    assert publish_files(files, deep) == (
+        PublishedFile(deep / "blink/rom0.bin", len(ROM0), changed=True),
+        PublishedFile(deep / "clock/rom0.bin", len(ROM1), changed=True),
     )
     assert tree(deep) == files
 
 
 def test_nothing_to_publish_makes_no_web_root(web_root: Path) -> None:
-    assert publish(web_tree({}), web_root) == ()
+    assert publish_files(web_tree({}), web_root) == ()
     assert not web_root.exists()
 
 
@@ -134,8 +134,8 @@ def test_the_web_root_may_be_relative_or_a_link(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)
-    publish({"rom0.bin": ROM0}, Path("link"))
-    publish({"app/rom1.bin": ROM1}, Path())
+    publish_files({"rom0.bin": ROM0}, Path("link"))
+    publish_files({"app/rom1.bin": ROM1}, Path())
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real/rom0.bin").read_bytes() == ROM0
     assert (tmp_path / "app/rom1.bin").read_bytes() == ROM1
@@ -143,19 +143,19 @@ def test_the_web_root_may_be_relative_or_a_link(tmp_path: Path, monkeypatch: pyt
 
 def test_files_that_stand_there_already_are_left_alone(web_root: Path) -> None:
     files = {"rom0.bin": ROM0, "rom1.bin": ROM1}
-    publish(files, web_root)
+    publish_files(files, web_root)
     for name in files:
         os.utime(web_root / name, (1, 1))
     before = [os.stat(web_root / name) for name in files]
-    assert [file.changed for file in publish(files, web_root)] == [False, False]
+    assert [file.changed for file in publish_files(files, web_root)] == [False, False]
     after = [os.stat(web_root / name) for name in files]
     assert [(info.st_ino, info.st_mtime_ns) for info in after] == [(info.st_ino, info.st_mtime_ns) for info in before]
 
 
 def test_only_the_file_that_changed_is_written(web_root: Path) -> None:
-    publish({"rom0.bin": ROM0, "rom1.bin": ROM1}, web_root)
+    publish_files({"rom0.bin": ROM0, "rom1.bin": ROM1}, web_root)
     os.utime(web_root / "rom1.bin", (1, 1))
-    assert [file.changed for file in publish({"rom0.bin": OTHER, "rom1.bin": ROM1}, web_root)] == [True, False]
+    assert [file.changed for file in publish_files({"rom0.bin": OTHER, "rom1.bin": ROM1}, web_root)] == [True, False]
     assert tree(web_root) == {"rom0.bin": OTHER, "rom1.bin": ROM1}
     assert os.stat(web_root / "rom1.bin").st_mtime == 1
 
@@ -166,25 +166,25 @@ def test_only_the_file_that_changed_is_written(web_root: Path) -> None:
     ids=["empty", "cut off", "longer", "same length", "another ROM"],
 )
 def test_a_file_that_someone_altered_is_put_right(web_root: Path, altered: bytes) -> None:
-    publish({"rom0.bin": ROM0}, web_root)
+    publish_files({"rom0.bin": ROM0}, web_root)
     info = os.stat(web_root / "rom0.bin")
     (web_root / "rom0.bin").write_bytes(altered)
     os.utime(web_root / "rom0.bin", ns=(info.st_atime_ns, info.st_mtime_ns))  # time alone tells nothing
-    assert [file.changed for file in publish({"rom0.bin": ROM0}, web_root)] == [True]
+    assert [file.changed for file in publish_files({"rom0.bin": ROM0}, web_root)] == [True]
     assert tree(web_root) == {"rom0.bin": ROM0}
 
 
 def test_a_file_that_someone_deleted_comes_back(web_root: Path) -> None:
-    publish({"rom0.bin": ROM0}, web_root)
+    publish_files({"rom0.bin": ROM0}, web_root)
     (web_root / "rom0.bin").unlink()
-    assert [file.changed for file in publish({"rom0.bin": ROM0}, web_root)] == [True]
+    assert [file.changed for file in publish_files({"rom0.bin": ROM0}, web_root)] == [True]
     assert tree(web_root) == {"rom0.bin": ROM0}
 
 
 def test_nothing_else_in_the_web_root_is_touched(web_root: Path) -> None:
-    publish({"rom0.bin": ROM0, "rom1.bin": ROM1}, web_root)
+    publish_files({"rom0.bin": ROM0, "rom1.bin": ROM1}, web_root)
     (web_root / "index.html").write_bytes(b"mine")
-    publish({"rom0.bin": OTHER}, web_root)
+    publish_files({"rom0.bin": OTHER}, web_root)
     assert tree(web_root) == {"index.html": b"mine", "rom0.bin": OTHER, "rom1.bin": ROM1}
 
 
@@ -193,24 +193,24 @@ def test_nothing_else_in_the_web_root_is_touched(web_root: Path) -> None:
 
 @pytest.mark.usefixtures("umask_077")
 def test_files_and_new_folders_can_be_read_by_the_web_server(web_root: Path) -> None:
-    publish({"blink/rom0.bin": ROM0}, web_root / "new")
+    publish_files({"blink/rom0.bin": ROM0}, web_root / "new")
     assert mode(web_root / "new/blink/rom0.bin") == 0o644
     assert [mode(web_root / name) for name in (".", "new", "new/blink")] == [0o755] * 3
 
 
 @pytest.mark.usefixtures("umask_077")
 def test_a_file_that_the_web_server_cannot_read_is_put_right(web_root: Path) -> None:
-    publish({"rom0.bin": ROM0}, web_root)
+    publish_files({"rom0.bin": ROM0}, web_root)
     for wrong in (0o600, 0o640, 0o000):
         (web_root / "rom0.bin").chmod(wrong)
-        assert [file.changed for file in publish({"rom0.bin": ROM0}, web_root)] == [True]
+        assert [file.changed for file in publish_files({"rom0.bin": ROM0}, web_root)] == [True]
         assert mode(web_root / "rom0.bin") == 0o644
 
 
 def test_a_folder_that_was_there_keeps_its_permissions(web_root: Path) -> None:
     web_root.mkdir()
     web_root.chmod(0o700)
-    publish({"rom0.bin": ROM0}, web_root)
+    publish_files({"rom0.bin": ROM0}, web_root)
     assert mode(web_root) == 0o700
 
 
@@ -227,7 +227,7 @@ def test_a_link_in_place_of_a_rom_is_replaced_and_its_target_untouched(
     web_root.mkdir()
     # A link's size is the length of its text; as long as the ROM, so that size does not tell them apart.
     (web_root / "rom0.bin").symlink_to("../" + "/" * (len(ROM0) - len("../target")) + "target")
-    assert [file.changed for file in publish({"rom0.bin": ROM0}, web_root)] == [True]
+    assert [file.changed for file in publish_files({"rom0.bin": ROM0}, web_root)] == [True]
     assert not (web_root / "rom0.bin").is_symlink()
     assert tree(web_root) == {"rom0.bin": ROM0}
     assert target.read_bytes() == content
@@ -237,7 +237,7 @@ def test_a_pipe_or_a_dangling_link_in_place_of_a_rom_is_replaced(web_root: Path)
     web_root.mkdir()
     os.mkfifo(web_root / "rom0.bin")  # who opened it to compare would wait for ever
     (web_root / "rom1.bin").symlink_to("nowhere")
-    publish({"rom0.bin": ROM0, "rom1.bin": ROM1}, web_root)
+    publish_files({"rom0.bin": ROM0, "rom1.bin": ROM1}, web_root)
     assert tree(web_root) == {"rom0.bin": ROM0, "rom1.bin": ROM1}
 
 
@@ -248,7 +248,7 @@ def test_a_file_where_a_folder_should_be_is_named_and_stays(tmp_path: Path, web_
     obstacle.write_bytes(b"precious")
     files = {f"{'a/b/c' if name == 'web/a/b' else 'blink'}/rom0.bin": ROM0}
     with pytest.raises(PublishError) as refused:
-        publish(files, web_root)
+        publish_files(files, web_root)
     assert str(refused.value) == f"the web root cannot be written: {obstacle} is not a folder"
     assert tree(tmp_path) == {name: b"precious"}
 
@@ -256,7 +256,7 @@ def test_a_file_where_a_folder_should_be_is_named_and_stays(tmp_path: Path, web_
 def test_a_dangling_link_where_a_folder_should_be_is_named(tmp_path: Path, web_root: Path) -> None:
     web_root.symlink_to("nowhere")
     with pytest.raises(PublishError) as refused:
-        publish({"rom0.bin": ROM0}, web_root)
+        publish_files({"rom0.bin": ROM0}, web_root)
     assert str(refused.value) == (
         f"the web root cannot be written: {web_root} is a symbolic link to nowhere, where there is nothing"
     )
@@ -266,14 +266,14 @@ def test_a_dangling_link_where_a_folder_should_be_is_named(tmp_path: Path, web_r
 def test_a_folder_where_a_rom_should_be_is_named_and_stays(web_root: Path) -> None:
     (web_root / "rom0.bin").mkdir(parents=True)
     with pytest.raises(PublishError) as refused:
-        publish({"rom0.bin": ROM0}, web_root)
+        publish_files({"rom0.bin": ROM0}, web_root)
     assert os.listdir(web_root) == ["rom0.bin"]
     # That file, and not the temporary one, which nobody can find any more.
     assert str(refused.value) == f"the web root cannot be written: {web_root / 'rom0.bin'}: Is a directory"
 
 
 def test_a_full_disk_leaves_the_old_rom_and_nothing_beside_it(web_root: Path) -> None:
-    publish({"rom0.bin": ROM0}, web_root)
+    publish_files({"rom0.bin": ROM0}, web_root)
     code = (
         "import sys; from pathlib import Path; from rbootimg.errors import PublishError\n"
         "from rbootimg.release.unversioned import publish\n"
@@ -299,17 +299,17 @@ def test_a_full_disk_leaves_the_old_rom_and_nothing_beside_it(web_root: Path) ->
 
 def test_a_device_that_is_fetching_gets_the_old_rom_to_the_end(web_root: Path) -> None:
     old, new = rom("old", 100_000), rom("new", 100_000)
-    publish({"rom0.bin": old}, web_root)
+    publish_files({"rom0.bin": old}, web_root)
     with open(web_root / "rom0.bin", "rb") as device:
         start = device.read(1000)
-        publish({"rom0.bin": new}, web_root)
+        publish_files({"rom0.bin": new}, web_root)
         assert start + device.read() == old
     assert tree(web_root) == {"rom0.bin": new}
 
 
 def test_there_is_never_a_moment_without_a_whole_rom(web_root: Path) -> None:
     roms = [rom("even", 50_000), rom("odd", 50_000)]
-    publish({"rom0.bin": roms[1]}, web_root)
+    publish_files({"rom0.bin": roms[1]}, web_root)
     path = web_root / "rom0.bin"
     done = threading.Event()
     seen: set[int] = set()
@@ -325,7 +325,7 @@ def test_there_is_never_a_moment_without_a_whole_rom(web_root: Path) -> None:
     device = threading.Thread(target=fetch)
     device.start()
     for number in range(10_000):
-        publish({"rom0.bin": roms[number % 2]}, web_root)
+        publish_files({"rom0.bin": roms[number % 2]}, web_root)
         if number >= 200 and len(seen) == 2:  # on a busy machine the device may need longer to see both
             break
     done.set()

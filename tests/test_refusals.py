@@ -12,12 +12,12 @@ from releases import make, tree
 
 from rbootimg.errors import PublishError
 from rbootimg.fileio import write_atomic, write_folder, write_output
-from rbootimg.flash.image import assemble, boot_config, flash_pieces
-from rbootimg.layout.presets import preset
+from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
+from rbootimg.layout.presets import preset_layout
 from rbootimg.release import unversioned, webroot
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
-LAYOUT = preset("1MB")
+LAYOUT = preset_layout("1MB")
 
 DANGLING = "a symbolic link to nowhere, where there is nothing"
 LOOP = "a symbolic link that leads back to itself"
@@ -64,7 +64,7 @@ def folder(tmp_path: Path) -> Path:
     """The places, and beside them what commands read."""
     (tmp_path / "places").mkdir()
     prepare(tmp_path / "places")
-    pieces = flash_pieces(LAYOUT, loader(), {0: rom(0, "big")}, boot_config(LAYOUT, loader()))
+    pieces = flash_pieces(LAYOUT, loader(), {0: rom(0, "big")}, make_boot_config(LAYOUT, loader()))
     inputs = {"rboot.bin": loader(), "rom.bin": rom(0, "big"), "flash.bin": assemble(pieces, LAYOUT.size.bytes)}
     for name, data in inputs.items():
         (tmp_path / name).write_bytes(data)
@@ -218,7 +218,7 @@ def test_bare_roms_name_what_is_in_their_way(folder: Path) -> None:
         "/proc/www": "/proc/www: no folder can be made there",
     }.items():
         with pytest.raises(PublishError) as refused:
-            unversioned.publish({"rom0.bin": b"new"}, folder / path)
+            unversioned.publish_files({"rom0.bin": b"new"}, folder / path)
         assert str(refused.value) == f"the web root cannot be written: {reason}"
 
 

@@ -14,13 +14,13 @@ from releases import LAYOUT, THREE, make, with_recovery
 
 from rbootimg.errors import PublishError, VersionError
 from rbootimg.layout import presets, tomlfile
-from rbootimg.layout.model import FlashMap
+from rbootimg.layout.model import FlashLayout
 from rbootimg.layout.params import FlashParams
 from rbootimg.release import datafiles
-from rbootimg.release.bundle import Recovery, bundle
+from rbootimg.release.bundle import Recovery, make_bundle
 from rbootimg.release.history import History
-from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, Stored, digest
-from rbootimg.rom.elf import parse
+from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, StoredFile, digest
+from rbootimg.rom.elf import parse_elf
 from rbootimg.rom.pack import pack
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -28,8 +28,8 @@ NUMBERS = st.integers(0, 2**32 - 1)
 VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 
 
-def stored(name: str, sizes: st.SearchStrategy[int] = NUMBERS) -> st.SearchStrategy[Stored]:
-    return st.builds(Stored, st.just(name), sizes, TEXTS)
+def stored(name: str, sizes: st.SearchStrategy[int] = NUMBERS) -> st.SearchStrategy[StoredFile]:
+    return st.builds(StoredFile, st.just(name), sizes, TEXTS)
 
 
 @st.composite
@@ -74,7 +74,7 @@ def test_a_manifest_gives_the_release_again(release: Release) -> None:
 def test_the_manifest_is_the_documented_one() -> None:
     roms = [rom(0), rom(1)]
     elfs = [elf(0), elf(1)]
-    found = bundle("blink", "1.2.0", roms, LAYOUT, device="board-b", elfs=elfs, proved_by="rBoot 1.4.2")
+    found = make_bundle("blink", "1.2.0", roms, LAYOUT, device="board-b", elfs=elfs, proved_by="rBoot 1.4.2")
     manifest = json.loads(found.release.to_json())
     flash = manifest.pop("flash")
     assert manifest == {
@@ -121,13 +121,13 @@ def test_a_manifest_may_have_keys_that_came_later() -> None:
 
 def test_data_files_are_in_the_manifest_by_name() -> None:
     files = {"ui.html": b"<p>", "ca.der": b"\x30"}
-    found = bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, files=files)
+    found = make_bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, files=files)
     assert json.loads(found.release.to_json())["files"] == [
         {"name": name, "path": f"releases/1.2.0/{name}", "size": len(files[name]), "sha256": digest(files[name])}
         for name in ("ca.der", "ui.html")
     ]
     assert found.contents == {"rom0.bin": rom(0), "rom1.bin": rom(1), **files}
-    assert bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, files=dict(reversed(files.items()))) == found
+    assert make_bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, files=dict(reversed(files.items()))) == found
 
 
 def test_a_release_without_data_files_has_the_manifest_it_always_had() -> None:
@@ -138,7 +138,9 @@ def test_a_release_without_data_files_has_the_manifest_it_always_had() -> None:
 
 def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
     recovery = rom(1, "tiny")
-    found = bundle("blink", "1.2.0", [rom(0)], LAYOUT, proved_by="rBoot 1.4.2", recovery=Recovery(1, recovery, "mine"))
+    found = make_bundle(
+        "blink", "1.2.0", [rom(0)], LAYOUT, proved_by="rBoot 1.4.2", recovery=Recovery(1, recovery, "mine")
+    )
     manifest = json.loads(found.release.to_json())
     assert manifest["recovery"] == {
         "slot": 1,
@@ -154,7 +156,7 @@ def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
     assert [entry["slot"] for entry in manifest["roms"]] == [0]
     assert found.contents == {"rom0.bin": rom(0), "recovery.bin": recovery}
     assert b"recovery" not in make("1.0.0").release.to_json()
-    three = bundle("blink", "1.2.0", [rom(0), rom(1)], THREE, recovery=Recovery(2, silent_rom()))
+    three = make_bundle("blink", "1.2.0", [rom(0), rom(1)], THREE, recovery=Recovery(2, silent_rom()))
     assert three.release.recovery.proved_by is None
 
 
@@ -172,7 +174,12 @@ def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
         ),
         (0, silent_rom(), THREE, "invalid slot 0 of the recovery ROM: expected 2, for which blink has no ROM"),
         (3, silent_rom(), THREE, "invalid slot 3 of the recovery ROM: expected 2, for which blink has no ROM"),
-        (1, silent_rom(), presets.preset("four-1MB"), "invalid slot 1 of the recovery ROM: expected 2 or 3, for which"),
+        (
+            1,
+            silent_rom(),
+            presets.preset_layout("four-1MB"),
+            "invalid slot 1 of the recovery ROM: expected 2 or 3, for which",
+        ),
         (
             1,
             silent_rom(),
@@ -182,22 +189,22 @@ def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
     ],
 )
 def test_a_recovery_rom_that_would_not_run_from_its_slot_makes_no_release(
-    slot: int, data: bytes, flash: FlashMap, message: str
+    slot: int, data: bytes, flash: FlashLayout, message: str
 ) -> None:
     with pytest.raises(PublishError, match=f"^{message}") as refused:
-        bundle("blink", "1.0.0", [rom(0), rom(1)], flash, one_build=True, recovery=Recovery(slot, data))
+        make_bundle("blink", "1.0.0", [rom(0), rom(1)], flash, one_build=True, recovery=Recovery(slot, data))
     assert "\n" not in str(refused.value)
 
 
 def test_a_recovery_rom_is_called_what_the_user_calls_it_and_its_loader_has_a_name() -> None:
     with pytest.raises(PublishError, match=r"^old\.bin is not published"):
-        bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, b""), called={"recovery.bin": "old.bin"})
+        make_bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, b""), called={"recovery.bin": "old.bin"})
     with pytest.raises(PublishError, match="' ' is no loader's name"):
-        bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny"), " "))
+        make_bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny"), " "))
 
 
 def test_checksum_files_are_as_sha256sum_writes_them() -> None:
-    found = bundle("blink", "1.2.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny")), checksum_files=True)
+    found = make_bundle("blink", "1.2.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny")), checksum_files=True)
     assert json.loads(found.release.to_json())["checksum_files"] is True
     assert found.contents == {
         "rom0.bin": rom(0),
@@ -339,16 +346,16 @@ def test_what_a_device_could_not_use_makes_no_release(
     roms: list[bytes], options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(PublishError, match=message):
-        bundle("blink", "1.0.0", roms, LAYOUT, **options)
+        make_bundle("blink", "1.0.0", roms, LAYOUT, **options)
 
 
-SUMMED = tomlfile.from_toml('preset = "1MB"\n[loader]\nirom_checksum = true\n')
+SUMMED = tomlfile.parse_layout('preset = "1MB"\n[loader]\nirom_checksum = true\n')
 
 
 def test_an_elf_goes_with_its_rom_whatever_that_was_packed_with() -> None:
     options = {"sections": [".rodata", ".text"], "params": FlashParams.from_names("dio", "4MB", "80m")}
-    roms = [pack(parse(elf(slot)), irom_checksum=True, **options).to_bytes() for slot in (0, 1)]
-    found = bundle("blink", "1.0.0", roms, SUMMED, elfs=[elf(0), elf(1)])
+    roms = [pack(parse_elf(elf(slot)), irom_checksum=True, **options).to_bytes() for slot in (0, 1)]
+    found = make_bundle("blink", "1.0.0", roms, SUMMED, elfs=[elf(0), elf(1)])
     assert [entry.elf.sha256 for entry in found.release.roms if entry.elf] == [digest(elf(0)), digest(elf(1))]
 
 
@@ -368,7 +375,7 @@ NOT_ITS = r"rom{0}\.elf of blink is not what rom{0}\.bin of blink was packed fro
 )
 def test_an_elf_that_its_rom_was_not_packed_from_makes_no_release(elfs: list[bytes], slot: int, clause: str) -> None:
     with pytest.raises(PublishError, match=f"^{NOT_ITS.format(slot, clause)}, in the order of the ROMs$"):
-        bundle("blink", "1.0.0", [rom(0), rom(1)], LAYOUT, elfs=elfs)
+        make_bundle("blink", "1.0.0", [rom(0), rom(1)], LAYOUT, elfs=elfs)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +390,9 @@ def test_an_elf_that_its_rom_was_not_packed_from_makes_no_release(elfs: list[byt
 )
 def test_errors_call_a_file_what_the_user_calls_it(roms: list[bytes], message: str) -> None:
     with pytest.raises(PublishError, match=f"^{message}"):
-        bundle("blink", "1.0.0", roms, LAYOUT, elfs=[elf(0)] * 2, called={"rom1.bin": "new.bin", "rom1.elf": "new.elf"})
+        make_bundle(
+            "blink", "1.0.0", roms, LAYOUT, elfs=[elf(0)] * 2, called={"rom1.bin": "new.bin", "rom1.elf": "new.elf"}
+        )
 
 
 @pytest.mark.parametrize("app", ["", ".", "..", ".hidden", "a/b", "a\\b", "a\0", "a\n", "releases", "index.html"])

@@ -17,7 +17,7 @@ from rbootimg.errors import Way
 from rbootimg.release.manifest import digest
 from rbootimg.scons import actions
 from rbootimg.serve import faults
-from rbootimg.serve.server import Options, serving
+from rbootimg.serve.server import ServerOptions, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISH = ("publish", "rom0.bin", "rom1.bin", "--app", "blink", "--layout", "1MB")
@@ -366,7 +366,7 @@ def test_check_with_an_url_names_it() -> None:
 def test_check_with_an_url_prints_all_that_it_found_before_it_fails(folder: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0")
     told = ("manifest.json=redirect", "rom1.bin=reset@100")
-    with serving(folder / "build/webroot", options=Options(faults=tuple(map(faults.parse, told)))) as at:
+    with serving(folder / "build/webroot", options=ServerOptions(faults=tuple(map(faults.parse, told)))) as at:
         url = f"http://127.0.0.1:{at.port}/"
         out, err = run("check", "--url", url, status=1)
         data, _ = run("check", "--url", url, "--json", status=1)
@@ -386,7 +386,7 @@ def test_check_with_an_url_prints_all_that_it_found_before_it_fails(folder: Path
 
 def test_of_an_url_each_finding_says_who_fails(folder: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0")
-    with serving(folder / "build/webroot", options=Options(faults=(faults.parse("rom1.bin=lower-case"),))) as at:
+    with serving(folder / "build/webroot", options=ServerOptions(faults=(faults.parse("rom1.bin=lower-case"),))) as at:
         out, _ = run("check", "--json", "--url", f"http://127.0.0.1:{at.port}/", status=1)
     (found,) = json.loads(out)
     assert (found["path"], found["fault"], found["client_fails"], found["sample_fails"]) == (

@@ -292,12 +292,12 @@ def test_a_rom_that_esptool_made_is_read_with_its_crc(tmp_path: Path) -> None:
     assert rom.esptool_crc
     assert rom.params.describe() == "qio, 1MB, 40m"
     assert rom.to_bytes() == data
-    assert difference(elf.parse((VECTORS / "mixed.rom0.elf").read_bytes()), rom, 0x40202010) is None
+    assert difference(elf.parse_elf((VECTORS / "mixed.rom0.elf").read_bytes()), rom, 0x40202010) is None
 
 
 def test_esptool_reads_a_rom_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "ours.bin"
-    app = elf.parse((VECTORS / "mixed.rom0.elf").read_bytes())
+    app = elf.parse_elf((VECTORS / "mixed.rom0.elf").read_bytes())
     path.write_bytes(pack(app, params=FlashParams.from_names("dio", "4MB", "80m")).to_bytes())
     output = esptool("image-info", path)
     assert "Entry point: 0x40100004" in output

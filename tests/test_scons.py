@@ -35,7 +35,7 @@ def app(project: Project, settings: str = "") -> None:
 
 
 def link_address(path: Path) -> int:
-    section = elf.parse(path.read_bytes()).find(".irom0.text")
+    section = elf.parse_elf(path.read_bytes()).find(".irom0.text")
     assert section is not None
     return section.address
 
@@ -1049,7 +1049,7 @@ def test_another_version_of_the_tool_packs_again(project: Project) -> None:
     copy_of_the_tool(project.folder)
     project.write("SConstruct", "Environment(tools=['rboot']).RbootApp('app', 'main.c')\n")
     project.build()
-    project.write("rbootimg/__init__.py", "__version__ = '99.0'\n")
+    project.write("rbootimg/_version.py", "__version__ = '99.0'\n")
     output = project.build()
     assert "Packing" in output
     assert "xtensa" not in output
@@ -1301,7 +1301,7 @@ def example(project: Project, name: str) -> Project:
 def test_the_hello_example(project: Project) -> None:
     hello = example(project, "hello")
     hello.build("publish")
-    app = elf.parse(hello.read("hello/rom1.elf"))
+    app = elf.parse_elf(hello.read("hello/rom1.elf"))
     for name in (".text", ".data", ".rodata", ".irom0.text"):
         assert app.find(name) is not None
     assert any(section.name == ".bss" and section.size for section in app.sections)
@@ -1340,8 +1340,8 @@ def test_the_sdk_example_links_as_the_makefile_does(project: Project, tmp_path: 
             *("-u", "call_user_start", "-Wl,-static", "-Wl,--start-group", *libraries),
             *("main.o", "second.o", "-Wl,--end-group", "-o", f"{tmp_path}/rom.elf"),
         )
-        by_hand = elf.parse((tmp_path / "rom.elf").read_bytes())
-        ours = elf.parse(copy.read(f"build/app/rom{number}.elf"))
+        by_hand = elf.parse_elf((tmp_path / "rom.elf").read_bytes())
+        ours = elf.parse_elf(copy.read(f"build/app/rom{number}.elf"))
         assert by_hand == ours
         sections = [name for name in (".text", ".data", ".rodata") if by_hand.find(name)]
         packing = ["-bin", "-boot2", "rom.elf", "rom.bin", *sections]  # as the Makefile calls esptool2

@@ -52,7 +52,7 @@ def test_our_loader_is_built_with_the_layouts_options(project: Project, options:
     project.build()
     loader = project.read("rboot.bin")
     assert len(loader) <= 0x1000
-    expected = tomlfile.from_toml(project.read("board.toml").decode()).loader
+    expected = tomlfile.parse_layout(project.read("board.toml").decode()).loader
     info = read_options(loader)
     assert (info.big_flash, info.irom_checksum, info.config_checksum, info.rtc, info.gpio) == (
         expected.big_flash,
@@ -257,7 +257,7 @@ def test_a_file_or_an_alias_of_such_a_name_comes_first(project: Project) -> None
 def test_the_pieces_are_those_of_the_command_line(project: Project) -> None:
     flash_image(project)
     project.build()
-    found = tomlfile.from_toml('flash_size = "1MB"\nsdk_data = false')
+    found = tomlfile.parse_layout('flash_size = "1MB"\nsdk_data = false')
     pieces = {piece.name: piece.data for piece in image.split(project.read("flash.bin"), found)}
     assert pieces["rom1"] == project.read("app/rom1.bin")
     assert set(pieces) == {"loader", "config", "rom0", "rom1"}

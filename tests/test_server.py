@@ -25,8 +25,8 @@ from conftest import ROOT, segments
 
 from rbootimg.errors import ServerError
 from rbootimg.serve import faults, statuspage
-from rbootimg.serve.events import Board, Event, Listening, State, Transfer
-from rbootimg.serve.server import Options, serving
+from rbootimg.serve.events import Event, Listening, State, Transfer, TransferLog
+from rbootimg.serve.server import ServerOptions, serving
 from rbootimg.views import server
 
 ROM = random.Random(1).randbytes(300_000)
@@ -105,7 +105,7 @@ def until_the_end(client: socket.socket) -> bytes:
 @contextmanager
 def running(web_root: Path, *fault: str, **settings: object) -> Iterator[Desk]:
     desk = Desk()
-    options = Options(faults=tuple(map(faults.parse, fault)), **settings)
+    options = ServerOptions(faults=tuple(map(faults.parse, fault)), **settings)
     with serving(web_root, options=options, on_event=desk.events.append) as listening:
         desk.port = listening.port
         yield desk
@@ -845,7 +845,7 @@ def test_the_status_page_shows_each_device(web_root: Path) -> None:
 
 
 def test_a_board_has_the_latest_of_each_device_and_no_more_than_it_may() -> None:
-    board = Board(most=3)
+    board = TransferLog(most=3)
     transfers = [Transfer(number, "a", "b", "GET", f"/{number % 5}", 200, 1) for number in range(20)]
     for transfer in transfers:
         board.add(transfer)

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 import rbootimg
 from rbootimg.analysis import mapfile, size
-from rbootimg.analysis.size import NO_SYMBOL, NOT_IN_MAP, Change, Part, Sizes, compare, measure
+from rbootimg.analysis.size import NO_SYMBOL, NOT_IN_MAP, Change, MemoryPart, Sizes, compare_sizes, measure
 from rbootimg.errors import ElfError, RbootError
 from rbootimg.rom import elf
 from rbootimg.rom.elf import Symbol
@@ -94,7 +94,7 @@ def test_symbols_are_read_in_file_order() -> None:
     data = with_symbols(
         Sym("loop", IRAM, 4), Sym("_ZN3Foo3barEv", IROM0, 8, FUNC, FLASH), Sym("x", DRAM, 0, OBJECT, DATA)
     )
-    assert elf.symbols(data) == (
+    assert elf.elf_symbols(data) == (
         Symbol("loop", IRAM, 4, "func", local=True),
         Symbol("_ZN3Foo3barEv", IROM0, 8, "func", local=True),
         Symbol("x", DRAM, 0, "object", local=True),
@@ -111,11 +111,11 @@ def test_symbols_that_name_no_bytes_of_the_chip_are_left_out() -> None:
         Sym("", IRAM, 4),
         Sym("elsewhere", IRAM, 4, FUNC, 99),
     )
-    assert elf.symbols(data) == ()
+    assert elf.elf_symbols(data) == ()
 
 
 def test_a_stripped_elf_has_no_symbols() -> None:
-    assert elf.symbols(build_elf()) == ()
+    assert elf.elf_symbols(build_elf()) == ()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_stripped_elf_has_no_symbols() -> None:
 )
 def test_a_damaged_symbol_table_is_an_error(names: bytes, entries: bytes) -> None:
     with pytest.raises(ElfError, match=r"damaged.*; link it again"):
-        elf.symbols(build_elf((*APP, *tables_of(names, entries, len(APP)))))
+        elf.elf_symbols(build_elf((*APP, *tables_of(names, entries, len(APP)))))
 
 
 def test_names_may_share_their_ends() -> None:
@@ -139,14 +139,14 @@ def test_names_may_share_their_ends() -> None:
     at = [names.index(name) for name in (b"my_", b"call_", b"start_1", b"other")]
     entries = b"".join(struct.pack("<IIIBBH", offset, IRAM + 4, 4, FUNC, 0, TEXT) for offset in at)
     data = build_elf((*APP, *tables_of(names, entries, len(APP))))
-    found = elf.parse(data).entry_symbols
+    found = elf.parse_elf(data).entry_symbols
     assert [symbol.name for symbol in found or ()] == ["my_call_user_start_1", "call_user_start_1"]
-    assert len(elf.symbols(data)) == 4
+    assert len(elf.elf_symbols(data)) == 4
 
 
 def test_symbols_of_what_is_no_elf_are_the_same_error_as_its_sections() -> None:
     with pytest.raises(ElfError, match=r"^not an ELF file$"):
-        elf.symbols(b"no ELF")
+        elf.elf_symbols(b"no ELF")
 
 
 # By region and section
@@ -161,11 +161,11 @@ def test_each_section_counts_for_the_memory_at_its_address() -> None:
     }
     assert sizes.total == 8 + 45 + 17
     assert sizes.by["section"] == (
-        Part(".bss", "DRAM", ".bss", 32),
-        Part(".irom0.text", "flash", ".irom0.text", 17),
-        Part(".rodata", "DRAM", ".rodata", 9),
-        Part(".text", "IRAM", ".text", 8),
-        Part(".data", "DRAM", ".data", 4),
+        MemoryPart(".bss", "DRAM", ".bss", 32),
+        MemoryPart(".irom0.text", "flash", ".irom0.text", 17),
+        MemoryPart(".rodata", "DRAM", ".rodata", 9),
+        MemoryPart(".text", "IRAM", ".text", 8),
+        MemoryPart(".data", "DRAM", ".data", 4),
     )
 
 
@@ -209,8 +209,8 @@ def test_two_names_for_one_address_count_once_with_the_larger_size() -> None:
 def test_a_label_reaches_to_the_next_symbol_or_the_end_of_its_section() -> None:
     labels = Sym("first", IRAM, 0, NOTYPE), Sym("last", IRAM + 6, 0, NOTYPE)
     parts = {part.name: part for part in measure(with_symbols(*labels)).by["symbol"]}
-    assert parts["first"] == Part("first", "IRAM", ".text", 6, estimated=True)
-    assert parts["last"] == Part("last", "IRAM", ".text", 2, estimated=True)
+    assert parts["first"] == MemoryPart("first", "IRAM", ".text", 6, estimated=True)
+    assert parts["last"] == MemoryPart("last", "IRAM", ".text", 2, estimated=True)
 
 
 def test_a_label_within_a_function_is_part_of_it() -> None:
@@ -284,7 +284,7 @@ def test_a_change_is_added_removed_grown_shrunk_or_none() -> None:
 def test_a_difference_has_the_largest_change_first() -> None:
     old = with_symbols(Sym("gone", IRAM, 1), Sym("grown", IRAM + 1, 1), Sym("same", IRAM + 2, 2))
     new = with_symbols(Sym("grown", IRAM, 4), Sym("same", IRAM + 4, 2), Sym("fresh", IRAM + 6, 2))
-    assert compare(measure(old), measure(new)).by["symbol"] == (
+    assert compare_sizes(measure(old), measure(new)).by["symbol"] == (
         Change(NO_SYMBOL, "IRAM", ".text", 4, 0),
         Change("grown", "IRAM", ".text", 1, 4),
         Change("fresh", "IRAM", ".text", 0, 2),
@@ -294,7 +294,7 @@ def test_a_difference_has_the_largest_change_first() -> None:
 
 def test_a_difference_has_the_totals_of_all_regions() -> None:
     old, new = (build_elf((*APP[:4], Sec(".irom0.text", IROM0, bytes(count)))) for count in (100, 60))
-    assert compare(measure(old), measure(new)).regions == (
+    assert compare_sizes(measure(old), measure(new)).regions == (
         Change("IRAM", "IRAM", "", 8, 8),
         Change("DRAM", "DRAM", "", 45, 45),
         Change("flash", "flash", "", 100, 60),
@@ -303,20 +303,20 @@ def test_a_difference_has_the_totals_of_all_regions() -> None:
 
 def test_what_moves_to_another_section_is_removed_and_added() -> None:
     old, new = measure(with_symbols(Sym("f", IRAM, 8))), measure(with_symbols(Sym("f", IROM0, 8, FUNC, FLASH)))
-    moved = {(change.region, change.kind) for change in compare(old, new).by["symbol"] if change.name == "f"}
+    moved = {(change.region, change.kind) for change in compare_sizes(old, new).by["symbol"] if change.name == "f"}
     assert moved == {("IRAM", "removed"), ("flash", "added")}
 
 
 def test_equal_names_in_a_section_are_compared_as_one() -> None:
     old = measure(with_symbols(Sym("init", IRAM, 4), Sym("init", IRAM + 4, 4)))
     new = measure(with_symbols(Sym("init", IRAM, 3), Sym("init", IRAM + 3, 5)))
-    assert compare(old, new).by["symbol"] == ()
+    assert compare_sizes(old, new).by["symbol"] == ()
 
 
 def test_objects_are_compared_if_both_builds_have_a_map() -> None:
     with_map, without = measure(build_elf(), MAP), measure(build_elf())
-    assert set(compare(with_map, without).by) == {"section", "symbol"}
-    assert compare(with_map, with_map).by == {"section": (), "symbol": (), "object": (), "library": ()}
+    assert set(compare_sizes(with_map, without).by) == {"section", "symbol"}
+    assert compare_sizes(with_map, with_map).by == {"section": (), "symbol": (), "object": (), "library": ()}
 
 
 # Text and JSON
@@ -382,7 +382,7 @@ def test_large_numbers_have_separators() -> None:
 
 def test_the_tables_of_a_difference_show_both_builds() -> None:
     old, new = measure(with_symbols(Sym("f", IRAM, 4))), measure(with_symbols(Sym("f", IRAM, 5), Sym("g", IRAM + 5, 1)))
-    assert plain(difference_tables(compare(old, new), ["section", "symbol"])) == (
+    assert plain(difference_tables(compare_sizes(old, new), ["section", "symbol"])) == (
         """\
 old  new  change     %  memory
   8    8      +0  +0.0  IRAM
@@ -407,7 +407,7 @@ def test_names_do_not_steer_the_terminal() -> None:
 
 def test_json_says_the_same() -> None:
     old = measure(with_symbols(Sym("loop", IRAM, 4)))
-    values = json.loads(json.dumps(size.as_json(measure(LOOP, MAP), compare(old, measure(LOOP)))))
+    values = json.loads(json.dumps(size.as_json(measure(LOOP, MAP), compare_sizes(old, measure(LOOP)))))
     assert values["schema"] == 1
     assert values["regions"][0] == {"name": "IRAM", "used": 8, "available": 0x8000}
     assert values["by"]["section"][0] == {"name": ".bss", "region": "DRAM", "section": ".bss", "size": 32}
@@ -491,13 +491,13 @@ def real(linked: tuple[bytes, str]) -> Sizes:
 def test_the_map_of_a_real_link_agrees_with_its_elf(linked: tuple[bytes, str]) -> None:
     data, text = linked
     outputs = {output.name: output for output in mapfile.parse(text)}
-    for section in elf.parse(data).sections:
+    for section in elf.parse_elf(data).sections:
         output = outputs[section.name]
         assert (output.address, output.size) == (section.address, section.size)
         assert sum(part.size for part in output.parts) == section.size
 
 
-@pytest.mark.parametrize("cut", size.CUTS)
+@pytest.mark.parametrize("cut", size.GROUPINGS)
 def test_each_cut_of_a_real_application_adds_up_to_its_sections(real: Sizes, cut: str) -> None:
     for section in real.by["section"]:
         assert sum(part.size for part in real.by[cut] if part.section == section.name) == section.size

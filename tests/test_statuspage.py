@@ -14,7 +14,7 @@ import pytest
 
 from rbootimg.serve import faults
 from rbootimg.serve.events import Event, State, Transfer
-from rbootimg.serve.server import STATUS_PAGE, Options, serving
+from rbootimg.serve.server import STATUS_PAGE, ServerOptions, serving
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def url(tmp_path: Path, events: list[Event]) -> Iterator[str]:
     (tmp_path / "www").mkdir()
     (tmp_path / "www/rom1.bin").write_bytes(bytes(300_000))
     (tmp_path / "www/version").write_text("1.0.0\n")
-    options = Options(faults=(faults.parse("rom1.bin=stall@100000"),), status_page=True)
+    options = ServerOptions(faults=(faults.parse("rom1.bin=stall@100000"),), status_page=True)
     with serving(tmp_path / "www", options=options, on_event=events.append) as listening:
         devices = []
         for path, agent in (("rom1.bin", "left"), ("rom1.bin", "<u>device"), ("version", ""), ("no", "curl/8.0")):

@@ -31,8 +31,8 @@ from rbootimg import templates
 from rbootimg.analysis.size import measure
 from rbootimg.errors import PublishError
 from rbootimg.layout import segments
-from rbootimg.layout.model import FlashMap, FlashRegion, Slot
-from rbootimg.layout.presets import preset
+from rbootimg.layout.model import FlashLayout, FlashRegion, Slot
+from rbootimg.layout.presets import preset_layout
 from rbootimg.release import page
 from rbootimg.release.manifest import FULL_CHECKSUM, Release, digest
 from rbootimg.release.webroot import publish
@@ -324,9 +324,9 @@ def test_what_a_device_sends_is_text_on_the_status_page(value: str) -> None:
 # Pictures
 
 
-def layout_of(name: str) -> FlashMap:
+def layout_of(name: str) -> FlashLayout:
     """A layout that no file can have, with names in a bar and in the table."""
-    plain = preset("4MB-big")
+    plain = preset_layout("4MB-big")
     slots = tuple(Slot(slot.address, slot.size, slot.number, name) for slot in plain.slots)
     return replace(plain, slots=slots, regions=(FlashRegion(name, 0x101000, 0x1000),))
 

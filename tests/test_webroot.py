@@ -29,11 +29,11 @@ from rbootimg.errors import PublishError, Way
 from rbootimg.release import storage, transaction, webroot
 from rbootimg.release import tree as tree_module
 from rbootimg.release.bundle import Bundle
-from rbootimg.release.check import Problem, check
+from rbootimg.release.check import Problem, check_web_root
 from rbootimg.release.history import History
 from rbootimg.release.manifest import Release
 from rbootimg.release.tree import LOCK, SWITCH, read_history
-from rbootimg.release.webroot import prune, publish, releases, rollback, rollback_all
+from rbootimg.release.webroot import list_releases, prune, publish, rollback, rollback_all
 from rbootimg.rom.format import Rom
 from rbootimg.views import release as report
 
@@ -78,7 +78,7 @@ def assert_current(folder: Path, version: str, rom_count: int = 2) -> None:
     assert (folder / "manifest.json").read_bytes() == (folder / f"releases/{version}/manifest.json").read_bytes()
     assert f"<h1>blink {version}</h1>" in (folder / "index.html").read_text()
     assert history(folder).current == version
-    assert check(folder) == ()
+    assert check_web_root(folder) == ()
     assert not list(folder.rglob(".rbootimg-*"))
 
 
@@ -153,7 +153,7 @@ def test_the_same_version_with_other_roms_is_refused_unless_forced(root: Path) -
     publish(root, [other], force=True)
     assert (root / "rom0.bin").read_bytes() == (root / "releases/1.1.0/rom0.bin").read_bytes()
     assert (root / "rom0.bin").read_bytes() == make_roms("1.1.0", 128)[0]
-    assert check(root) == ()
+    assert check_web_root(root) == ()
 
 
 def test_what_is_not_the_same_about_a_version_is_said(root: Path) -> None:
@@ -169,7 +169,7 @@ def test_force_also_replaces_what_a_device_does_not_get(root: Path) -> None:
     put(root, "1.0.0")
     assert publish(root, [make("1.0.0", proved_by="rBoot 1.4.2")], force=True)[0].changed
     assert json.loads((root / "manifest.json").read_bytes())["roms"][0]["proved_by"] == "rBoot 1.4.2"
-    assert check(root) == ()
+    assert check_web_root(root) == ()
 
 
 def test_what_is_forced_leaves_nothing_of_the_old_build(root: Path) -> None:
@@ -184,9 +184,9 @@ def test_what_is_forced_leaves_nothing_of_the_old_build(root: Path) -> None:
         "style.css",
         "version",
     }
-    assert check(root) == ()
+    assert check_web_root(root) == ()
     (root / "releases/1.0.0/rom1.elf").write_bytes(b"old")
-    assert check(root) == (Problem("releases/1.0.0/rom1.elf", "is no file of 1.0.0; delete it"),)
+    assert check_web_root(root) == (Problem("releases/1.0.0/rom1.elf", "is no file of 1.0.0; delete it"),)
 
 
 def test_data_files_are_in_the_releases_own_folder_alone(root: Path) -> None:
@@ -226,7 +226,7 @@ def test_the_same_version_with_other_data_files_is_refused_unless_forced(
         publish(root, [make("1.1.0", files=files)])
     assert tree(root) == before
     publish(root, [make("1.1.0", files=files)], force=True)
-    assert check(root) == ()
+    assert check_web_root(root) == ()
     names = {path.name for path in (root / "releases/1.1.0").iterdir()}
     assert names & {"ui.html", "ca.der", "ui.html.sig"} == {name for name, _ in files} | {"ui.html.sig"}
     for name, data in files:
@@ -246,7 +246,7 @@ def test_a_data_file_that_is_not_as_published_is_found_and_put_right(
     put(root, with_files("1.0.0"), "1.1.0", "1.2.0")
     path = root / "releases/1.0.0/ui.html"
     damage(path)
-    (problem,) = check(root)
+    (problem,) = check_web_root(root)
     assert problem.name == "releases/1.0.0/ui.html"
     assert problem.text.startswith(text)
     with pytest.raises(PublishError, match=r"releases/1\.0\.0/ui\.html is (missing|not what its manifest says); pub"):
@@ -273,7 +273,7 @@ def test_a_recovery_rom_is_in_the_releases_own_folder_alone(root: Path) -> None:
     put(root, "1.3.0", "1.4.0")
     assert prune(root, 0) == ("1.2.0", "1.1.0", "1.0.0")
     assert [path.read_bytes() for path in root.rglob("recovery.bin")] == [b"mine"]
-    assert check(root) == ()
+    assert check_web_root(root) == ()
 
 
 def test_the_same_version_with_another_recovery_rom_is_refused_unless_forced(root: Path) -> None:
@@ -297,7 +297,7 @@ def test_the_same_version_with_another_recovery_rom_is_refused_unless_forced(roo
 def test_a_recovery_rom_that_is_not_as_published_is_found_and_put_right(root: Path) -> None:
     put(root, with_recovery("1.0.0"))
     (root / "releases/1.0.0/recovery.bin").write_bytes(b"x")
-    assert check(root) == (
+    assert check_web_root(root) == (
         Problem("releases/1.0.0/recovery.bin", "is not what its manifest says; publish the same again"),
     )
     assert publish(root, [with_recovery("1.0.0")])[0].changed
@@ -339,7 +339,7 @@ def test_a_forced_release_without_checksum_files_has_none(root: Path) -> None:
     assert sums(root)
     publish(root, [make("1.0.0", date="2026-11-23")], force=True)
     assert not list((root / "releases").rglob("*.sha256"))
-    assert check(root) == ()
+    assert check_web_root(root) == ()
     assert publish(root, [with_sums("1.0.0", date="2026-11-23")])[0].left_out == ("the checksum files",)
 
 
@@ -353,7 +353,7 @@ def test_a_forced_release_without_checksum_files_has_none(root: Path) -> None:
 def test_a_checksum_file_that_is_not_as_published_is_found_and_put_right(root: Path, name: str, text: str) -> None:
     put(root, with_sums("1.1.0"))
     (root / name).write_bytes(b"x")
-    assert check(root) == (Problem(name, text),)
+    assert check_web_root(root) == (Problem(name, text),)
     publish(root, [with_sums("1.1.0")])
     assert_current(root, "1.1.0")
 
@@ -364,13 +364,13 @@ def test_a_checksum_file_of_somebody_else_stays_for_as_long_as_it_is_right(root:
     (root / "rom0.bin.sha256").write_text(line)
     (root / "rom1.bin.sha256").write_text("SHA256 (rom1.bin) = mine\n")
     assert not rollback(root, "1.0.0").changed
-    assert check(root) == ()
+    assert check_web_root(root) == ()
     assert (root / "rom0.bin.sha256").read_text() == line
     put(root, "1.1.0")
     assert [path.name for path in root.glob("*.sha256")] == ["rom1.bin.sha256"]
     (root / "rom0.bin.sha256").write_text(line)
     problem = Problem("rom0.bin.sha256", "is no checksum file of 1.1.0, which is current; delete it")
-    assert check(root) == (problem,)
+    assert check_web_root(root) == (problem,)
     (root / "rom0.bin.sha256").unlink()
     put(root, with_sums("1.2.0"))
     assert_current(root, "1.2.0")
@@ -474,7 +474,7 @@ def test_a_rom_that_devices_find_is_not_taken_away_unless_forced(root: Path) -> 
         publish(root, [make("1.1.0", count=1)])
     publish(root, [make("1.1.0", count=1)], fewer_roms=True)
     assert not (root / "rom1.bin").exists()
-    assert check(root) == (
+    assert check_web_root(root) == (
         Problem("rom1.bin", "is in 1.0.0 but not in 1.1.0, which is current; publish a release with it"),
     )
     publish(root, [make("1.2.0", count=1)])
@@ -513,7 +513,7 @@ def test_roms_without_a_release_are_not_taken_away_either(root: Path) -> None:
 def test_a_rom_of_no_release_is_found(root: Path) -> None:
     put(root, "1.0.0")
     (root / "rom2.bin").write_bytes(b"x")
-    assert check(root) == (Problem("rom2.bin", "is no ROM of 1.0.0, which is current; delete it"),)
+    assert check_web_root(root) == (Problem("rom2.bin", "is no ROM of 1.0.0, which is current; delete it"),)
 
 
 def test_roms_that_were_published_without_a_version_are_replaced(root: Path) -> None:
@@ -598,7 +598,7 @@ def test_several_applications_have_a_folder_each_and_a_page_above(root: Path) ->
     page = (root / "index.html").read_text()
     assert '<a href="blink/index.html">blink</a></td><td>1.0.0</td>' in page
     assert '<a href="clock/index.html">clock</a></td><td>2.1.0</td>' in page
-    assert check(root) == ()
+    assert check_web_root(root) == ()
     rollback(root, app="clock")
     assert "<td>2.0.0</td>" in (root / "index.html").read_text()
 
@@ -635,7 +635,7 @@ def test_a_folder_that_may_not_be_entered_is_nobodys_application(root: Path) -> 
     def as_another_user() -> bool:
         if os.getuid() == 0:
             os.setuid(65534)
-        return check(root) == () and list(releases(root)) == ["blink", "clock"]
+        return check_web_root(root) == () and list(list_releases(root)) == ["blink", "clock"]
 
     for path in root.parents:
         if path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid == os.getuid():
@@ -651,7 +651,12 @@ def test_an_application_in_two_folders_is_neither(root: Path) -> None:
     publish(root, [make("1.0.0"), make("1.0.0", "clock")])
     publish(root, [make("1.1.0")])
     shutil.copytree(root / "blink", root / "old")
-    for command in (check, releases, lambda root: rollback(root, app="blink"), lambda root: prune(root, 1, "blink")):
+    for command in (
+        check_web_root,
+        list_releases,
+        lambda root: rollback(root, app="blink"),
+        lambda root: prune(root, 1, "blink"),
+    ):
         with pytest.raises(PublishError, match=r"^blink and old both have blink; move one out of the web root$"):
             command(root)
     shutil.rmtree(root / "blink")
@@ -668,14 +673,16 @@ def test_the_page_above_several_applications_is_checked(root: Path) -> None:
     publish(root, [make("1.0.0"), make("1.0.0", "clock")])
     (root / "index.html").write_text("")
     (root / "style.css").unlink()
-    assert check(root) == (
+    assert check_web_root(root) == (
         Problem("style.css", "is missing; publish or roll back any of them"),
         Problem("index.html", "is not what the applications have; publish or roll back any of them"),
     )
     rollback(root, "1.0.0", "clock")
-    assert check(root) == ()
+    assert check_web_root(root) == ()
     (root / "clock/version").unlink()
-    assert check(root) == (Problem("clock/version", "is missing; `rbootimg rollback 1.0.0 --app clock` puts it right"),)
+    assert check_web_root(root) == (
+        Problem("clock/version", "is missing; `rbootimg rollback 1.0.0 --app clock` puts it right"),
+    )
 
 
 def test_an_application_does_not_move_or_get_anothers_devices(root: Path, tmp_path: Path) -> None:
@@ -726,7 +733,7 @@ def test_all_applications_go_back_or_none(root: Path) -> None:
     assert_current(root / "blink", "1.0.0")
     (root / "clock/releases/history.json").unlink()
     assert [back.changed for back in rollback_all(root, "1.0.0")] == [False, True]
-    assert check(root) == ()
+    assert check_web_root(root) == ()
 
 
 def test_the_only_release_cannot_be_taken_back(root: Path) -> None:
@@ -741,7 +748,7 @@ def test_list_rollback_and_prune_mean_the_same_by_previous(root: Path) -> None:
     put(root, "1.8.0")
     rollback(root, "1.7.0")  # forth again to one that was taken back
     for previous in ("1.8.0", "1.5.0", "1.4.0"):
-        assert [each.version for each in releases(root)["blink"] if each.previous] == [previous]
+        assert [each.version for each in list_releases(root)["blink"] if each.previous] == [previous]
         prune(root, 6)
         assert rollback(root).release.version == previous
 
@@ -749,7 +756,7 @@ def test_list_rollback_and_prune_mean_the_same_by_previous(root: Path) -> None:
 def test_the_list_has_the_current_release_first_then_the_newest(root: Path) -> None:
     put(root, "1.9.0", "1.10.0", "1.11.0")
     rollback(root)
-    listed = releases(root)["blink"]
+    listed = list_releases(root)["blink"]
     assert [(each.version, each.current, each.previous) for each in listed] == [
         ("1.10.0", True, False),
         ("1.11.0", False, False),
@@ -774,7 +781,7 @@ def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
     put(root, "1.0.0", "1.1.0", "1.2.0")
     prune(root, 0)
     publish(root, [make("1.0.0", size=128)], allow_downgrade=True)
-    assert check(root) == ()
+    assert check_web_root(root) == ()
 
 
 # What is wrong
@@ -822,9 +829,9 @@ def test_check_finds_each_file_that_is_not_as_published(
     root: Path, damage: Callable[[Path], object], problems: list[tuple[str, str]]
 ) -> None:
     put(root, "1.0.0", "1.1.0")
-    assert check(root) == ()
+    assert check_web_root(root) == ()
     damage(root)
-    found = check(root)
+    found = check_web_root(root)
     assert [problem.name for problem in found] == [name for name, _ in problems]
     for problem, (_, text) in zip(found, problems):
         assert problem.text.startswith(text)
@@ -852,7 +859,7 @@ def test_a_history_that_is_lost_is_made_anew_by_who_names_the_current_release(ro
     if data is not None:
         path.write_bytes(data)
     before = tree(root)
-    commands = (lambda: put(root, "1.3.0"), lambda: rollback(root), lambda: prune(root, 1), lambda: releases(root))
+    commands = (lambda: put(root, "1.3.0"), lambda: rollback(root), lambda: prune(root, 1), lambda: list_releases(root))
     for command in commands:
         with pytest.raises(
             PublishError,
@@ -861,7 +868,7 @@ def test_a_history_that_is_lost_is_made_anew_by_who_names_the_current_release(ro
         ) as refused:
             command()
         assert refused.value.way is Way.HISTORY
-    (problem,) = check(root)
+    (problem,) = check_web_root(root)
     assert problem.name == "releases/history.json"
     assert problem.text.endswith("there are 1.2.0, 1.1.0, 1.0.0; `rbootimg rollback VERSION` makes it anew")
     with pytest.raises(PublishError, match=r"no release '9\.9\.9' of blink; there are 1\.2\.0, 1\.1\.0, 1\.0\.0"):
@@ -870,7 +877,7 @@ def test_a_history_that_is_lost_is_made_anew_by_who_names_the_current_release(ro
     back = rollback(root, "1.1.0")
     assert (back.changed, back.before) == (True, None)
     assert_current(root, "1.1.0")
-    assert [each.version for each in releases(root)["blink"]] == ["1.1.0", "1.2.0", "1.0.0"]
+    assert [each.version for each in list_releases(root)["blink"]] == ["1.1.0", "1.2.0", "1.0.0"]
     put(root, "1.3.0")
     assert rollback(root).release.version == "1.1.0"
 
@@ -898,7 +905,7 @@ def test_a_history_of_a_later_rbootimg_is_left_alone(root: Path) -> None:
     put(root, "1.0.0")
     path = root / "releases/history.json"
     path.write_bytes(path.read_bytes().replace(b'"schema": 1', b'"schema": 2'))
-    for command in (lambda: put(root, "1.1.0"), lambda: rollback(root, "1.0.0"), lambda: check(root)):
+    for command in (lambda: put(root, "1.1.0"), lambda: rollback(root, "1.0.0"), lambda: check_web_root(root)):
         with pytest.raises(PublishError, match=r"history\.json: the history has schema 2, not 1; update rbootimg$"):
             command()
 
@@ -906,7 +913,7 @@ def test_a_history_of_a_later_rbootimg_is_left_alone(root: Path) -> None:
 def test_where_all_releases_are_gone_the_next_is_published_by_what_devices_see(root: Path) -> None:
     put(root, "1.0.0", "1.1.0")
     shutil.rmtree(root / "releases")
-    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+    for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
         with pytest.raises(PublishError, match=r"^there is no release left, only the files of blink 1\.1\.0$"):
             command(root)
     with pytest.raises(PublishError, match=r"1\.0\.5 of blink is older than 1\.1\.0"):
@@ -928,7 +935,7 @@ def test_the_loss_of_one_history_does_not_touch_the_other_applications(root: Pat
     assert "<td>1.0.0</td>" in page
     assert "<td>1.1.0</td>" in page
     rollback(root, "1.0.0", "blink")
-    assert check(root) == ()
+    assert check_web_root(root) == ()
 
 
 def test_a_damaged_release_that_is_not_current_is_put_right_without_becoming_so(root: Path) -> None:
@@ -940,11 +947,11 @@ def test_a_damaged_release_that_is_not_current_is_put_right_without_becoming_so(
         lambda: shutil.rmtree(root / "releases/1.0.0"),
     ):
         damage()
-        assert check(root)
+        assert check_web_root(root)
         (published,) = publish(root, [make("1.0.0")])
         assert (published.changed, published.repaired, published.before) == (True, True, "1.1.0")
         assert report.published(published) == ["blink 1.0.0 was damaged and is whole again; 1.1.0 stays current"]
-        assert check(root) == ()
+        assert check_web_root(root) == ()
         assert_current(root, "1.1.0")
         after = tree(root)
         page = "releases/1.0.0/index.html"  # which compares with what is current now
@@ -964,7 +971,7 @@ def test_check_goes_on_at_what_is_no_file(root: Path) -> None:
     (root / "releases/0.9.0/manifest.json").mkdir()
     shutil.rmtree(root / "releases/1.0.0")
     (root / "releases/1.0.0").write_bytes(b"mine")
-    assert check(root) == (
+    assert check_web_root(root) == (
         Problem("releases/1.1.0/rom0.bin", "is a folder; move it away"),
         Problem("releases/1.0.0", "is no folder; move it away"),
         Problem("releases/0.9.0/manifest.json", "is a folder; move it away"),
@@ -981,12 +988,12 @@ def test_what_is_put_right_by_going_back_to_the_current_release_is_told(root: Pa
 
 def test_roms_without_a_release_are_told_from_nothing(root: Path) -> None:
     (root / "clock").mkdir(parents=True)
-    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+    for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
         with pytest.raises(PublishError, match=r"^nothing was published here: there is no releases/history\.json$"):
             command(root)
     for name in ("clock/rom1.bin", "rom0.bin"):
         (root / name).write_bytes(b"flat")
-        for command in (check, releases, rollback, lambda root: prune(root, 1)):
+        for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
             with pytest.raises(
                 PublishError, match=f"^there is {name}, published without a version, but no release$"
             ) as said:
@@ -997,13 +1004,13 @@ def test_roms_without_a_release_are_told_from_nothing(root: Path) -> None:
 def test_what_is_no_folder_is_no_web_root(root: Path) -> None:
     root.parent.mkdir()
     root.write_bytes(b"mine")
-    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+    for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
         with pytest.raises(PublishError, match=r"^this is no folder, so it is no web root$"):
             command(root)
 
 
 def test_where_nothing_was_published_there_is_nothing_to_do(root: Path) -> None:
-    for command in (check, releases, rollback, lambda root: prune(root, 1)):
+    for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
         with pytest.raises(PublishError, match="there is no such folder; nothing was published here"):
             command(root)
     assert not root.exists()
@@ -1292,7 +1299,7 @@ def test_a_switch_that_was_broken_off_is_found_and_finished(root: Path, monkeypa
         patch.setattr(webroot, "recovered", read_history)
         with pytest.raises(SystemExit):
             put(root, "1.1.0")
-    assert check(root)[0] == Problem(
+    assert check_web_root(root)[0] == Problem(
         "releases/1.1.0", "the switch to 1.1.0 was broken off; `rbootimg rollback 1.1.0` goes on with it"
     )
     rollback(root, "1.1.0")
@@ -1309,7 +1316,7 @@ OF_TWO = {
 def test_a_damaged_note_of_a_switch_is_none(root: Path, data: bytes) -> None:
     publish(root, [make("1.0.0"), make("1.0.0", "clock")])
     (root / SWITCH).write_bytes(data)
-    assert check(root) == ()
+    assert check_web_root(root) == ()
     publish(root, [make("1.1.0"), make("1.1.0", "clock")])
     assert_current(root / "blink", "1.1.0")
     assert not (root / SWITCH).exists()
@@ -1333,7 +1340,7 @@ def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: P
         currents = {history(root / app).current for app in ("blink", "clock")}
         if (root / SWITCH).exists():
             went_on += 1
-            problem = check(root)[0]
+            problem = check_web_root(root)[0]
             version = "1.3.0" if name == "publish" else "1.1.0"
             assert problem == Problem(
                 ".rbootimg.switch",
@@ -1341,14 +1348,14 @@ def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: P
             )
             rollback(root, version, app="blink")
             assert {history(root / app).current for app in ("blink", "clock")} == {version}
-            assert check(root) == ()
+            assert check_web_root(root) == ()
         else:
             assert len(currents) == 1
         publish(root, [make("1.4.0"), make("1.4.0", "clock")])
         for app in ("blink", "clock"):
             assert (root / app / "version").read_text() == "1.4.0\n"
             assert (root / app / "rom0.bin").read_bytes() == make_roms("1.4.0")[0]
-        assert check(root) == ()
+        assert check_web_root(root) == ()
         assert not list(root.rglob(".rbootimg-*"))
         assert not (root / SWITCH).exists()
     assert went_on > 10
@@ -1585,7 +1592,12 @@ def test_what_stands_in_the_place_of_the_lock_is_refused_and_left_alone(
         os.chdir(here)
     before = lock.lstat()
     message = f"{lock} is {what}, but the publishers' lock should be there; move it away"
-    for command in (lambda: put(root, "1.1.0"), lambda: rollback(root), lambda: prune(root, 1), lambda: check(root)):
+    for command in (
+        lambda: put(root, "1.1.0"),
+        lambda: rollback(root),
+        lambda: prune(root, 1),
+        lambda: check_web_root(root),
+    ):
         assert error_of(command) == message
     assert os.path.samestat(lock.lstat(), before)
     assert (target.read_bytes(), mode(target), target.stat().st_nlink) == (b"mine", 0o644, 1)
@@ -1675,8 +1687,8 @@ def test_who_may_only_look_does_not_wait_for_the_lock(root: Path) -> None:
     with process(lambda: hold(root / LOCK)):
 
         def look() -> None:
-            assert check(root) == ()
-            assert list(releases(root)) == ["blink"]
+            assert check_web_root(root) == ()
+            assert list(list_releases(root)) == ["blink"]
 
         with process(look, NOBODY):
             pass
@@ -1813,8 +1825,8 @@ def test_a_web_root_may_be_a_link_and_on_another_file_system(tmp_path: Path, mem
 def test_who_may_only_look_may_list_and_check(root: Path) -> None:
     put(root, "1.0.0")
     (root / LOCK).unlink()
-    assert check(root) == ()
-    assert list(releases(root)) == ["blink"]
+    assert check_web_root(root) == ()
+    assert list(list_releases(root)) == ["blink"]
     assert not (root / LOCK).exists()
 
 
@@ -1822,8 +1834,8 @@ def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyP
     put(root, "1.0.0")
     monkeypatch.setattr(webroot, "WAIT", 0.1)
     with process(lambda: hold(root / LOCK)):
-        assert is_busy(lambda: check(root))
-    with webroot.looking(root), webroot.looking(root):
+        assert is_busy(lambda: check_web_root(root))
+    with webroot.read_locked(root), webroot.read_locked(root):
         assert is_busy(lambda: put(root, "1.1.0", timeout=0))
 
 

@@ -13,7 +13,7 @@ from ..layout.model import Slot
 from ..rom import elf
 from ..rom.pack import IROM_SECTION, pack, usage
 from .common import common_json, sha256
-from .image import Part, first_slot, fitting_slots, misplaced, part_json, slot_json
+from .image import ImagePart, first_slot, fitting_slots, part_json, placement_problems, slot_json
 
 ELF: Final = "elf"
 
@@ -28,7 +28,7 @@ class ElfInfo:
     size: int
     sha256: str
     entry: int | None
-    sections: tuple[Part, ...]
+    sections: tuple[ImagePart, ...]
     link_address: int | None
     memories: tuple[Usage, ...]
     problems: tuple[str, ...]
@@ -41,11 +41,11 @@ def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
     """The ELF that `data` are; `slots` are those that its ROM can be for."""
     digest = sha256(data)
     try:
-        app = elf.parse(data)
+        app = elf.parse_elf(data)
     except ElfError as error:
         return ElfInfo(len(data), digest, None, (), None, (), (str(error),))
     sections = tuple(
-        Part(section.name, section.address, section.size, memory_at(section.address)) for section in app.sections
+        ImagePart(section.name, section.address, section.size, memory_at(section.address)) for section in app.sections
     )
     irom = app.find(IROM_SECTION)
     memories: tuple[Usage, ...] = ()
@@ -57,7 +57,7 @@ def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
         size = pack(app).size
         slot = first_slot(fitting, size)
         memories = usage(app, size, slot)
-        problems = misplaced(link_address, slot, slots, size)
+        problems = placement_problems(link_address, slot, slots, size)
     return ElfInfo(len(data), digest, app.entry, sections, link_address, memories, tuple(problems), size, fitting)
 
 

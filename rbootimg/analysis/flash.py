@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from ..errors import ConfigError, RomError
-from ..flash.bootconfig import BootConfig, room_in
-from ..flash.bootlogic import Decision, predict
+from ..flash.bootconfig import BootConfig, infer_max_roms
+from ..flash.bootlogic import BootDecision, predict_boot
 from ..flash.loader import LoaderInfo, default_roms, knows_size, read_options
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, window_end
-from ..layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
+from ..layout.model import FlashLayout, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
 from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from ..rom.format import image_size
 from .common import common_json, is_blank, sha256
@@ -76,7 +76,7 @@ class FlashInfo:
     options: LoaderInfo
     config: ConfigInfo
     roms: tuple[RomAt, ...]
-    decision: Decision | None
+    decision: BootDecision | None
     regions: tuple[RegionInfo, ...]
     problems: tuple[str, ...]
     kind: Literal["flash"] = FLASH
@@ -96,7 +96,7 @@ def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
     """The config in `sector`; `checksum`: rBoot is built with BOOT_CONFIG_CHKSUM, None if that is not known."""
     blank = is_blank(sector)
     config, has_checksum, problems = None, False, []
-    max_roms = room_in(sector, checksum is not False)  # which rBoot does not say
+    max_roms = infer_max_roms(sector, checksum is not False)  # which rBoot does not say
     if not blank:
         try:
             config = BootConfig.from_bytes(sector, max_roms, bool(checksum))
@@ -113,7 +113,7 @@ def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
     return ConfigInfo(len(sector), sha256(sector), blank, config, has_checksum, tuple(problems))
 
 
-def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashMap | None) -> FlashInfo:
+def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashLayout | None) -> FlashInfo:
     """The flash that `data` are; `slots` and `layout` as for info.recognise()."""
     problems: list[str] = []
     start = data[:CONFIG_ADDRESS]
@@ -204,16 +204,16 @@ def _not_looked_at(address: int) -> RomAt:
     return RomAt(0, address, False, None, ("not looked at: the ROMs before it overlap, and are too much in all",))
 
 
-def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> Decision:
+def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> BootDecision:
     """What the loader makes of the flash; what it does not say of its options is taken for off."""
     whole = data.ljust(chip.bytes if chip else FIRST_SLOT_ADDRESS, b"\xff")
-    return predict(
+    return predict_boot(
         whole,
         LoaderOptions(
             big_flash=bool(options.big_flash),
             irom_checksum=bool(options.irom_checksum),
             config_checksum=bool(options.config_checksum),
-            max_roms=room_in(whole[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], bool(options.config_checksum)),
+            max_roms=infer_max_roms(whole[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], bool(options.config_checksum)),
             rtc=bool(options.rtc),
             gpio=options.gpio or "",
             all_sizes=options.all_sizes is not False,

@@ -41,7 +41,7 @@ from .common import is_blank
 from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json
 
 if TYPE_CHECKING:
-    from ..layout.model import FlashMap, Slot
+    from ..layout.model import FlashLayout, Slot
     from .elf import ElfInfo
     from .flash import ConfigInfo, FlashInfo
 
@@ -53,7 +53,7 @@ SCHEMA = 1
 _ELF_START = b"\x7fELF"
 
 
-def recognise(data: bytes, slots: Sequence[Slot] = (), layout: FlashMap | None = None) -> Found:
+def identify(data: bytes, slots: Sequence[Slot] = (), layout: FlashLayout | None = None) -> Found:
     """What `data`, a whole file, are. `slots` are those that a ROM can be for, with their sizes.
 
     A whole flash must be that of `layout`; without one the regions in it are the SDK's own. 1 MB takes about 50 ms, a

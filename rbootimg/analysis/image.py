@@ -11,7 +11,7 @@ from ..layout.memory import WINDOW, memory_at, slots_of_link
 from ..layout.params import FlashParams
 from ..rom import fit
 from ..rom.format import Outline, Rom, check_old_image, image_size, outline
-from ..rom.linkaddress import Detection, detect
+from ..rom.linkaddress import Detection, find_link_address
 
 if TYPE_CHECKING:
     from ..layout.model import Slot
@@ -26,7 +26,7 @@ CONFIG_START = b"\xe1\x01"
 _CRC_SIZE = 4
 
 
-class Part(NamedTuple):
+class ImagePart(NamedTuple):
     """A section: `size` bytes at link `address`, None if it is not known; `memory` as flash.memory_at() says."""
 
     name: str
@@ -64,7 +64,7 @@ class ImageInfo(NamedTuple):
     sha256: str
     params: FlashParams
     entry: int
-    sections: tuple[Part, ...]
+    sections: tuple[ImagePart, ...]
     checksum: Checksum | None
     esptool_crc: bool | None
     trailing: int
@@ -95,21 +95,21 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
     link = None
     rom = _as_rom(found)
     if rom is not None:
-        link = detect(rom, [slot.link_address for slot in slots])
+        link = find_link_address(rom, [slot.link_address for slot in slots])
         if found.stored is not None:  # of a truncated image the missing sections would be called problems
             problems += fit.problems(rom)
     link_address = link.link_address if link else None
     fitting = fitting_slots(link_address, slots)
-    problems += misplaced(link_address, first_slot(fitting, len(data)), slots, len(data))
+    problems += placement_problems(link_address, first_slot(fitting, len(data)), slots, len(data))
     trailing, crc = 0 if found.size is None else len(data) - found.size, None
     if trailing == _CRC_SIZE:
         trailing, crc = 0, image_size(data) == len(data)
     sections = tuple(
-        Part(f"RAM section {number}", section.address, len(section.data), memory_at(section.address))
+        ImagePart(f"RAM section {number}", section.address, len(section.data), memory_at(section.address))
         for number, section in enumerate(found.sections)
     )
     if found.irom is not None:
-        sections = (Part("irom", link_address, len(found.irom), WINDOW.name), *sections)
+        sections = (ImagePart("irom", link_address, len(found.irom), WINDOW.name), *sections)
     return ImageInfo(
         OLD_IMAGE if found.irom is None else ROM,
         len(data),
@@ -146,7 +146,7 @@ def first_slot(slots: Sequence[Slot], size: int) -> Slot | None:
     return next((slot for slot in slots if slot.size >= size), max(slots, key=lambda slot: slot.size, default=None))
 
 
-def misplaced(address: int | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
+def placement_problems(address: int | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
     """What is wrong with a ROM of `size` bytes that is linked for `address`, and to be in `slot` or one of `slots`."""
     if slot is not None:
         return fit.slot_problems(size, slot, address)
@@ -181,7 +181,7 @@ def image_json(found: ImageInfo) -> dict[str, object]:
     }
 
 
-def part_json(part: Part) -> dict[str, object]:
+def part_json(part: ImagePart) -> dict[str, object]:
     """The same for a section."""
     return {"name": part.name, "address": part.address, "size": part.size, "memory": part.memory}
 

@@ -39,7 +39,7 @@ SCHEMA = 1
 REGIONS = (IRAM.name, DRAM.name, WINDOW.name, OTHER)
 """The kinds of memory."""
 
-CUTS = ("section", "symbol", "object", "library")
+GROUPINGS = ("section", "symbol", "object", "library")
 """What the bytes can be counted by; the last two need a map file."""
 
 NO_SYMBOL = "(no symbol)"
@@ -52,7 +52,7 @@ OWN_OBJECTS = "(own objects)"
 
 
 @dataclass(frozen=True)
-class Part:
+class MemoryPart:
     """The `size` bytes in a memory `region` that have a `name`; they are in the ELF's `section`.
 
     `estimated`: the ELF states no size, so it is that up to the next symbol or the section's end.
@@ -73,7 +73,7 @@ class Sizes:
     """
 
     regions: tuple[Usage, ...]
-    by: Mapping[str, tuple[Part, ...]]
+    by: Mapping[str, tuple[MemoryPart, ...]]
 
     @property
     def total(self) -> int:
@@ -107,7 +107,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Difference:
+class SizeDifference:
     """What differs between two builds: all the regions, and of each cut what changed, most first."""
 
     regions: tuple[Change, ...]
@@ -120,9 +120,11 @@ def measure(data: bytes, map_text: str | None = None) -> Sizes:
     Of symbols at the same address only the largest counts, and each byte counts once. Raises ElfError
     for a bad ELF, and RbootError for a map file that is none or that another link made.
     """
-    app = elf.parse(data)
-    sections = [Part(section.name, memory_at(section.address), section.name, section.size) for section in app.sections]
-    by = {"section": _largest(sections), "symbol": _largest(_by_symbol(app, elf.symbols(data)))}
+    app = elf.parse_elf(data)
+    sections = [
+        MemoryPart(section.name, memory_at(section.address), section.name, section.size) for section in app.sections
+    ]
+    by = {"section": _largest(sections), "symbol": _largest(_by_symbol(app, elf.elf_symbols(data)))}
     if map_text is not None:
         outputs = _outputs(app, mapfile.parse(map_text))
         by["object"] = _largest(_by_file(outputs, _object))
@@ -135,7 +137,7 @@ def measure(data: bytes, map_text: str | None = None) -> Sizes:
     return Sizes(regions, MappingProxyType(by))
 
 
-def compare(old: Sizes, new: Sizes) -> Difference:
+def compare_sizes(old: Sizes, new: Sizes) -> SizeDifference:
     """What changed from `old` to `new`, in the cuts that both have.
 
     Things are the same if name and section are; equal names in a section, like those of static
@@ -143,23 +145,25 @@ def compare(old: Sizes, new: Sizes) -> Difference:
     """
     regions = (_regions(old), _regions(new))
     totals = (Change(name, name, "", *(sizes.get(name, 0) for sizes in regions)) for name in REGIONS)
-    by = {cut: _changes(old.by[cut], new.by[cut]) for cut in CUTS if cut in old.by and cut in new.by}
+    by = {cut: _changes(old.by[cut], new.by[cut]) for cut in GROUPINGS if cut in old.by and cut in new.by}
     known = tuple(total for total in totals if total.name != OTHER or total.old or total.new)
-    return Difference(known, MappingProxyType(by))
+    return SizeDifference(known, MappingProxyType(by))
 
 
 NAMES: Mapping[str, str] = MappingProxyType({})
 """What symbols are called in C++, by their mangled names, if nobody has asked: see demangle.demangle()."""
 
 
-def symbol_names(sizes: Sizes, difference: Difference | None = None) -> Iterator[str]:
+def symbol_names(sizes: Sizes, difference: SizeDifference | None = None) -> Iterator[str]:
     """The names of all symbols, of which some may be mangled."""
     yield from (part.name for part in sizes.by["symbol"])
     if difference:
         yield from (change.name for change in difference.by["symbol"])
 
 
-def as_json(sizes: Sizes, difference: Difference | None = None, names: Mapping[str, str] = NAMES) -> dict[str, object]:
+def as_json(
+    sizes: Sizes, difference: SizeDifference | None = None, names: Mapping[str, str] = NAMES
+) -> dict[str, object]:
     """The values for `json.dumps`, as the module's docstring describes them; `names` are those in C++."""
     return {
         "schema": SCHEMA,
@@ -171,11 +175,11 @@ def as_json(sizes: Sizes, difference: Difference | None = None, names: Mapping[s
     }
 
 
-def _largest(parts: Iterable[Part]) -> tuple[Part, ...]:
+def _largest(parts: Iterable[MemoryPart]) -> tuple[MemoryPart, ...]:
     return tuple(sorted(parts, key=lambda part: (-part.size, part.name, part.section)))
 
 
-def _by_symbol(app: Elf, symbols: Iterable[Symbol]) -> Iterator[Part]:
+def _by_symbol(app: Elf, symbols: Iterable[Symbol]) -> Iterator[MemoryPart]:
     in_order = sorted(app.sections, key=lambda section: section.address)
     starts = [section.address for section in in_order]
     inside = defaultdict[str, list[Symbol]](list)
@@ -188,7 +192,7 @@ def _by_symbol(app: Elf, symbols: Iterable[Symbol]) -> Iterator[Part]:
         yield from _rest(section, parts, NO_SYMBOL)
 
 
-def _in_section(section: Section, symbols: Iterable[Symbol]) -> Iterator[Part]:
+def _in_section(section: Section, symbols: Iterable[Symbol]) -> Iterator[MemoryPart]:
     at: dict[int, Symbol] = {}
     for symbol in sorted(symbols, key=lambda symbol: (symbol.address, -symbol.size, symbol.name)):
         at.setdefault(symbol.address, symbol)
@@ -201,14 +205,16 @@ def _in_section(section: Section, symbols: Iterable[Symbol]) -> Iterator[Part]:
             end = next_address
         end = min(end, section.end)
         if end > start:
-            yield Part(symbol.name, memory_at(section.address), section.name, end - start, not symbol.size)
+            yield MemoryPart(symbol.name, memory_at(section.address), section.name, end - start, not symbol.size)
             covered = end
 
 
-def _rest(section: Section | OutputSection, parts: Iterable[Part | Contribution], name: str) -> Iterator[Part]:
+def _rest(
+    section: Section | OutputSection, parts: Iterable[MemoryPart | Contribution], name: str
+) -> Iterator[MemoryPart]:
     rest = section.size - sum(part.size for part in parts)
     if rest:
-        yield Part(name, memory_at(section.address), section.name, rest)
+        yield MemoryPart(name, memory_at(section.address), section.name, rest)
 
 
 def _outputs(app: Elf, outputs: Iterable[OutputSection]) -> tuple[OutputSection, ...]:
@@ -241,14 +247,14 @@ def _linker(part: Contribution) -> str:
     return FILL if part.section == mapfile.FILL else LINKER_SCRIPT
 
 
-def _by_file(outputs: Iterable[OutputSection], owner: Callable[[Contribution], _Owner]) -> Iterator[Part]:
+def _by_file(outputs: Iterable[OutputSection], owner: Callable[[Contribution], _Owner]) -> Iterator[MemoryPart]:
     labels = _labels({owner(part) for output in outputs for part in output.parts})
     for output in outputs:
         sizes = Counter[str]()
         for part in output.parts:
             sizes[labels[owner(part)]] += part.size
         for label, size in sizes.items():
-            yield Part(label, memory_at(output.address), output.name, size)
+            yield MemoryPart(label, memory_at(output.address), output.name, size)
         yield from _rest(output, output.parts, NOT_IN_MAP)
 
 
@@ -271,7 +277,7 @@ def _regions(sizes: Sizes) -> dict[str, int]:
     return {usage.name: usage.used for usage in sizes.regions}
 
 
-def _changes(old: Iterable[Part], new: Iterable[Part]) -> tuple[Change, ...]:
+def _changes(old: Iterable[MemoryPart], new: Iterable[MemoryPart]) -> tuple[Change, ...]:
     before, after = _totals(old), _totals(new)
     changes = (Change(*key, before[key], after[key]) for key in before.keys() | after.keys())
     return tuple(
@@ -282,23 +288,23 @@ def _changes(old: Iterable[Part], new: Iterable[Part]) -> tuple[Change, ...]:
     )
 
 
-def _totals(parts: Iterable[Part]) -> Counter[tuple[str, str, str]]:
+def _totals(parts: Iterable[MemoryPart]) -> Counter[tuple[str, str, str]]:
     totals = Counter[tuple[str, str, str]]()
     for part in parts:
         totals[part.name, part.region, part.section] += part.size
     return totals
 
 
-def _part_json(part: Part) -> dict[str, object]:
+def _part_json(part: MemoryPart) -> dict[str, object]:
     values = {"name": part.name, "region": part.region, "section": part.section, "size": part.size}
     return {**values, "estimated": True} if part.estimated else values
 
 
-def _demangled(cut: str, item: Part | Change, names: Mapping[str, str]) -> dict[str, object]:
+def _demangled(cut: str, item: MemoryPart | Change, names: Mapping[str, str]) -> dict[str, object]:
     return {"demangled": names[item.name]} if cut == "symbol" and item.name in names else {}
 
 
-def _difference_json(difference: Difference, names: Mapping[str, str]) -> dict[str, object]:
+def _difference_json(difference: SizeDifference, names: Mapping[str, str]) -> dict[str, object]:
     return {
         "regions": [{"name": change.name, **_change_json(change)} for change in difference.regions],
         "by": {

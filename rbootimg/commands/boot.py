@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _symbols(path: Path) -> tuple[elf.Symbol, ...]:
     try:
-        return elf.symbols(read_file(path))
+        return elf.elf_symbols(read_file(path))
     except ElfError as error:
         raise ElfError(f"{path}: {error}") from None
 

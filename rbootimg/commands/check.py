@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what was found."""
     if options.url is None:
-        found = [check_http.Finding(problem.name, problem.text) for problem in check.check(options.file)]
+        found = [check_http.Finding(problem.name, problem.text) for problem in check.check_web_root(options.file)]
     else:
         options.file = options.url if options.url.isprintable() else ascii(options.url)  # what the errors name
         found = list(check_http.check_url(options.url))

@@ -16,7 +16,7 @@ from ..errors import LayoutError, RbootError
 if TYPE_CHECKING:  # what not every command needs
     from pathlib import Path
 
-    from ..layout.model import FlashMap, Slot
+    from ..layout.model import FlashLayout, Slot
 
 
 def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
@@ -59,7 +59,7 @@ def check_confinement() -> None:
         print(f"rbootimg: warning: {warning}", file=sys.stderr)
 
 
-def keep_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
+def check_not_input(output: Path | None, inputs: Iterable[str | Path]) -> None:
     """Raise RbootError if `output` would replace one of the `inputs`."""
     for name in inputs:
         # Not by methods of `output`, which raise for what may not be read: writing to it tells more.
@@ -67,21 +67,21 @@ def keep_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
             raise RbootError(f"the output would replace {name}, which is an input; choose another file")
 
 
-def read_layout(name: str) -> FlashMap:
+def read_layout(name: str) -> FlashLayout:
     """The layout of a file or a preset; a file of that name comes first."""
     from ..layout import presets, tomlfile
 
-    if name in presets.PRESETS and not os.path.exists(name):
-        return presets.preset(name)
+    if name in presets.LAYOUT_PRESETS and not os.path.exists(name):
+        return presets.preset_layout(name)
     if not os.path.exists(name):
         raise presets.missing(name)
     try:
-        return tomlfile.from_toml(fileio.read_file(name, tomlfile.MOST).decode())
+        return tomlfile.parse_layout(fileio.read_file(name, tomlfile.MOST).decode())
     except UnicodeDecodeError:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
 
 
-def named_layout(name: str) -> FlashMap:
+def named_layout(name: str) -> FlashLayout:
     """The layout of a file or a preset, where the command is about another file: the errors name it."""
     try:
         return read_layout(name)

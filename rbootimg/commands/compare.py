@@ -10,10 +10,10 @@ from pathlib import Path
 from ..errors import RbootError
 from ..fileio import read_file
 from ..rom import elf
-from ..rom.compare import Difference, compare
+from ..rom.compare import RomDifference, compare_roms
 from ..rom.demangle import demangle
 from ..rom.format import RamSection, Rom
-from ..rom.linkaddress import detect
+from ..rom.linkaddress import find_link_address
 from ..rom.pack import irom
 from ..views.rom import MOST_DIFFERENCES, compared
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     second = _read(options.file, options.elf1)
     options.file = name_of_first
     links = None if first.link is None or second.link is None else (first.link, second.link)
-    comparison = compare(first.rom, second.rom, links)
+    comparison = compare_roms(first.rom, second.rom, links)
 
     print(compared(comparison, _names((first, second), comparison.differences[:MOST_DIFFERENCES])))
     if not comparison.same_app:
@@ -54,7 +54,7 @@ class _Side:
     link: int | None
     symbols: tuple[elf.Symbol, ...] = ()
 
-    def name(self, difference: Difference) -> str | None:
+    def name(self, difference: RomDifference) -> str | None:
         """What is at the place of a difference in this ROM."""
         start = self.link
         if difference.section != "irom":
@@ -62,12 +62,12 @@ class _Side:
         return None if start is None else elf.place(self.symbols, start + difference.offset)
 
 
-def _names(sides: Sequence[_Side], differences: Sequence[Difference]) -> Callable[[Difference], str]:
+def _names(sides: Sequence[_Side], differences: Sequence[RomDifference]) -> Callable[[RomDifference], str]:
     """What says what is at the place of one of these differences; c++filt is asked for all at once."""
     found = {(at.section, at.offset): [*filter(None, (side.name(at) for side in sides))] for at in differences}
     readable = demangle(name for names in found.values() for name in names)
 
-    def names_at(at: Difference) -> str:
+    def names_at(at: RomDifference) -> str:
         return " | ".join(dict.fromkeys(readable.get(name, name) for name in found[at.section, at.offset]))
 
     return names_at
@@ -77,12 +77,12 @@ def _read(path: Path, elf_path: Path | None) -> _Side:
     """A ROM and its ELF. Raises RbootError if the ELF is that of another ROM."""
     rom = Rom.from_bytes(read_file(path))
     if elf_path is None:
-        return _Side(rom, detect(rom).link_address)
+        return _Side(rom, find_link_address(rom).link_address)
     data = read_file(elf_path)
     try:
-        app = elf.parse(data)
+        app = elf.parse_elf(data)
         code = irom(app)
-        symbols = elf.symbols(data)
+        symbols = elf.elf_symbols(data)
     except RbootError as error:
         raise RbootError(f"{elf_path}: {error}") from None
     sections = {RamSection(section.address, section.data) for section in app.sections}

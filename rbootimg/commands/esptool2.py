@@ -23,7 +23,7 @@ from types import MappingProxyType
 from ..errors import ElfError, RbootError
 from ..fileio import read_file, write_output
 from ..layout.params import DEFAULT_PARAMS, FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams
-from ..rom.elf import Elf, parse
+from ..rom.elf import Elf, parse_elf
 from ..rom.esptool2 import BOOT1_IROM_OFFSET, boot1_image, header, lib, old_image, rom
 from ..rom.pack import IROM_SECTION
 
@@ -167,7 +167,7 @@ def _last(options: Sequence[str], meanings: Mapping[str, int], default: int) -> 
 
 def _load(name: str) -> Elf:
     try:
-        return parse(read_file(name))
+        return parse_elf(read_file(name))
     except OSError as error:
         raise RbootError(f"Can't open elf file '{name}': {error.strerror}.") from None
     except ElfError as error:

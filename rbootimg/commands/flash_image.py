@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..fileio import read_file, write_folder, write_output
-from ..flash.image import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
-from ..layout.model import FlashMap
+from ..flash.image import INIT_DATA_REGION, FlashPiece, assemble, flash_pieces, make_boot_config, warnings
+from ..layout.model import FlashLayout
 from ..views import rom
-from .common import keep_inputs, read_layout
+from .common import check_not_input, read_layout
 
 _Key = TypeVar("_Key")
 
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
 
 def read_pieces(
     options: argparse.Namespace, with_config: bool = True, output: Path | None = None
-) -> tuple[FlashMap, tuple[Piece, ...]]:
+) -> tuple[FlashLayout, tuple[FlashPiece, ...]]:
     """The layout and the checked pieces that inputs() ask for; warnings go to stderr.
 
     Raises RbootError if `output` is one of the inputs.
@@ -98,9 +98,9 @@ def read_pieces(
         if INIT_DATA_REGION in files:
             options.usage_error(f"--init-data and --file {INIT_DATA_REGION}= are the same region; give one of them")
         files[INIT_DATA_REGION] = options.init_data
-    keep_inputs(output, [options.file, options.loader, *roms.values(), *files.values()])
+    check_not_input(output, [options.file, options.loader, *roms.values(), *files.values()])
     loader = read_file(options.loader)
-    config = boot_config(layout, loader, options.current or 0) if with_config else None
+    config = make_boot_config(layout, loader, options.current or 0) if with_config else None
     pieces = flash_pieces(layout, loader, _contents(roms), config, _contents(files))
     for warning in warnings(layout, pieces):
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
@@ -111,7 +111,7 @@ def _contents(paths: Mapping[_Key, Path]) -> dict[_Key, bytes]:
     return {key: read_file(path) for key, path in paths.items()}
 
 
-def write_pieces(folder: Path, pieces: Iterable[Piece]) -> list[str]:
+def write_pieces(folder: Path, pieces: Iterable[FlashPiece]) -> list[str]:
     """Write each piece to a file in `folder`, made if need be; the files' names."""
     contents = {piece.file_name: piece.data for piece in pieces}
     write_folder(folder, contents)

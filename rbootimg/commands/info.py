@@ -13,7 +13,7 @@ from ..views import info, terminal
 from .common import as_slot, read_layout, sized_slot
 
 if TYPE_CHECKING:
-    from ..layout.model import FlashMap, Slot
+    from ..layout.model import FlashLayout, Slot
 
 DESCRIPTION = (
     "Say what a file is and what is in it: a ROM, an image for the mask ROM, a whole flash, a boot config, an ELF. "
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in the file, and raise RbootError if something is wrong with it."""
-    found = identify.recognise(read_file(options.file), *_places(options))
+    found = identify.identify(read_file(options.file), *_places(options))
     if options.json:
         import json  # not for every start
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         raise RbootError(found.problems[0] + (f" (and {more} more)" if more else ""))
 
 
-def _places(options: argparse.Namespace) -> tuple[Sequence[Slot], FlashMap | None]:
+def _places(options: argparse.Namespace) -> tuple[Sequence[Slot], FlashLayout | None]:
     """The slots and the layout that are known."""
     if options.layout:
         try:

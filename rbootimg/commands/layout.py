@@ -10,7 +10,7 @@ from ..flash import clientheader
 from ..layout import presets
 from ..layout.sdk_partitions import sdk_partitions
 from ..views.layout import drawing, summary, svg, table, title
-from .common import keep_inputs, read_layout
+from .common import check_not_input, read_layout
 
 DESCRIPTION = "Draw a flash layout to scale, with a table of what is in it. Without LAYOUT: the presets."
 
@@ -30,11 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print or write the layout."""
-    keep_inputs(options.output, [options.file] if options.file else [])
+    check_not_input(options.output, [options.file] if options.file else [])
     if options.file is None:
         if options.svg or options.sdk_partitions or options.client_header:
             options.usage_error("say of which LAYOUT; without options the presets are listed")
-        text = "\n".join(f"{name:<12} {summary(found)}" for name, found in presets.PRESETS.items()) + "\n"
+        text = "\n".join(f"{name:<12} {summary(found)}" for name, found in presets.LAYOUT_PRESETS.items()) + "\n"
     else:
         found = read_layout(options.file)
         if options.svg:

@@ -13,7 +13,7 @@ from ..rom.mapping import check_mapping, mapping_notes
 from ..rom.pack import RAM_SECTIONS, irom, pack, usage, warnings
 from ..views import tables, terminal
 from ..views.rom import rom_place, rom_table, usage_table
-from .common import as_argument, as_slot, keep_inputs, sized_slot
+from .common import as_argument, as_slot, check_not_input, sized_slot
 
 DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."
 
@@ -53,8 +53,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the ROM and print what it takes."""
     program = read_file(options.file)
-    app = elf.parse(program)
-    keep_inputs(options.output, [options.file])
+    app = elf.parse_elf(program)
+    check_not_input(options.output, [options.file])
     slot = options.slot and sized_slot(options.slot, options.flash_size)
     params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
     rom = pack(app, options.section, params, options.irom_checksum, slot)

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         if number in elfs:
             options.usage_error(f"there are two ELFs for slot {number}")
         try:
-            elfs[number] = elf.parse(read_file(name))
+            elfs[number] = elf.parse_elf(read_file(name))
         except ElfError as error:
             raise ElfError(f"{name}: {error}") from None
     proofs = prove.prove(read_file(options.file), layout, elfs, options.section, options.timeout)

@@ -124,7 +124,7 @@ def run(options: argparse.Namespace) -> None:
     if options.recovery:
         slot, path = options.recovery
         recovery = release.Recovery(slot, read_file(path), options.proved_by)
-    bundle = release.bundle(
+    bundle = release.make_bundle(
         options.app,
         found,
         [read_file(path) for path in options.roms],

@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the list."""
-    found = webroot.releases(options.file)
+    found = webroot.list_releases(options.file)
     if options.app is not None:
         if options.app not in found:
             raise PublishError(f"there is no application {options.app!r}, but {', '.join(found)}")
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     print(release.releases(found), end="")
 
 
-def _as_json(listed: webroot.Listed) -> dict[str, object]:
+def _as_json(listed: webroot.ListedRelease) -> dict[str, object]:
     return {
         "version": listed.version,
         "current": listed.current,

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import LayoutError
 from ..layout.units import parse_number
 from ..serve import faults
-from ..serve.server import STATUS_PAGE, Options
+from ..serve.server import STATUS_PAGE, ServerOptions
 from ..views.server import serve_and_show
 from .common import as_argument, port_number, web_root_argument
 
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Serve and show until Ctrl-C."""
     options.file = options.folder or options.file
-    settings = Options(faults=tuple(options.fault), rate=options.rate, status_page=options.status)
+    settings = ServerOptions(faults=tuple(options.fault), rate=options.rate, status_page=options.status)
     serve_and_show(options.file, options.host, options.port, settings)
 
 

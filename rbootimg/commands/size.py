@@ -11,7 +11,7 @@ from ..fileio import read_file, write_output
 from ..rom.demangle import demangle
 from ..views import terminal, treemap
 from ..views.size import difference_tables, tables
-from .common import keep_inputs
+from .common import check_not_input
 
 DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."
 
@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--by",
-        choices=size.CUTS,
+        choices=size.GROUPINGS,
         help="only this table, and what a picture shows (default: all; the picture: symbol)",
     )
     parser.add_argument("--top", type=_count, default=20, metavar="N", help="rows of a table, 0 for all (default: 20)")
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         options.map = options.file.with_suffix(".map")
     if options.old_map is _BESIDE:
         options.old_map = options.old.with_suffix(".map")
-    keep_inputs(options.svg, filter(None, (options.file, options.old, options.map, options.old_map)))
+    check_not_input(options.svg, filter(None, (options.file, options.old, options.map, options.old_map)))
     sizes = size.measure(read_file(options.file), _map_text(options.map))
     difference = None
     if options.old:
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
             old = size.measure(read_file(options.old), _map_text(options.old_map))
         except RbootError as error:
             raise RbootError(f"compared with {options.old}: {error}") from None
-        difference = size.compare(old, sizes)
+        difference = size.compare_sizes(old, sizes)
     names = demangle(size.symbol_names(sizes, difference)) if options.json or options.by in (None, "symbol") else {}
     if options.svg:
         cut = options.by or "symbol"
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
 
         print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference, names)}, indent=2))
         return
-    cuts = (options.by,) if options.by else size.CUTS
+    cuts = (options.by,) if options.by else size.GROUPINGS
     if difference:
         terminal.show(difference_tables(difference, cuts, options.top, names))
     else:

@@ -28,7 +28,7 @@ _MOST = 1460
 _TIMEOUT = 10.0
 
 
-class _StoppedError(Exception):
+class _ClosedError(Exception):
     """The relay is to end."""
 
 
@@ -44,7 +44,7 @@ class _Device:
         """The descriptors that have something to read, of the device and of `server`, as soon as one has."""
         readable, _, _ = select.select([self.stop, self.sent, *([server.fileno()] if server else [])], [], [])
         if self.stop in readable:
-            raise _StoppedError
+            raise _ClosedError
         return readable
 
     def put(self, frame: bytes) -> None:
@@ -65,7 +65,7 @@ class _Device:
         """Until the descriptor can be written to. Raises TimeoutError, or _StoppedError if all is over."""
         readable, writable, _ = select.select([self.stop], [descriptor], [], timeout)
         if readable:
-            raise _StoppedError
+            raise _ClosedError
         if not writable:
             raise TimeoutError
 
@@ -114,10 +114,10 @@ def _serve(device: _Device, address: tuple[str, int]) -> None:
                     pending += os.read(device.sent, 0x10000)
                 while (frame := _frame(pending)) is not None:
                     pending = pending[len(frame) :]
-                    server = _obey(frame, device, server, address)
+                    server = _handle_frame(frame, device, server, address)
             elif server is not None:
                 server = _pass_on(device, server)
-    except _StoppedError:
+    except _ClosedError:
         if server is not None:
             server.close()
 
@@ -128,7 +128,7 @@ def _frame(data: bytes) -> bytes | None:
     return data[:size] if len(data) >= max(size, 2) else None
 
 
-def _obey(
+def _handle_frame(
     frame: bytes, device: _Device, server: socket.socket | None, address: tuple[str, int]
 ) -> socket.socket | None:
     """Does what a frame of the device asks for; the connection that there is then."""

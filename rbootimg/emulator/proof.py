@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ElfError, LayoutError, ProofError, RomError
-from ..flash.bootconfig import BootConfig, room_in
+from ..flash.bootconfig import BootConfig, infer_max_roms
 from ..flash.image import check_size
 from ..flash.loader import read_options
 from ..layout.memory import CONFIG_ADDRESS, DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, Region
-from ..layout.model import FlashMap, LoaderOptions, Slot
+from ..layout.model import FlashLayout, LoaderOptions, Slot
 from ..rom import fit
 from ..rom.elf import Elf, Section
 from ..rom.entry import entry_problem
@@ -65,7 +65,7 @@ class SlotProof:
 
 def prove(
     flash: bytes,
-    layout: FlashMap,
+    layout: FlashLayout,
     elfs: Mapping[int, Elf],
     sections: Sequence[str] | None = None,
     timeout: float = 5.0,
@@ -84,7 +84,7 @@ def prove(
 
 
 def _prove_slot(
-    flash: bytes, layout: FlashMap, number: int, elf: Elf, sections: Sequence[str] | None, timeout: float
+    flash: bytes, layout: FlashLayout, number: int, elf: Elf, sections: Sequence[str] | None, timeout: float
 ) -> SlotProof:
     if not 0 <= number < len(layout.slots):
         raise LayoutError(f"there is no slot {number} to prove; the layout has 0 to {len(layout.slots) - 1}")
@@ -127,7 +127,7 @@ def _prove_slot(
     return SlotProof(number, slot, elf.entry, flash_code.size + sum(section.size for section in loaded), reached)
 
 
-def _rom_in(flash: bytes, slot: Slot, layout: FlashMap) -> tuple[Rom | None, str]:
+def _rom_in(flash: bytes, slot: Slot, layout: FlashLayout) -> tuple[Rom | None, str]:
     """The ROM in its slot, or None and why it is none; of such a one the loader has the first word."""
     try:
         data = flash[slot.address : slot.end]
@@ -205,7 +205,7 @@ def _loaded(elf: Elf, names: Sequence[str] | None) -> list[Section]:
     return found
 
 
-def with_current(flash: bytes, number: int, layout: FlashMap | None = None) -> bytes:
+def with_current(flash: bytes, number: int, layout: FlashLayout | None = None) -> bytes:
     """The flash with a config that boots ROM `number`: for `layout`, else the config in the flash, changed.
 
     Raises ConfigError if there is no such ROM or, without a layout, no config; its checksum is made new if it has one.
@@ -218,7 +218,7 @@ def with_current(flash: bytes, number: int, layout: FlashMap | None = None) -> b
     else:
         known = read_options(flash[:CONFIG_ADDRESS])
         checksum = bool(known.config_checksum)
-        options = LoaderOptions(config_checksum=checksum, max_roms=room_in(sector, checksum))
+        options = LoaderOptions(config_checksum=checksum, max_roms=infer_max_roms(sector, checksum))
         config = replace(BootConfig.from_bytes(sector, options.max_roms, options.config_checksum), current_rom=number)
     sector = config.rewrite(sector, options.max_roms, options.config_checksum)
     return flash[:CONFIG_ADDRESS] + sector + flash[end:]

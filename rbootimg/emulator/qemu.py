@@ -202,7 +202,7 @@ def boot(
         if net:
             open_until_the_end.enter_context(relay(folder, *net))
         with machine(folder, flash, settings, ["-serial", "null"]) as qemu:
-            uart, stopped = _talk(qemu, folder, uart_input, until, timeout, on_uart, keyboard, is_interrupted)
+            uart, stopped = _run_console(qemu, folder, uart_input, until, timeout, on_uart, keyboard, is_interrupted)
             if not stopped and "\nend " not in read_report(folder):
                 raise failure(qemu, uart.last)
         # Only now that QEMU is gone are both what they will be.
@@ -410,7 +410,7 @@ class _Uart:
         return self._head.decode(errors="replace") + note + self._tail.decode(errors="replace")
 
 
-def _talk(
+def _run_console(
     qemu: subprocess.Popen[bytes],
     folder: Path,
     typed: bytes,

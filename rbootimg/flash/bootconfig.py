@@ -30,7 +30,7 @@ _VERSION = 0x01
 _CHECKSUM_SEED = 0xEF
 
 
-class Mode(enum.IntFlag):
+class BootMode(enum.IntFlag):
     """The bits of the config's mode byte; 0 is a standard boot."""
 
     GPIO_ROM = 0x01
@@ -54,7 +54,7 @@ class BootConfig:
     roms: tuple[int, ...]
     current_rom: int = 0
     gpio_rom: int = 0
-    mode: Mode = Mode(0)  # noqa: RUF009 - an immutable value
+    mode: BootMode = BootMode(0)  # noqa: RUF009 - an immutable value
 
     def __post_init__(self) -> None:
         if not self.roms:
@@ -107,13 +107,13 @@ class BootConfig:
             raise ConfigError(f"the config's checksum is {data[size - 1]:#04x}, but the data give {expected:#04x}")
         if count > max_roms:
             raise ConfigError(f"the config counts {count} ROMs, but has room for {max_roms}")
-        if mode & ~sum(bit.value for bit in Mode):
+        if mode & ~sum(bit.value for bit in BootMode):
             raise ConfigError(f"the config's mode {mode:#04x} has bits that rBoot does not know")
         roms = struct.unpack_from(f"<{count}I", data, _HEADER.size)
-        return cls(roms, current_rom, gpio_rom, Mode(mode))
+        return cls(roms, current_rom, gpio_rom, BootMode(mode))
 
 
-def room_in(sector: bytes, checksum: bool) -> int:
+def infer_max_roms(sector: bytes, checksum: bool) -> int:
     """MAX_ROMS of the rBoot whose config `sector` begins with: told by where the checksum stands.
 
     rBoot clears the addresses that it does not count. Without a checksum, or with a wrong one, nothing tells: then it
@@ -141,8 +141,8 @@ class RtcData:
     how this boot came about. rBoot checks the checksum and not the magic.
     """
 
-    next_mode: Mode = Mode(0)  # noqa: RUF009 - an immutable value
-    last_mode: Mode = Mode(0)  # noqa: RUF009
+    next_mode: BootMode = BootMode(0)  # noqa: RUF009 - an immutable value
+    last_mode: BootMode = BootMode(0)  # noqa: RUF009
     last_rom: int = 0
     temp_rom: int = 0
 
@@ -157,7 +157,7 @@ class RtcData:
         if len(data) <= _RTC.size or data[_RTC.size] != _checksum(data[: _RTC.size]):
             return None
         _, next_mode, last_mode, last_rom, temp_rom = _RTC.unpack_from(data)
-        return cls(Mode(next_mode), Mode(last_mode), last_rom, temp_rom)
+        return cls(BootMode(next_mode), BootMode(last_mode), last_rom, temp_rom)
 
 
 def _checksum(data: bytes) -> int:

@@ -17,8 +17,8 @@ from ..layout.memory import CONFIG_ADDRESS, SECTOR_SIZE, window_end
 from ..layout.model import DEFAULT_LOADER, LoaderOptions
 from ..layout.params import FlashParams
 from ..rom import fit
-from ..rom.format import Rom, image_size, xor
-from .bootconfig import Mode, RtcData
+from ..rom.format import Rom, image_size, xor_checksum
+from .bootconfig import BootMode, RtcData
 from .loader import default_roms, usable_size
 
 # Of the config sector: magic, version, mode, current_rom, gpio_rom, count, two unused bytes, then the ROMs' addresses.
@@ -33,7 +33,7 @@ _WORD = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
-class Decision:
+class BootDecision:
     """What the loader does at power-on.
 
     `rom` is the number of the ROM that it starts, None if it stops; `address` that ROM's flash address, `image`
@@ -54,9 +54,9 @@ class Decision:
     problems: tuple[str, ...] = ()
 
 
-def predict(
+def predict_boot(
     flash: bytes, options: LoaderOptions = DEFAULT_LOADER, gpio_low: bool = False, rtc: RtcData | None = None
-) -> Decision:
+) -> BootDecision:
     """What a loader built with `options` makes of `flash`, the whole chip's bytes.
 
     `gpio_low`: the pin of its GPIO mode is low; `rtc`: its valid data in RTC memory, None at power-on.
@@ -68,8 +68,8 @@ def predict(
     erased: tuple[int, ...] = ()
     lines: list[str] = []
 
-    def stop(line: str, new_rtc: RtcData | None = None) -> Decision:
-        return Decision(None, (*lines, line), config=config, rtc=new_rtc, erased=erased)
+    def stop(line: str, new_rtc: RtcData | None = None) -> BootDecision:
+        return BootDecision(None, (*lines, line), config=config, rtc=new_rtc, erased=erased)
 
     if not _is_config(sector, options):
         lines.append("Writing default boot config.")
@@ -77,7 +77,7 @@ def predict(
         config = chip[_SECTOR] = _with_checksum(sector, options)
     rom = sector[_CURRENT]
 
-    temp_boot = options.rtc and rtc is not None and bool(rtc.next_mode & Mode.TEMP_ROM)
+    temp_boot = options.rtc and rtc is not None and bool(rtc.next_mode & BootMode.TEMP_ROM)
     if temp_boot and rtc is not None:
         if rtc.temp_rom >= sector[_COUNT]:
             return stop("Invalid temp rom selected.")
@@ -93,7 +93,7 @@ def predict(
     elif gpio_boot:
         rom = sector[_CURRENT] + 1
         rom = sector[_CURRENT] = 0 if rom >= sector[_COUNT] else rom
-    if gpio_boot and sector[_MODE] & Mode.GPIO_ERASES_SDK:
+    if gpio_boot and sector[_MODE] & BootMode.GPIO_ERASES_SDK:
         lines.append("Erasing SDK config sectors before booting.")
         end = usable_size(params, options.big_flash, options.all_sizes)
         erased = tuple(end - SECTOR_SIZE * number for number in range(1, 5))
@@ -110,7 +110,7 @@ def predict(
         if gpio_boot and options.gpio == "rom":
             return stop(f"GPIO boot rom ({rom}) is bad.")
         if temp_boot and rtc is not None:
-            return stop(f"Temp boot rom ({rom}) is bad.", replace(rtc, next_mode=Mode(0)))
+            return stop(f"Temp boot rom ({rom}) is bad.", replace(rtc, next_mode=BootMode(0)))
         lines.append(f"Rom {rom} at {_rom_address(sector, rom):x} is bad.")
         write = True
         rom = (rom or max(sector[_COUNT], 1)) - 1
@@ -122,13 +122,15 @@ def predict(
 
     new_rtc = None
     if options.rtc:
-        mode = Mode.TEMP_ROM if temp_boot else Mode(0)
-        new_rtc = RtcData(last_mode=mode | Mode.GPIO_ROM if gpio_boot and options.gpio == "rom" else mode, last_rom=rom)
+        mode = BootMode.TEMP_ROM if temp_boot else BootMode(0)
+        new_rtc = RtcData(
+            last_mode=mode | BootMode.GPIO_ROM if gpio_boot and options.gpio == "rom" else mode, last_rom=rom
+        )
     address = _rom_address(sector, rom)
     lines.append(f"Booting rom {rom} at {address:x}, load addr {image:x}.")
     entry = _HEADER.unpack_from(chip, image)[3]
     problems = _problems(bytes(chip[address : window_end(address)]), options)
-    return Decision(rom, tuple(lines), address, image, entry, config, new_rtc, erased, problems)
+    return BootDecision(rom, tuple(lines), address, image, entry, config, new_rtc, erased, problems)
 
 
 def _problems(data: bytes, options: LoaderOptions) -> tuple[str, ...]:
@@ -162,12 +164,12 @@ class _Sums:
         first, last = -(-address // SECTOR_SIZE), (address + length) // SECTOR_SIZE
         self._left -= length
         if self._left > 0 or first >= last:
-            return xor(self._chip[address : address + length])
+            return xor_checksum(self._chip[address : address + length])
         for number in range(len(self._before) - 1, last):
             start = number * SECTOR_SIZE
-            self._before.append(self._before[-1] ^ xor(self._chip[start : start + SECTOR_SIZE]))
+            self._before.append(self._before[-1] ^ xor_checksum(self._chip[start : start + SECTOR_SIZE]))
         ends = self._chip[address : first * SECTOR_SIZE] + self._chip[last * SECTOR_SIZE : address + length]
-        return self._before[last] ^ self._before[first] ^ xor(ends)
+        return self._before[last] ^ self._before[first] ^ xor_checksum(ends)
 
 
 def _check(flash: _Sums, address: int, irom_checksum: bool) -> int | None:
@@ -200,7 +202,7 @@ def _check(flash: _Sums, address: int, irom_checksum: bool) -> int | None:
 def _is_config(sector: bytearray, options: LoaderOptions) -> bool:
     end = _ROMS + _WORD.size * options.max_roms
     return sector[:2] == _MAGIC_AND_VERSION and (
-        not options.config_checksum or sector[end] == _SEED ^ xor(sector[:end])
+        not options.config_checksum or sector[end] == _SEED ^ xor_checksum(sector[:end])
     )
 
 
@@ -209,7 +211,7 @@ def _set_default(sector: bytearray, options: LoaderOptions, params: FlashParams)
     size = _ROMS + _WORD.size * (options.max_roms + options.config_checksum)
     sector[:size] = bytes(size)
     sector[:2] = _MAGIC_AND_VERSION
-    sector[_MODE] = {"rom": Mode.GPIO_ROM, "skip": Mode.GPIO_SKIP}.get(options.gpio, Mode(0))
+    sector[_MODE] = {"rom": BootMode.GPIO_ROM, "skip": BootMode.GPIO_SKIP}.get(options.gpio, BootMode(0))
     sector[_COUNT] = 2
     for number, address in enumerate(default_roms(params, options.big_flash, options.all_sizes)):
         _WORD.pack_into(sector, _ROMS + _WORD.size * number, address)
@@ -224,5 +226,5 @@ def _rom_address(sector: bytearray, number: int) -> int:
 def _with_checksum(sector: bytearray, options: LoaderOptions) -> bytes:
     if options.config_checksum:
         end = _ROMS + _WORD.size * options.max_roms
-        sector[end] = _SEED ^ xor(sector[:end])
+        sector[end] = _SEED ^ xor_checksum(sector[:end])
     return bytes(sector)

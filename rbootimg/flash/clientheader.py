@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..layout.model import FlashMap
+from ..layout.model import FlashLayout
 from .loader import defines
 
 NAME = "rboot-layout.h"
@@ -11,7 +11,7 @@ NAME = "rboot-layout.h"
 _LOADER_ONLY = ("OLD_FLASH_SIZES", "BOOT_GPIO_ENABLED", "BOOT_GPIO_SKIP_ENABLED", "BOOT_GPIO_NUM")
 
 
-def client_header(layout: FlashMap) -> str:
+def client_header(layout: FlashLayout) -> str:
     """The header for an application in the slots of `layout`.
 
     It has rBoot's macros for the options of the loader, by which the client reads and writes the config, and

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ..errors import ConfigError, FitError, LayoutError, RomError
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
-from ..layout.model import FlashMap
+from ..layout.model import FlashLayout
 from ..rom import fit
 from ..rom.format import image_size
 from .bootconfig import BootConfig
@@ -29,7 +29,7 @@ _PARAMS = slice(2, 4)
 
 
 @dataclass(frozen=True)
-class Piece:
+class FlashPiece:
     """`data` that stands at flash `address`: `loader`, `config`, `rom0` and so on, or a region by its `name`."""
 
     address: int
@@ -47,7 +47,7 @@ class Piece:
         return f"{self.address:#08x}-{re.sub(r'[^A-Za-z0-9._-]', '_', self.name)}.bin"
 
 
-def boot_config(layout: FlashMap, loader: bytes, current_rom: int = 0) -> BootConfig:
+def make_boot_config(layout: FlashLayout, loader: bytes, current_rom: int = 0) -> BootConfig:
     """The config for all slots of `layout`, in the mode that `loader` was built for; boots `current_rom`.
 
     Raises ConfigError if there is no such slot.
@@ -56,12 +56,12 @@ def boot_config(layout: FlashMap, loader: bytes, current_rom: int = 0) -> BootCo
 
 
 def flash_pieces(
-    layout: FlashMap,
+    layout: FlashLayout,
     loader: bytes,
     roms: Mapping[int, bytes],
     config: BootConfig | None,
     files: Mapping[str, bytes] = MappingProxyType({}),
-) -> tuple[Piece, ...]:
+) -> tuple[FlashPiece, ...]:
     """What goes into the flash, by address: checked, so that a device with it boots what `config` says.
 
     `roms` by the number of their slots; different versions may stand side by side, and slots may stay empty.
@@ -74,20 +74,20 @@ def flash_pieces(
     """
     info = check_loader(loader, layout)
     header = loader[: _PARAMS.start] + layout.params.to_bytes()
-    pieces = [Piece(0, header + loader[_PARAMS.stop :], "loader")]
+    pieces = [FlashPiece(0, header + loader[_PARAMS.stop :], "loader")]
     for number in roms:
         if not 0 <= number < len(layout.slots):
             raise LayoutError(f"there is no slot {number} for a ROM; the layout has 0 to {len(layout.slots) - 1}")
     if config is None:
         _check_default(layout, roms, info)
     else:
-        pieces.append(Piece(CONFIG_ADDRESS, _config_sector(layout, config, roms), "config"))
+        pieces.append(FlashPiece(CONFIG_ADDRESS, _config_sector(layout, config, roms), "config"))
     pieces += (_rom_piece(layout, number, data) for number, data in roms.items())
     pieces += (_region_piece(layout, name, data) for name, data in files.items())
     return tuple(sorted(pieces, key=lambda piece: piece.address))
 
 
-def warnings(layout: FlashMap, pieces: Sequence[Piece]) -> tuple[str, ...]:
+def warnings(layout: FlashLayout, pieces: Sequence[FlashPiece]) -> tuple[str, ...]:
     """What is no error, but should be known: no init data, no slot where the loader's default config looks.
 
     Or a loader that takes the flash for a smaller one.
@@ -117,7 +117,7 @@ def warnings(layout: FlashMap, pieces: Sequence[Piece]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def assemble(pieces: Iterable[Piece], size: int) -> bytes:
+def assemble(pieces: Iterable[FlashPiece], size: int) -> bytes:
     """The flash of `size` bytes with the `pieces` in it; what they leave free is 0xFF.
 
     Raises LayoutError if one lies outside or two overlap.
@@ -134,7 +134,7 @@ def assemble(pieces: Iterable[Piece], size: int) -> bytes:
     return bytes(flash)
 
 
-def split(flash: bytes, layout: FlashMap) -> tuple[Piece, ...]:
+def split(flash: bytes, layout: FlashLayout) -> tuple[FlashPiece, ...]:
     """The pieces of a dump, without the blank ones: loader, config sector, ROMs, regions, and what is between.
 
     A ROM is as long as its headers say: what an older, longer one has left behind it is not in the piece. In
@@ -155,11 +155,11 @@ def split(flash: bytes, layout: FlashMap) -> tuple[Piece, ...]:
             data = data[: _image_size(data) or used]
         elif name == INIT_DATA_REGION:
             data = data[: max(INIT_DATA_SIZE, used)]
-        pieces.append(Piece(address, data, name))
+        pieces.append(FlashPiece(address, data, name))
     return tuple(pieces)
 
 
-def _areas(layout: FlashMap) -> Iterator[tuple[int, int, str]]:
+def _areas(layout: FlashLayout) -> Iterator[tuple[int, int, str]]:
     """(address, end, name) of all there is in the flash, gaps included, by address."""
     areas = [(0, CONFIG_ADDRESS, "loader"), (CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, "config")]
     areas += ((slot.address, slot.end, f"rom{number}") for number, slot in enumerate(layout.slots))
@@ -181,12 +181,12 @@ def _image_size(data: bytes) -> int:
         return 0
 
 
-def _all_sizes(layout: FlashMap, info: LoaderInfo) -> bool:
+def _all_sizes(layout: FlashLayout, info: LoaderInfo) -> bool:
     """What the loader tells of itself, else what the layout says."""
     return layout.loader.all_sizes if info.all_sizes is None else info.all_sizes
 
 
-def _check_default(layout: FlashMap, roms: Iterable[int], info: LoaderInfo) -> None:
+def _check_default(layout: FlashLayout, roms: Iterable[int], info: LoaderInfo) -> None:
     defaults = default_roms(layout.params, layout.big_flash, _all_sizes(layout, info))
     for number in roms:
         slot = layout.slots[number]
@@ -197,7 +197,7 @@ def _check_default(layout: FlashMap, roms: Iterable[int], info: LoaderInfo) -> N
             )
 
 
-def _config_sector(layout: FlashMap, config: BootConfig, roms: Mapping[int, bytes]) -> bytes:
+def _config_sector(layout: FlashLayout, config: BootConfig, roms: Mapping[int, bytes]) -> bytes:
     addresses = tuple(slot.address for slot in layout.slots)
     if config.roms != addresses:
         raise ConfigError(
@@ -211,7 +211,7 @@ def _config_sector(layout: FlashMap, config: BootConfig, roms: Mapping[int, byte
     return config.rewrite(_BLANK * SECTOR_SIZE, options.max_roms, options.config_checksum)
 
 
-def check_size(flash: bytes, layout: FlashMap) -> None:
+def check_size(flash: bytes, layout: FlashLayout) -> None:
     """Raise LayoutError unless the dump `flash` is as large as the layout's flash."""
     if len(flash) != layout.size.bytes:
         raise LayoutError(
@@ -220,16 +220,16 @@ def check_size(flash: bytes, layout: FlashMap) -> None:
         )
 
 
-def _rom_piece(layout: FlashMap, number: int, data: bytes) -> Piece:
+def _rom_piece(layout: FlashLayout, number: int, data: bytes) -> FlashPiece:
     slot = layout.slots[number]
     try:
         fit.read(data, layout.loader.irom_checksum, slot, layout.slots)
     except (RomError, FitError) as error:
         raise type(error)(f"the ROM for {slot.label}: {error}") from None
-    return Piece(slot.address, data, f"rom{number}")
+    return FlashPiece(slot.address, data, f"rom{number}")
 
 
-def _region_piece(layout: FlashMap, name: str, data: bytes) -> Piece:
+def _region_piece(layout: FlashLayout, name: str, data: bytes) -> FlashPiece:
     for region in layout.regions:
         if region.name == name:
             break
@@ -247,7 +247,7 @@ def _region_piece(layout: FlashMap, name: str, data: bytes) -> Piece:
         raise FitError(
             f"the file for {region.label} has {len(data):,} bytes, {len(data) - region.size:,} more than the region"
         )
-    return Piece(region.address, data, name)
+    return FlashPiece(region.address, data, name)
 
 
 def _both(addresses: tuple[int, int]) -> str:

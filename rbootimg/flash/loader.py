@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 from ..errors import LoaderError, RomError
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
-from ..layout.model import FlashMap, LoaderOptions
+from ..layout.model import FlashLayout, LoaderOptions
 from ..layout.params import FlashParams
 from ..rom.format import check_old_image
-from .bootconfig import Mode
+from .bootconfig import BootMode
 
 _VERSION = re.compile(rb"rBoot v([0-9]{1,9}(?:\.[0-9]{1,9}){1,9})")
 _OPTION = b"rBoot Option: "
@@ -49,9 +49,9 @@ class LoaderInfo:
     all_sizes: bool | None = None
 
     @property
-    def mode(self) -> Mode:
+    def mode(self) -> BootMode:
         """The mode of its default config."""
-        return {"rom": Mode.GPIO_ROM, "skip": Mode.GPIO_SKIP}.get(self.gpio or "", Mode(0))
+        return {"rom": BootMode.GPIO_ROM, "skip": BootMode.GPIO_SKIP}.get(self.gpio or "", BootMode(0))
 
 
 def read_options(loader: bytes) -> LoaderInfo:
@@ -115,7 +115,7 @@ def knows_size(params: FlashParams, all_sizes: bool = True) -> bool:
     return params.size in (_ALL_SIZES if all_sizes else _OLD_SIZES)
 
 
-def check_loader(loader: bytes, layout: FlashMap) -> LoaderInfo:
+def check_loader(loader: bytes, layout: FlashLayout) -> LoaderInfo:
     """What `loader` tells, checked: the chip starts it, and its options are those of the layout.
 
     Raises LoaderError.

@@ -120,7 +120,7 @@ DEFAULT_LOADER = LoaderOptions()
 
 
 @dataclass(frozen=True)
-class FlashMap:
+class FlashLayout:
     """A flash, its slots, what else is in it, and the loader that boots from it.
 
     `mode` and `freq` are the header's codes, as in FlashParams.
@@ -210,7 +210,7 @@ def _check_start(piece: Slot | FlashRegion) -> None:
         )
 
 
-def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash: bool = False) -> FlashMap:
+def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash: bool = False) -> FlashLayout:
     """The layout for a flash of esptool's size name `size`.
 
     `slots` is a list whose items are an address, an (address, size) pair, or a text `ADDRESS[:SIZE]`,
@@ -224,7 +224,7 @@ def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash:
     chip = flash_size(size)
     wanted = default_slots(chip, big_flash) if slots is None or slots == "" else parse_slots(slots)
     loader = LoaderOptions(big_flash=big_flash, max_roms=max(DEFAULT_LOADER.max_roms, len(wanted)))
-    return FlashMap(chip, with_sizes(wanted, chip), loader)
+    return FlashLayout(chip, with_sizes(wanted, chip), loader)
 
 
 def default_slots(chip: FlashSize, big_flash: bool = False) -> tuple[Slot, ...]:

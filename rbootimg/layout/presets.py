@@ -9,7 +9,7 @@ from types import MappingProxyType
 from ..errors import LayoutError
 from .model import (
     DEFAULT_LOADER,
-    FlashMap,
+    FlashLayout,
     LoaderOptions,
     default_slots,
     parse_slots,
@@ -27,14 +27,14 @@ else:
 _BIG = LoaderOptions(big_flash=True)
 
 
-def _preset(size: str, addresses: Iterable[int] = (), loader: LoaderOptions = DEFAULT_LOADER) -> FlashMap:
+def _preset(size: str, addresses: Iterable[int] = (), loader: LoaderOptions = DEFAULT_LOADER) -> FlashLayout:
     chip = flash_size(size)
     slots = parse_slots(addresses) or default_slots(chip, loader.big_flash)
     regions = sdk_regions(chip)
-    return FlashMap(chip, with_sizes(slots, chip, regions), loader, regions=regions)
+    return FlashLayout(chip, with_sizes(slots, chip, regions), loader, regions=regions)
 
 
-PRESETS: Mapping[str, FlashMap] = MappingProxyType(
+LAYOUT_PRESETS: Mapping[str, FlashLayout] = MappingProxyType(
     {
         "512KB": _preset("512KB"),
         "1MB": _preset("1MB"),
@@ -48,16 +48,16 @@ PRESETS: Mapping[str, FlashMap] = MappingProxyType(
 as an rBoot without BOOT_BIG_FLASH does, `big` all of it. `sming` is Sming's with two ROMs."""
 
 
-def preset(name: str) -> FlashMap:
+def preset_layout(name: str) -> FlashLayout:
     """The layout called `name`. Raises LayoutError for a name that is none, with the names that are."""
     try:
-        return PRESETS[name]
+        return LAYOUT_PRESETS[name]
     except KeyError:
-        raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(PRESETS)}") from None
+        raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(LAYOUT_PRESETS)}") from None
 
 
 def missing(name: str) -> LayoutError:
     """What is wrong with the `name` of a layout that is neither a preset nor a file that is there."""
     if name.endswith(".toml"):
         return LayoutError("the layout file cannot be read: No such file or directory")
-    return LayoutError(f"neither a file nor a preset; the presets are {', '.join(PRESETS)}")
+    return LayoutError(f"neither a file nor a preset; the presets are {', '.join(LAYOUT_PRESETS)}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..errors import LayoutError
 from .memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
-from .model import FlashMap, sdk_regions
+from .model import FlashLayout, sdk_regions
 from .params import FLASH_SIZES, FlashSize
 
 BOOTLOADER, OTA_1, OTA_2, RF_CAL, PHY_DATA, SYSTEM_PARAMETER = range(1, 7)
@@ -64,7 +64,7 @@ class Partition:
         return f"{self.name} at {self.address:#x}"
 
 
-def partition_rows(layout: FlashMap) -> tuple[Partition, ...]:
+def partition_rows(layout: FlashLayout) -> tuple[Partition, ...]:
     """The partitions of `layout` by address, not yet checked.
 
     rBoot's config is customer partition 0, slot n is n + 1, other regions follow by address. The slots cannot be
@@ -147,7 +147,7 @@ def _check_fixed(by_kind: dict[int, Partition], flash_map: int) -> None:
             raise LayoutError(f"{row.label} has {row.size:#x} bytes, but NONOS SDK 3 needs at most {_MAX_OTA_SIZE:#x}")
 
 
-def sdk_partitions(layout: FlashMap) -> str:
+def sdk_partitions(layout: FlashLayout) -> str:
     """The C header with the partition table that an application on NONOS SDK 3 must register.
 
     Raises LayoutError, with the reason, if the SDK would refuse the table of this layout.

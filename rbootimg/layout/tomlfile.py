@@ -42,7 +42,7 @@ from typing import Any
 from ..errors import LayoutError
 from .model import (
     DEFAULT_LOADER,
-    FlashMap,
+    FlashLayout,
     FlashRegion,
     LoaderOptions,
     Slot,
@@ -57,7 +57,7 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-from .presets import preset
+from .presets import preset_layout
 
 MOST = 1 << 16
 """Letters of the longest layout, and bytes of its file."""
@@ -75,7 +75,9 @@ _TOKEN = re.compile(
 )
 
 
-def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slots: Sequence[Slot] = ()) -> FlashMap:
+def parse_layout(
+    text: str, changes: Mapping[str, Any] = MappingProxyType({}), slots: Sequence[Slot] = ()
+) -> FlashLayout:
     """The layout that the TOML `text` describes.
 
     `changes` stand for the file's own keys, those of its `loader` one by one; `slots`, if any, for its slots,
@@ -92,7 +94,7 @@ def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slot
         data["loader"] |= changes["loader"]
     known = ("preset", "flash_size", "flash_mode", "flash_freq", "sdk_data", "loader", "slot", "region")
     _check_keys(data, known, "the layout")
-    base = preset(_text(data, "preset")) if "preset" in data else None
+    base = preset_layout(_text(data, "preset")) if "preset" in data else None
     if base is None and "flash_size" not in data:
         raise LayoutError("the layout says neither flash_size nor preset; give one of them")
     chip = flash_size(_text(data, "flash_size")) if base is None or "flash_size" in data else base.size
@@ -107,7 +109,7 @@ def from_toml(text: str, changes: Mapping[str, Any] = MappingProxyType({}), slot
     slots = slots or default_slots(chip, loader.big_flash)
     params = FlashParams.from_names(_text(data, "flash_mode", "qio"), chip.name, _text(data, "flash_freq", "40m"))
     sized = with_sizes(slots, chip, regions)
-    return FlashMap(chip, sized, loader, params.mode, params.freq, regions)
+    return FlashLayout(chip, sized, loader, params.mode, params.freq, regions)
 
 
 def _check_form(text: str) -> None:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from ..errors import ElfError, FitError, PublishError, RomError
 from ..layout import segments
-from ..layout.model import FlashMap, Slot
+from ..layout.model import FlashLayout, Slot
 from ..rom import fit
-from ..rom.compare import compare
-from ..rom.elf import parse
+from ..rom.compare import compare_roms
+from ..rom.elf import parse_elf
 from ..rom.entry import entry_problem
 from ..rom.format import Rom
 from ..rom.linkaddress import linked_elsewhere
@@ -27,7 +27,7 @@ from .manifest import (
     FlashPart,
     Release,
     ReleaseRom,
-    Stored,
+    StoredFile,
     check_date,
     check_name,
     elf_name,
@@ -54,11 +54,11 @@ class Bundle:
     contents: Mapping[str, bytes] = field(repr=False)
 
 
-def bundle(
+def make_bundle(
     app: str,
     release_version: str,
     roms: Sequence[bytes],
-    layout: FlashMap,
+    layout: FlashLayout,
     *,
     device: str = DEVICE,
     date: str | None = None,
@@ -105,7 +105,7 @@ def bundle(
         elf = None
         if elfs:
             contents[elf_name(number)] = elfs[number]
-            elf = Stored.of(elf_name(number), elfs[number])
+            elf = StoredFile.of(elf_name(number), elfs[number])
         entry = _checked(data, number, layout, name, _called(name, app, called))
         entries.append(replace(entry, proved_by=proved_by, elf=elf))
     spare = None
@@ -120,10 +120,10 @@ def bundle(
         _check_elfs(app, roms, elfs, layout.slots, called)
     parts = tuple(
         FlashPart(piece.kind, piece.name, piece.address, piece.size)
-        for piece in segments.pieces(layout)
+        for piece in segments.layout_segments(layout)
         if piece.kind != segments.FREE
     )
-    data_files = tuple(Stored.of(name, files[name]) for name in sorted(files))
+    data_files = tuple(StoredFile.of(name, files[name]) for name in sorted(files))
     release = Release(
         app,
         release_version,
@@ -140,7 +140,7 @@ def bundle(
 
 
 def _checked(
-    data: bytes, number: int, layout: FlashMap, name: str, shown: str, slots: Sequence[Slot] = ()
+    data: bytes, number: int, layout: FlashLayout, name: str, shown: str, slots: Sequence[Slot] = ()
 ) -> ReleaseRom:
     """The entry of a ROM that may go into slot `number`; with `slots` its link address is looked for, as fit.read()
     does. Raises PublishError, which calls the ROM `shown`.
@@ -151,7 +151,7 @@ def _checked(
     except (RomError, FitError) as error:
         raise PublishError(f"{shown} is not published: {error}") from None
     checksum = FULL_CHECKSUM if layout.loader.irom_checksum else RAM_CHECKSUM
-    return ReleaseRom(number, slot.address, slot.size, slot.link_address, Stored.of(name, data), checksum)
+    return ReleaseRom(number, slot.address, slot.size, slot.link_address, StoredFile.of(name, data), checksum)
 
 
 def _check_recovery_slot(slot: int, app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
@@ -173,7 +173,7 @@ def _check_elfs(
 ) -> None:
     for number, (elf, rom, slot) in enumerate(zip(elfs, roms, slots)):
         try:
-            program = parse(elf)
+            program = parse_elf(elf)
             clause = difference(program, Rom.from_bytes(rom), slot.link_address)
         except ElfError as error:
             clause = str(error)
@@ -209,7 +209,7 @@ def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot], called: Ma
                 "put the ROMs in the order of the slots, or name the layout that they were built for"
             )
     for number, (rom, slot) in enumerate(zip(parsed, slots)):
-        comparison = compare(parsed[0], rom, (slots[0].link_address, slot.link_address))
+        comparison = compare_roms(parsed[0], rom, (slots[0].link_address, slot.link_address))
         if not comparison.same_app:
             raise PublishError(
                 f"{names[number]} is not the same application as {names[0]}; build both from the same sources "

@@ -21,17 +21,17 @@ from .tree import (
     DamagedError,
     NoHistoryError,
     app_folders,
-    copies,
+    current_files,
     index,
     outdated,
     pending,
+    pending_version,
     read_history,
     readable,
-    strays,
+    unexpected_files,
     version_file,
-    waiting,
 )
-from .webroot import looking
+from .webroot import read_locked
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Problem:
     text: str
 
 
-def check(web_root: Path) -> tuple[Problem, ...]:
+def check_web_root(web_root: Path) -> tuple[Problem, ...]:
     """What is wrong: every file against its manifest, and the current files against the current release.
 
     Raises PublishError if there is nothing to check.
     """
-    with looking(web_root) as root:
+    with read_locked(web_root) as root:
         found = [*_check_switch(root)]
         for folder in app_folders(root):
             found += _check_app(folder, named=folder != root)
@@ -89,7 +89,7 @@ def _check_app(folder: Path, named: bool) -> _Found:
         return
     back = _rollback(history, named)
     yield from _closed(folder / RELEASES)
-    waits = waiting(folder, history)
+    waits = pending_version(folder, history)
     for name, manifest in history.manifests.items():
         if name == waits:
             yield folder / RELEASES / name, f"the switch to {name} was broken off; {back} goes on with it"
@@ -118,12 +118,12 @@ def _check_release(folder: Path, name: str, manifest: str, remedy: str) -> _Foun
         yield from ((place / file, text) for text in _wrong(place / file, sha256, "its manifest says", remedy))
     for file in (page.PAGE, page.STYLE):
         yield from ((place / file, text) for text in _wrong(place / file, None, "", remedy))
-    yield from ((stray, f"is no file of {name}; delete it") for stray in strays(place, release))
+    yield from ((stray, f"is no file of {name}; delete it") for stray in unexpected_files(place, release))
 
 
 def _check_current(folder: Path, history: History, back: str) -> _Found:
     """What devices find. Raises DamagedError if there is no release to go by."""
-    files = copies(folder, history)
+    files = current_files(folder, history)
     for name, data in files.items():
         # Pages are in no manifest: another version of rbootimg may have written this one.
         made = name in (page.PAGE, page.STYLE)

@@ -21,7 +21,7 @@ from ..rom import fit
 from . import version
 from .http import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import HEADER_MOST, read_as_client
-from .manifest import MANIFEST, VERSION, Release, Stored, checksum_name, digest, rom_name
+from .manifest import MANIFEST, VERSION, Release, StoredFile, checksum_name, digest, rom_name
 
 _SEGMENT = 1460
 """What a TCP segment carries over Ethernet; the sample looks for the whole header in the first."""
@@ -124,7 +124,7 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
         files = {rom.file: "ROM"}
         name = checksum_name(rom.file.name)
         if name in checksums:
-            files[Stored.of(name, checksums[name])] = "checksum file"
+            files[StoredFile.of(name, checksums[name])] = "checksum file"
         folders = (f"{release.folder}/",) if rom is release.recovery else ("", f"{release.folder}/")
         for file, what in files.items():
             for folder in folders:
@@ -302,7 +302,7 @@ def _no_rom(reply: Reply) -> Iterator[str]:
         yield f"is not a valid ROM: {error}"
 
 
-def _other_content(reply: Reply, file: Stored, what: str) -> Iterator[str]:
+def _other_content(reply: Reply, file: StoredFile, what: str) -> Iterator[str]:
     if len(reply.body) != file.size:
         text = f"has {len(reply.body):,} bytes, not {file.size:,} as the manifest says"
     elif digest(reply.body) != file.sha256:

@@ -47,7 +47,7 @@ RAM_CHECKSUM, FULL_CHECKSUM = "ram", "ram+irom"
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredFile:
     """A file of a release: its name in the release's folder, its size in bytes, its SHA-256 as hex digits."""
 
     name: str
@@ -55,7 +55,7 @@ class Stored:
     sha256: str
 
     @classmethod
-    def of(cls, name: str, data: bytes) -> Stored:
+    def of(cls, name: str, data: bytes) -> StoredFile:
         return cls(name, len(data), digest(data))
 
 
@@ -71,10 +71,10 @@ class ReleaseRom:
     flash_address: int
     slot_size: int
     link_address: int
-    file: Stored
+    file: StoredFile
     checksum: str
     proved_by: str | None = None
-    elf: Stored | None = None
+    elf: StoredFile | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Release:
     flash_size: int
     parts: tuple[FlashPart, ...]
     date: str | None = None
-    data_files: tuple[Stored, ...] = ()
+    data_files: tuple[StoredFile, ...] = ()
     recovery: ReleaseRom | None = None
     checksum_files: bool = False
 
@@ -113,11 +113,11 @@ class Release:
         return f"{RELEASES}/{self.version}"
 
     @property
-    def files(self) -> tuple[Stored, ...]:
+    def files(self) -> tuple[StoredFile, ...]:
         """The ROMs, their checksum files, the ELFs that are published too, and the data files."""
         return (
             *(rom.file for rom in self.all_roms),
-            *(Stored.of(name, data) for name, data in self.checksums.items()),
+            *(StoredFile.of(name, data) for name, data in self.checksums.items()),
             *(rom.elf for rom in self.roms if rom.elf),
             *self.data_files,
         )
@@ -173,7 +173,7 @@ class Release:
         }
         return {**entry, "elf": self._file_json(rom.elf)} if rom.elf else entry
 
-    def _file_json(self, file: Stored) -> dict[str, object]:
+    def _file_json(self, file: StoredFile) -> dict[str, object]:
         return {"path": f"{self.folder}/{file.name}", "size": file.size, "sha256": file.sha256}
 
     @classmethod
@@ -226,8 +226,8 @@ def _check_places(release: Release) -> None:
             raise PublishError(f"the manifest: ROM {rom.slot} is larger than its slot")
 
 
-def _data_files(entries: Sequence[_Reader]) -> tuple[Stored, ...]:
-    files = tuple(Stored(entry.text("name"), entry.number("size"), entry.text("sha256")) for entry in entries)
+def _data_files(entries: Sequence[_Reader]) -> tuple[StoredFile, ...]:
+    files = tuple(StoredFile(entry.text("name"), entry.number("size"), entry.text("sha256")) for entry in entries)
     names = [file.name for file in files]
     try:
         datafiles.check_names(names)
@@ -246,7 +246,7 @@ def _rom(entry: _Reader, number: int) -> ReleaseRom:
         entry,
         # Never the name in the file, which could lead anywhere.
         rom_name(number),
-        Stored(elf_name(number), elf.number("size"), elf.text("sha256")) if elf else None,
+        StoredFile(elf_name(number), elf.number("size"), elf.text("sha256")) if elf else None,
     )
 
 
@@ -256,13 +256,13 @@ def _recovery(entry: _Reader, rom_count: int) -> ReleaseRom:
     return _rom_in(entry, RECOVERY)
 
 
-def _rom_in(entry: _Reader, name: str, elf: Stored | None = None) -> ReleaseRom:
+def _rom_in(entry: _Reader, name: str, elf: StoredFile | None = None) -> ReleaseRom:
     return ReleaseRom(
         slot=entry.number("slot"),
         flash_address=entry.number("flash_address"),
         slot_size=entry.number("slot_size", 1),
         link_address=entry.number("link_address"),
-        file=Stored(name, entry.number("size"), entry.text("sha256")),
+        file=StoredFile(name, entry.number("size"), entry.text("sha256")),
         checksum=entry.text("checksum"),
         proved_by=entry.text_or_none("proved_by"),
         elf=elf,

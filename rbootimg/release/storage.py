@@ -46,7 +46,7 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def stands(path: Path, data: bytes) -> bool:
+def has_content(path: Path, data: bytes) -> bool:
     """Whether `path` is a file with these bytes, which a web server may read."""
     try:
         info = path.lstat()

@@ -37,7 +37,7 @@ from . import page
 from .bundle import Bundle
 from .history import History
 from .manifest import MANIFEST, RELEASES, VERSION, Release
-from .storage import make_folder, naming, remove, stands, sync, write
+from .storage import has_content, make_folder, naming, remove, sync, write
 from .tree import (
     HISTORY,
     NEXT,
@@ -45,15 +45,15 @@ from .tree import (
     UNFINISHED,
     DamagedError,
     NoHistoryError,
-    copies,
+    current_files,
     outdated,
     pending,
+    pending_version,
     pointed_to,
     read_history,
     readable,
-    strays,
+    unexpected_files,
     version_file,
-    waiting,
 )
 from .version import is_newer
 
@@ -86,7 +86,7 @@ def stage(folder: Path, history: History) -> None:
 
     Raises DamagedError if the release is not whole.
     """
-    stage_files(folder, copies(folder, history))
+    stage_files(folder, current_files(folder, history))
     stage_files(folder / RELEASES, {HISTORY: history.to_json()})
 
 
@@ -97,13 +97,13 @@ def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
         if path.is_dir():
             raise PublishError(f"{path} is a folder; move it away")
         with naming(path):
-            if stands(path, data):
+            if has_content(path, data):
                 remove(staged)
-            elif not stands(staged, data):
+            elif not has_content(staged, data):
                 write(staged, data, later_than=path)
 
 
-def put(folder: Path, names: Iterable[str]) -> bool:
+def commit(folder: Path, names: Iterable[str]) -> bool:
     """Put what was staged in place, each in one step; whether there was any."""
     found = False
     for name in names:
@@ -124,7 +124,7 @@ def switch(root: Path, folders: Sequence[Path]) -> None:
         _put_histories(folders)
     else:
         with cleaning(*folders):
-            put(folders[0] / RELEASES, (HISTORY,))
+            commit(folders[0] / RELEASES, (HISTORY,))
         sync(folders[0] / RELEASES)
     for folder in folders:
         _finish(folder, read_history(folder))
@@ -133,7 +133,7 @@ def switch(root: Path, folders: Sequence[Path]) -> None:
 
 def _put_histories(folders: Iterable[Path]) -> None:
     for folder in folders:
-        put(folder / RELEASES, (HISTORY,))
+        commit(folder / RELEASES, (HISTORY,))
         sync(folder / RELEASES)
 
 
@@ -143,18 +143,18 @@ def resume(root: Path) -> None:
     _put_histories(folders)
     for folder in folders:
         with contextlib.suppress(NoHistoryError):
-            mended(folder, read_history(folder))
+            repair(folder, read_history(folder))
     remove(root / SWITCH)
 
 
 def recovered(folder: Path) -> History:
     """What is current, after a switch that was broken off is finished. Raises NoHistoryError."""
     history = read_history(folder)
-    mended(folder, history)
+    repair(folder, history)
     return history
 
 
-def mended(folder: Path, history: History) -> bool:
+def repair(folder: Path, history: History) -> bool:
     """Finish a switch that was broken off, and put right what devices find; whether there was anything to do."""
     # A release that is damaged is no reason not to publish another.
     with contextlib.suppress(DamagedError):
@@ -167,23 +167,23 @@ def _finish(folder: Path, history: History) -> bool:
 
     Raises DamagedError if the release is not whole.
     """
-    version = waiting(folder, history)
+    version = pending_version(folder, history)
     if version:
         _install(folder / RELEASES / NEXT, folder / RELEASES / version)
-    files = copies(folder, history)
+    files = current_files(folder, history)
     stage_files(folder, files)
     pointers = (MANIFEST, VERSION)
     first = [name for name in pointers if is_newer(pointed_to(folder, name), history.current)]
     roms = [name for name in files if name not in (*pointers, page.STYLE, page.PAGE)]
     changed = False
     for names in (first, roms):
-        if put(folder, names):
+        if commit(folder, names):
             sync(folder)  # so that a power cut does not leave what comes after these without them
             changed = True
     for name in outdated(folder, history, files):
         (folder / name).unlink()  # better none than an older one
         changed = True
-    changed |= put(folder, files)
+    changed |= commit(folder, files)
     sync(folder)
     clean(folder)
     return version is not None or changed
@@ -196,7 +196,7 @@ def _install(place_before: Path, place: Path) -> None:
         for entry in sorted(place_before.iterdir()):
             if entry.name != MANIFEST:
                 _replace(entry, place / entry.name)
-        for entry in strays(place, release):
+        for entry in unexpected_files(place, release):
             entry.unlink()
         _replace(place_before / MANIFEST, place / MANIFEST)  # last: until then the release waits
         sync(place)

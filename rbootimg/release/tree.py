@@ -42,7 +42,7 @@ class NoHistoryError(PublishError):
 # Which applications, and where
 
 
-def existing(web_root: Path) -> Path:
+def resolve_root(web_root: Path) -> Path:
     """The web root itself, behind any link to it. Raises PublishError if it is no folder."""
     root = resolved(web_root)
     if not root.exists():
@@ -74,7 +74,7 @@ def app_folders(root: Path) -> list[Path]:
             raise PublishError(f"{other.name} and {folder.name} both have {app}; move one out of the web root")
     if not found:
         for folder in (root, *sorted(root.iterdir())):
-            if seen := shown(folder):
+            if seen := published_release(folder):
                 raise PublishError(
                     f"there is no release left, only the files of {seen.app} {seen.version}", Way.RELEASE
                 )
@@ -100,7 +100,7 @@ def index(root: Path, current: Mapping[Path, Release] | None = None) -> dict[str
     folders = sorted({*known_folders(root), *current})
     if folders in ([], [root]):
         return {}
-    releases = [release for folder in folders if (release := current.get(folder) or shown(folder))]
+    releases = [release for folder in folders if (release := current.get(folder) or published_release(folder))]
     return {page.STYLE: page.STYLESHEET.encode(), page.PAGE: page.index_page(releases).encode()}
 
 
@@ -118,7 +118,7 @@ def read_history(folder: Path) -> History:
         raise PublishError(f"{path}: {error}") from None
     except PublishError as error:
         reason = f"does not say what is current: {error}"
-    seen = shown(folder)
+    seen = published_release(folder)
     known = newest_first({place.name: None for place in release_folders(folder)})
     about = [f"{MANIFEST} is that of {seen.version}"] if seen else []
     about += [f"there are {', '.join(known)}"] if known else ["there is no release"]
@@ -140,7 +140,7 @@ def without_history(folder: Path) -> History:
 
 def seen_by_devices(folder: Path) -> History | None:
     """A history of the one release whose manifest stands beside a folder `releases` that is lost, if there is one."""
-    release = shown(folder)
+    release = published_release(folder)
     if release is None:
         return None
     return History(release.app, (), {}).published(release.version, digest(read_file(folder / MANIFEST)))
@@ -178,7 +178,7 @@ def release_folders(folder: Path) -> list[Path]:
     return []
 
 
-def shown(folder: Path) -> Release | None:
+def published_release(folder: Path) -> Release | None:
     """The release whose manifest devices find."""
     try:
         return Release.from_json(read_file(folder / MANIFEST))
@@ -205,7 +205,7 @@ def readable(folder: Path, name: str) -> Release | None:
         return None
 
 
-def whole(folder: Path, name: str, manifest: str) -> Release | None:
+def verified_release(folder: Path, name: str, manifest: str) -> Release | None:
     """The release in the folder of that name whose manifest has the SHA-256 `manifest`, None if it is damaged."""
     try:
         return Release.from_json(contents(folder / RELEASES / name, manifest)[MANIFEST])
@@ -237,7 +237,7 @@ def version_file(release: Release) -> bytes:
 def pointed_to(folder: Path, name: str) -> str:
     """The version that devices find in the manifest or the file `version`, by its `name`; empty if there is none."""
     if name == MANIFEST:
-        release = shown(folder)
+        release = published_release(folder)
         return release.version if release else ""
     try:
         return read_file(folder / name).decode("latin-1").removesuffix("\n")
@@ -245,7 +245,7 @@ def pointed_to(folder: Path, name: str) -> str:
         return ""
 
 
-def waiting(folder: Path, history: History) -> str | None:
+def pending_version(folder: Path, history: History) -> str | None:
     """The version of a release in `history` that is still where it was written to."""
     try:
         manifest = digest(read_file(folder / RELEASES / NEXT / MANIFEST))
@@ -254,12 +254,12 @@ def waiting(folder: Path, history: History) -> str | None:
     return next((name for name, known in history.manifests.items() if known == manifest), None)
 
 
-def copies(folder: Path, history: History) -> dict[str, bytes]:
+def current_files(folder: Path, history: History) -> dict[str, bytes]:
     """The files of the current release beside `releases`, the pages last.
 
     Raises DamagedError.
     """
-    name = NEXT if waiting(folder, history) == history.current else history.current
+    name = NEXT if pending_version(folder, history) == history.current else history.current
     stored = contents(folder / RELEASES / name, history.manifests[history.current])
     release = Release.from_json(stored[MANIFEST])
     known = {
@@ -305,10 +305,10 @@ def outdated(folder: Path, history: History, files: Mapping[str, bytes]) -> list
     return sorted(found - files.keys())
 
 
-def strays(place: Path, release: Release) -> list[Path]:
+def unexpected_files(place: Path, release: Release) -> list[Path]:
     """The ROMs and ELFs in `place`, and the files of the manifest there, that `release` does not have."""
     names = {file.name for file in release.files}
-    there = shown(place)
+    there = published_release(place)
     described = {file.name for file in there.files} if there else set()
     return [
         entry

@@ -11,11 +11,11 @@ from ..errors import FitError, PublishError, RomError
 from ..fileio import no_folder, resolved, write_atomic
 from ..rom import fit
 from .manifest import checksum_line, checksum_name, digest, rom_name
-from .storage import FILE_MODE, make_folder, stands
+from .storage import FILE_MODE, has_content, make_folder
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFile:
     """A file of the web root; `changed` if it was written, not if it stood there already."""
 
     path: Path
@@ -58,12 +58,12 @@ def to_publish(files: Mapping[str, bytes], web_root: Path) -> frozenset[str]:
     """The names of those `files` that do not stand in `web_root` as they are. Raises PublishError."""
     try:
         resolved(web_root)  # which tells what is wrong with its links
-        return frozenset(name for name, data in files.items() if not stands(web_root / name, data))
+        return frozenset(name for name, data in files.items() if not has_content(web_root / name, data))
     except OSError as error:
         raise PublishError(f"the web root cannot be read: {error.filename}: {error.strerror}") from None
 
 
-def publish(files: Mapping[str, bytes], web_root: Path) -> tuple[Published, ...]:
+def publish_files(files: Mapping[str, bytes], web_root: Path) -> tuple[PublishedFile, ...]:
     """Put `files` into `web_root`, made if need be, and return what became of each.
 
     A file that stands there with the same bytes is left alone; another is replaced in one step, so
@@ -75,7 +75,7 @@ def publish(files: Mapping[str, bytes], web_root: Path) -> tuple[Published, ...]
         path = web_root / name
         try:
             resolved(web_root)
-            changed = not stands(path, data)
+            changed = not has_content(path, data)
             if changed:
                 make_folder(path.parent)
                 write_atomic(path, data, durable=True, mode=FILE_MODE)
@@ -84,5 +84,5 @@ def publish(files: Mapping[str, bytes], web_root: Path) -> tuple[Published, ...]
             raise PublishError(f"the web root cannot be written: {place} is {no_folder(place)}") from None
         except OSError as error:
             raise PublishError(f"the web root cannot be written: {error.filename or path}: {error.strerror}") from None
-        published.append(Published(path, len(data), changed))
+        published.append(PublishedFile(path, len(data), changed))
     return tuple(published)

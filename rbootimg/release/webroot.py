@@ -26,7 +26,7 @@ from .bundle import Bundle
 from .history import History, newest_first
 from .manifest import RELEASES, Release, digest
 from .storage import locked, make_folder, naming, remove, sync
-from .transaction import clean, cleaning, mended, put, recovered, resume, stage, stage_files, stage_release, switch
+from .transaction import clean, cleaning, commit, recovered, repair, resume, stage, stage_files, stage_release, switch
 from .tree import (
     HISTORY,
     LOCK,
@@ -34,7 +34,6 @@ from .tree import (
     NoHistoryError,
     app_folders,
     app_of,
-    existing,
     found_by_devices,
     index,
     known_folders,
@@ -42,8 +41,9 @@ from .tree import (
     readable,
     release_folders,
     release_of,
+    resolve_root,
     seen_by_devices,
-    whole,
+    verified_release,
     without_history,
 )
 from .version import parse
@@ -72,7 +72,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRelease:
     """A release that is in a web root, None if its manifest cannot be read."""
 
     version: str
@@ -116,7 +116,7 @@ def publish(
     with _errors(web_root):
         root = resolved(web_root)
         make_folder(root)
-        with _changing(root, timeout):
+        with _write_locked(root, timeout):
             folders = _folders(root, bundles, in_folders)
             befores = [_before(folder, bundle.release) for folder, bundle in zip(folders, bundles)]
             with cleaning(root, *folders):
@@ -141,7 +141,7 @@ def rollback(
     `app` is needed if the web root has several applications. Raises PublishError, also if the release lacks a ROM
     that devices find now and not `fewer_roms`.
     """
-    with _errors(web_root), _changing(existing(web_root), timeout) as root:
+    with _errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         return _go_back(root, [_folder_of(root, app)], release, fewer_roms)[0]
 
 
@@ -154,7 +154,7 @@ def rollback_all(
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """The same for every application in the web root, or for each of `apps`; or for none."""
-    with _errors(web_root), _changing(existing(web_root), timeout) as root:
+    with _errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         folders = app_folders(root) if apps is None else [_folder_of(root, app) for app in apps]
         return _go_back(root, folders, release, fewer_roms)
 
@@ -164,7 +164,7 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
 
     `app` is needed if the web root has several applications. Raises PublishError.
     """
-    with _errors(web_root), _changing(existing(web_root), timeout) as root:
+    with _errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         folder = _folder_of(root, app)
         before = read_history(folder)
         history = before.pruned(keep)
@@ -183,15 +183,15 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
         return tuple(newest_first(dict.fromkeys(gone)))
 
 
-def releases(web_root: Path) -> dict[str, tuple[Listed, ...]]:
+def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
     """The releases by application, each with the current one first and then the newest. Raises PublishError."""
-    with looking(web_root) as root:
+    with read_locked(web_root) as root:
         found = {}
         for folder in app_folders(root):
             history = read_history(folder)
             order = [history.current, *(name for name in newest_first(history.manifests) if name != history.current)]
             found[history.app] = tuple(
-                Listed(name, readable(folder, name), name == history.current, name == history.previous)
+                ListedRelease(name, readable(folder, name), name == history.current, name == history.previous)
                 for name in order
             )
         return found
@@ -204,14 +204,14 @@ def has_releases(web_root: Path) -> bool:
 
 
 @contextlib.contextmanager
-def looking(web_root: Path) -> Iterator[Path]:
+def read_locked(web_root: Path) -> Iterator[Path]:
     """The web root, while nobody changes it. Raises PublishError."""
-    with _errors(web_root), locked(existing(web_root) / LOCK, WAIT, shared=True):
-        yield existing(web_root)
+    with _errors(web_root), locked(resolve_root(web_root) / LOCK, WAIT, shared=True):
+        yield resolve_root(web_root)
 
 
 @contextlib.contextmanager
-def _changing(root: Path, timeout: float) -> Iterator[Path]:
+def _write_locked(root: Path, timeout: float) -> Iterator[Path]:
     """The web root, while nobody else changes it, and with nothing half done."""
     with locked(root / LOCK, timeout):
         resume(root)
@@ -306,7 +306,7 @@ def _prepared(
         raise PublishError(f"{place} is not a folder; move it away")
     manifest = digest(release.to_json())
     published = before.manifests.get(release.version) if before else None
-    old = whole(folder, release.version, published) if published else None
+    old = verified_release(folder, release.version, published) if published else None
     if before and parse(release.version) < parse(before.current) and not allow_downgrade:
         if published == manifest and old is None:
             stage_release(folder, bundle, before)
@@ -376,7 +376,7 @@ def _before_back(folder: Path, release: str | None) -> tuple[History, str | None
     """What was published until now, the version that is current if that is known, and whether files were put right."""
     try:
         before = read_history(folder)
-        return before, before.current, mended(folder, before)
+        return before, before.current, repair(folder, before)
     except NoHistoryError:
         if release is None:
             raise
@@ -416,7 +416,7 @@ def _switched(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
     with cleaning(root, *folders):
         stage_files(root, pages)
     switch(root, folders)
-    if put(root, pages):
+    if commit(root, pages):
         sync(root)
     return published
 
@@ -439,7 +439,7 @@ def _check_roms(folder: Path, release: Release, current: str | None) -> None:
 
 
 def _stage_pruned(folder: Path, before: History, history: History) -> None:
-    mended(folder, before)
+    repair(folder, before)
     with cleaning(folder):
         stage(folder, history)
 

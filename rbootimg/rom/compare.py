@@ -24,7 +24,7 @@ _LARGEST_FLASH = 0x1000000
 
 
 @dataclass(frozen=True)
-class Difference:
+class RomDifference:
     """Bytes that differ between two ROMs and are no moved address.
 
     `section` is `irom` or `RAM section 0`, `offset` counts from its start, `address` is where the bytes
@@ -51,7 +51,7 @@ class Comparison:
     delta: int
     relocated: int
     structure: tuple[str, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[RomDifference, ...]
 
     @property
     def same_app(self) -> bool:
@@ -59,7 +59,7 @@ class Comparison:
         return not self.structure and not self.differences
 
 
-def compare(a: Rom, b: Rom, links: tuple[int, int] | None = None) -> Comparison:
+def compare_roms(a: Rom, b: Rom, links: tuple[int, int] | None = None) -> Comparison:
     """What differs between the ROMs `a` and `b`.
 
     `links` are their link addresses. Without them the distance is the one that most of the differing
@@ -73,7 +73,7 @@ def compare(a: Rom, b: Rom, links: tuple[int, int] | None = None) -> Comparison:
     delta = links[1] - links[0] if links else _delta(sections)
     flash = _flash_addresses(a, links[0] if links else None)
     relocated = 0
-    differences: list[Difference] = []
+    differences: list[RomDifference] = []
     for section in sections:
         moved, left = _sort(section, delta, flash)
         relocated += moved
@@ -196,9 +196,9 @@ def _runs(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _difference(section: _Section, start: int, end: int) -> Difference:
+def _difference(section: _Section, start: int, end: int) -> RomDifference:
     address = None if section.address is None else section.address + start
-    return Difference(section.name, start, address, section.a[start:end], section.b[start:end])
+    return RomDifference(section.name, start, address, section.a[start:end], section.b[start:end])
 
 
 def _structure(a: Rom, b: Rom, delta: int) -> Iterator[str]:

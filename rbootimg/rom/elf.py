@@ -100,7 +100,7 @@ class _Header(NamedTuple):
     link: int
 
 
-def parse(data: bytes) -> Elf:
+def parse_elf(data: bytes) -> Elf:
     """The application in the ELF file `data`.
 
     Raises ElfError if it is not a whole, linked, 32-bit little-endian Xtensa ELF with sections.
@@ -234,13 +234,13 @@ def _section_names(index: int, headers: Sequence[_Header], data: bytes) -> list[
     return found
 
 
-def symbols(data: bytes) -> tuple[Symbol, ...]:
+def elf_symbols(data: bytes) -> tuple[Symbol, ...]:
     """The names of bytes on the chip in the ELF file `data`, in file order; none if it was stripped.
 
     Left out are symbols without a section (undefined, absolute), those that stand behind the last byte of
     theirs (`_text_end`), and the names of files and sections. Raises ElfError as `parse` does.
     """
-    parse(data)
+    parse_elf(data)
     return _read_symbols(_headers(data)[1], data, lambda name_at, address, size: True) or ()
 
 

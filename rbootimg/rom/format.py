@@ -299,10 +299,12 @@ def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParam
 
 
 def _checksum(sections: Sequence[RamSection], irom: bytes) -> int:
-    return functools.reduce(operator.xor, (xor(section.data) for section in sections), _CHECKSUM_SEED ^ xor(irom))
+    return functools.reduce(
+        operator.xor, (xor_checksum(section.data) for section in sections), _CHECKSUM_SEED ^ xor_checksum(irom)
+    )
 
 
-def xor(data: bytes | bytearray) -> int:
+def xor_checksum(data: bytes | bytearray) -> int:
     """XOR of all bytes, as big integers: a loop over single bytes takes 10 ms for 400 KB."""
     folded = 0
     for start in range(0, len(data), _BLOCK):

@@ -41,7 +41,7 @@ _INCLUDE = re.compile(rb'\bINCLUDE\s+(?:"(?P<quoted>[^"\n]+)"|(?P<bare>[^\s;"]+)
 _COMMENT_OR_STRING = re.compile(rb'"[^"\n]*"|/\*.*?(?:\*/|\Z)', re.DOTALL)
 
 
-def for_slot(script: bytes, slot: Slot) -> bytes:
+def slot_linker_script(script: bytes, slot: Slot) -> bytes:
     """The base `script` with its flash code linked for `slot`.
 
     Only the values of `org` and `len` of the region irom0_0_seg change: to the slot's link address

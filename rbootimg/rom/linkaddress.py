@@ -99,7 +99,7 @@ class Detection(NamedTuple):
         return next((found for found in self.evidence if found.link_address == self.link_address), None)
 
 
-def detect(rom: Rom, candidates: Sequence[int] | None = None) -> Detection:
+def find_link_address(rom: Rom, candidates: Sequence[int] | None = None) -> Detection:
     """The link address of `rom`, among those of all sector-aligned slots.
 
     `candidates` are the link addresses of the layout's slots. They are likelier than others, but
@@ -138,7 +138,7 @@ def detect(rom: Rom, candidates: Sequence[int] | None = None) -> Detection:
 
 def linked_elsewhere(rom: Rom, slot: Slot, slots: Sequence[Slot]) -> int | None:
     """The link address of `rom` if it clearly is another than that of its `slot`, one of the layout's `slots`."""
-    found = detect(rom, [other.link_address for other in slots]).link_address
+    found = find_link_address(rom, [other.link_address for other in slots]).link_address
     return None if found == slot.link_address else found
 
 

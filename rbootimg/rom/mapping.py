@@ -43,10 +43,10 @@ def mapping_problem(data: bytes, slot: Slot | None) -> str | None:
     """The message of check_mapping(), None if there is nothing wrong. Raises ElfError."""
     if slot is None or slot.address < WINDOW_SIZE:
         return None
-    app = elf.parse(data)
+    app = elf.parse_elf(data)
     memory = _Memory(app)
     # A file can have any number of symbols of this name, each as large as it likes: not a linked program.
-    places = {(symbol.address, symbol.size) for symbol in elf.symbols(data) if symbol.name == SYMBOL}
+    places = {(symbol.address, symbol.size) for symbol in elf.elf_symbols(data) if symbol.name == SYMBOL}
     small = sorted((address, size) for address, size in places if size <= _LARGEST)[:_MOST_PLACES]
     if not any(_is_sdks(memory, _code(memory, address, size)) for address, size in small):
         return None
@@ -59,9 +59,9 @@ def mapping_problem(data: bytes, slot: Slot | None) -> str | None:
 
 def mapping_notes(data: bytes, slot: Slot | None) -> tuple[str, ...]:
     """What check_mapping() could not check, as the ELF file `data` has no symbols; else nothing. Raises ElfError."""
-    if slot is None or slot.address < WINDOW_SIZE or elf.symbols(data):
+    if slot is None or slot.address < WINDOW_SIZE or elf.elf_symbols(data):
         return ()
-    app = elf.parse(data)
+    app = elf.parse_elf(data)
     if not any(struct.pack("<I", _CACHE_READ_ENABLE) in section.data for section in app.sections):
         return ()
     return (f"the ELF has no symbols, so it was not checked that {SYMBOL} is not the SDK's, which maps other flash",)

@@ -32,7 +32,7 @@ _WAYS = {
 }
 
 
-def said(error: RbootError) -> str:
+def format_error(error: RbootError) -> str:
     """A library error as users of SCons read it."""
     return f"{error}; {_WAYS[error.way]}" if error.way else str(error)
 
@@ -48,10 +48,10 @@ def action(function: Callable[[Any, Any, Any], None], message: str | None, *vari
         try:
             function(target, source, env)
         except (PublishError, VersionError) as error:  # no source is to blame
-            raise SCons.Errors.BuildError(target, said(error)) from None
+            raise SCons.Errors.BuildError(target, format_error(error)) from None
         except RbootError as error:
             where = str(source[0]) if source else None
-            raise SCons.Errors.BuildError(target, said(error), filename=where) from None
+            raise SCons.Errors.BuildError(target, format_error(error), filename=where) from None
         except OSError as error:
             raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
 

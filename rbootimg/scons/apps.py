@@ -12,10 +12,10 @@ from typing import Any
 import SCons.Errors
 
 from ..errors import LayoutError, PublishError, ServerError
-from ..layout.model import FlashMap
+from ..layout.model import FlashLayout
 from ..release import datafiles
 from .actions import nodes
-from .proof import Claim
+from .proof import ProofRequest
 from .variables import expand, text
 
 
@@ -37,9 +37,9 @@ class App:
     """
 
     roms: list[Any]
-    layout: FlashMap
+    layout: FlashLayout
     built_here: bool
-    claim: Claim | None
+    claim: ProofRequest | None
     may_be_unproved: bool
     version: str
     device: str
@@ -90,7 +90,7 @@ def web_root_path(env: Any, app: str) -> str:
     return os.path.normpath(os.path.join(env.Dir(".").get_abspath(), name))
 
 
-def recovery_rom(env: Any, app: str, layout: FlashMap) -> Recovery | None:
+def recovery_rom(env: Any, app: str, layout: FlashLayout) -> Recovery | None:
     """$RBOOT_RECOVERY, a dictionary from the slot's number to the ROM. Raises UserError."""
     value = env.get("RBOOT_RECOVERY")
     if not value:

@@ -20,7 +20,7 @@ import SCons.Util
 
 from ..flash.loader import defines
 from ..layout.memory import WINDOW_SIZE
-from ..layout.model import FlashMap
+from ..layout.model import FlashLayout
 from ..rom.mapping import SYMBOL
 from .actions import OWN_SCANNER, build, generated, own_file
 from .link import flags_folders
@@ -41,7 +41,7 @@ def builders() -> dict[str, Any]:
     }
 
 
-def overrides(env: Any, layout: FlashMap) -> Mapping[str, object]:
+def overrides(env: Any, layout: FlashLayout) -> Mapping[str, object]:
     """The construction variables that links for `layout` need beside the user's; none without libmain or high slots."""
     if all(slot.end <= WINDOW_SIZE for slot in layout.slots):
         return {}
@@ -70,7 +70,7 @@ def _libmain(env: Any, library: Any) -> Any:
     return SCons.Node.FS.find_file("libmain.a", folders)
 
 
-def _override(env: Any, layout: FlashMap) -> Any:
+def _override(env: Any, layout: FlashLayout) -> Any:
     """The object with ours: one for all applications of the project with these options of the loader."""
     macros = {name: value for name, value in defines(layout.loader).items() if name == "BOOT_RTC_ENABLED"}
     node = generated(env, f"bigflash{'-rtc' if macros else ''}.o")

@@ -14,7 +14,7 @@ import SCons.Errors
 from ..errors import LayoutError
 from ..fileio import write_atomic
 from ..flash import clientheader
-from ..layout.model import FlashMap
+from ..layout.model import FlashLayout
 from .actions import OWN_SCANNER, action, build, generated, own_file
 from .variables import expand, flash_map, for_call, literal
 
@@ -66,7 +66,7 @@ def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, *
     return objects
 
 
-def check_client(name: str, objects: Iterable[Any], layout: FlashMap) -> None:
+def check_client(name: str, objects: Iterable[Any], layout: FlashLayout) -> None:
     """Raise UserError if one of the application's `objects` is of the client for another loader or other slots."""
     for node in objects:
         if getattr(node.attributes, "rboot_client", None) not in (None, clientheader.client_header(layout)):
@@ -98,7 +98,7 @@ def _flags(env: Any, ours: list[Any]) -> str:
     return " ".join([*words, *(word for word in macros if word != f"-D{_DEFINE}"), *paths])
 
 
-def _header(env: Any, folder: Any, name: str, layout: FlashMap, flags: str) -> Any:
+def _header(env: Any, folder: Any, name: str, layout: FlashLayout, flags: str) -> Any:
     """The header for `layout` in `folder`, else in `name` in the build folder.
 
     It is in one beside it if that has another layout's, or one whose client is compiled with other `flags`.

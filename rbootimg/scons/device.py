@@ -17,8 +17,8 @@ from ..emulator import network, qemu
 from ..errors import LayoutError, RbootError
 from ..fileio import write_atomic
 from ..flash import writer
-from ..flash.image import Piece, assemble, boot_config, flash_pieces, warnings
-from ..layout.model import FlashMap, sdk_regions
+from ..flash.image import FlashPiece, assemble, flash_pieces, make_boot_config, warnings
+from ..layout.model import FlashLayout, sdk_regions
 from ..rom import elf
 from ..rom.elf import Symbol
 from ..views.rom import pieces_table
@@ -33,7 +33,7 @@ from .variables import flash_map, for_call, is_set, text
 class _Flash:
     """What goes into a flash image: nodes, and the layout that says where."""
 
-    layout: FlashMap
+    layout: FlashLayout
     loader: Any
     roms: list[Any]
     files: dict[str, Any]
@@ -99,13 +99,13 @@ def _number(env: Any, name: str, default: int = 0) -> int:
     return int(value or default)
 
 
-def _pieces(contents: _Flash) -> tuple[Piece, ...]:
+def _pieces(contents: _Flash) -> tuple[FlashPiece, ...]:
     loader = contents.loader.get_contents()
     return flash_pieces(
         contents.layout,
         loader,
         {number: rom.get_contents() for number, rom in enumerate(contents.roms)},
-        boot_config(contents.layout, loader, contents.current_rom),
+        make_boot_config(contents.layout, loader, contents.current_rom),
         {name: file.get_contents() for name, file in contents.files.items()},
     )
 
@@ -159,4 +159,4 @@ def _symbols(roms: list[Any], number: int | None) -> tuple[Symbol, ...]:
     started = [rom for slot, rom in enumerate(roms) if slot == number and hasattr(rom.attributes, "rboot_packing")]
     if not started:
         return ()
-    return elf.symbols(Path(started[0].attributes.rboot_packing.elf.rfile().get_abspath()).read_bytes())
+    return elf.elf_symbols(Path(started[0].attributes.rboot_packing.elf.rfile().get_abspath()).read_bytes())

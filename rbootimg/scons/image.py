@@ -44,7 +44,7 @@ class Packing:
 
     def read(self) -> Elf:
         """The linked application. Raises ElfError or OSError."""
-        return elf.parse(self.data())
+        return elf.parse_elf(self.data())
 
     def pack(self, app: Elf) -> Rom:
         """Its ROM. Raises ElfError or FitError."""
@@ -110,7 +110,7 @@ def _pack(target: Any, source: Any, env: Any) -> None:
     for node, packing in zip(target, env["_RBOOT_PACKINGS"]):
         try:
             data = packing.data()
-            app = elf.parse(data)
+            app = elf.parse_elf(data)
             rom = packing.pack(app)
             check_mapping(data, packing.slot)
             notes = (*warnings(app, rom), *mapping_notes(data, packing.slot))

@@ -88,7 +88,7 @@ def base_scripts(env: Any) -> list[Any]:
 
 
 def _write_script(target: Any, source: Any, env: Any) -> None:
-    script = ldscript.for_slot(source[0].get_contents(), env["_RBOOT_SCRIPT_SLOT"])
+    script = ldscript.slot_linker_script(source[0].get_contents(), env["_RBOOT_SCRIPT_SLOT"])
     write_atomic(Path(target[0].get_abspath()), script)
 
 
@@ -236,7 +236,7 @@ def _where(program: str, path: str) -> str | None:
 def _no_entry(name: str, program: Path) -> str:
     """Why the entry `name` was not found by ld, which has linked the `program` all the same."""
     try:
-        hint = hint_for(name, elf.symbols(program.read_bytes()))
+        hint = hint_for(name, elf.elf_symbols(program.read_bytes()))
     except (OSError, ElfError):
         hint = ""
     return f"no entry point: ld finds no function {name}, which ENTRY() in the linker script names; " + (

@@ -141,12 +141,12 @@ def _beside(env: Any, target: Any, suffix: str) -> Any:
 
 
 def _write_header(target: Any, source: Any, env: Any) -> None:
-    linked = elf.parse(Path(source[0].get_abspath()).read_bytes())
+    linked = elf.parse_elf(Path(source[0].get_abspath()).read_bytes())
     write_atomic(Path(target[0].get_abspath()), esptool2.header(linked, (".text",)))
 
 
 def _pack_loader(target: Any, source: Any, env: Any) -> None:
-    linked = elf.parse(Path(source[0].get_abspath()).read_bytes())
+    linked = elf.parse_elf(Path(source[0].get_abspath()).read_bytes())
     found = [section for name in _SECTIONS if (section := linked.find(name))]
     image = old_image(linked.entry, tuple(RamSection(section.address, section.data) for section in found))
     if len(image) > CONFIG_ADDRESS:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..emulator import proof as prove
 from ..emulator import qemu
 from ..errors import LayoutError, PublishError, RbootError
 from ..fileio import write_atomic
 from ..flash import image
-from ..layout.model import FlashMap
+from ..layout.model import FlashLayout
 from . import confine, targets
 from .actions import action
 from .loader import default_loader
@@ -38,12 +38,12 @@ _PROOF = 2
 
 
 @dataclass(frozen=True)
-class Claim:
+class ProofRequest:
     """That the `roms` of application `name`, in slot order, boot; `file` says so once it is proved."""
 
     name: str
     file: Any
-    layout: FlashMap
+    layout: FlashLayout
     loader: Any
     roms: list[Any]
 
@@ -72,13 +72,13 @@ def _has_qemu() -> bool:
     return shutil.which(qemu.QEMU) is not None
 
 
-def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashMap, wanted: bool) -> Claim:
+def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashLayout, wanted: bool) -> ProofRequest:
     """The claim that `roms` boot with this environment's loader; `scons prove` proves it, whatever $RBOOT_PROVE is.
 
     One that is not `wanted` is proved only if it is asked for by its name.
     """
     loader = default_loader(env, layout.loader)
-    found = Claim(name, file, layout, loader, roms)
+    found = ProofRequest(name, file, layout, loader, roms)
     alias = env.Alias("prove")[0]
     if not hasattr(alias.attributes, "rboot_claims"):
         act = action(_prove, "$RBOOTPROVECOMSTR")
@@ -98,20 +98,20 @@ def _prove(target: Any, source: Any, env: Any) -> None:
     claims = [each for each, wanted in target[0].attributes.rboot_claims if (each.name in only if only else wanted)]
     if not env.GetOption("silent"):
         sys.stdout.write("".join(f"  {_said(each, 'already ')}\n" for each in claims if is_proved(each)))
-    settle(claims, env)
+    prove_pending(claims, env)
 
 
-def is_proved(each: Claim) -> bool:
+def is_proved(each: ProofRequest) -> bool:
     """Whether the claim's file says that its ROMs, as they are, were proved. They and its loader must be built."""
     return _inputs(each) == _proved(each)
 
 
-def settle(claims: Iterable[Claim], env: Any) -> None:
+def prove_pending(claims: Iterable[ProofRequest], env: Any) -> None:
     """Prove the `claims` that are not proved yet, as many at once as there are jobs. Raises PublishError."""
     unproved = [each for each in claims if not is_proved(each)]
     if unproved:
         confine.check(env)
-    failed: list[tuple[Claim, PublishError]] = []
+    failed: list[tuple[ProofRequest, PublishError]] = []
     with ThreadPoolExecutor(env.GetOption("num_jobs")) as pool:
         for each, booted in [(each, pool.submit(_boot, each)) for each in unproved]:
             try:
@@ -128,11 +128,11 @@ def settle(claims: Iterable[Claim], env: Any) -> None:
         raise PublishError(f"{failed[0][1]}{others}")
 
 
-def _said(each: Claim, already: str = "") -> str:
+def _said(each: ProofRequest, already: str = "") -> str:
     return f"{each.name}: {len(each.roms)} ROM{'s' * (len(each.roms) > 1)} {already}proved with {each.loader.name}"
 
 
-def _inputs(each: Claim) -> Mapping[str, object]:
+def _inputs(each: ProofRequest) -> Mapping[str, object]:
     """All that the proof depends on."""
     return {
         "rbootimg": __version__,
@@ -144,19 +144,19 @@ def _inputs(each: Claim) -> Mapping[str, object]:
     }
 
 
-def _proved(each: Claim) -> object:
+def _proved(each: ProofRequest) -> object:
     """The inputs of the proof that there is, if any."""
     with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
         return json.loads(Path(each.file.get_abspath()).read_bytes()).get("inputs")
     return None
 
 
-def _boot(each: Claim) -> list[dict[str, object]]:
+def _boot(each: ProofRequest) -> list[dict[str, object]]:
     """Boot the claim's ROMs; what is known of each then."""
     try:
         loader = each.loader.get_contents()
         images = {number: rom.get_contents() for number, rom in enumerate(each.roms)}
-        config = image.boot_config(each.layout, loader)
+        config = image.make_boot_config(each.layout, loader)
         pieces = image.flash_pieces(each.layout, loader, images, config)
         flash = image.assemble(pieces, each.layout.size.bytes)
         packings = [rom.attributes.rboot_packing for rom in each.roms]

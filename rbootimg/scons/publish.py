@@ -10,12 +10,12 @@ from typing import Any
 import SCons.Errors
 
 from ..errors import CheckoutError, LayoutError, PublishError, RbootError, VersionError
-from ..layout.model import FlashMap
+from ..layout.model import FlashLayout
 from ..release import bundle as release
 from ..release import manifest, unversioned, version, webroot
 from ..views import release as report
 from . import proof, releases, targets
-from .actions import action, nodes, said
+from .actions import action, format_error, nodes
 from .apps import (
     App,
     Recovery,
@@ -50,7 +50,7 @@ def add(
     env: Any,
     name: str,
     roms: list[Any],
-    found: FlashMap,
+    found: FlashLayout,
     proof_name: str,
     built_here: bool,
     recovery: Recovery | None = None,
@@ -121,7 +121,9 @@ def _provable(recovery: Recovery | None, number: int) -> list[Any]:
     return []
 
 
-def _claim(env: Any, name: str, proof_name: str, roms: list[Any], found: FlashMap, wanted: bool) -> proof.Claim:
+def _claim(
+    env: Any, name: str, proof_name: str, roms: list[Any], found: FlashLayout, wanted: bool
+) -> proof.ProofRequest:
     try:
         file = roms[0].dir.File(proof_name)
     except TypeError as error:  # which SCons raises for a folder
@@ -147,7 +149,7 @@ def _write_web_roots(target: Any, source: Any, env: Any) -> None:
                 raise PublishError(f"{path} is built here, and would be published there; choose another RBOOT_WEBROOT")
         trees.append((tree, web_root))
     apps = [app for _, web_root in trees for app in web_root.apps.values()]
-    proof.settle([app.claim for app in apps if app.claim and not app.may_be_unproved], env)
+    proof.prove_pending([app.claim for app in apps if app.claim and not app.may_be_unproved], env)
     unproved = [
         name
         for _, web_root in trees
@@ -186,7 +188,7 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
                 raise
             if alone := [name for name, app in web_root.apps.items() if app.files or app.recovery]:
                 raise VersionError(f"{alone[0]} has files that only a release can have: {error}", error.way) from None
-            sys.stderr.write(f"rboot: published without releases: {said(error)}\n")
+            sys.stderr.write(f"rboot: published without releases: {format_error(error)}\n")
             return []
         built = next((found for found in versions.values() if isinstance(found, CheckoutVersion)), "")
         if built != now:  # the ROMs may say which version they are
@@ -195,7 +197,7 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
                 "run scons again"
             )
     return [
-        release.bundle(
+        release.make_bundle(
             name,
             str(versions[name]),
             [rom.get_contents() for rom in app.roms],
@@ -239,7 +241,7 @@ def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list
 
 def _copy(web_root: WebRoot, tree: dict[str, bytes], env: Any) -> list[str]:
     """The ROMs and nothing else, for want of a version; what there is to say."""
-    found = unversioned.publish(tree, Path(web_root.path))
+    found = unversioned.publish_files(tree, Path(web_root.path))
     return [f"{place(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}" for each in found]
 
 

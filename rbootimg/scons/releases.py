@@ -18,7 +18,7 @@ def show(target: Any, source: Any, env: Any) -> None:
     """List the releases."""
     root, only = _one(target, env)
     with named(root, env):
-        found = webroot.releases(root)
+        found = webroot.list_releases(root)
     sys.stdout.write(release.releases({name: each for name, each in found.items() if only is None or name in only}))
 
 
@@ -34,7 +34,7 @@ def roll_back(target: Any, source: Any, env: Any) -> None:
 
 def serve(target: Any, source: Any, env: Any) -> None:
     """Serve the web root until Ctrl-C."""
-    from ..serve.server import Options
+    from ..serve.server import ServerOptions
     from ..views.server import serve_and_show  # not for every build
 
     port = text(env, "RBOOT_SERVE_PORT") or "8080"
@@ -42,7 +42,7 @@ def serve(target: Any, source: Any, env: Any) -> None:
         raise PublishError(f"RBOOT_SERVE_PORT is {port!r}; write 1 to 65535, or 0 for a free port")
     root, _ = _one(target, env)
     with named(root, env):
-        serve_and_show(root, "0.0.0.0", int(port), Options(), is_interrupted)
+        serve_and_show(root, "0.0.0.0", int(port), ServerOptions(), is_interrupted)
 
 
 def _one(target: Any, env: Any) -> tuple[Path, list[str] | None]:

@@ -26,7 +26,7 @@ from typing import Any
 import SCons.Environment
 import SCons.Script
 
-from .. import __version__
+from .._version import __version__
 from . import app, bigflash, client, compiler, device, image, link, loader, publish, targets, versionheader
 from .users import for_users
 from .variables import FLAGS, VARIABLES, check_arguments, check_names, typed, version_of

@@ -16,7 +16,7 @@ import SCons.Subst
 from ..errors import LayoutError, VersionError
 from ..fileio import read_file
 from ..layout import presets, tomlfile
-from ..layout.model import FlashMap, LoaderOptions, Slot, parse_slots
+from ..layout.model import FlashLayout, LoaderOptions, Slot, parse_slots
 from ..layout.params import FlashParams, flash_size
 from ..release import version
 
@@ -206,7 +206,7 @@ max_roms = 255
 """
 
 
-def flash_map(env: Any, slots: object = None) -> FlashMap:
+def flash_map(env: Any, slots: object = None) -> FlashLayout:
     """The layout: $RBOOT_LAYOUT's, or none, under what the other variables say; `slots` instead of its slots.
 
     Raises LayoutError.
@@ -234,7 +234,7 @@ def _expanded(env: Any, name: str, value: object) -> object:
 def _layout_text(env: Any, name: str) -> str:
     if not name:
         return _NO_LAYOUT
-    if name in presets.PRESETS:
+    if name in presets.LAYOUT_PRESETS:
         return f'preset = "{name}"'
     try:
         file = env.File(literal(name))
@@ -251,10 +251,10 @@ def _layout_text(env: Any, name: str) -> str:
 
 
 @functools.lru_cache(maxsize=64)  # each application asks for one of a few
-def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashMap:
+def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashLayout:
     changes: dict[str, Any] = {key: value for key, value in texts if value}
     changes["loader"] = {key: value for key, value in flags if value is not None}
-    found = tomlfile.from_toml(text, changes, slots)
+    found = tomlfile.parse_layout(text, changes, slots)
     if text is _NO_LAYOUT:
         most = max(len(found.slots), LoaderOptions().max_roms)
         found = replace(found, loader=replace(found.loader, max_roms=most))
@@ -273,7 +273,7 @@ def is_on(env: Any, name: str) -> bool | None:
     raise LayoutError(f"{name} is {value!r}; write yes or no")
 
 
-def header_params(env: Any, found: FlashMap) -> FlashParams:
+def header_params(env: Any, found: FlashLayout) -> FlashParams:
     """The flash bytes for the header of a ROM in the layout `found`. Raises LayoutError."""
     header_size = text(env, "RBOOT_HEADER_FLASH_SIZE")
     return found.params._replace(size=flash_size(header_size).code) if header_size else found.params

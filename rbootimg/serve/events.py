@@ -50,7 +50,7 @@ class Transfer:
 Event = Listening | Transfer
 
 
-class Board:
+class TransferLog:
     """The latest transfer of each device and file, for those who look on; from any thread."""
 
     def __init__(self, most: int = 50) -> None:

@@ -31,10 +31,10 @@ from pathlib import Path
 
 import h11
 
-from .. import __version__
+from .._version import __version__
 from ..errors import ServerError
 from . import faults
-from .events import Board, Event, Listening, State, Transfer
+from .events import Event, Listening, State, Transfer, TransferLog
 from .responses import Answer, Part, answer, is_served, location, page, path_of, served
 from .statuspage import POLICY, status_page
 
@@ -49,7 +49,7 @@ _REDIRECTED = "redirected"
 
 
 @dataclass(frozen=True)
-class Options:
+class ServerOptions:
     """How the server behaves; `rate` is in bytes per second for each connection.
 
     A client that does not send a request within `request_seconds`, or takes nothing for `stall_seconds`, is dropped.
@@ -63,14 +63,14 @@ class Options:
     stall_seconds: float = 30
 
 
-DEFAULTS = Options()
+DEFAULTS = ServerOptions()
 
 
 def serve(
     web_root: Path,
     host: str,
     port: int,
-    options: Options,
+    options: ServerOptions,
     on_event: Callable[[Event], None],
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -99,7 +99,7 @@ def serving(
     web_root: Path,
     host: str = "127.0.0.1",
     port: int = 0,
-    options: Options = DEFAULTS,
+    options: ServerOptions = DEFAULTS,
     on_event: Callable[[Event], None] | None = None,
 ) -> Iterator[Listening]:
     """Serve `web_root` in a thread, for as long as the context lasts; events come from there. Raises ServerError."""
@@ -135,7 +135,7 @@ def serving(
 
 
 class _Server:
-    def __init__(self, web_root: Path, options: Options, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, web_root: Path, options: ServerOptions, on_event: Callable[[Event], None]) -> None:
         if not web_root.is_dir():
             if web_root.exists():
                 raise ServerError("this is no folder, so it cannot be served; name a web root")
@@ -146,7 +146,7 @@ class _Server:
         page(404)  # what makes pages takes a while to load, for which no device is to wait
         self.web_root = web_root
         self.options = options
-        self.board = Board()
+        self.board = TransferLog()
         self.running: dict[asyncio.Task[None], _Connection] = {}
         self._served: set[_Connection] = set()
         self._leaving: dict[_Connection, None] = {}  # those that are running and not served, the oldest first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.image import ROM, ImageInfo, Part
+from ..analysis.image import ROM, ImageInfo, ImagePart
 from ..layout.memory import DRAM, IRAM, Usage, slots_of_link
 from .rom import usage_table
 from .tables import Heading, Table, percent
@@ -67,7 +67,7 @@ def _image(found: ImageInfo) -> Iterator[Table]:
     yield usage_table([*loaded, Usage("flash", found.size, found.slot.size if found.slot else None)], "loaded to")
 
 
-def _loaded(sections: Sequence[Part], name: str, start: int, size: int) -> Usage:
+def _loaded(sections: Sequence[ImagePart], name: str, start: int, size: int) -> Usage:
     """What the loader fills of a memory; what only the ELF knows, as .bss, is not in it."""
     ends = (part.address + part.size for part in sections if part.memory == name and part.address is not None)
     return Usage(name, max(ends, default=start) - start, size)
@@ -119,7 +119,7 @@ def _room(free: int) -> str:
     return f"{free:,} bytes free" if free >= 0 else f"{-free:,} bytes too small"
 
 
-def _sections(sections: Sequence[Part]) -> Table:
+def _sections(sections: Sequence[ImagePart]) -> Table:
     rows = (
         (part.name, "" if part.address is None else f"{part.address:#x}", f"{part.size:,}", part.memory)
         for part in sections

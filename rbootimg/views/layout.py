@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..layout.memory import WINDOW_SIZE
-from ..layout.model import FlashMap
-from ..layout.segments import COLOURS, FREE, Piece, pieces
+from ..layout.model import FlashLayout
+from ..layout.segments import COLOURS, FREE, Segment, layout_segments
 from ..templates import render
 
 
-def title(layout: FlashMap) -> str:
+def title(layout: FlashLayout) -> str:
     """One line: the flash, and what the loader must have been built with."""
     options = (
         ("big flash", layout.loader.big_flash),
@@ -24,13 +24,13 @@ def title(layout: FlashMap) -> str:
     return f"{layout.params.describe()} flash; loader: {said}, up to {layout.loader.max_roms} ROMs"
 
 
-def summary(layout: FlashMap) -> str:
+def summary(layout: FlashLayout) -> str:
     """A few words for a list of layouts: the flash and the slots' addresses."""
     slots = ", ".join(f"{slot.address:#x}" for slot in layout.slots)
     return f"{layout.size.name} flash, slots at {slots}{', big flash' * layout.big_flash}"
 
 
-def drawing(layout: FlashMap, width: int = 64) -> str:
+def drawing(layout: FlashLayout, width: int = 64) -> str:
     """The flash to scale, in lines of `width` characters that each stand for the same number of bytes.
 
     A line is a megabyte, or less of a smaller flash. A character is the key of the piece that has most of
@@ -38,7 +38,7 @@ def drawing(layout: FlashMap, width: int = 64) -> str:
     """
     per_line = min(layout.size.bytes, WINDOW_SIZE)
     per_character = per_line // width
-    parts = pieces(layout)
+    parts = layout_segments(layout)
     lines = []
     for start in range(0, layout.size.bytes, per_line):
         keys = (_key_at(parts, start + per_character * number, per_character) for number in range(width))
@@ -46,17 +46,17 @@ def drawing(layout: FlashMap, width: int = 64) -> str:
     return "\n".join((*lines, f"one character is {per_character / 1024:g} KB"))
 
 
-def _key_at(parts: tuple[Piece, ...], start: int, size: int) -> str:
-    def share(piece: Piece) -> int:
+def _key_at(parts: tuple[Segment, ...], start: int, size: int) -> str:
+    def share(piece: Segment) -> int:
         return min(piece.end, start + size) - max(piece.address, start)
 
     return max(parts, key=share).key
 
 
-def table(layout: FlashMap) -> str:
+def table(layout: FlashLayout) -> str:
     """A row for each piece of the flash, aligned: key, place, size, link address, name."""
     rows = [("", "start", "end", "KB", "linked at", "")]
-    parts = pieces(layout)
+    parts = layout_segments(layout)
     for piece in parts:
         link = "" if piece.link_address is None else f"{piece.link_address:#x}"
         rows.append((piece.key, f"{piece.address:#08x}", f"{piece.end:#08x}", _kilobytes(piece.size), link, piece.name))
@@ -109,14 +109,14 @@ class _Row(NamedTuple):
     texts: list[_Label]
 
 
-def svg(layout: FlashMap) -> str:
+def svg(layout: FlashLayout) -> str:
     """The layout as a picture: a bar to scale for each megabyte, or for all of a smaller flash, and its table.
 
     One self-contained file: no script, no font or style from elsewhere.
     """
     per_bar = min(layout.size.bytes, WINDOW_SIZE)
     scale = (_WIDTH - _MARGIN - _BAR_START) / per_bar
-    parts = pieces(layout)
+    parts = layout_segments(layout)
     bars, rows = [], []
     y = _MARGIN + 28
     for start in range(0, layout.size.bytes, per_bar):
@@ -146,14 +146,14 @@ def _label(x: float, y: float, text: str) -> _Label:
     return _Label(f"{x:.2f}", f"{y:.2f}", text)
 
 
-def _box(x: float, y: int, width: float, piece: Piece) -> _Box:
+def _box(x: float, y: int, width: float, piece: Segment) -> _Box:
     about = f"{piece.name}: {piece.address:#x} to {piece.end:#x}, {_kilobytes(piece.size)} KB"
     fits = len(piece.name) * _CHARACTER + _CHARACTER <= width  # what does not is in the table below
     name = _label(x + _CHARACTER / 2, y + _BAR_HEIGHT / 2 + 5, piece.name) if fits else None
     return _Box(f"{x:.2f}", y, f"{width:.2f}", COLOURS[piece.kind], about, name)
 
 
-def _row(y: int, piece: Piece) -> _Row:
+def _row(y: int, piece: Segment) -> _Row:
     link = "" if piece.link_address is None else f"linked at {piece.link_address:#x}"
     place = f"{piece.address:#x} to {piece.end:#x}"
     columns = ((60, piece.name), (360, place), (560, f"{_kilobytes(piece.size)} KB"), (680, link))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what a start of the command line need not load
     from ..release.manifest import Release
-    from ..release.webroot import Listed, Published
+    from ..release.webroot import ListedRelease, Published
 
 
 def published(found: Published, folder: str = "") -> list[str]:
@@ -45,7 +45,7 @@ def _files(release: Release, folder: str) -> list[str]:
     ]
 
 
-def releases(found: Mapping[str, Sequence[Listed]]) -> str:
+def releases(found: Mapping[str, Sequence[ListedRelease]]) -> str:
     """The releases of each application, a line for each."""
     lines = []
     for app, every in found.items():

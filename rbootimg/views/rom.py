@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what a start of the command line need not load
-    from ..flash.image import Piece
+    from ..flash.image import FlashPiece
     from ..layout.memory import Usage
     from ..layout.model import Slot
-    from ..rom.compare import Comparison, Difference
+    from ..rom.compare import Comparison, RomDifference
     from ..rom.format import Rom
 from .tables import Table, percent, printable
 
@@ -57,7 +57,7 @@ MOST_DIFFERENCES = 20
 
 
 def compared(
-    comparison: Comparison, name: Callable[[Difference], str] = lambda difference: "", most: int = MOST_DIFFERENCES
+    comparison: Comparison, name: Callable[[RomDifference], str] = lambda difference: "", most: int = MOST_DIFFERENCES
 ) -> str:
     """What differs between two ROMs, at the most so many differences in their contents.
 
@@ -75,7 +75,7 @@ def compared(
     return "\n".join(lines)
 
 
-def pieces_table(pieces: Sequence[Piece], names: Sequence[str]) -> str:
+def pieces_table(pieces: Sequence[FlashPiece], names: Sequence[str]) -> str:
     """What stands where in a flash; `names` are those of the pieces, or of their files."""
     width = max(len("bytes"), *(len(f"{len(piece.data):,}") for piece in pieces))
     rows = [f"{'start':>8}  {'end':>8}  {'bytes':>{width}}"]
@@ -86,7 +86,7 @@ def pieces_table(pieces: Sequence[Piece], names: Sequence[str]) -> str:
     return "\n".join(rows)
 
 
-def _difference(difference: Difference, name: str, most: int = 16) -> str:
+def _difference(difference: RomDifference, name: str, most: int = 16) -> str:
     place = f"{difference.section}+{difference.offset:#x}"
     if difference.address is not None:
         place += f" at {difference.address:#x}"

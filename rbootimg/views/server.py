@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..serve.events import Board, Event, Listening, State, Transfer
+from ..serve.events import Event, Listening, State, Transfer, TransferLog
 from ..serve.responses import answer, location
-from ..serve.server import STATUS_PAGE, Options, serve
+from ..serve.server import STATUS_PAGE, ServerOptions, serve
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +19,7 @@ _EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 def serve_and_show(
-    web_root: Path, host: str, port: int, options: Options, is_interrupted: Callable[[], bool] = lambda: False
+    web_root: Path, host: str, port: int, options: ServerOptions, is_interrupted: Callable[[], bool] = lambda: False
 ) -> None:
     """Serve until Ctrl-C, or in another than the main thread until `is_interrupted`, and show it on stdout.
 
@@ -39,11 +39,13 @@ def serve_and_show(
     print("stopped", flush=True)
 
 
-def _show_table(web_root: Path, host: str, port: int, options: Options, is_interrupted: Callable[[], bool]) -> None:
+def _show_table(
+    web_root: Path, host: str, port: int, options: ServerOptions, is_interrupted: Callable[[], bool]
+) -> None:
     from rich.console import Console  # which takes longer to load than a server to start
     from rich.live import Live
 
-    board = Board()
+    board = TransferLog()
     console = Console()
     live = Live(
         get_renderable=lambda: table(board.rows()[-max(1, console.height - 6) :]), console=console, refresh_per_second=4

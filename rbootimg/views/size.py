@@ -6,14 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from ..analysis.size import CUTS, NAMES, Change, Difference, Part, Sizes, _regions
+from ..analysis.size import GROUPINGS, NAMES, Change, MemoryPart, SizeDifference, Sizes, _regions
 from .tables import Table, percent
 
 # Text
 
 
 def tables(
-    sizes: Sizes, cuts: Iterable[str] = CUTS, top: int = 20, names: Mapping[str, str] = NAMES
+    sizes: Sizes, cuts: Iterable[str] = GROUPINGS, top: int = 20, names: Mapping[str, str] = NAMES
 ) -> tuple[Table, ...]:
     """Tables of the regions and of those of `cuts` that are known, with the `top` largest rows of each; 0 for all.
 
@@ -25,7 +25,7 @@ def tables(
 
 
 def difference_tables(
-    difference: Difference, cuts: Iterable[str] = CUTS, top: int = 20, names: Mapping[str, str] = NAMES
+    difference: SizeDifference, cuts: Iterable[str] = GROUPINGS, top: int = 20, names: Mapping[str, str] = NAMES
 ) -> tuple[Table, ...]:
     """The same for a difference, where the `top` rows are those that changed most."""
     total = Change("total", "", "", *(sum(sizes) for sizes in zip(*((at.old, at.new) for at in difference.regions))))
@@ -95,7 +95,7 @@ def _numbers(change: Change) -> tuple[str, ...]:
     return f"{change.old:,}", f"{change.new:,}", f"{change.change:+,}", share
 
 
-def _place(cut: str, item: Part | Change, names: Mapping[str, str]) -> tuple[str, ...]:
+def _place(cut: str, item: MemoryPart | Change, names: Mapping[str, str]) -> tuple[str, ...]:
     if cut == "section":
         return item.region, item.name
     return item.region, item.section, names.get(item.name, item.name) if cut == "symbol" else item.name

@@ -1,0 +1,3 @@
+"""The version of rbootimg, a semantic one."""
+
+__version__ = "0.1.0"
