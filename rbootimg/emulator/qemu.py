@@ -28,11 +28,8 @@ from ..rom.demangle import demangle
 from ..rom.elf import Symbol, place
 from . import confinement
 from .network import relay
+from .program import MISSING, QEMU
 from .rundir import name_temporary_folder, run_directory
-
-QEMU = "qemu-system-xtensa"
-MISSING = f"no {QEMU} on PATH; install it with `apt-get install qemu-system-misc`"
-"""What there is to do without it; the package is Debian's."""
 
 MASK_ROM = Path(__file__).parents[1] / "firmware" / "maskrom.elf"
 """The stand-in for the mask ROM, built from `firmware/maskrom`."""

@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-
-import semver
+from typing import TYPE_CHECKING
 
 from ..errors import CheckoutError, VersionError, Way
+
+if TYPE_CHECKING:
+    import semver
 
 _LONGEST = 100
 """A version becomes a folder's name."""
@@ -29,6 +31,8 @@ def parse(text: str) -> semver.Version:
     Raises VersionError for anything that is not MAJOR.MINOR.PATCH or MAJOR.MINOR.PATCH-PRERELEASE. Build metadata
     (`+…`) is refused: versions that differ in it only are equally new, and servers disagree on a plus in a path.
     """
+    import semver  # not for every build
+
     try:
         version = semver.Version.parse(text)
     except (ValueError, TypeError):
@@ -74,6 +78,8 @@ def is_newer(found: str, release: str) -> bool:
 
     As the update client compares, which knows build metadata and ignores them. Raises VersionError for `release`.
     """
+    import semver
+
     try:
         return semver.Version.parse(found) > parse(release)
     except (ValueError, TypeError):

@@ -13,9 +13,8 @@ import SCons.Errors
 
 from ..errors import LayoutError, PublishError, ServerError
 from ..layout.model import FlashLayout
-from ..release import datafiles
 from .actions import nodes
-from .proof import ProofRequest
+from .proofrequest import ProofRequest
 from .variables import expand, text
 
 
@@ -109,9 +108,20 @@ def recovery_rom(env: Any, app: str, layout: FlashLayout) -> Recovery | None:
     return Recovery(number, node)
 
 
+def provable(recovery: Recovery | None, number: int) -> list[Any]:
+    """The recovery ROM, if it is for slot `number`, the next, and it is known what it was packed from."""
+    if recovery and recovery.number == number and hasattr(recovery.rom.attributes, "rboot_packing"):
+        return [recovery.rom]
+    return []
+
+
 def release_files(env: Any, app: str) -> dict[str, Any]:
     """$RBOOT_RELEASE_FILES, files or a dictionary from the name of each to the file, by name. Raises UserError."""
     value = env.get("RBOOT_RELEASE_FILES") or []
+    if not value:
+        return {}
+    from ..release import datafiles  # not for every build
+
     if isinstance(value, str):
         value = value.split()
     if isinstance(value, Mapping):

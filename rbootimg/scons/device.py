@@ -1,43 +1,27 @@
-"""RbootFlashImage and what is done with it: `scons flash` writes it to a device, `scons boot` runs it here."""
+"""RbootFlashImage: what `scons flash` writes to a device and `scons boot` runs here. `running` does that."""
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import SCons.Builder
 import SCons.Errors
 
-from ..emulator import network, qemu
-from ..errors import LayoutError, RbootError
+from ..errors import LayoutError
 from ..fileio import write_atomic
-from ..flash import writer
-from ..flash.image import FlashPiece, assemble, flash_pieces, make_boot_config, warnings
-from ..layout.model import FlashLayout, sdk_regions
-from ..rom import elf
-from ..rom.elf import Symbol
+from ..flash.image import assemble, warnings
+from ..layout.model import sdk_regions
 from ..views.rom import pieces_table
-from . import confine, targets
+from . import targets
 from .actions import OWN_SCANNER, action, build, nodes
-from .interrupt import is_interrupted
+from .flashcontents import FlashContents, number, pieces_of
 from .loader import default_loader
-from .variables import flash_map, for_call, is_set, text
-
-
-@dataclass(frozen=True)
-class _Flash:
-    """What goes into a flash image: nodes, and the layout that says where."""
-
-    layout: FlashLayout
-    loader: Any
-    roms: list[Any]
-    files: dict[str, Any]
-    current_rom: int
+from .variables import flash_map, for_call, is_set
 
 
 def builders() -> dict[str, Any]:
@@ -60,13 +44,13 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     env = for_call(env, overrides)
     try:
         found = flash_map(env)
-        current = _number(env, "RBOOT_CURRENT_ROM")
+        current = number(env, "RBOOT_CURRENT_ROM")
         files = env.get("RBOOT_FILES") or {}
         if not isinstance(files, Mapping):
             raise LayoutError(f"RBOOT_FILES is {files!r}; write a dictionary, from the region's name to the file")
         if files and not is_set(env, "RBOOT_LAYOUT"):  # then nothing says that there is no SDK
             found = replace(found, regions=tuple(at for at in sdk_regions(found.size) if at.name in files))
-        contents = _Flash(
+        contents = FlashContents(
             found,
             default_loader(env, found.loader),
             nodes(env, str(target), roms),
@@ -92,27 +76,9 @@ def flash_options(target: Any, source: Any, env: Any, for_signature: bool) -> st
     return f"{contents.layout} {sorted(contents.files)} {contents.current_rom}" if contents else ""
 
 
-def _number(env: Any, name: str, default: int = 0) -> int:
-    value = text(env, name)
-    if value and not value.isdecimal():
-        raise LayoutError(f"{name} is {value!r}; write a number")
-    return int(value or default)
-
-
-def _pieces(contents: _Flash) -> tuple[FlashPiece, ...]:
-    loader = contents.loader.get_contents()
-    return flash_pieces(
-        contents.layout,
-        loader,
-        {number: rom.get_contents() for number, rom in enumerate(contents.roms)},
-        make_boot_config(contents.layout, loader, contents.current_rom),
-        {name: file.get_contents() for name, file in contents.files.items()},
-    )
-
-
 def _assemble(target: Any, source: Any, env: Any) -> None:
     contents = target[0].attributes.rboot_flash
-    pieces = _pieces(contents)
+    pieces = pieces_of(contents)
     write_atomic(Path(target[0].get_abspath()), assemble(pieces, contents.layout.size.bytes))
     for warning in warnings(contents.layout, pieces):
         sys.stderr.write(f"rboot: {target[0]}: warning: {warning}\n")
@@ -120,43 +86,13 @@ def _assemble(target: Any, source: Any, env: Any) -> None:
         sys.stdout.write(pieces_table(pieces, [piece.name for piece in pieces]) + "\n")
 
 
-def _only(source: Any, env: Any, target: str) -> Any:
-    """The flash image that `scons flash` or `scons boot` is about."""
-    # Whatever else the SConstruct has added to the target is not for us.
-    images = list(dict.fromkeys(node for node in source if hasattr(node.attributes, "rboot_flash")))
-    if len(images) > 1:
-        stems = [os.path.splitext(str(image))[0] for image in images]
-        names = [os.path.basename(stem) for stem in stems]
-        names = names if len(set(names)) == len(names) else stems
-        ways = " or ".join(f"`scons {target}-{name}`" for name in names)
-        raise RbootError(f"there are {len(images)} flash images; say which: {ways}")
-    return images[0]
-
-
 def _flash(target: Any, source: Any, env: Any) -> None:
-    contents = _only(source, env, "flash").attributes.rboot_flash
-    port = text(env, "RBOOT_PORT") or None
-    with tempfile.TemporaryDirectory(prefix="rbootimg-") as folder:
-        files = []
-        for piece in _pieces(contents):
-            file = Path(folder) / piece.file_name
-            file.write_bytes(piece.data)
-            files.append((piece.address, str(file)))
-        writer.run(writer.command_line(files, port, _number(env, "RBOOT_BAUD") or None))
+    from . import running  # with esptool's options and the emulator: not for every build
+
+    running.flash(source, env)
 
 
 def _boot(target: Any, source: Any, env: Any) -> None:
-    image = _only(source, env, "boot")
-    confine.check(env)
-    net = text(env, "RBOOT_NET")
-    server = network.parse_address(net) if net else None
-    result = qemu.interact(image.get_contents(), net=server, is_interrupted=is_interrupted)
-    qemu.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
+    from . import running
 
-
-def _symbols(roms: list[Any], number: int | None) -> tuple[Symbol, ...]:
-    """The names for a crash in the ROM that was started, if it is known what it was packed from."""
-    started = [rom for slot, rom in enumerate(roms) if slot == number and hasattr(rom.attributes, "rboot_packing")]
-    if not started:
-        return ()
-    return elf.elf_symbols(Path(started[0].attributes.rboot_packing.elf.rfile().get_abspath()).read_bytes())
+    running.boot(source, env)

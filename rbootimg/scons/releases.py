@@ -14,7 +14,7 @@ from .interrupt import is_interrupted
 from .variables import is_on, text
 
 
-def show(target: Any, source: Any, env: Any) -> None:
+def show(target: Any, env: Any) -> None:
     """List the releases."""
     root, only = _one(target, env)
     with named(root, env):
@@ -22,7 +22,7 @@ def show(target: Any, source: Any, env: Any) -> None:
     sys.stdout.write(release.releases({name: each for name, each in found.items() if only is None or name in only}))
 
 
-def roll_back(target: Any, source: Any, env: Any) -> None:
+def roll_back(target: Any, env: Any) -> None:
     """Make another release current again."""
     root, only = _one(target, env)
     forced = bool(is_on(env, "RBOOT_FORCE"))
@@ -32,10 +32,10 @@ def roll_back(target: Any, source: Any, env: Any) -> None:
         sys.stdout.write("".join(f"  {line}\n" for line in release.rolled_back(back, place(back.folder, env))))
 
 
-def serve(target: Any, source: Any, env: Any) -> None:
+def serve(target: Any, env: Any) -> None:
     """Serve the web root until Ctrl-C."""
-    from ..serve.server import ServerOptions
-    from ..views.server import serve_and_show  # not for every build
+    from ..serve.server import ServerOptions  # which the other two do without
+    from ..views.server import serve_and_show
 
     port = text(env, "RBOOT_SERVE_PORT") or "8080"
     if not port.isdecimal() or int(port) > 65535:
