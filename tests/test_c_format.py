@@ -96,7 +96,6 @@ RBOOT_NAMES = {
 LAYOUTS = {
     "sizeof(esp8266_image_header)": rom._HEADER.size,
     "sizeof(esp8266_section_header)": rom._SECTION.size,
-    "sizeof(rboot_config)": len(BootConfig((0x2000,)).to_bytes()),
     "offsetof(rboot_config, mode)": predict._MODE,
     "offsetof(rboot_config, current_rom)": predict._CURRENT,
     "offsetof(rboot_config, gpio_rom)": predict._GPIO_ROM,
@@ -160,12 +159,16 @@ def test_no_constant_stands_a_second_time() -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "xtensa-lx106-elf-gcc"])
-def test_rboots_names_and_structures_are_as_ever(tmp_path: Path, compiler: str) -> None:
-    checks = {**RBOOT_NAMES, **LAYOUTS}
+@pytest.mark.parametrize("checksum", [False, True])
+def test_rboots_names_and_structures_are_as_ever(tmp_path: Path, compiler: str, checksum: bool) -> None:
+    config = BootConfig((0x2000,)).to_bytes(checksum=checksum)
+    checks = {**RBOOT_NAMES, **LAYOUTS, "sizeof(rboot_config)": (len(config) + 3) // 4 * 4}  # whole words
+    if checksum:
+        checks["offsetof(rboot_config, chksum)"] = len(config) - 1
     lines = [f'_Static_assert({what} == {value}, "{what} is not {value}");' for what, value in checks.items()]
     source = tmp_path / "checks.c"
     source.write_text("\n".join(["#include <stddef.h>", '#include "rboot.h"', *lines, ""]))
-    flags = ["-std=c11", "-ffreestanding", *STRICT, f"-I{SOURCES}"]
+    flags = ["-std=c11", "-ffreestanding", *STRICT, f"-I{SOURCES}", *(["-DBOOT_CONFIG_CHKSUM"] if checksum else [])]
     done = subprocess.run([compiler, *flags, source], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -3,18 +3,13 @@
  *
  * Options, by rBoot's names: BOOT_BIG_FLASH, BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM, BOOT_RTC_ENABLED,
  * BOOT_GPIO_ENABLED or BOOT_GPIO_SKIP_ENABLED with BOOT_GPIO_NUM, MAX_ROMS. It says which at power-on, in rBoot's
- * words. With OLD_FLASH_SIZES it knows the flash sizes of the release of v1.4.2 only. It must stay below 4,096 bytes as an image, as the config sector stands at 0x1000.
+ * words. With OLD_FLASH_SIZES it knows the flash sizes of the release of v1.4.2 only. As an image it has at most 4,096
+ * bytes, as the config sector is at 0x1000.
  *
  * rbootimg/predict.py is the same decision in Python: a change here is one there.
  */
-#include <stdbool.h>
-#include <stdint.h>
+#include "../ota/rboot.h"
 
-#include "../rboot_format.h"
-
-#ifndef MAX_ROMS
-#define MAX_ROMS RBOOT_DEFAULT_MAX_ROMS
-#endif
 #ifndef BOOT_GPIO_NUM
 #define BOOT_GPIO_NUM 16
 #endif
@@ -25,29 +20,13 @@ extern int SPIRead(uint32_t address, void *to, uint32_t size);
 extern int SPIWrite(uint32_t address, const void *from, uint32_t size);
 extern int SPIEraseSector(uint32_t sector);
 
-#define SECTOR_SIZE ESP8266_SECTOR_SIZE
 #define MEGABYTE ESP8266_WINDOW_SIZE
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
-struct config {
-    uint8_t magic, version, mode, current_rom, gpio_rom, count, unused[2];
-    uint32_t roms[MAX_ROMS];
-#ifdef BOOT_CONFIG_CHKSUM
-    uint8_t checksum, padding[3];
-#endif
-};
-
-struct rtc {
-    uint32_t magic;
-    uint8_t next_mode, last_mode, last_rom, temp_rom;
-    uint8_t checksum, unused[3];
-};
-
 /* The whole config sector: what stands behind the config is the application's and is written back as it was. */
 static union {
-    struct config config;
+    rboot_config config;
     uint32_t words[SECTOR_SIZE / 4];
-    uint8_t bytes[SECTOR_SIZE];
 } sector;
 
 static uint32_t piece[SECTOR_SIZE / 4];
@@ -143,7 +122,7 @@ static uint32_t check_rom(uint32_t address)
 static void write_config(void)
 {
 #ifdef BOOT_CONFIG_CHKSUM
-    sector.config.checksum = checksum(&sector, sizeof(struct config) - 4);
+    sector.config.chksum = checksum(&sector, offsetof(rboot_config, chksum));
 #endif
     SPIEraseSector(RBOOT_CONFIG_SECTOR);
     SPIWrite(RBOOT_CONFIG_ADDRESS, &sector, SECTOR_SIZE);
@@ -152,11 +131,11 @@ static void write_config(void)
 /* Reads the config, or writes rBoot's default where there is none. */
 static void read_config(uint32_t flash_size)
 {
-    struct config *config = &sector.config;
+    rboot_config *config = &sector.config;
     read(RBOOT_CONFIG_ADDRESS, &sector, SECTOR_SIZE);
     if (config->magic == RBOOT_CONFIG_MAGIC && config->version == RBOOT_CONFIG_VERSION
 #ifdef BOOT_CONFIG_CHKSUM
-        && config->checksum == checksum(config, sizeof *config - 4)
+        && config->chksum == checksum(config, offsetof(rboot_config, chksum))
 #endif
     ) {
         return;
@@ -168,9 +147,9 @@ static void read_config(uint32_t flash_size)
     config->magic = RBOOT_CONFIG_MAGIC;
     config->version = RBOOT_CONFIG_VERSION;
 #if defined BOOT_GPIO_ENABLED
-    config->mode = RBOOT_MODE_GPIO_ROM;
+    config->mode = MODE_GPIO_ROM;
 #elif defined BOOT_GPIO_SKIP_ENABLED
-    config->mode = RBOOT_MODE_GPIO_SKIP;
+    config->mode = MODE_GPIO_SKIP;
 #endif
     config->count = 2;
     config->roms[0] = RBOOT_FIRST_SLOT;
@@ -256,10 +235,10 @@ static bool pin_is_low(void)
 
 #ifdef BOOT_RTC_ENABLED
 /* RTC memory takes words only. */
-static void write_rtc(struct rtc *rtc)
+static void write_rtc(rboot_rtc_data *rtc)
 {
     const uint32_t *words = (const uint32_t *)rtc;
-    rtc->checksum = checksum(rtc, RBOOT_RTC_CHECKSUM);
+    rtc->chksum = checksum(rtc, RBOOT_RTC_CHECKSUM);
     for (uint32_t i = 0; i < sizeof *rtc / 4; i++) {
         REGISTER(RBOOT_RTC_START + 4 * i) = words[i];
     }
@@ -285,7 +264,7 @@ static uint32_t load(uint32_t image)
 /* The flash address of the RAM part of the ROM to start, or 0. */
 static uint32_t choose(void)
 {
-    struct config *config = &sector.config;
+    rboot_config *config = &sector.config;
     bool write = false;
 
     ets_printf("\r\nrbootimg loader, decides as rBoot v1.4.2\r\n");
@@ -316,12 +295,12 @@ static uint32_t choose(void)
     int rom = config->current_rom;
 
 #ifdef BOOT_RTC_ENABLED
-    struct rtc rtc;
+    rboot_rtc_data rtc;
     bool temp_boot = false;
     for (uint32_t i = 0; i < sizeof rtc / 4; i++) {
         ((uint32_t *)&rtc)[i] = REGISTER(RBOOT_RTC_START + 4 * i);
     }
-    if (rtc.checksum == checksum(&rtc, RBOOT_RTC_CHECKSUM) && rtc.next_mode & RBOOT_MODE_TEMP_ROM) {
+    if (rtc.chksum == checksum(&rtc, RBOOT_RTC_CHECKSUM) && rtc.next_mode & MODE_TEMP_ROM) {
         if (rtc.temp_rom >= config->count) {
             ets_printf("Invalid temp rom selected.\r\n");
             return 0;
@@ -350,7 +329,7 @@ static uint32_t choose(void)
         config->current_rom = rom;
 #endif
         write = true;
-        if (config->mode & RBOOT_MODE_GPIO_ERASES_SDK) {
+        if (config->mode & MODE_GPIO_ERASES_SDKCONFIG) {
             ets_printf("Erasing SDK config sectors before booting.\r\n");
             for (uint32_t i = 1; i < 5; i++) {
                 SPIEraseSector(flash_size / SECTOR_SIZE - i);
@@ -401,9 +380,9 @@ static uint32_t choose(void)
 #ifdef BOOT_RTC_ENABLED
     rtc.magic = RBOOT_RTC_MAGIC;
     rtc.next_mode = 0;
-    rtc.last_mode = temp_boot ? RBOOT_MODE_TEMP_ROM : 0;
+    rtc.last_mode = temp_boot ? MODE_TEMP_ROM : 0;
 #ifdef BOOT_GPIO_ENABLED
-    rtc.last_mode |= gpio_boot ? RBOOT_MODE_GPIO_ROM : 0;
+    rtc.last_mode |= gpio_boot ? MODE_GPIO_ROM : 0;
 #endif
     rtc.last_rom = rom;
     rtc.temp_rom = 0;

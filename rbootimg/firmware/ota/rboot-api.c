@@ -105,7 +105,7 @@ bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
     uint32 used = sizeof(rboot_config), size = SECTOR_SIZE, changed, before;
     bool done;
 #ifdef BOOT_CONFIG_CHKSUM
-    used = (uint32)((uint8 *)&conf->chksum - (uint8 *)conf);
+    used = ADDRESSES_END;
     conf->chksum = checksum(bytes, used++);
 #endif
     if (!ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, SECTOR_SIZE)) {
