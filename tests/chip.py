@@ -94,4 +94,4 @@ def flash(program: bytes, size: int = 0x80000) -> bytes:
 def loader(options: LoaderOptions = DEFAULT_LOADER) -> bytes:
     """Our loader, built with `options`."""
     flags = [f"-D{name}" + ("" if value is None else f"={value}") for name, value in defines(options).items()]
-    return image(compiled((LOADER / "loader.c").read_text(), *flags, script=LOADER / "loader.ld"))
+    return image(compiled((LOADER / "loader.c").read_text(), f"-I{LOADER}", *flags, script=LOADER / "loader.ld"))

@@ -312,6 +312,7 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
         "tests/vectors/expected.tsv",
         "rbootimg/ld/maskrom.ld",
         "rbootimg/firmware/maskrom.elf",
+        "rbootimg/firmware/rboot_format.h",
         "rbootimg/firmware/loader/loader.c",
         "rbootimg/firmware/maskrom/vectors.S",
     ):
@@ -343,7 +344,7 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
     )
     assert b"ok" in checked.stdout
     (package,) = environment.glob("lib/*/site-packages/rbootimg")
-    for name in ("maskrom.elf", "loader/loader.c", "loader/loader.ld"):
+    for name in ("maskrom.elf", "rboot_format.h", "loader/loader.c", "loader/loader.ld"):
         assert (package / "firmware" / name).read_bytes() == (ROOT / "rbootimg/firmware" / name).read_bytes()
     templates = sorted((ROOT / "rbootimg/html").iterdir())
     assert [path.read_bytes() for path in sorted((package / "html").iterdir())] == [

@@ -93,7 +93,8 @@ def _ours(env: Any, target: Any, options: LoaderOptions) -> Any:
     # One command, so that it is in no list of compile commands and no object gets in anybody's way.
     script, functions = own_file(env, _OURS / "loader.ld"), own_file(env, BASE_SCRIPT.parent / "maskrom.ld")
     flags = [SCons.Subst.Literal(word) for word in (f"-L{functions.dir}", "-T", str(script))]
-    env = env.Override({"CPPDEFINES": defines(options), "_RBOOT_LOADER_SCRIPT": flags})
+    # Without the user's include paths: they are not for ours, which SCons would otherwise look for there.
+    env = env.Override({"CPPDEFINES": defines(options), "CPPPATH": [], "_RBOOT_LOADER_SCRIPT": flags})
     program = build(env, "_RbootOwnLoader", _beside(env, target, ".elf"), own_file(env, _OURS / "loader.c"))
     env.Depends(program, [script, functions])
     return build(env, "_RbootLoaderImage", target, program)

@@ -12,7 +12,7 @@
 #include "ota_verify.h"
 #include "rboot-ota.h"
 
-#define FLASH_SIZE 0x100000u
+#define FLASH_SIZE (256u * SECTOR_SIZE)
 
 static uint8 flash[FLASH_SIZE];
 static uint32 rtc[3];

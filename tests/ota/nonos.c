@@ -10,7 +10,7 @@
 #include "spi_flash.h"
 #include "user_interface.h"
 
-#define FLASH_SIZE 0x100000u
+#define FLASH_SIZE (256u * SECTOR_SIZE)
 
 static uint8 flash[FLASH_SIZE];
 static struct espconn *connection; /* the last that the SDK was given */
@@ -157,7 +157,7 @@ static bool misused(uint32 address, const void *buffer, uint32 size)
 
 SpiFlashOpResult spi_flash_erase_sector(uint16 sector)
 {
-    memset(flash + sector * 0x1000u, 0xFF, 0x1000);
+    memset(flash + sector * SECTOR_SIZE, 0xFF, SECTOR_SIZE);
     return SPI_FLASH_RESULT_OK;
 }
 

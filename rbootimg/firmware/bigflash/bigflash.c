@@ -10,19 +10,17 @@
  */
 #include <stdint.h>
 
+#include "../rboot_format.h"
+
 extern int SPIRead(uint32_t address, void *to, uint32_t size);
 extern void Cache_Read_Enable(uint32_t odd, uint32_t pair, uint32_t is_large);
 
 /* SDK 3: whether the application has the second half of the cache as its IRAM. Older ones do not have it. */
 extern uint8_t user_iram_memory_is_enabled(void) __attribute__((weak));
 
-#define CONFIG_ADDRESS 0x1000
-#define CONFIG_MAGIC_AND_VERSION 0x01E1
-#define ROMS_OFFSET 8
-#define RTC_WORD(number) (*(volatile uint32_t *)(0x60001200 + 4 * (number))) /* from user block 64 on */
-#define RTC_MAGIC 0x2334AE68
-#define MEGABYTE_SHIFT 20
-#define MEGABYTES 16 /* what the chip can address */
+#define RTC_WORD(number) (*(volatile uint32_t *)(RBOOT_RTC_START + 4 * (number)))
+#define BYTE(word, offset) ((word) >> (offset) % 4 * 8 & 0xFF) /* in the word that has it */
+#define MEGABYTES (ESP8266_MAX_FLASH_SIZE / ESP8266_WINDOW_SIZE)
 
 #define NOT_READ 0xFF
 
@@ -34,19 +32,20 @@ static uint32_t find_megabyte(void)
 {
     uint32_t words[2], address;
 
-    if (SPIRead(CONFIG_ADDRESS, words, sizeof words) || (words[0] & 0xFFFF) != CONFIG_MAGIC_AND_VERSION) {
+    if (SPIRead(RBOOT_CONFIG_ADDRESS, words, sizeof words) ||
+        (words[0] & 0xFFFF) != (RBOOT_CONFIG_VERSION << 8 | RBOOT_CONFIG_MAGIC)) {
         return MEGABYTES;
     }
-    uint32_t rom = words[0] >> 24, count = words[1] >> 8 & 0xFF;
+    uint32_t rom = BYTE(words[0], RBOOT_CONFIG_CURRENT_ROM), count = BYTE(words[1], RBOOT_CONFIG_COUNT);
 #ifdef BOOT_RTC_ENABLED
-    if (RTC_WORD(0) == RTC_MAGIC) {
-        rom = RTC_WORD(1) >> 16 & 0xFF; /* last_rom, which may be a trial that the config knows nothing of */
+    if (RTC_WORD(0) == RBOOT_RTC_MAGIC) {
+        rom = BYTE(RTC_WORD(1), RBOOT_RTC_LAST_ROM); /* which may be a trial that the config knows nothing of */
     }
 #endif
-    if (rom >= count || SPIRead(CONFIG_ADDRESS + ROMS_OFFSET + 4 * rom, &address, sizeof address)) {
+    if (rom >= count || SPIRead(RBOOT_CONFIG_ADDRESS + RBOOT_CONFIG_ROMS + 4 * rom, &address, sizeof address)) {
         return MEGABYTES;
     }
-    address >>= MEGABYTE_SHIFT;
+    address /= ESP8266_WINDOW_SIZE;
     return address < MEGABYTES ? address : MEGABYTES;
 }
 

@@ -3,16 +3,13 @@
  *
  * Options, by rBoot's names: BOOT_BIG_FLASH, BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM, BOOT_RTC_ENABLED,
  * BOOT_GPIO_ENABLED or BOOT_GPIO_SKIP_ENABLED with BOOT_GPIO_NUM, MAX_ROMS. It says which at power-on, in rBoot's
- * words. With OLD_FLASH_SIZES it knows the flash sizes of the release of v1.4.2 only. It must stay below 4,096 bytes as an image, as the config sector stands at 0x1000.
+ * words. With OLD_FLASH_SIZES it knows the flash sizes of the release of v1.4.2 only. As an image it has at most 4,096
+ * bytes, as the config sector is at 0x1000.
  *
  * rbootimg/predict.py is the same decision in Python: a change here is one there.
  */
-#include <stdbool.h>
-#include <stdint.h>
+#include "../ota/rboot.h"
 
-#ifndef MAX_ROMS
-#define MAX_ROMS 4
-#endif
 #ifndef BOOT_GPIO_NUM
 #define BOOT_GPIO_NUM 16
 #endif
@@ -23,44 +20,13 @@ extern int SPIRead(uint32_t address, void *to, uint32_t size);
 extern int SPIWrite(uint32_t address, const void *from, uint32_t size);
 extern int SPIEraseSector(uint32_t sector);
 
-#define SECTOR_SIZE 0x1000
-#define CONFIG_SECTOR 1
-#define SEED 0xEF
+#define MEGABYTE ESP8266_WINDOW_SIZE
 #define REGISTER(address) (*(volatile uint32_t *)(address))
-
-struct header { /* of both parts of a ROM */
-    uint8_t magic, count, flash_mode, flash_size_and_freq;
-    uint32_t entry;
-};
-
-struct section {
-    uint32_t address, length;
-};
-
-enum { MODE_TEMP_ROM = 0x02, MODE_GPIO_ROM = 0x01, MODE_GPIO_ERASES_SDK = 0x04, MODE_GPIO_SKIP = 0x08 };
-
-struct config {
-    uint8_t magic, version, mode, current_rom, gpio_rom, count, unused[2];
-    uint32_t roms[MAX_ROMS];
-#ifdef BOOT_CONFIG_CHKSUM
-    uint8_t checksum, padding[3];
-#endif
-};
-
-struct rtc {
-    uint32_t magic;
-    uint8_t next_mode, last_mode, last_rom, temp_rom;
-    uint8_t checksum, unused[3];
-};
-
-#define RTC_MAGIC 0x2334AE68
-#define RTC_USER_BLOCK_64 0x60001200
 
 /* The whole config sector: what stands behind the config is the application's and is written back as it was. */
 static union {
-    struct config config;
+    rboot_config config;
     uint32_t words[SECTOR_SIZE / 4];
-    uint8_t bytes[SECTOR_SIZE];
 } sector;
 
 static uint32_t piece[SECTOR_SIZE / 4];
@@ -69,7 +35,7 @@ static uint32_t piece[SECTOR_SIZE / 4];
 static uint8_t checksum(const void *data, uint32_t size)
 {
     const uint8_t *bytes = data;
-    uint8_t sum = SEED;
+    uint8_t sum = RBOOT_CHECKSUM_SEED;
     while (size--) {
         sum ^= *bytes++;
     }
@@ -105,14 +71,14 @@ static bool add_to_sum(uint32_t address, uint32_t size, uint32_t *sum)
 /* The flash address of the RAM part of the ROM at `address`, or 0 if the ROM is bad. */
 static uint32_t check_rom(uint32_t address)
 {
-    struct header header;
-    struct section section;
+    esp8266_image_header header;
+    esp8266_section_header section;
     uint32_t image, sum = 0;
 
     if (address == 0 || address == 0xFFFFFFFF || !read(address, &header, sizeof header)) {
         return 0;
     }
-    if (header.magic == 0xEA && header.count == 0x04) {
+    if (header.magic == RBOOT_ROM_MAGIC && header.count == RBOOT_ROM_COUNT) {
         address += sizeof header;
         if (!read(address, &section, sizeof section)) {
             return 0;
@@ -128,7 +94,7 @@ static uint32_t check_rom(uint32_t address)
         if (!read(image, &header, sizeof header)) {
             return 0;
         }
-    } else if (header.magic == 0xE9) {
+    } else if (header.magic == ESP8266_IMAGE_MAGIC) {
         image = address;
     } else {
         return 0;
@@ -144,32 +110,32 @@ static uint32_t check_rom(uint32_t address)
         }
         address += section.length;
     }
-    /* The last byte of a block of 16, read in its word. */
-    if (!read((address | 15) - 3, piece, 4)) {
+    /* The last byte of its block, read in its word. */
+    if (!read((address | (RBOOT_ALIGNMENT - 1)) - 3, piece, 4)) {
         return 0;
     }
     sum ^= sum >> 16;
     sum ^= sum >> 8;
-    return ((sum ^ SEED) & 0xFF) == piece[0] >> 24 ? image : 0;
+    return ((sum ^ RBOOT_CHECKSUM_SEED) & 0xFF) == piece[0] >> 24 ? image : 0;
 }
 
 static void write_config(void)
 {
 #ifdef BOOT_CONFIG_CHKSUM
-    sector.config.checksum = checksum(&sector, sizeof(struct config) - 4);
+    sector.config.chksum = checksum(&sector, offsetof(rboot_config, chksum));
 #endif
-    SPIEraseSector(CONFIG_SECTOR);
-    SPIWrite(CONFIG_SECTOR * SECTOR_SIZE, &sector, SECTOR_SIZE);
+    SPIEraseSector(RBOOT_CONFIG_SECTOR);
+    SPIWrite(RBOOT_CONFIG_ADDRESS, &sector, SECTOR_SIZE);
 }
 
 /* Reads the config, or writes rBoot's default where there is none. */
 static void read_config(uint32_t flash_size)
 {
-    struct config *config = &sector.config;
-    read(CONFIG_SECTOR * SECTOR_SIZE, &sector, SECTOR_SIZE);
-    if (config->magic == 0xE1 && config->version == 0x01
+    rboot_config *config = &sector.config;
+    read(RBOOT_CONFIG_ADDRESS, &sector, SECTOR_SIZE);
+    if (config->magic == RBOOT_CONFIG_MAGIC && config->version == RBOOT_CONFIG_VERSION
 #ifdef BOOT_CONFIG_CHKSUM
-        && config->checksum == checksum(config, sizeof *config - 4)
+        && config->chksum == checksum(config, offsetof(rboot_config, chksum))
 #endif
     ) {
         return;
@@ -178,16 +144,16 @@ static void read_config(uint32_t flash_size)
     for (uint32_t i = 0; i < sizeof *config / 4; i++) {
         sector.words[i] = 0;
     }
-    config->magic = 0xE1;
-    config->version = 0x01;
+    config->magic = RBOOT_CONFIG_MAGIC;
+    config->version = RBOOT_CONFIG_VERSION;
 #if defined BOOT_GPIO_ENABLED
     config->mode = MODE_GPIO_ROM;
 #elif defined BOOT_GPIO_SKIP_ENABLED
     config->mode = MODE_GPIO_SKIP;
 #endif
     config->count = 2;
-    config->roms[0] = 2 * SECTOR_SIZE;
-    config->roms[1] = 2 * SECTOR_SIZE + flash_size / 2;
+    config->roms[0] = RBOOT_FIRST_SLOT;
+    config->roms[1] = RBOOT_FIRST_SLOT + flash_size / 2;
     write_config();
 }
 
@@ -195,42 +161,43 @@ static void read_config(uint32_t flash_size)
  * The sizes are complete texts, as rBoot has them: by these rbootimg/loader.py knows which ones a loader knows. */
 static uint32_t report_flash(void)
 {
-    static const char *const modes[] = {"QIO", "QOUT", "DIO", "DOUT"};
-    struct header header;
-    uint32_t size = 0x80000, frequency; /* of one that it does not know */
+    static const char *const modes[] = {[ESP8266_FLASH_QIO] = "QIO", [ESP8266_FLASH_QOUT] = "QOUT",
+                                        [ESP8266_FLASH_DIO] = "DIO", [ESP8266_FLASH_DOUT] = "DOUT"};
+    esp8266_image_header header;
+    uint32_t size = RBOOT_UNKNOWN_FLASH_SIZE;
     const char *text = "unknown\r\n", *speed = "unknown";
 
     read(0, &header, sizeof header);
     switch (header.flash_size_and_freq >> 4) {
-    case 0: text = "4 Mbit\r\n"; break;
-    case 1: text = "2 Mbit\r\n"; size = 0x40000; break;
-    case 2: text = "8 Mbit\r\n"; size = 0x100000; break;
+    case ESP8266_FLASH_512KB: text = "4 Mbit\r\n"; size = MEGABYTE / 2; break;
+    case ESP8266_FLASH_256KB: text = "2 Mbit\r\n"; size = MEGABYTE / 4; break;
+    case ESP8266_FLASH_1MB: text = "8 Mbit\r\n"; size = MEGABYTE; break;
 #ifndef OLD_FLASH_SIZES
-    case 5: /* 2MB-c1 */
+    case ESP8266_FLASH_2MB_C1:
 #endif
-    case 3: text = "16 Mbit\r\n"; size = 0x200000; break;
+    case ESP8266_FLASH_2MB: text = "16 Mbit\r\n"; size = 2 * MEGABYTE; break;
 #ifndef OLD_FLASH_SIZES
-    case 6: /* 4MB-c1 */
+    case ESP8266_FLASH_4MB_C1:
 #endif
-    case 4: text = "32 Mbit\r\n"; size = 0x400000; break;
+    case ESP8266_FLASH_4MB: text = "32 Mbit\r\n"; size = 4 * MEGABYTE; break;
 #ifndef OLD_FLASH_SIZES
-    case 8: text = "64 Mbit\r\n"; size = 0x800000; break;
-    case 9: text = "128 Mbit\r\n"; size = 0x1000000; break;
+    case ESP8266_FLASH_8MB: text = "64 Mbit\r\n"; size = 8 * MEGABYTE; break;
+    case ESP8266_FLASH_16MB: text = "128 Mbit\r\n"; size = 16 * MEGABYTE; break;
 #endif
     }
     ets_printf("Flash Size:   %s", text);
 #ifndef BOOT_BIG_FLASH
-    if (size > 0x100000) {
-        size = 0x100000;
+    if (size > MEGABYTE) {
+        size = MEGABYTE;
     }
 #endif
-    ets_printf("Flash Mode:   %s\r\n", header.flash_mode < 4 ? modes[header.flash_mode] : speed);
-    frequency = header.flash_size_and_freq & 15;
-    switch (frequency) {
-    case 0: speed = "40 MHz"; break;
-    case 1: speed = "26.7 MHz"; break;
-    case 2: speed = "20 MHz"; break;
-    case 15: speed = "80 MHz"; break;
+    bool has_mode = header.flash_mode < sizeof modes / sizeof *modes;
+    ets_printf("Flash Mode:   %s\r\n", has_mode ? modes[header.flash_mode] : speed);
+    switch (header.flash_size_and_freq & 15) {
+    case ESP8266_FLASH_40M: speed = "40 MHz"; break;
+    case ESP8266_FLASH_26M: speed = "26.7 MHz"; break;
+    case ESP8266_FLASH_20M: speed = "20 MHz"; break;
+    case ESP8266_FLASH_80M: speed = "80 MHz"; break;
     }
     ets_printf("Flash Speed:  %s\r\n", speed);
     return size;
@@ -245,7 +212,7 @@ static bool pin_is_low(void)
     REGISTER(0x600007A0) = (REGISTER(0x600007A0) & 0xFFFFFFBC) | 1; /* PAD_XPD_DCDC_CONF */
     REGISTER(0x60000790) &= ~1u;                                     /* RTC_GPIO_CONF */
     REGISTER(0x60000774) &= ~1u;                                     /* RTC_GPIO_ENABLE */
-    return !(REGISTER(0x6000078C) & 1);                              /* RTC_GPIO_IN_DATA */
+    return !(REGISTER(ESP8266_RTC_GPIO_IN) & 1);
 #else
     /* The IOMUX register of each pin, and its function that is GPIO: 0 or 3, in bits 4 and 5. */
     static const uint32_t mux[] = {0x34, 0x118, 0x38, 0x114, 0x3C, 0x40, 0x11C, 0x120,
@@ -258,7 +225,7 @@ static bool pin_is_low(void)
     REGISTER(0x6000030C) = old_enable & ~pin;
     REGISTER(address) = (old_mux & ~0x130u) | function | 0x80; /* 0x80: pull-up */
     ets_delay_us(10);
-    bool low = !(REGISTER(0x60000318) & pin); /* GPIO_IN */
+    bool low = !(REGISTER(ESP8266_GPIO_IN) & pin);
     REGISTER(address) = old_mux;
     REGISTER(0x6000030C) = old_enable;
     return low;
@@ -268,12 +235,12 @@ static bool pin_is_low(void)
 
 #ifdef BOOT_RTC_ENABLED
 /* RTC memory takes words only. */
-static void write_rtc(struct rtc *rtc)
+static void write_rtc(rboot_rtc_data *rtc)
 {
     const uint32_t *words = (const uint32_t *)rtc;
-    rtc->checksum = checksum(rtc, 8);
+    rtc->chksum = checksum(rtc, RBOOT_RTC_CHECKSUM);
     for (uint32_t i = 0; i < sizeof *rtc / 4; i++) {
-        REGISTER(RTC_USER_BLOCK_64 + 4 * i) = words[i];
+        REGISTER(RBOOT_RTC_START + 4 * i) = words[i];
     }
 }
 #endif
@@ -281,8 +248,8 @@ static void write_rtc(struct rtc *rtc)
 /* Copies the ROM's sections to RAM; its entry. Uses nothing in the RAM that they may go to: see loader.ld. */
 static uint32_t load(uint32_t image)
 {
-    struct header header;
-    struct section section;
+    esp8266_image_header header;
+    esp8266_section_header section;
     SPIRead(image, &header, sizeof header);
     image += sizeof header;
     while (header.count--) {
@@ -297,7 +264,7 @@ static uint32_t load(uint32_t image)
 /* The flash address of the RAM part of the ROM to start, or 0. */
 static uint32_t choose(void)
 {
-    struct config *config = &sector.config;
+    rboot_config *config = &sector.config;
     bool write = false;
 
     ets_printf("\r\nrbootimg loader, decides as rBoot v1.4.2\r\n");
@@ -328,12 +295,12 @@ static uint32_t choose(void)
     int rom = config->current_rom;
 
 #ifdef BOOT_RTC_ENABLED
-    struct rtc rtc;
+    rboot_rtc_data rtc;
     bool temp_boot = false;
     for (uint32_t i = 0; i < sizeof rtc / 4; i++) {
-        ((uint32_t *)&rtc)[i] = REGISTER(RTC_USER_BLOCK_64 + 4 * i);
+        ((uint32_t *)&rtc)[i] = REGISTER(RBOOT_RTC_START + 4 * i);
     }
-    if (rtc.checksum == checksum(&rtc, 8) && rtc.next_mode & MODE_TEMP_ROM) {
+    if (rtc.chksum == checksum(&rtc, RBOOT_RTC_CHECKSUM) && rtc.next_mode & MODE_TEMP_ROM) {
         if (rtc.temp_rom >= config->count) {
             ets_printf("Invalid temp rom selected.\r\n");
             return 0;
@@ -362,7 +329,7 @@ static uint32_t choose(void)
         config->current_rom = rom;
 #endif
         write = true;
-        if (config->mode & MODE_GPIO_ERASES_SDK) {
+        if (config->mode & MODE_GPIO_ERASES_SDKCONFIG) {
             ets_printf("Erasing SDK config sectors before booting.\r\n");
             for (uint32_t i = 1; i < 5; i++) {
                 SPIEraseSector(flash_size / SECTOR_SIZE - i);
@@ -380,7 +347,7 @@ static uint32_t choose(void)
 
     /* A count beyond MAX_ROMS reads on in the sector, as rBoot does. */
     uint32_t image;
-    while (!(image = check_rom(sector.words[2 + rom]))) {
+    while (!(image = check_rom(sector.words[RBOOT_CONFIG_ROMS / 4 + rom]))) {
 #ifdef BOOT_GPIO_ENABLED
         if (gpio_boot) {
             ets_printf("GPIO boot rom (%d) is bad.\r\n", rom);
@@ -395,7 +362,7 @@ static uint32_t choose(void)
             return 0;
         }
 #endif
-        ets_printf("Rom %d at %x is bad.\r\n", rom, sector.words[2 + rom]);
+        ets_printf("Rom %d at %x is bad.\r\n", rom, sector.words[RBOOT_CONFIG_ROMS / 4 + rom]);
         write = true;
         if (--rom < 0) {
             rom = config->count ? config->count - 1 : 0;
@@ -411,7 +378,7 @@ static uint32_t choose(void)
         write_config();
     }
 #ifdef BOOT_RTC_ENABLED
-    rtc.magic = RTC_MAGIC;
+    rtc.magic = RBOOT_RTC_MAGIC;
     rtc.next_mode = 0;
     rtc.last_mode = temp_boot ? MODE_TEMP_ROM : 0;
 #ifdef BOOT_GPIO_ENABLED
@@ -421,7 +388,7 @@ static uint32_t choose(void)
     rtc.temp_rom = 0;
     write_rtc(&rtc);
 #endif
-    ets_printf("Booting rom %d at %x, load addr %x.\r\n", rom, sector.words[2 + rom], image);
+    ets_printf("Booting rom %d at %x, load addr %x.\r\n", rom, sector.words[RBOOT_CONFIG_ROMS / 4 + rom], image);
     return image;
 }
 

@@ -18,14 +18,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../rboot_format.h"
 #include "host.h"
 
-#define SECTOR 0x1000u
 #define BLOCK 0x10000u
-#define MEGABYTE 0x100000u
-#define WINDOW ((uint8_t *)0x40200000)
+#define WINDOW ((uint8_t *)ESP8266_WINDOW_START)
 #define REGISTER(address) (*(volatile uint32_t *)(address))
-#define RTC_USER_BLOCK_64 0x60001200
 
 enum { POWER_ON = 1, SOFTWARE_RESET = 3 }; /* reset reasons */
 
@@ -378,8 +376,8 @@ static void report(const char *format, ...)
 __attribute__((noreturn)) static void end(const char *how, int status)
 {
     report("spi %u %u %u %u %u", rom.reads, rom.read_bytes, rom.writes, rom.written_bytes, rom.erases);
-    report("rtc %08x %08x %08x", REGISTER(RTC_USER_BLOCK_64), REGISTER(RTC_USER_BLOCK_64 + 4),
-           REGISTER(RTC_USER_BLOCK_64 + 8));
+    report("rtc %08x %08x %08x", REGISTER(RBOOT_RTC_START), REGISTER(RBOOT_RTC_START + 4),
+           REGISTER(RBOOT_RTC_START + 8));
     report("end %s", how);
     host_exit(status);
 }
@@ -487,8 +485,8 @@ int rom_SPIRead(uint32_t address, void *to, uint32_t size)
 static void put(uint32_t address, const void *data, uint32_t size)
 {
     transfer(true, address, (void *)data, size);
-    if (address / MEGABYTE == rom.window) {
-        rom_ets_memcpy(WINDOW + address % MEGABYTE, data, size);
+    if (address / ESP8266_WINDOW_SIZE == rom.window) {
+        rom_ets_memcpy(WINDOW + address % ESP8266_WINDOW_SIZE, data, size);
     }
 }
 
@@ -510,7 +508,7 @@ static void after_cut(void)
 
 int rom_SPIWrite(uint32_t address, const void *from, uint32_t size)
 {
-    static uint32_t cells[SECTOR / 4];
+    static uint32_t cells[ESP8266_SECTOR_SIZE / 4];
     const uint32_t *words = from;
     bool unerased = false;
     uint32_t start = address;
@@ -544,7 +542,7 @@ int rom_SPIWrite(uint32_t address, const void *from, uint32_t size)
 
 static int erase(uint32_t address, uint32_t size)
 {
-    static uint32_t blank[SECTOR / 4];
+    static uint32_t blank[ESP8266_SECTOR_SIZE / 4];
     if (misused("erase", address, size)) {
         return 1;
     }
@@ -564,7 +562,7 @@ static int erase(uint32_t address, uint32_t size)
 
 int rom_SPIEraseSector(uint32_t sector)
 {
-    return erase(sector < none / SECTOR ? sector * SECTOR : none, SECTOR);
+    return erase(sector < none / ESP8266_SECTOR_SIZE ? sector * ESP8266_SECTOR_SIZE : none, ESP8266_SECTOR_SIZE);
 }
 
 int rom_SPIEraseBlock(uint32_t block)
@@ -588,8 +586,9 @@ void rom_Cache_Read_Enable(uint32_t odd, uint32_t two_megabytes, uint32_t no_cac
     (void)no_cache;
     report("cache %u", megabyte);
     if (megabyte != rom.window) {
-        uint32_t start = megabyte * MEGABYTE;
-        uint32_t there = start >= rom.size ? 0 : rom.size - start < MEGABYTE ? rom.size - start : MEGABYTE;
+        uint32_t start = megabyte * ESP8266_WINDOW_SIZE;
+        uint32_t after = start < rom.size ? rom.size - start : 0;
+        uint32_t there = after < ESP8266_WINDOW_SIZE ? after : ESP8266_WINDOW_SIZE;
         if (!there) {
             report("misuse cache: megabyte %u is outside the flash", megabyte);
         }
@@ -621,7 +620,7 @@ __attribute__((noreturn)) void rom_software_reset(void)
 __attribute__((noreturn)) void rom_crash(void)
 {
     static const char *const kinds[] = {"exception", "double exception", "debug exception", "NMI"};
-    bool is_unmapped = rom.window == none && crash.pc - (uint32_t)WINDOW < MEGABYTE;
+    bool is_unmapped = rom.window == none && crash.pc - ESP8266_WINDOW_START < ESP8266_WINDOW_SIZE;
     report("crash %u %x %x %s", crash.cause, crash.pc, crash.address, is_unmapped ? "unmapped" : kinds[crash.kind]);
     for (int i = 0; i < 16; i += 4) {
         report("a%d %08x %08x %08x %08x", i, crash.a[i], crash.a[i + 1], crash.a[i + 2], crash.a[i + 3]);
@@ -667,11 +666,11 @@ static void set(const char *word)
         case 2: rom.size = number(value); break;
         case 3: rom.uart_in = host_open(value, HOST_READ); break;
         case 4: rom.uart_out = host_open(value, HOST_WRITE); break;
-        case 5: REGISTER(0x60000318) = hex(value, 8); break; /* GPIO_IN */
-        case 6: REGISTER(0x6000078C) = number(value); break; /* RTC_GPIO_IN_DATA */
+        case 5: REGISTER(ESP8266_GPIO_IN) = hex(value, 8); break;
+        case 6: REGISTER(ESP8266_RTC_GPIO_IN) = number(value); break;
         case 7:
             for (uint32_t word_number = 0; word_number < 3; word_number++) {
-                REGISTER(RTC_USER_BLOCK_64 + 4 * word_number) = hex(value + 8 * word_number, 8);
+                REGISTER(RBOOT_RTC_START + 4 * word_number) = hex(value + 8 * word_number, 8);
             }
             break;
         case 8: rom.cut = number(value); break;
@@ -684,8 +683,8 @@ static void set(const char *word)
 static void read_settings(void)
 {
     static uint32_t arguments[256]; /* pointers, then the strings */
-    REGISTER(0x60000318) = 0xFFFF;
-    REGISTER(0x6000078C) = 1;
+    REGISTER(ESP8266_GPIO_IN) = 0xFFFF;
+    REGISTER(ESP8266_RTC_GPIO_IN) = 1;
     rom.uart_out = 1;
     rom.report = 2;
     int count = host_argument_count();
@@ -701,42 +700,43 @@ static void read_settings(void)
     }
 }
 
-/* The image at flash 0 */
+/* The image at flash 0: a loader, which may be where a ROM's sections may not */
+
+#define DRAM_LIMIT 0x40000000
+#define IRAM_LIMIT 0x40110000
 
 static bool is_ram(uint32_t address, uint32_t size)
 {
-    return (address >= 0x3FFE8000 && address <= 0x40000000 && size <= 0x40000000 - address) ||
-           (address >= 0x40100000 && address <= 0x40110000 && size <= 0x40110000 - address);
+    return (address >= ESP8266_DRAM_START && address <= DRAM_LIMIT && size <= DRAM_LIMIT - address) ||
+           (address >= ESP8266_IRAM_START && address <= IRAM_LIMIT && size <= IRAM_LIMIT - address);
 }
 
 /* Its entry, or 0 with a word on the UART and to the host. */
 static uint32_t load_image(void)
 {
-    struct {
-        uint8_t magic, count, mode, size;
-        uint32_t entry;
-    } header;
-    uint32_t section[2], place = sizeof header;
-    uint8_t sum = 0xEF, stored;
+    esp8266_image_header header;
+    esp8266_section_header section;
+    uint32_t place = sizeof header;
+    uint8_t sum = RBOOT_CHECKSUM_SEED, stored;
 
     rom_SPIRead(0, &header, sizeof header);
-    if (header.magic != 0xE9) {
+    if (header.magic != ESP8266_IMAGE_MAGIC) {
         rom_ets_printf("flash read err: no image at 0\r\n");
         return 0;
     }
     for (uint32_t left = header.count; left; left--) {
-        if (rom_SPIRead(place, section, sizeof section) || !is_ram(section[0], section[1]) ||
-            rom_SPIRead(place + sizeof section, (void *)section[0], section[1])) {
+        if (rom_SPIRead(place, &section, sizeof section) || !is_ram(section.address, section.length) ||
+            rom_SPIRead(place + sizeof section, (void *)section.address, section.length)) {
             rom_ets_printf("flash read err: section at %x\r\n", place);
             return 0;
         }
-        rom_ets_printf("load 0x%08x, len %d\r\n", section[0], section[1]);
-        for (uint32_t i = 0; i < section[1]; i++) {
-            sum ^= ((uint8_t *)section[0])[i];
+        rom_ets_printf("load 0x%08x, len %d\r\n", section.address, section.length);
+        for (uint32_t i = 0; i < section.length; i++) {
+            sum ^= ((uint8_t *)section.address)[i];
         }
-        place += sizeof section + section[1];
+        place += sizeof section + section.length;
     }
-    if (rom_SPIRead(place | 15, &stored, 1) || stored != sum) {
+    if (rom_SPIRead(place | (RBOOT_ALIGNMENT - 1), &stored, 1) || stored != sum) {
         rom_ets_printf("csum err\r\n");
         return 0;
     }

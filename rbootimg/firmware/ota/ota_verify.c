@@ -3,16 +3,7 @@
  * more of them than chance may bring: of data, one word in 4,096 looks like a pointer into the window. */
 #include "ota_verify.h"
 
-#define WINDOW_START 0x40200000u
-#define MEGABYTE 0x100000u
 #define BY_CHANCE 1024 /* one word in so many, to be on the safe side */
-#define IROM_OFFSET 0x10 /* the two headers before irom */
-
-/* What a ROM may load: elsewhere are the loader that copies it, its stack, and the chip's own memory. */
-#define DRAM_START 0x3FFE8000u
-#define DRAM_END 0x3FFFC000u
-#define IRAM_START 0x40100000u
-#define IRAM_END 0x40108000u
 
 enum part {
     FIRST_MAGIC,
@@ -35,10 +26,10 @@ void ICACHE_FLASH_ATTR ota_verify_init(ota_verify *verify, uint32 slot, uint32 s
     verify->offset = 0;
     verify->size = size;
     verify->left = 0;
-    verify->sum = CHKSUM_INIT;
+    verify->sum = RBOOT_CHECKSUM_SEED;
     verify->irom_size = 0;
     verify->own = verify->elsewhere = 0;
-    verify->link = WINDOW_START + slot % MEGABYTE + IROM_OFFSET;
+    verify->link = ESP8266_WINDOW_START + slot % ESP8266_WINDOW_SIZE + RBOOT_IROM_OFFSET;
     verify->entry = verify->address = 0;
     verify->part = FIRST_MAGIC;
     verify->sections = verify->count = 0;
@@ -54,8 +45,9 @@ static bool ICACHE_FLASH_ATTR is_within(uint32 address, uint32 size, uint32 star
 static bool ICACHE_FLASH_ATTR add_section(ota_verify *verify, uint32 address, uint32 size)
 {
     uint32 i;
-    if (address % 4 || verify->count == OTA_MAX_SECTIONS ||
-        !(is_within(address, size, DRAM_START, DRAM_END) || is_within(address, size, IRAM_START, IRAM_END))) {
+    if (address % 4 || verify->count == RBOOT_MAX_SECTIONS ||
+        !(is_within(address, size, ESP8266_DRAM_START, ESP8266_DRAM_END) ||
+          is_within(address, size, ESP8266_IRAM_START, ESP8266_IRAM_END))) {
         return false;
     }
     for (i = 0; i < verify->count; i++) {
@@ -76,7 +68,7 @@ static bool ICACHE_FLASH_ATTR has_entry(const ota_verify *verify)
     uint32 i;
     for (i = 0; i < verify->count; i++) {
         const ota_range *range = &verify->loaded[i];
-        if (range->start >= IRAM_START && range->start <= verify->entry && verify->entry < range->end) {
+        if (range->start >= ESP8266_IRAM_START && range->start <= verify->entry && verify->entry < range->end) {
             return verify->entry % 4 == 0;
         }
     }
@@ -106,15 +98,16 @@ static uint8 ICACHE_FLASH_ATTR start(ota_verify *verify, uint32 size, uint8 part
 /* The second header, or that of a ROM without irom. */
 static uint8 ICACHE_FLASH_ATTR image(ota_verify *verify, uint32 word)
 {
+    bool is_image = (word & 0xFF) == ESP8266_IMAGE_MAGIC;
     verify->sections = word >> 8 & 0xFF;
-    return (word & 0xFF) == 0xE9 && verify->sections && verify->sections <= OTA_MAX_SECTIONS ? ENTRY : BAD;
+    return is_image && verify->sections && verify->sections <= RBOOT_MAX_SECTIONS ? ENTRY : BAD;
 }
 
 static void ICACHE_FLASH_ATTR count_pointer(ota_verify *verify, uint32 word)
 {
     if (word - verify->link < verify->irom_size) {
         verify->own++;
-    } else if (word - WINDOW_START < MEGABYTE) {
+    } else if (word - ESP8266_WINDOW_START < ESP8266_WINDOW_SIZE) {
         verify->elsewhere++;
     }
 }
@@ -124,7 +117,7 @@ static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
     verify->offset += 4;
     switch (verify->part) {
     case FIRST_MAGIC:
-        verify->part = (word & 0xFFFF) == 0x04EA ? FIRST_ENTRY : image(verify, word);
+        verify->part = (word & 0xFFFF) == (RBOOT_ROM_COUNT << 8 | RBOOT_ROM_MAGIC) ? FIRST_ENTRY : image(verify, word);
         break;
     case FIRST_ENTRY:
         verify->entry = word;
@@ -135,7 +128,7 @@ static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
         break;
     case IROM_SIZE:
         verify->irom_size = word;
-        verify->part = word && word % 16 == 0 ? start(verify, word, IROM, MAGIC) : BAD;
+        verify->part = word && word % RBOOT_ALIGNMENT == 0 ? start(verify, word, IROM, MAGIC) : BAD;
         break;
     case IROM:
         if (verify->irom_checksum) {
@@ -178,10 +171,10 @@ static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
             verify->part = next_section(verify);
         }
         break;
-    case CHECKSUM: /* the last byte of a block of 16 */
-        if (verify->offset % 16 ? word : word << 8) {
+    case CHECKSUM: /* the last byte of its block */
+        if (verify->offset % RBOOT_ALIGNMENT ? word : word << 8) {
             verify->part = BAD; /* the padding, which packers write as zeros */
-        } else if (verify->offset % 16 == 0) {
+        } else if (verify->offset % RBOOT_ALIGNMENT == 0) {
             uint32 sum = verify->sum ^ verify->sum >> 16;
             sum ^= sum >> 8;
             verify->part = (sum & 0xFF) == word >> 24 ? BEHIND : BAD;

@@ -6,8 +6,6 @@
 
 #include "rboot-ota.h"
 
-#define OTA_MAX_SECTIONS 16 /* in an image, as esptool has it */
-
 typedef struct {
     uint32 start, end;
 } ota_range;
@@ -22,7 +20,7 @@ typedef struct {
     uint32 link;           /* where the irom of the slot's ROM is mapped */
     uint32 entry;          /* of the header read last */
     uint32 address;        /* of the section that is being read */
-    ota_range loaded[OTA_MAX_SECTIONS];
+    ota_range loaded[RBOOT_MAX_SECTIONS];
     uint8 part;
     uint8 sections; /* to come */
     uint8 count;    /* of those in `loaded` */

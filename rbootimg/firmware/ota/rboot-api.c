@@ -1,7 +1,6 @@
 /* rBoot's functions for applications. See the headers; the formats are those of rBoot 1.4.2. */
 #include "ota_private.h"
 
-#define CONFIG_ADDRESS (BOOT_CONFIG_SECTOR * SECTOR_SIZE)
 #define BROKEN 0xFFFFFFFF /* the address of a write that failed */
 #define PIECE 1460        /* a multiple of 4 */
 
@@ -33,7 +32,7 @@ rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
         rboot_config config;
         uint32 words[sizeof(rboot_config) / 4];
     } found;
-    if (!ota_port_read(CONFIG_ADDRESS, found.words, sizeof found)) {
+    if (!ota_port_read(RBOOT_CONFIG_ADDRESS, found.words, sizeof found)) {
         uint32 i;
         for (i = 0; i < sizeof found / 4; i++) {
             found.words[i] = 0;
@@ -42,10 +41,10 @@ rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
     return found.config;
 }
 
-#define ADDRESSES_END (8 + 4 * MAX_ROMS) /* of the config; the checksum follows, in a word of its own */
+#define ADDRESSES_END (RBOOT_CONFIG_ROMS + 4 * MAX_ROMS) /* of the config; then a word with the checksum */
 
 #define MOST_ROMS 64 /* of a loader whose config is looked at */
-#define LOOKED_AT (12 + 4 * (MAX_ROMS > MOST_ROMS ? MAX_ROMS : MOST_ROMS))
+#define LOOKED_AT (RBOOT_CONFIG_ROMS + 4 * (MAX_ROMS > MOST_ROMS ? MAX_ROMS : MOST_ROMS) + 4)
 
 #ifndef BOOT_CONFIG_CHKSUM
 /* Whether the first word that is not 0 after the addresses is a checksum, for any MAX_ROMS. Bytes of the application can
@@ -53,7 +52,7 @@ rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
 static bool ICACHE_FLASH_ATTR has_checksum(void)
 {
     uint32 count = ((const rboot_config *)ota_scratch)->count;
-    uint32 at = 2 + (count <= MOST_ROMS ? count : MAX_ROMS), word, rest;
+    uint32 at = RBOOT_CONFIG_ROMS / 4 + (count <= MOST_ROMS ? count : MAX_ROMS), word, rest;
     while (at < LOOKED_AT / 4 - 1 && ota_scratch[at] == 0) {
         at++;
     }
@@ -88,7 +87,7 @@ static bool ICACHE_FLASH_ATTR is_ours(void)
 
 bool ICACHE_FLASH_ATTR rboot_config_is_ours(void)
 {
-    return ota_port_read(CONFIG_ADDRESS, ota_scratch, LOOKED_AT) && is_ours();
+    return ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, LOOKED_AT) && is_ours();
 }
 
 /* How many of the bytes it takes to hold all in which the two differ. */
@@ -106,10 +105,10 @@ bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
     uint32 used = sizeof(rboot_config), size = SECTOR_SIZE, changed, before;
     bool done;
 #ifdef BOOT_CONFIG_CHKSUM
-    used = (uint32)((uint8 *)&conf->chksum - (uint8 *)conf);
+    used = ADDRESSES_END;
     conf->chksum = checksum(bytes, used++);
 #endif
-    if (!ota_port_read(CONFIG_ADDRESS, ota_scratch, SECTOR_SIZE)) {
+    if (!ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, SECTOR_SIZE)) {
         return false;
     }
     if (!is_ours()) {
@@ -123,16 +122,17 @@ bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
     ota_copy(ota_scratch, conf, used);
     if (changed <= 4 && (before & ota_scratch[0]) == ota_scratch[0]) {
         /* Bits can be cleared without an erase: such as from ROM 1 to 0. No power cut leaves no config then. */
-        done = ota_port_write(CONFIG_ADDRESS, ota_scratch, 4);
+        done = ota_port_write(RBOOT_CONFIG_ADDRESS, ota_scratch, 4);
     } else {
         while (size > 4 && ota_scratch[size / 4 - 1] == 0xFFFFFFFF) { /* the less to write, the less can be cut off */
             size -= 4;
         }
         /* The word with the magic last: half a config would be one with wrong addresses, which rBoot would keep. */
-        done = ota_port_erase(BOOT_CONFIG_SECTOR) && ota_port_write(CONFIG_ADDRESS + 4, ota_scratch + 1, size - 4) &&
-               ota_port_write(CONFIG_ADDRESS, ota_scratch, 4);
+        done = ota_port_erase(BOOT_CONFIG_SECTOR) &&
+               ota_port_write(RBOOT_CONFIG_ADDRESS + 4, ota_scratch + 1, size - 4) &&
+               ota_port_write(RBOOT_CONFIG_ADDRESS, ota_scratch, 4);
     }
-    return done && ota_port_read(CONFIG_ADDRESS, ota_scratch, sizeof(rboot_config)) &&
+    return done && ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, sizeof(rboot_config)) &&
            differing(stored, bytes, used) == 0;
 }
 
@@ -209,7 +209,6 @@ bool ICACHE_FLASH_ATTR rboot_write_end(rboot_write_status *status)
 /* RTC memory */
 
 #define RTC_WORDS (sizeof(rboot_rtc_data) / 4)
-#define RTC_SUMMED 8 /* bytes before the checksum */
 
 bool ICACHE_FLASH_ATTR rboot_get_rtc_data(rboot_rtc_data *rtc)
 {
@@ -218,16 +217,16 @@ bool ICACHE_FLASH_ATTR rboot_get_rtc_data(rboot_rtc_data *rtc)
         return false;
     }
     ota_copy(rtc, words, sizeof words);
-    return rtc->magic == RBOOT_RTC_MAGIC && rtc->chksum == checksum((const uint8 *)words, RTC_SUMMED);
+    return rtc->magic == RBOOT_RTC_MAGIC && rtc->chksum == checksum((const uint8 *)words, RBOOT_RTC_CHECKSUM);
 }
 
 bool ICACHE_FLASH_ATTR rboot_set_rtc_data(rboot_rtc_data *rtc)
 {
     uint32 words[RTC_WORDS];
     rtc->magic = RBOOT_RTC_MAGIC;
-    rtc->chksum = checksum((const uint8 *)rtc, RTC_SUMMED);
+    rtc->chksum = checksum((const uint8 *)rtc, RBOOT_RTC_CHECKSUM);
     words[RTC_WORDS - 1] = 0;
-    ota_copy(words, rtc, RTC_SUMMED + 1);
+    ota_copy(words, rtc, RBOOT_RTC_CHECKSUM + 1);
     return ota_port_rtc_write(RBOOT_RTC_ADDR, words, RTC_WORDS);
 }
 

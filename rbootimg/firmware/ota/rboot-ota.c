@@ -8,9 +8,7 @@
 #include "ota_sha256.h"
 #include "ota_verify.h"
 
-#define WINDOW_START 0x40200000u
-#define MEGABYTE 0x100000u
-#define FIRST_SLOT (2 * SECTOR_SIZE) /* before it are the loader and the config */
+#define MEGABYTE ESP8266_WINDOW_SIZE
 #define LEAST_ROM 32
 #define CLOSING_TIMEOUT 5000
 #define SOON 1
@@ -53,7 +51,7 @@ static struct {
 uint8 ICACHE_FLASH_ATTR rboot_ota_running_rom(void)
 {
     rboot_config config = rboot_get_config();
-    size_t here = (size_t)rboot_ota_running_rom - WINDOW_START;
+    size_t here = (size_t)rboot_ota_running_rom - ESP8266_WINDOW_START;
     uint32 best = 0, i;
     uint8 rom;
     if (!rboot_get_last_boot_rom(&rom)) {
@@ -87,13 +85,13 @@ static uint32 ICACHE_FLASH_ATTR flash_size(void)
         return 0;
     }
     switch (word >> 28) {
-    case 1: return 0x40000;
-    case 2: return 0x100000;
-    case 3: case 5: return 0x200000;
-    case 4: case 6: return 0x400000;
-    case 8: return 0x800000;
-    case 9: return 0x1000000;
-    default: return 0x80000;
+    case ESP8266_FLASH_256KB: return MEGABYTE / 4;
+    case ESP8266_FLASH_1MB: return MEGABYTE;
+    case ESP8266_FLASH_2MB: case ESP8266_FLASH_2MB_C1: return 2 * MEGABYTE;
+    case ESP8266_FLASH_4MB: case ESP8266_FLASH_4MB_C1: return 4 * MEGABYTE;
+    case ESP8266_FLASH_8MB: return 8 * MEGABYTE;
+    case ESP8266_FLASH_16MB: return 16 * MEGABYTE;
+    default: return RBOOT_UNKNOWN_FLASH_SIZE;
     }
 }
 
@@ -141,7 +139,7 @@ static rboot_ota_reason ICACHE_FLASH_ATTR find_slot(uint8 rom)
     if (!is_our_layout(&config)) {
         return OTA_LAYOUT;
     }
-    if (config.count > MAX_ROMS || rom >= config.count || config.roms[rom] < FIRST_SLOT ||
+    if (config.count > MAX_ROMS || rom >= config.count || config.roms[rom] < RBOOT_FIRST_SLOT ||
         config.roms[rom] % SECTOR_SIZE) {
         return OTA_CONFIG;
     }
@@ -294,7 +292,8 @@ static rboot_ota_reason ICACHE_FLASH_ATTR add_to_slot(const uint8 *data, uint32 
         size--;
         if (self.done == 4) {
             uint8 blank[4] = {0xFF, 0xFF, 0xFF, 0xFF};
-            bool is_rom = self.first.bytes[0] == 0xE9 || (self.first.bytes[0] == 0xEA && self.first.bytes[1] == 0x04);
+            bool is_rom = self.first.bytes[0] == ESP8266_IMAGE_MAGIC ||
+                          (self.first.bytes[0] == RBOOT_ROM_MAGIC && self.first.bytes[1] == RBOOT_ROM_COUNT);
             if (!is_rom) {
                 return OTA_NO_ROM;
             }
@@ -499,7 +498,7 @@ static bool ICACHE_FLASH_ATTR is_sound(uint32 address)
 {
     uint32 size = MEGABYTE - address % MEGABYTE, done;
     ota_verify verify;
-    if (address < FIRST_SLOT || address % SECTOR_SIZE) {
+    if (address < RBOOT_FIRST_SLOT || address % SECTOR_SIZE) {
         return false;
     }
     ota_verify_init(&verify, address, size, IROM_CHECKSUM);

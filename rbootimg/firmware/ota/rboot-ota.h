@@ -23,7 +23,7 @@ extern "C" {
 
 /* The end of the flash that no slot may use: in an application on the SDK that has its data there. */
 #ifndef OTA_RESERVED_END
-#define OTA_RESERVED_END 0x5000
+#define OTA_RESERVED_END ESP8266_SDK_TAIL_SIZE
 #endif
 
 /* Why an update or a version check ended. */

@@ -7,6 +7,7 @@
 #ifndef RBOOT_H
 #define RBOOT_H
 
+#include "../rboot_format.h"
 #include "rboot-types.h"
 
 #ifdef RBOOT_LAYOUT
@@ -14,24 +15,23 @@
 #endif
 
 #ifndef MAX_ROMS
-#define MAX_ROMS 4
+#define MAX_ROMS RBOOT_DEFAULT_MAX_ROMS
 #endif
 
-#define SECTOR_SIZE 0x1000
-#define BOOT_CONFIG_SECTOR 1
-#define BOOT_CONFIG_MAGIC 0xE1
-#define BOOT_CONFIG_VERSION 0x01
-#define CHKSUM_INIT 0xEF
+#define SECTOR_SIZE ESP8266_SECTOR_SIZE
+#define BOOT_CONFIG_SECTOR RBOOT_CONFIG_SECTOR
+#define BOOT_CONFIG_MAGIC RBOOT_CONFIG_MAGIC
+#define BOOT_CONFIG_VERSION RBOOT_CONFIG_VERSION
+#define CHKSUM_INIT RBOOT_CHECKSUM_SEED
 
 /* Modes: a ROM of the config, the one that a pin chooses, one for a single boot; the others are flags of the config. */
 #define MODE_STANDARD 0x00
-#define MODE_GPIO_ROM 0x01
-#define MODE_TEMP_ROM 0x02
-#define MODE_GPIO_ERASES_SDKCONFIG 0x04
-#define MODE_GPIO_SKIP 0x08
+#define MODE_GPIO_ROM RBOOT_MODE_GPIO_ROM
+#define MODE_TEMP_ROM RBOOT_MODE_TEMP_ROM
+#define MODE_GPIO_ERASES_SDKCONFIG RBOOT_MODE_GPIO_ERASES_SDK
+#define MODE_GPIO_SKIP RBOOT_MODE_GPIO_SKIP
 
-#define RBOOT_RTC_MAGIC 0x2334AE68
-#define RBOOT_RTC_ADDR 64 /* in blocks of 4 bytes */
+#define RBOOT_RTC_ADDR RBOOT_RTC_BLOCK /* in blocks of 4 bytes; RBOOT_RTC_MAGIC is rBoot's name too */
 
 typedef struct {
     uint8 magic, version;

@@ -9,8 +9,6 @@
 
 #define IRAM __attribute__((noinline))
 #define REGISTER(address) (*(volatile uint32 *)(address))
-#define RTC_USER 0x60001100
-#define MEGABYTE 0x100000u
 #define CYCLES_PER_MS 40000 /* as QEMU counts them */
 #define MOST 1460
 #define SIZE_CONNECT 0xFFFF /* there is, or shall be, a connection */
@@ -37,12 +35,12 @@ IRAM void ota_port_map_flash(void)
     rboot_rtc_data rtc;
     uint32 i;
     uint8 rom;
-    SPIRead(BOOT_CONFIG_SECTOR * SECTOR_SIZE, &config, sizeof config);
+    SPIRead(RBOOT_CONFIG_ADDRESS, &config, sizeof config);
     for (i = 0; i < sizeof rtc / 4; i++) {
-        ((uint32 *)&rtc)[i] = REGISTER(RTC_USER + 4 * (RBOOT_RTC_ADDR + i));
+        ((uint32 *)&rtc)[i] = REGISTER(ESP8266_RTC_USER + 4 * (RBOOT_RTC_ADDR + i));
     }
     rom = rtc.magic == RBOOT_RTC_MAGIC ? rtc.last_rom : config.current_rom;
-    megabyte = rom < MAX_ROMS ? config.roms[rom] / MEGABYTE : 0;
+    megabyte = rom < MAX_ROMS ? config.roms[rom] / ESP8266_WINDOW_SIZE : 0;
     map_flash();
 }
 
@@ -79,7 +77,7 @@ bool ICACHE_FLASH_ATTR ota_port_rtc_read(uint32 block, uint32 *to, uint32 words)
 {
     uint32 i;
     for (i = 0; i < words; i++) {
-        to[i] = REGISTER(RTC_USER + 4 * (block + i));
+        to[i] = REGISTER(ESP8266_RTC_USER + 4 * (block + i));
     }
     return true;
 }
@@ -88,7 +86,7 @@ bool ICACHE_FLASH_ATTR ota_port_rtc_write(uint32 block, const uint32 *from, uint
 {
     uint32 i;
     for (i = 0; i < words; i++) {
-        REGISTER(RTC_USER + 4 * (block + i)) = from[i];
+        REGISTER(ESP8266_RTC_USER + 4 * (block + i)) = from[i];
     }
     return true;
 }
