@@ -10,8 +10,11 @@ import pytest
 from conftest import ROOT
 from ota_host import HARNESS, SOURCES
 
-from rbootimg import bootconfig, emulator, fit, flash, flashmap, loader, mapping, predict, prove, rom
-from rbootimg.bootconfig import BootConfig, Mode, RtcData
+from rbootimg.emulator import proof, qemu
+from rbootimg.flash import bootconfig, bootlogic, loader
+from rbootimg.flash.bootconfig import BootConfig, BootMode, RtcData
+from rbootimg.layout import memory, model, params
+from rbootimg.rom import fit, format, mapping
 
 FIRMWARE = ROOT / "rbootimg" / "firmware"
 HEADER = FIRMWARE / "rboot_format.h"
@@ -26,44 +29,44 @@ _CONFIG = BootConfig((0x11111111,) * 100, current_rom=77, gpio_rom=88).to_bytes(
 _RTC = RtcData(last_rom=77, temp_rom=88).to_bytes()
 
 PYTHON: list[tuple[str, int]] = [
-    ("ESP8266_DRAM_START", flash.DRAM.start),
-    ("ESP8266_DRAM_END", flash.DRAM.end),
-    ("ESP8266_IRAM_START", flash.IRAM.start),
-    ("ESP8266_IRAM_END", flash.IRAM.end),
-    ("ESP8266_WINDOW_START", flash.WINDOW_START),
-    ("ESP8266_WINDOW_SIZE", flash.WINDOW_SIZE),
-    ("ESP8266_SECTOR_SIZE", flash.SECTOR_SIZE),
-    ("ESP8266_MAX_FLASH_SIZE", emulator.FLASH_SIZES[1]),
-    ("ESP8266_MAX_FLASH_SIZE", max(size.bytes for size in flash.FLASH_SIZES.values())),
-    ("ESP8266_SDK_TAIL_SIZE", flashmap.SDK_TAIL_SIZE),
-    ("ESP8266_IMAGE_MAGIC", rom._RAM_MAGIC),
-    *((f"ESP8266_FLASH_{name.upper()}", code) for name, code in (flash.FLASH_MODES | flash.FLASH_FREQS).items()),
-    *((f"ESP8266_FLASH_{size.name.upper().replace('-', '_')}", size.code) for size in flash.FLASH_SIZES.values()),
-    ("RBOOT_CHECKSUM_SEED", rom._CHECKSUM_SEED),
+    ("ESP8266_DRAM_START", memory.DRAM.start),
+    ("ESP8266_DRAM_END", memory.DRAM.end),
+    ("ESP8266_IRAM_START", memory.IRAM.start),
+    ("ESP8266_IRAM_END", memory.IRAM.end),
+    ("ESP8266_WINDOW_START", memory.WINDOW_START),
+    ("ESP8266_WINDOW_SIZE", memory.WINDOW_SIZE),
+    ("ESP8266_SECTOR_SIZE", memory.SECTOR_SIZE),
+    ("ESP8266_MAX_FLASH_SIZE", qemu.FLASH_SIZES[1]),
+    ("ESP8266_MAX_FLASH_SIZE", max(size.bytes for size in params.FLASH_SIZES.values())),
+    ("ESP8266_SDK_TAIL_SIZE", model.SDK_TAIL_SIZE),
+    ("ESP8266_IMAGE_MAGIC", format._RAM_MAGIC),
+    *((f"ESP8266_FLASH_{name.upper()}", code) for name, code in (params.FLASH_MODES | params.FLASH_FREQS).items()),
+    *((f"ESP8266_FLASH_{size.name.upper().replace('-', '_')}", size.code) for size in params.FLASH_SIZES.values()),
+    ("RBOOT_CHECKSUM_SEED", format._CHECKSUM_SEED),
     ("RBOOT_CHECKSUM_SEED", bootconfig._CHECKSUM_SEED),
-    ("RBOOT_CHECKSUM_SEED", predict._SEED),
-    ("RBOOT_ALIGNMENT", rom.ALIGNMENT),
+    ("RBOOT_CHECKSUM_SEED", bootlogic._SEED),
+    ("RBOOT_ALIGNMENT", format.ALIGNMENT),
     ("RBOOT_MAX_SECTIONS", fit.MAX_SECTIONS),
-    ("RBOOT_ROM_MAGIC", rom._IROM_MAGIC),
-    ("RBOOT_ROM_COUNT", rom._IROM_COUNT),
-    ("RBOOT_IROM_OFFSET", flash.IROM_OFFSET),
-    ("RBOOT_IROM_OFFSET", rom._HEADER.size + rom._SECTION.size),
+    ("RBOOT_ROM_MAGIC", format._IROM_MAGIC),
+    ("RBOOT_ROM_COUNT", format._IROM_COUNT),
+    ("RBOOT_IROM_OFFSET", memory.IROM_OFFSET),
+    ("RBOOT_IROM_OFFSET", format._HEADER.size + format._SECTION.size),
     ("RBOOT_UNKNOWN_FLASH_SIZE", loader._UNKNOWN_SIZE),
-    ("RBOOT_CONFIG_SECTOR", flash.CONFIG_ADDRESS // flash.SECTOR_SIZE),
-    ("RBOOT_CONFIG_ADDRESS", flash.CONFIG_ADDRESS),
-    ("RBOOT_FIRST_SLOT", flash.FIRST_SLOT_ADDRESS),
+    ("RBOOT_CONFIG_SECTOR", memory.CONFIG_ADDRESS // memory.SECTOR_SIZE),
+    ("RBOOT_CONFIG_ADDRESS", memory.CONFIG_ADDRESS),
+    ("RBOOT_FIRST_SLOT", memory.FIRST_SLOT_ADDRESS),
     ("RBOOT_CONFIG_MAGIC", bootconfig._MAGIC),
-    ("RBOOT_CONFIG_MAGIC", predict._MAGIC_AND_VERSION[0]),
+    ("RBOOT_CONFIG_MAGIC", bootlogic._MAGIC_AND_VERSION[0]),
     ("RBOOT_CONFIG_VERSION", bootconfig._VERSION),
-    ("RBOOT_CONFIG_VERSION", predict._MAGIC_AND_VERSION[1]),
+    ("RBOOT_CONFIG_VERSION", bootlogic._MAGIC_AND_VERSION[1]),
     ("RBOOT_CONFIG_CURRENT_ROM", _CONFIG.index(77)),
-    ("RBOOT_CONFIG_CURRENT_ROM", predict._CURRENT),
+    ("RBOOT_CONFIG_CURRENT_ROM", bootlogic._CURRENT),
     ("RBOOT_CONFIG_COUNT", _CONFIG.index(100)),
-    ("RBOOT_CONFIG_COUNT", predict._COUNT),
+    ("RBOOT_CONFIG_COUNT", bootlogic._COUNT),
     ("RBOOT_CONFIG_ROMS", _CONFIG.index(0x11)),
-    ("RBOOT_CONFIG_ROMS", predict._ROMS),
+    ("RBOOT_CONFIG_ROMS", bootlogic._ROMS),
     ("RBOOT_DEFAULT_MAX_ROMS", bootconfig.MAX_ROMS),
-    *((f"RBOOT_MODE_{mode.name}", mode.value) for mode in Mode),
+    *((f"RBOOT_MODE_{mode.name}", mode.value) for mode in BootMode),
     ("RBOOT_RTC_MAGIC", bootconfig._RTC_MAGIC),
     ("RBOOT_RTC_LAST_ROM", _RTC.index(77)),
     ("RBOOT_RTC_CHECKSUM", bootconfig._RTC.size),
@@ -94,13 +97,13 @@ RBOOT_NAMES = {
 }
 
 LAYOUTS = {
-    "sizeof(esp8266_image_header)": rom._HEADER.size,
-    "sizeof(esp8266_section_header)": rom._SECTION.size,
-    "offsetof(rboot_config, mode)": predict._MODE,
-    "offsetof(rboot_config, current_rom)": predict._CURRENT,
-    "offsetof(rboot_config, gpio_rom)": predict._GPIO_ROM,
-    "offsetof(rboot_config, count)": predict._COUNT,
-    "offsetof(rboot_config, roms)": predict._ROMS,
+    "sizeof(esp8266_image_header)": format._HEADER.size,
+    "sizeof(esp8266_section_header)": format._SECTION.size,
+    "offsetof(rboot_config, mode)": bootlogic._MODE,
+    "offsetof(rboot_config, current_rom)": bootlogic._CURRENT,
+    "offsetof(rboot_config, gpio_rom)": bootlogic._GPIO_ROM,
+    "offsetof(rboot_config, count)": bootlogic._COUNT,
+    "offsetof(rboot_config, roms)": bootlogic._ROMS,
     "sizeof(rboot_rtc_data)": len(_RTC),
     "offsetof(rboot_rtc_data, last_rom)": _RTC.index(77),
     "offsetof(rboot_rtc_data, temp_rom)": _RTC.index(88),
@@ -185,13 +188,13 @@ def test_applications_in_cpp_can_use_it(standard: str) -> None:
 def test_linker_scripts_have_the_same_memory(script: str) -> None:
     text = (FIRMWARE.parent / script).read_text()
     (dram,) = re.findall(r"dram0_0_seg : org = (\w+), len = (\w+)", text)
-    assert tuple(int(number, 16) for number in dram) == (flash.DRAM.start, flash.DRAM.size)
+    assert tuple(int(number, 16) for number in dram) == (memory.DRAM.start, memory.DRAM.size)
     (iram,) = re.findall(r"iram1_0_seg : org = (\w+), len = (\w+)", text)
     start, size = (int(number, 16) for number in iram)
     if script.endswith("loader.ld"):
-        assert start >= flash.IRAM.end
+        assert start >= memory.IRAM.end
     else:
-        assert (start, size) == (flash.IRAM.start, flash.IRAM.size)
+        assert (start, size) == (memory.IRAM.start, memory.IRAM.size)
 
 
 def test_the_mask_roms_functions_are_at_the_same_addresses() -> None:
@@ -203,4 +206,4 @@ def test_the_mask_roms_functions_are_at_the_same_addresses() -> None:
     assert {name: address for name, address in linked.items() if name in ours and ours[name] != address} == {}
     assert set(linked.values()) <= set(ours.values())
     assert ours["Cache_Read_Enable"] == mapping._CACHE_READ_ENABLE
-    assert (ours["ets_printf"], ours["SPIRead"]) == (prove._PRINTF, prove._SPI_READ)
+    assert (ours["ets_printf"], ours["SPIRead"]) == (proof._PRINTF, proof._SPI_READ)

@@ -216,11 +216,11 @@ def test_a_proof_that_cannot_be_written_is_one_line(project: Project) -> None:
     # The emulator itself cannot make it any more.
     meanwhile = f"""
 import os
-from rbootimg import prove
-def prove_and_more(*arguments, proved=prove.prove):
+from rbootimg.emulator import proof
+def prove_and_more(*arguments, proved=proof.prove):
     os.makedirs({str(place)!r}, exist_ok=True)
     return proved(*arguments)
-prove.prove = prove_and_more
+proof.prove = prove_and_more
 """
     project.write("SConstruct", meanwhile + project.read("SConstruct").decode())
     assert project.fail("publish").startswith(f"scons: *** [publish] {place}: ")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -96,9 +96,9 @@ def publish(
     bundles: Sequence[Bundle],
     *,
     in_folders: bool | None = None,
-    force: bool = False,
-    fewer_roms: bool = False,
-    allow_downgrade: bool = False,
+    force: bool | Collection[str] = False,
+    fewer_roms: bool | Collection[str] = False,
+    allow_downgrade: bool | Collection[str] = False,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Make each of `bundles` the current release of its application, or none of them, in a web root that is made if
@@ -106,6 +106,8 @@ def publish(
 
     With `in_folders` each application has a folder of its name, and the web root a page with all of them; without
     it the only one is at the root. None leaves that to the web root as it is, and to the number of `bundles`.
+
+    `force`, `fewer_roms` and `allow_downgrade` are for all applications, or for those that they name.
 
     What is current already is left alone; what was published, is not current and is damaged is put right, without
     becoming current if it is older. Raises PublishError, and leaves the current releases as they are, if the
@@ -121,10 +123,16 @@ def publish(
             befores = [_before(folder, bundle.release) for folder, bundle in zip(folders, bundles)]
             with cleaning(root, *folders):
                 changes = [
-                    _prepared(folder, bundle, before, force, fewer_roms, allow_downgrade)
+                    _prepared(
+                        folder, bundle, before, *(_applies(to, bundle) for to in (force, fewer_roms, allow_downgrade))
+                    )
                     for folder, bundle, before in zip(folders, bundles, befores)
                 ]
             return _switched(root, changes)
+
+
+def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
+    return to if isinstance(to, bool) else bundle.release.app in to
 
 
 def rollback(

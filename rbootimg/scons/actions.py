@@ -166,6 +166,14 @@ def nodes(env: Any, what: str, files: Any) -> list[Any]:
     return found
 
 
+def one_node(env: Any, what: str, file: Any) -> Any:
+    """The node of the one file that there may be. Raises UserError, naming `what`."""
+    found = nodes(env, what, file)
+    if len(found) > 1:
+        raise SCons.Errors.UserError(f"rboot: {what}: {', '.join(map(str, found))}: give one file")
+    return found[0]
+
+
 def rebuild_if_altered(node: Any) -> None:
     """Have `node` built again if its file is not the one that SCons remembers to have made.
 

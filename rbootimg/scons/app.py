@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import SCons.Errors
+import SCons.Node
+import SCons.Warnings
 
 from ..errors import LayoutError
 from ..layout.model import Slot
@@ -16,9 +18,11 @@ from . import bigflash, publish
 from .actions import apart, build, generated, nodes
 from .apps import app_name, recovery_rom
 from .client import check_client
+from .compiler import as_words
 from .image import images
 from .link import base_scripts, programs, script_for_slot
 from .variables import FLAGS, flash_map, for_call, header_params, is_set, literal, slots_of, text, typed
+from .versionheader import compiled_with
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
@@ -83,6 +87,8 @@ def rboot_rom(env: Any, target: Any, source: Any, **overrides: object) -> Any:
     env = for_call(env, overrides)
     [rom, *more] = env.Flatten([target]) or [""]
     what = str(rom)
+    if not isinstance(rom, (str, SCons.Node.Node)) or what.endswith(".elf"):
+        raise SCons.Errors.UserError(f"rboot: RbootRom of {rom!r}: name the ROM, such as recovery.bin")
     try:
         [slot] = slots_of(env, 1)
     except LayoutError as error:
@@ -94,7 +100,7 @@ def rboot_rom(env: Any, target: Any, source: Any, **overrides: object) -> Any:
         )
     elfs = _link(
         env,
-        f"{os.path.splitext(what)[0]}.elf",
+        _elf_of(env, rom),
         _objects(compiling, what, source),
         RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot)],
     )
@@ -102,6 +108,12 @@ def rboot_rom(env: Any, target: Any, source: Any, **overrides: object) -> Any:
         return images(env, [rom], elfs, (slot,))
     except LayoutError as error:
         raise SCons.Errors.UserError(f"rboot: {what}: {error}") from None
+
+
+def _elf_of(env: Any, rom: Any) -> Any:
+    """The ELF beside a ROM: recovery.elf for recovery.bin, r.v1.elf for r.v1."""
+    node = rom if isinstance(rom, SCons.Node.Node) else env.File(rom)
+    return node.dir.File(f"{node.name.removesuffix('.bin')}.elf")
 
 
 def rboot_program(env: Any, target: Any, source: Any, **overrides: object) -> Any:
@@ -119,9 +131,31 @@ def _compiling(env: Any, overrides: Mapping[str, object]) -> Any:
 
     They depend on none of our variables but the compiler's: without the others, applications can share them.
     """
-    changes = {**overrides, **typed()}
-    changes = {name: value for name, value in changes.items() if not name.startswith("RBOOT_") or name in FLAGS}
-    return env.Override(changes) if changes else env
+    wanted = {**overrides, **typed()}
+    changes = {name: value for name, value in wanted.items() if _compiles(name)}
+    version = str(for_call(env, overrides)["RBOOT_VERSION"]) if "RBOOT_VERSION" in wanted else str(env["RBOOT_VERSION"])
+    changes |= {name: value for name, value in compiled_with(env, version).items() if name not in changes}
+    if version != env["RBOOT_VERSION"] and any("RBOOT_VERSION" in str(env.get(name)) for name in _FLAGS):
+        changes["RBOOT_VERSION"] = version
+    return env.Override(as_words(env, changes)) if changes else env
+
+
+_FLAGS = ("CPPDEFINES", "CFLAGS", "CCFLAGS", "CXXFLAGS", "CPPFLAGS", "ASFLAGS", "ASPPFLAGS")
+_OF_LINKS = (
+    "LIBS",
+    "LIBPATH",
+    "LINK",
+    "LINKFLAGS",
+    "RBOOTLINKCOM",
+    "RBOOT_LINKFLAGS",
+    "RBOOT_LINK_INPUTS",
+    "_LIBFLAGS",
+)
+
+
+def _compiles(name: str) -> bool:
+    """Whether objects depend on the variable: two applications that differ in others share them."""
+    return name not in _OF_LINKS and (name in FLAGS or not name.startswith("RBOOT"))
 
 
 def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any:
@@ -142,7 +176,17 @@ def _object(env: Any, source: Any) -> Any:
     target = None
     if path.startswith(_PACKAGE):
         target = generated(env, os.path.splitext(os.path.relpath(path, _PACKAGE))[0] + env.subst("$OBJSUFFIX"))
-    return build(env, "Object", target, source)[0]
+    SCons.Warnings._enabled.insert(0, (SCons.Warnings.DuplicateEnvironmentWarning, False))  # it is shared on purpose
+    try:
+        return build(env, "Object", target, source)[0]
+    except SCons.Errors.UserError as error:
+        if "Two environments with different actions" not in str(error):
+            raise
+        raise SCons.Errors.UserError(
+            f"rboot: {source} is compiled with other flags for another application; give one of them an OBJPREFIX"
+        ) from error
+    finally:
+        del SCons.Warnings._enabled[0]
 
 
 def _script_for(env: Any, base: Any, slot: Slot) -> Any:

@@ -13,7 +13,7 @@ import SCons.Errors
 
 from ..errors import LayoutError, PublishError, ServerError
 from ..layout.model import FlashLayout
-from .actions import nodes
+from .actions import nodes, one_node
 from .proofrequest import ProofRequest
 from .variables import expand, text
 
@@ -46,6 +46,8 @@ class App:
     files: dict[str, Any]
     checksum_files: bool
     recovery: Recovery | None
+    force: bool
+    allow_downgrade: bool
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,13 @@ def recovery_rom(env: Any, app: str, layout: FlashLayout) -> Recovery | None:
             f"rboot: {app}: RBOOT_RECOVERY is {value!r}; write a dictionary, from the slot's number to its ROM"
         )
     [(number, rom)] = value.items()
+    number = int(number) if isinstance(number, str) and number.isdecimal() else number
     if number not in range(1, len(layout.slots)) or number != len(layout.slots) - 1:
         raise SCons.Errors.UserError(
             f"rboot: {app}: RBOOT_RECOVERY is for slot {number}; a recovery ROM has the last of the layout's "
             f"{len(layout.slots)} slots"
         )
-    [node] = nodes(env, app, rom)[:1]
-    return Recovery(number, node)
+    return Recovery(number, one_node(env, app, rom))
 
 
 def provable(recovery: Recovery | None, number: int) -> list[Any]:
@@ -125,7 +127,7 @@ def release_files(env: Any, app: str) -> dict[str, Any]:
     if isinstance(value, str):
         value = value.split()
     if isinstance(value, Mapping):
-        found = {name: nodes(env, app, file)[0] for name, file in value.items()}
+        found = {name: one_node(env, app, file) for name, file in value.items()}
         names = list(found)
     else:
         files = nodes(env, app, value) if env.Flatten([value]) else []

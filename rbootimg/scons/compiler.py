@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import SCons.Builder
@@ -114,8 +115,20 @@ def ensure(env: Any) -> None:
     if env["CCCOM"] == _SCONSS_CCCOM:
         set_up(env)
     # A keyword of Environment(), which SCons puts back when all tools are loaded.
-    if isinstance(env["CC"], str) and " " in env["CC"] and len(words := _words(env, "CC")) == 1:
-        env["CC"] = words
+    env.Replace(**as_words(env, {name: env[name] for name in _PROGRAMS if name in env}))
+
+
+_PROGRAMS = ("CC", "CXX", "LINK")
+
+
+def as_words(env: Any, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """`variables`, in which a program whose path has a blank is a list, that SCons does not split."""
+    return {
+        name: [value]
+        if name in _PROGRAMS and isinstance(value, str) and " " in value and os.path.isfile(env.subst(value))
+        else value
+        for name, value in variables.items()
+    }
 
 
 def _words(env: Any, name: str) -> list[str]:
@@ -158,15 +171,15 @@ def _quoted(word: Any) -> str:
 # SCons calls a variable's value with these names, whenever a command line needs it.
 def _linker(target: Any, source: Any, env: Any, for_signature: bool) -> Any:
     """The value of $LINK, unless the user has another: the compiler, without what stands before it to cache objects."""
-    words = env["CC"]
-    if not isinstance(words, list):
-        return words(target, source, env, for_signature) if callable(words) else words
+    if callable(env["CC"]):
+        return env["CC"](target, source, env, for_signature)
+    words = _words(env, "CC")
     return SCons.Subst.Literal(next((word for word in words if "xtensa" in os.path.basename(word)), words[0]))
 
 
 def _link_inputs(target: Any, source: Any, env: Any, for_signature: bool) -> str:
     """The value of $_RBOOT_LINK_INPUTS: groups of the user's own cannot stand in ours."""
-    ours = str(env["RBOOT_LINK_INPUTS"])
+    ours = " ".join(map(str, env.Flatten([env["RBOOT_LINK_INPUTS"]])))
     users = f"{env.get('LIBS', '')} {env.get('_LIBFLAGS', '')} {env.get('LINKFLAGS', '')}"
     if "--start-group" in users or "-(" in users:
         return ours.replace("-Wl,--start-group ", "").replace(" -Wl,--end-group", "")

@@ -11,6 +11,7 @@ from typing import Any
 
 import SCons.Builder
 import SCons.Errors
+import SCons.Node
 
 from ..errors import LayoutError
 from ..fileio import write_atomic
@@ -18,7 +19,7 @@ from ..flash.image import assemble, warnings
 from ..layout.model import sdk_regions
 from ..views.rom import pieces_table
 from . import targets
-from .actions import OWN_SCANNER, action, build, nodes
+from .actions import OWN_SCANNER, action, build, nodes, one_node
 from .flashcontents import FlashContents, number, pieces_of
 from .loader import default_loader
 from .variables import flash_map, for_call, is_set
@@ -42,6 +43,9 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     {"phy_init": "esp_init_data_default.bin"}; $RBOOT_CURRENT_ROM is the ROM that boots (0).
     """
     env = for_call(env, overrides)
+    [target, *more] = env.Flatten([target]) or [None]
+    if more or not isinstance(target, (str, SCons.Node.Node)):
+        raise SCons.Errors.UserError("rboot: RbootFlashImage makes one file; name it, such as flash.bin")
     try:
         found = flash_map(env)
         current = number(env, "RBOOT_CURRENT_ROM")
@@ -54,7 +58,7 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
             found,
             default_loader(env, found.loader),
             nodes(env, str(target), roms),
-            {name: nodes(env, str(target), file)[0] for name, file in files.items()},
+            {name: one_node(env, str(target), file) for name, file in files.items()},
             current,
         )
     except LayoutError as error:
@@ -62,7 +66,8 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     sources = [contents.loader, *contents.roms, *contents.files.values()]
     image = build(env, "_RbootFlash", target, sources)
     image[0].attributes.rboot_flash = contents
-    stem = os.path.splitext(str(image[0]))[0]
+    image[0].attributes.rboot_env = env  # of the call: the port is that of this board
+    stem = os.path.splitext(os.path.relpath(image[0].get_abspath(), env.fs.Top.get_abspath()))[0]
     for name, function in (("flash", _flash), ("boot", _boot)):
         alias = targets.add(env, name, image, function)
         for one in dict.fromkeys((stem, os.path.basename(stem))):
@@ -89,10 +94,10 @@ def _assemble(target: Any, source: Any, env: Any) -> None:
 def _flash(target: Any, source: Any, env: Any) -> None:
     from . import running  # with esptool's options and the emulator: not for every build
 
-    running.flash(source, env)
+    running.flash(source)
 
 
 def _boot(target: Any, source: Any, env: Any) -> None:
     from . import running
 
-    running.boot(source, env)
+    running.boot(source)

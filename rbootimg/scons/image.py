@@ -65,7 +65,8 @@ def rboot_image(env: Any, target: Any, source: Any = None, **overrides: object) 
     """
     env = for_call(env, overrides)
     if source is None:
-        source, target = target, [os.path.splitext(str(name))[0] + ".bin" for name in env.Flatten([target])]
+        source = nodes(env, "RbootImage", target)
+        target = [node.dir.File(os.path.splitext(node.name)[0] + ".bin") for node in source]
     targets = env.Flatten([target])
     what = str(targets[0]) if targets else "RbootImage"
     if not targets or not all(isinstance(name, (str, SCons.Node.Node)) for name in targets):

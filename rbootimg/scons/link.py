@@ -14,6 +14,7 @@ from typing import Any
 import SCons.Action
 import SCons.Builder
 import SCons.Errors
+import SCons.Node
 import SCons.Node.FS
 import SCons.Platform.posix
 import SCons.Scanner
@@ -58,6 +59,8 @@ def program_builder() -> Any:
 def rboot_linker_script(env: Any, target: Any, source: Any, **overrides: object) -> Any:
     """The linker script `target` for $RBOOT_SLOT, from the base script `source`."""
     env = for_call(env, overrides)
+    if not isinstance(target, (str, SCons.Node.Node)):
+        raise SCons.Errors.UserError(f"rboot: RbootLinkerScript of {target!r}: name the script")
     [base, *more] = nodes(env, str(target), source)
     if more or len(env.Flatten([target])) != 1:
         raise SCons.Errors.UserError(f"rboot: {target}: RbootLinkerScript makes one script from one")
@@ -102,11 +105,16 @@ def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
         raise SCons.Errors.UserError(
             f"rboot: {target[0]}: {len(scripts)} linker scripts for {len(target)} programs; give one for each"
         )
+    if isinstance(env["RBOOTLINKCOM"], (list, tuple)):
+        raise SCons.Errors.UserError(
+            "rboot: RBOOTLINKCOM is a list; write one command as a string, several with && between"
+        )
     maps = []
+    with_maps = is_on(env, "RBOOT_MAP")
     for node, script in zip(target, scripts):
         node.attributes.rboot_ldscript = script
         node.attributes.rboot_ldfolder = (script.sources[0] if script.has_builder() else script).dir
-        if is_on(env, "RBOOT_MAP"):
+        if with_maps:
             node.attributes.rboot_map = node.dir.File(f"{os.path.splitext(node.name)[0]}.map")
             maps.append(node.attributes.rboot_map)
             env.Clean(node, node.attributes.rboot_map)
@@ -194,7 +202,11 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
 
             # A command that is too long for the system goes into a file; only now, as to expand that takes its time.
             command = env["RBOOTLINKCOM"]
-            commands = {} if "TEMPFILE" in str(command) else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM)}"}
+            commands = (
+                {}
+                if not isinstance(command, str) or "TEMPFILE" in command
+                else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM)}"}
+            )
             running = env.Override({"SPAWN": spawn, "_RBOOT_LINKCOM": command, **commands})
             result = super().execute(target, source, running, executor)
             messages.seek(0)

@@ -19,7 +19,7 @@ from ..layout.memory import CONFIG_ADDRESS
 from ..layout.model import LoaderOptions
 from ..rom import elf, esptool2
 from ..rom.format import RamSection, old_image
-from .actions import OWN_SCANNER, action, build, generated, nodes, own_file
+from .actions import OWN_SCANNER, action, build, generated, one_node, own_file
 from .compiler import COMMANDS
 from .link import BASE_SCRIPT
 from .variables import FLAGS, expand, flash_map, for_call, is_set, literal, text
@@ -65,6 +65,8 @@ def builders() -> dict[str, Any]:
 def rboot_loader(env: Any, target: Any, **overrides: object) -> Any:
     """The boot loader for $RBOOT_LAYOUT's [loader], as the file `target`: ours, or rBoot from the folder $RBOOT_SRC."""
     env = for_call(env, overrides)
+    if not isinstance(target, (str, SCons.Node.Node)) or str(target).endswith(".elf"):
+        raise SCons.Errors.UserError(f"rboot: RbootLoader of {target!r}: name the loader, such as rboot.bin")
     try:
         options = flash_map(env).loader
         source = text(env, "RBOOT_SRC")
@@ -78,7 +80,7 @@ def default_loader(env: Any, options: LoaderOptions) -> Any:
     if is_set(env, "RBOOT_LOADER"):
         given = env["RBOOT_LOADER"]
         given = literal(expand(env, "RBOOT_LOADER", given)) if isinstance(given, str) else given
-        return nodes(env, "RBOOT_LOADER", given)[0]
+        return one_node(env, "RBOOT_LOADER", given)
     macros = defines(options).items()
     words = (f"{name.removeprefix('BOOT_').lower()}{'' if value is None else value}" for name, value in macros)
     loader = generated(env, "-".join(("loader", *words)) + ".bin")

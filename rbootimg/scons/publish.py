@@ -100,6 +100,8 @@ def add(
         files=files,
         checksum_files=bool(is_on(env, "RBOOT_CHECKSUM_FILES")),
         recovery=recovery,
+        force=bool(is_on(env, "RBOOT_FORCE")),
+        allow_downgrade=bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE")),
     )
     if web_root.apps.setdefault(name, app) is not app:
         raise SCons.Errors.UserError(

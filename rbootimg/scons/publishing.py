@@ -14,7 +14,7 @@ from ..views import release as report
 from . import proving
 from .actions import format_error
 from .apps import App, WebRoot, named, place, provable, web_roots
-from .variables import CheckoutVersion, is_on
+from .variables import CheckoutVersion
 
 
 def write_web_roots(target: Any, env: Any) -> None:
@@ -111,16 +111,17 @@ def _recovery(app: App) -> release.Recovery | None:
 
 def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
     """Make `bundles` the current releases; what there is to say."""
-    # What was not committed is built anew under one version, on the desk.
-    forced = bool(is_on(env, "RBOOT_FORCE"))
+    forced = {name for name, app in web_root.apps.items() if app.force}
+    # What was not committed is built again under one version, in development.
+    uncommitted = {bundle.release.app for bundle in bundles if ".dirty" in bundle.release.version}
     with named(Path(web_root.path), env):
         published = webroot.publish(
             Path(web_root.path),
             bundles,
             in_folders=web_root.total > 1 or None,
-            force=forced or all(".dirty" in bundle.release.version for bundle in bundles),
+            force=forced | uncommitted,
             fewer_roms=forced,
-            allow_downgrade=bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE")),
+            allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
         )
     return [line for each in published for line in report.published(each, place(each.folder, env))]
 

@@ -18,7 +18,7 @@ from .interrupt import is_interrupted
 from .variables import text
 
 
-def _only(source: Any, env: Any, target: str) -> Any:
+def _only(source: Any, target: str) -> Any:
     """The flash image that `scons flash` or `scons boot` is about."""
     # Whatever else the SConstruct has added to the target is not for us.
     images = list(dict.fromkeys(node for node in source if hasattr(node.attributes, "rboot_flash")))
@@ -31,9 +31,10 @@ def _only(source: Any, env: Any, target: str) -> Any:
     return images[0]
 
 
-def flash(source: Any, env: Any) -> None:
+def flash(source: Any) -> None:
     """Write the flash image to a device. Raises FlashError."""
-    contents = _only(source, env, "flash").attributes.rboot_flash
+    image = _only(source, "flash")
+    contents, env = image.attributes.rboot_flash, image.attributes.rboot_env
     port = text(env, "RBOOT_PORT") or None
     with tempfile.TemporaryDirectory(prefix="rbootimg-") as folder:
         files = []
@@ -44,9 +45,10 @@ def flash(source: Any, env: Any) -> None:
         writer.run(writer.command_line(files, port, number(env, "RBOOT_BAUD") or None))
 
 
-def boot(source: Any, env: Any) -> None:
+def boot(source: Any) -> None:
     """Run the flash image in the emulator. Raises EmulatorError."""
-    image = _only(source, env, "boot")
+    image = _only(source, "boot")
+    env = image.attributes.rboot_env
     confine.check(env)
     net = text(env, "RBOOT_NET")
     server = network.parse_address(net) if net else None

@@ -104,7 +104,7 @@ def generate(env: Any, **keywords: object) -> None:
         (versionheader.rboot_version_header, "RbootVersionHeader"),
         (device.rboot_flash_image, "RbootFlashImage"),
     ):
-        env.AddMethod(for_users(_with_compiler(method)), name)
+        env.AddMethod(for_users(_with_compiler(method), name), name)
     targets.explain_missing(env)
     _add_extras(env)
 
@@ -130,6 +130,8 @@ def _with_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
         changed = {name: value for name, value in typed().items() if env.get(name) != value}
         if changed:
             env.Replace(**changed)
+        if env.get("RBOOT_VERSION") != (found := version_of(env)):  # which may be set after the tool was loaded
+            env["RBOOT_VERSION"] = found
         return method(env, *arguments, **keywords)
 
     return call

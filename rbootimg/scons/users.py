@@ -12,6 +12,8 @@ from typing import Any
 import SCons
 import SCons.Errors
 
+from ..errors import LayoutError
+
 _NOT_THE_USERS = (
     str(Path(__file__).parents[1]),
     str(Path(__file__).parents[2] / "site_scons" / "site_tools"),
@@ -21,15 +23,24 @@ _NOT_THE_USERS = (
 """Where frames begin whose code no SConscript has."""
 
 
-def for_users(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` as SConscripts call it, so that its errors are those of their line."""
+def for_users(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+    """`function` as SConscripts call it by `name`, so that its errors are those of their line.
+
+    Values of wrong types are too many to look for; what they come to is said in one line too, and by
+    `--debug=stacktrace` where that was.
+    """
 
     @functools.wraps(function)
     def call(*arguments: Any, **keywords: Any) -> Any:
         try:
             return function(*arguments, **keywords)
         except SCons.Errors.UserError as error:
-            raise SCons.Errors.UserError(str(error)).with_traceback(users_place()) from error
+            text = str(error)
+            raise SCons.Errors.UserError(text).with_traceback(users_place()) from error
+        except (AttributeError, LayoutError, TypeError, ValueError) as error:
+            text = str(error).replace(f"{function.__name__}()", f"{name}()")
+            called = f"{name}: " if name and not text.startswith(name) else ""
+            raise SCons.Errors.UserError(f"rboot: {called}{text}").with_traceback(users_place()) from error
 
     return call
 

@@ -80,6 +80,8 @@ _OF_LAYOUTS = tuple(
 )
 # Those that a call takes and the command line does not.
 _OF_CALLS = ("RBOOT_SLOT", "RBOOT_FILES", "RBOOT_RECOVERY")
+# Those that a target asks for, whatever it is about.
+_OF_TARGETS = ("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT")
 _GLOBAL = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS))
 _KNOWN = _GLOBAL.union(_OF_CALLS)
 
@@ -87,8 +89,9 @@ _KNOWN = _GLOBAL.union(_OF_CALLS)
 def check_names(names: Iterable[str], known: frozenset[str] = _KNOWN) -> None:
     """Raise UserError for a name that looks like one of ours and is none: a misspelt setting is never ignored."""
     for name in names:
-        if name.startswith("RBOOT_") and name not in known:
-            raise SCons.Errors.UserError(f"rboot: there is no variable {name}; `scons -h` lists them")
+        if name[:6].upper() == "RBOOT_" and name not in known:
+            hint = f"write {name.upper()}" if name.upper() in known else "`scons -h` lists them"
+            raise SCons.Errors.UserError(f"rboot: there is no variable {name}; {hint}")
 
 
 def check_arguments(names: Iterable[str]) -> None:
@@ -99,10 +102,10 @@ def check_arguments(names: Iterable[str]) -> None:
 def typed() -> dict[str, object]:
     """The variables of the command line, `scons RBOOT_FLASH_MODE=dio`: whatever an SConscript says, these hold."""
     found: dict[str, object] = {name: value for name, value in SCons.Script.ARGUMENTS.items() if name in _GLOBAL}
-    if "RBOOT_LAYOUT" in found:
+    if found.get("RBOOT_LAYOUT"):
         found = {**dict.fromkeys(_OF_LAYOUTS, ""), **found}
-    if "RBOOT_VERSION" in found:
-        found["RBOOT_VERSION"] = _given(str(found["RBOOT_VERSION"]))
+    if version := _given(str(found.pop("RBOOT_VERSION", ""))):
+        found["RBOOT_VERSION"] = version
     return found
 
 
@@ -147,6 +150,11 @@ def for_call(env: Any, overrides: Mapping[str, object]) -> Any:
         if name in overrides:
             raise SCons.Errors.UserError(f"rboot: {name} has no effect here; write the folder in the names")
     check_names(overrides)
+    for name in _OF_TARGETS:
+        if name in overrides:
+            raise SCons.Errors.UserError(
+                f"rboot: {name} is not for one call; set it in the environment or on the command line"
+            )
     fixed = {name: value for name, value in typed().items() if overrides.get(name, env.get(name)) != value}
     if overrides or fixed:
         env = env.Override({**overrides, **fixed})
