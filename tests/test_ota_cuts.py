@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from ota_device import Device, Server, current, example, new_device, release, update_and_confirm
 
-from rbootimg.emulator.gdb import _Debugger
+from rbootimg.emulator.gdb import Debugger
 from rbootimg.flash.bootconfig import RtcData
 
 RTC_MAGIC = 0x2334AE68
@@ -114,7 +114,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         self.qemus.close()
-        debugger = _Debugger(self.ours, time.monotonic() + 60)
+        debugger = Debugger(self.ours, time.monotonic() + 60)
         with self.ours, contextlib.suppress(ConnectionError):
             for _ in range(self.number):
                 debugger._ask(f"Z2,{RTC:x},c")

@@ -273,7 +273,10 @@ def test_images_of_sub_sconscripts_are_named_from_the_top(project: Project) -> N
         ("env.RbootProgram(5, 'main.c', RBOOT_LDSCRIPT='x.ld')", "RbootProgram: "),
         ("env.RbootFlashImage(None, 'a.bin')", "makes one file; name it"),
         ("env.RbootFlashImage(['a.bin', 'b.bin'], 'a.bin')", "makes one file; name it"),
-        ("env.RbootLinkerScript(None, 'main.c', RBOOT_SLOT=0x2000)", "name the script"),
+        (
+            "env.RbootLinkerScript(None, 'main.c', RBOOT_SLOT=0x2000)",
+            "RbootLinkerScript has no target; name the script",
+        ),
         ("env.RbootApp('app')", "RbootApp() missing 1 required positional argument: 'source'"),
         ("env.RbootApp('a', 'main.c'); env.RbootApp('b', 'main.c', CCFLAGS='-O0')", "give one of them an OBJPREFIX"),
     ],

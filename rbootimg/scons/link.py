@@ -59,8 +59,8 @@ def program_builder() -> Any:
 def rboot_linker_script(env: Any, target: Any, source: Any, **overrides: object) -> Any:
     """The linker script `target` for $RBOOT_SLOT, from the base script `source`."""
     env = for_call(env, overrides)
-    if not isinstance(target, (str, SCons.Node.Node)):
-        raise SCons.Errors.UserError(f"rboot: RbootLinkerScript of {target!r}: name the script")
+    if target is None:
+        raise SCons.Errors.UserError("rboot: RbootLinkerScript has no target; name the script")
     [base, *more] = nodes(env, str(target), source)
     if more or len(env.Flatten([target])) != 1:
         raise SCons.Errors.UserError(f"rboot: {target}: RbootLinkerScript makes one script from one")
