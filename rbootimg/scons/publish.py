@@ -113,6 +113,7 @@ def add(
 def _claim(env: Any, name: str, proof_name: str, roms: list[Any], found: FlashLayout, wanted: bool) -> ProofRequest:
     try:
         file = roms[0].dir.File(proof_name)
+        file.duplicate = 0  # or SCons deletes it from a variant_dir with copies, as no source is called so
     except TypeError as error:  # which SCons raises for a folder
         raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     return proof.claim(env, name, file, roms, found, wanted)
