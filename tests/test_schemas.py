@@ -7,15 +7,15 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
-from typing import Any
+from copy import deepcopy
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
 
 import pytest
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError, validators
-from jsonschema.exceptions import best_match
 from releases import with_recovery
 from test_release import VERSIONS, releases
 
@@ -23,7 +23,7 @@ from rbootimg.errors import LayoutError, PublishError
 from rbootimg.flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
 from rbootimg.flashmap import DEFAULT_LOADER, GPIO_MODES
 from rbootimg.layout import PRESETS, from_toml, preset
-from rbootimg.release import History, Release
+from rbootimg.release import FlashPart, History, Release, ReleaseRom, Stored
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -148,7 +148,7 @@ def test_the_layout_files_of_the_examples_name_the_schema_and_keep_to_it(board: 
     assert BOARDS[1:]
 
 
-# The schema against the code
+# Each schema against the code
 
 
 def toml(value: object) -> str:
@@ -166,6 +166,42 @@ def toml_file(values: dict[str, Any]) -> str:
     return "".join(f"{toml(key)} = {toml(value)}\n" for key, value in values.items())
 
 
+def read_layout(values: dict[str, Any]) -> None:
+    from_toml(toml_file(values))
+
+
+def read_manifest(values: object) -> None:
+    Release.from_json(json.dumps(values).encode())
+
+
+def read_history(values: object) -> None:
+    History.from_json(json.dumps(values).encode())
+
+
+class Format(NamedTuple):
+    """A schema, our reader, the messages for what only the reader knows, and what to put in place of a value or key."""
+
+    schema: dict[str, Any]
+    read: Callable[[Any], None]
+    needs_code: Callable[[Any], Iterable[str]]
+    values: tuple[Any, ...]
+    keys: list[str]
+
+    def hold(self, values: object) -> None:
+        """What the schema refuses the code refuses, and what the code alone refuses is known."""
+        problem = next(Validator(self.schema).iter_errors(values), None)
+        refusal = None
+        try:
+            self.read(values)
+        except (LayoutError, PublishError) as error:
+            refusal = str(error)
+        if refusal is None:
+            assert problem is None, f"the code accepts {values}; the schema says: {problem and problem.message}"
+        elif problem is None:
+            known = any(re.match(message, refusal) for message in self.needs_code(values))
+            assert known, f"the schema accepts {values}; the code says: {refusal}"
+
+
 def places(value: object) -> Iterator[tuple[Any, Any]]:
     """Where a value is within others: the dictionary or list, and the key or index."""
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -174,23 +210,140 @@ def places(value: object) -> Iterator[tuple[Any, Any]]:
         yield from places(below)
 
 
-def mutated(draw: st.DrawFn, values: dict[str, Any], others: st.SearchStrategy[Any], keys: list[str]) -> dict[str, Any]:
-    """`values` with up to three changes: something is another value, gone, there twice, or has another name."""
-    values = json.loads(json.dumps(values))
-    for _ in range(draw(st.integers(0, 3))):
-        within, key = draw(st.sampled_from([*places(values)] or [(values, "")]))
+def changed(values: Any, form: Format) -> Iterator[Any]:
+    """`values` with one change: each of the form's values at each place, each place gone, each with another name."""
+    for number, (_, key) in enumerate(places(values)):
+        for other in (*form.values, "remove", "rename"):
+            copy = deepcopy(values)
+            within, key = [*places(copy)][number]
+            if other == "remove":
+                del within[key]
+            elif other == "rename":
+                if isinstance(within, dict):
+                    within[form.keys[-1]] = within.pop(key)
+            else:
+                within[key] = deepcopy(other)
+            yield copy
+
+
+def much_changed(draw: st.DrawFn, values: Any, form: Format) -> Any:
+    """`values` with two or three changes."""
+    for _ in range(draw(st.integers(2, 3))):
+        within, key = draw(st.sampled_from([*places(values)] or [(values, form.keys[0])]))
         kind = draw(st.sampled_from(["replace", "replace", "remove", "repeat", "rename", "add"]))
         if kind == "replace" or not values:
-            within[key] = draw(others)
+            within[key] = deepcopy(draw(st.sampled_from(form.values)))
         elif kind == "remove":
             del within[key]
         elif isinstance(within, list):
-            within.append(within[key])
+            within.append(deepcopy(within[key]))
         elif kind == "rename":
-            within[draw(st.sampled_from(keys))] = within.pop(key)
+            within[draw(st.sampled_from(form.keys))] = within.pop(key)
         else:
-            within[draw(st.sampled_from(keys))] = draw(others)
+            within[draw(st.sampled_from(form.keys))] = deepcopy(draw(st.sampled_from(form.values)))
     return values
+
+
+def keys_of(schema: dict[str, Any], *more: str) -> list[str]:
+    return [*sorted({where.rpartition(".")[2] for where, _ in subschemas(schema)} - {"items"}), *more]
+
+
+NUMBERS = (-1, 0, 1, 2, 4, 16, 17, 255, 256, 4096, 8192, 8193, 0x100000, 2**24 - 1, 2**24, 2**32 - 1, 2**32, 2**70)
+WRONG_KINDS = (1.5, True, False, [], [1], {}, [{}])
+
+# What a schema cannot tell: the messages with which a layout that it accepts may be refused, each with such a layout.
+LAYOUT_NEEDS_CODE = {
+    r"slot \d+ at .* overlaps (slot|region) ": "[[slot]]\naddress = 8192\nsize = 0x4000\n[[slot]]\naddress = 0x4000\n",
+    r"region .* overlaps (slot|region) ": '[[region]]\nname = "a"\naddress = 0x1fa000\nsize = "8KB"\n',
+    r".* outside the \w+(-c1)? flash ": '[[region]]\nname = "a"\naddress = 0x200000\nsize = 4096\n',
+    r".* which needs an rBoot built with BOOT_BIG_FLASH": "[[slot]]\naddress = 0x102000\n",
+    r".* straddles a 1 MB boundary": "[loader]\nbig_flash = true\n[[slot]]\naddress = 0x82000\nsize = 0x80000\n",
+    r"\d+ slots are more than the \d+ that": "[loader]\nmax_roms = 1\n",
+    r"there is more than one region called ": "".join(
+        f'[[region]]\nname = "a"\naddress = {address}\nsize = 4096\n' for address in (0x40000, 0x50000)
+    ),
+    # What Unicode says of characters.
+    r"name is .*; leave out what cannot be printed": '[[slot]]\naddress = 0x2000\nname = "\u200b"\n',
+}
+# Of a number in quotes it only tells the form.
+QUOTED_NEEDS_CODE = {
+    r".* overlaps rBoot's (loader|config sector)": '[[slot]]\naddress = "4KB"\n',
+    r".* does not start on a flash sector; ": '[[slot]]\naddress = "0x2001"\n',
+    r".* but the flash is erased in sectors": '[[slot]]\naddress = 0x2000\nsize = "0x801"\n',
+    r"size in \[\[slot\]\] number \d+ is 0; ": '[[slot]]\naddress = 0x2000\nsize = "0"\n',
+    r"region .* has 0 bytes; give it some": '[[region]]\nname = "a"\naddress = 0x40000\nsize = "0"\n',
+}
+
+
+def layout_needs_code(values: dict[str, Any]) -> Iterable[str]:
+    pieces = [*values.get("slot", ()), *values.get("region", ())]
+    quoted = any(isinstance(piece.get(key), str) for piece in pieces for key in ("address", "size"))
+    return (*LAYOUT_NEEDS_CODE, *QUOTED_NEEDS_CODE) if quoted else LAYOUT_NEEDS_CODE
+
+
+LAYOUT_FORMAT = Format(
+    LAYOUT,
+    read_layout,
+    layout_needs_code,
+    (
+        *NUMBERS,
+        *WRONG_KINDS,
+        *("", " ", "x", "\x7f", "\u200b", "rf_cal", "skip", "QIO", "qio\n", "dio", "80M", "26m", "1M", "1MB", " 1mb "),
+        *("2MB-C1", "1MB-c1", "3MB", "16MB", "4MB-big", "4mb-big", "0", "0x2001", "0x2000 ", "8 KB", "-1", "12mb"),
+        *("0xFFFFM", "\t8k\n", "9" * 19, "9" * 20, "0x" + "f" * 17),
+        *(4096.0, math.inf, [{"address": 8192}], {"rtc": True}),
+    ),
+    keys_of(LAYOUT, "$schema"),
+)
+
+
+@pytest.mark.parametrize(("message", "rest"), (LAYOUT_NEEDS_CODE | QUOTED_NEEDS_CODE).items())
+def test_what_only_the_code_knows_of_a_layout(message: str, rest: str) -> None:
+    text = f'flash_size = "2MB"\n{rest}'
+    with pytest.raises(LayoutError, match=f"^{message}"):
+        from_toml(text)
+    assert Validator(LAYOUT).is_valid(tomllib.loads(text))
+
+
+LARGE = {"flash_size": "16MB", "sdk_data": False, "loader": {"big_flash": True, "max_roms": 255}}
+LAST_SECTOR = 0xFFF000
+LIMITS = {
+    "a slot and a region in the last sectors": {
+        "slot": [{"address": LAST_SECTOR}],
+        "region": [{"name": "a", "address": LAST_SECTOR - 4096, "size": 4096}],
+    },
+    "a region in the last sector": {"region": [{"name": "a", "address": LAST_SECTOR, "size": 4096}]},
+    "a slot of a megabyte": {"slot": [{"address": 0x100000, "size": 0x100000}]},
+    "a region of all there is": {
+        "slot": [{"address": 0x2000, "size": 4096}],
+        "region": [{"name": "a", "address": 0x3000, "size": 0x1000000 - 0x3000}],
+    },
+    "a region before the slots": {
+        "slot": [{"address": 0x3000}],
+        "region": [{"name": "a", "address": 0x2000, "size": 4096}],
+    },
+    "as many slots as rBoot counts": {
+        "slot": [{"address": 0x2000 + number * 0x1000, "size": 4096} for number in range(255)]
+    },
+    "the loader's options": {"loader": {**asdict(DEFAULT_LOADER), "gpio_pin": 0, "max_roms": 2, "gpio": "rom"}},
+    "other options": {"loader": {"gpio_pin": 16, "max_roms": 255, "gpio": "skip"}},
+    "a preset": {"preset": "sming", "flash_mode": "QOUT", "flash_freq": " 20M "},
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_layout_at_the_limits_is_valid_and_one_beyond_is_not(name: str) -> None:
+    layout = LARGE | LIMITS[name]
+    Validator(LAYOUT).validate(layout)
+    read_layout(layout)
+    if name.startswith("as many"):
+        layout["slot"].append({"address": 0x200000})
+        assert not Validator(LAYOUT).is_valid(layout)
+        with pytest.raises(LayoutError, match="more than 255 slots"):
+            read_layout(layout)
+    else:
+        for values in changed(layout, LAYOUT_FORMAT):
+            LAYOUT_FORMAT.hold(values)
 
 
 def number(draw: st.DrawFn, value: int) -> int | str:
@@ -238,113 +391,33 @@ def layouts(draw: st.DrawFn) -> dict[str, Any]:
     return values
 
 
-NUMBERS = (-1, 0, 1, 4, 16, 17, 255, 256, 4096, 8192, 8193, 0x82000, 0xFF000, 0x100000, 0xFFF000, 2**24, 2**32, 2**70)
-LAYOUT_TEXTS = (
-    *(
-        "",
-        " ",
-        "x",
-        "\x7f",
-        "\u200b",
-        "rf_cal",
-        "skip",
-        "QIO",
-        "qio\n",
-        "80M",
-        "1M",
-        "1MB",
-        " 1mb ",
-        "2MB-C1",
-        "1MB-c1",
-    ),
-    *("3MB", "4MB-big", "4mb-big", "0", "0x2001", "0x2000 ", "8 KB", "-1", "12mb", "0xFFFFM", "\t8k\n", "9" * 20),
-)
-LAYOUT_VALUES = st.sampled_from(
-    (*NUMBERS, *LAYOUT_TEXTS, 1.5, 4096.0, math.inf, True, False, [], [1], {}, [{}], [{"address": 8192}], {"a": 1})
-)
-LAYOUT_KEYS = [*sorted({where.split(".")[-1] for where, _ in subschemas(LAYOUT)} - {"items"}), "colour", "$schema"]
-
-# What a schema cannot tell: the messages with which a layout that it accepts may be refused, each with such a layout.
-NEEDS_CODE = {
-    r"slot \d+ at .* overlaps (slot|region) ": "[[slot]]\naddress = 8192\nsize = 0x4000\n[[slot]]\naddress = 0x4000\n",
-    r"region .* overlaps (slot|region) ": '[[region]]\nname = "a"\naddress = 0x1fa000\nsize = "8KB"\n',
-    r".* outside the \w+(-c1)? flash ": '[[region]]\nname = "a"\naddress = 0x200000\nsize = 4096\n',
-    r".* which needs an rBoot built with BOOT_BIG_FLASH": "[[slot]]\naddress = 0x102000\n",
-    r".* straddles a 1 MB boundary": "[loader]\nbig_flash = true\n[[slot]]\naddress = 0x82000\nsize = 0x80000\n",
-    r"\d+ slots are more than the \d+ that": "[loader]\nmax_roms = 1\n",
-    r"there is more than one region called ": "".join(
-        f'[[region]]\nname = "a"\naddress = {address}\nsize = 4096\n' for address in (0x40000, 0x50000)
-    ),
-    # Of a number in quotes it only tells the form.
-    r".* overlaps rBoot's (loader|config sector)": '[[slot]]\naddress = "4KB"\n',
-    r".* does not start on a flash sector; ": '[[slot]]\naddress = "0x2001"\n',
-    r".* but the flash is erased in sectors": '[[slot]]\naddress = 0x2000\nsize = "0x801"\n',
-    r"size in \[\[slot\]\] number \d+ is 0; ": '[[slot]]\naddress = 0x2000\nsize = "0"\n',
-    r"region .* has 0 bytes; give it some": '[[region]]\nname = "a"\naddress = 0x40000\nsize = "0"\n',
-    # What Unicode says of characters.
-    r"name is .*; leave out what cannot be printed": '[[slot]]\naddress = 0x2000\nname = "\u200b"\n',
-    # What costs too much to read.
-    r"the layout has more than 64 KB": "#" * (1 << 16),
-    r"line \d+ of the layout has more than 8 dots; ": "slot.a.b.c.d.e.f.g.h.i = 1\n",
-    r"line \d+ of the layout has brackets more than 8 deep": "slot = [[[[[[[[[]]]]]]]]]\n",
-    r"line \d+ of the layout has a word of more than 64 letters": f"{'a' * 65} = 1\n",
-}
-NOT_OF_VALUES = ("64 KB", "dots", "brackets", "letters")
-
-
-@pytest.mark.parametrize("message", NEEDS_CODE)
-def test_what_only_the_code_can_know(message: str) -> None:
-    text = f'flash_size = "2MB"\n{NEEDS_CODE[message]}'
-    with pytest.raises(LayoutError, match=f"^{message}"):
-        from_toml(text)
-    if not any(word in message for word in NOT_OF_VALUES):
-        assert Validator(LAYOUT).is_valid(tomllib.loads(text))
+@given(layouts())
+@settings(max_examples=200, deadline=None)
+def test_a_layout_made_up_is_valid_to_both_or_none(values: dict[str, Any]) -> None:
+    LAYOUT_FORMAT.hold(values)
 
 
 @given(st.data())
-@settings(max_examples=600, deadline=None)
-def test_what_the_schema_of_layouts_refuses_the_code_refuses(data: st.DataObject) -> None:
-    """And what the code alone refuses is in the list of what only it can know."""
-    values = mutated(data.draw, data.draw(layouts()), LAYOUT_VALUES, LAYOUT_KEYS)
-    text = toml_file(values)
-    problem = best_match(Validator(LAYOUT).iter_errors(tomllib.loads(text)))
-    try:
-        from_toml(text)
-    except LayoutError as error:
-        known = any(re.match(message, str(error)) for message in NEEDS_CODE)
-        assert problem or known, f"the schema accepts it, the code says: {error}"  # noqa: PT017
-    else:
-        assert problem is None, f"the code accepts it, the schema says: {problem and problem.message}"
+@settings(max_examples=300, deadline=None)
+def test_a_layout_much_changed_is_valid_to_both_or_none(data: st.DataObject) -> None:
+    LAYOUT_FORMAT.hold(much_changed(data.draw, data.draw(layouts()), LAYOUT_FORMAT))
 
 
-# Of manifests and histories
-
-
-MANIFEST_TEXTS = (
-    *(
-        "",
-        " ",
-        "x",
-        ".",
-        "a b",
-        " a",
-        "a\n",
-        "a/b",
-        "a\\b",
-        "x" * 100,
-        "x" * 101,
-        "releases",
-        "_status",
-        "\0",
-        "\ud800",
-    ),
-    *("1.0.0", "v1.0.0", "1.0.0-rc.1", "1.0.0+b", "01.0.0", "1.0.0-01", "1.0.0\n", f"1.0.0-{'9' * 95}", "2026-11-23"),
-    *("a" * 64, "A" * 64, "a" * 63, "a" * 64 + "\n", "rom0.bin", "ui.html", "UI.html", ".ui", "ram"),
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#" * (1 << 16), "the layout has more than 64 KB"),
+        ("slot.a.b.c.d.e.f.g.h.i = 1", "line 2 of the layout has more than 8 dots"),
+        ("slot = [[[[[[[[[]]]]]]]]]", "line 2 of the layout has brackets more than 8 deep"),
+        (f"{'a' * 65} = 1", "line 2 of the layout has a word of more than 64 letters"),
+    ],
 )
-MANIFEST_VALUES = st.sampled_from(
-    (*NUMBERS, *MANIFEST_TEXTS, 2**24 - 1, 2**24 + 1, 1.0, 1.5, math.nan, None, True, False, [], [1], {}, [{}])
-)
-MANIFEST_KEYS = [*sorted({where.split(".")[-1] for where, _ in subschemas(MANIFEST)} - {"items"}), "later"]
+def test_what_takes_too_long_to_read_no_schema_can_tell(text: str, message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        from_toml(f'flash_size = "1MB"\n{text}')
+
+
+# What a schema cannot tell of a release, each with a value somewhere in a manifest or history that is valid but for it.
 MANIFEST_NEEDS_CODE = {
     r"the manifest's ROM \d+ is for slot \d+; they come in slot order": ("roms", 0, "slot", 1),
     r"the manifest's recovery ROM is for slot \d+, which has a ROM already": ("recovery", "slot", 0),
@@ -360,49 +433,89 @@ HISTORY_NEEDS_CODE = {
     r"the history: its versions are not those of its manifests": ("versions", 0, "9.9.9"),
     r"the history.*: \S+ has half a character": ("manifests", "1.0.0", "\ud800"),
 }
-WITH_ALL = with_recovery("1.0.0", files=(("ca.der", b"x"), ("ui.html", b"y"))).release
-SOME_HISTORY = History("blink", ("1.0.0",), {"1.0.0": ""})
-
-
-@pytest.mark.parametrize(
-    ("known", "schema", "read", "data"),
-    [
-        (MANIFEST_NEEDS_CODE, MANIFEST, Release.from_json, WITH_ALL.to_json()),
-        (HISTORY_NEEDS_CODE, HISTORY, History.from_json, SOME_HISTORY.to_json()),
-    ],
-    ids=["manifest", "history"],
+RELEASE_VALUES = (
+    *NUMBERS,
+    *WRONG_KINDS,
+    *("", " ", "x", ".", "a b", " a", "a\n", "a/b", "a\\b", "x" * 100, "x" * 101, "\0", "\x1f", "\ud800", "x.sha256"),
+    *("releases", "index.html", "style.css", "_status", "ui.html", "UI.html", "rom0.bin", "2026-11-23"),
+    *("1.0.0", "v1.0.0", "1.0", "1.0.0-rc.1", "1.0.0+b", "01.0.0", "1.0.0-01", "1.0.0-\u0663", "1.0.0\n"),
+    *(f"1.0.0-{'a' * 94}", f"1.0.0-{'a' * 95}", "a" * 64, "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n"),
+    *(1.0, 1e300, math.nan, None),
 )
-def test_what_only_the_code_can_know_of_a_release(
-    known: dict[str, tuple[Any, ...]], schema: dict[str, Any], read: Callable[[bytes], object], data: bytes
-) -> None:
-    for message, (*path, key, value) in known.items():
-        values = within = json.loads(data)
-        for step in path:
-            within = within[step]
-        within[key] = value
-        assert Validator(schema).is_valid(values)
-        with pytest.raises(PublishError, match=f"^{message}"):
-            read(json.dumps(values).encode())
+MANIFEST_FORMAT = Format(
+    MANIFEST, read_manifest, lambda _: MANIFEST_NEEDS_CODE, RELEASE_VALUES, keys_of(MANIFEST, "later")
+)
+HISTORY_FORMAT = Format(
+    HISTORY,
+    read_history,
+    lambda _: HISTORY_NEEDS_CODE,
+    RELEASE_VALUES,
+    ["1.0.0-rc.1", *HISTORY["properties"], "x", "1.0.0\n", f"1.0.0-{'a' * 95}"],
+)
 
 
-def hold_against_the_code(
-    values: object, schema: dict[str, Any], read: Callable[[bytes], object], known: Iterable[str]
-) -> None:
-    problem = best_match(Validator(schema).iter_errors(values))
-    try:
-        read(json.dumps(values).encode())
-    except PublishError as error:
-        listed = any(re.match(message, str(error)) for message in known)
-        assert problem or listed, f"the schema accepts it, the code says: {error}"  # noqa: PT017
-    else:
-        assert problem is None, f"the code accepts it, the schema says: {problem and problem.message}"
+def as_values(file: Release | History) -> Any:
+    return json.loads(file.to_json())
 
 
-@given(st.data())
-@settings(max_examples=600, deadline=None)
-def test_what_the_schema_of_manifests_refuses_the_code_refuses(data: st.DataObject) -> None:
-    values = mutated(data.draw, json.loads(data.draw(releases()).to_json()), MANIFEST_VALUES, MANIFEST_KEYS)
-    hold_against_the_code(values, MANIFEST, Release.from_json, MANIFEST_NEEDS_CODE)
+SOME_RELEASE = as_values(
+    with_recovery("1.0.0", files=(("ca.der", b"x"), ("ui.html", b"y")), checksum_files=True, date="2026-11-23").release
+)
+SOME_RELEASE["roms"][0]["elf"] = {"path": "releases/1.0.0/rom0.elf", "size": 1, "sha256": "a" * 64}
+SOME_RELEASE["flash"]["parts"] = SOME_RELEASE["flash"]["parts"][:3]
+FILE = Stored("rom0.bin", 2**24, "a" * 64)
+LARGE_RELEASE = as_values(
+    Release(
+        *("blink", "1.0.0", "esp8266"),
+        (ReleaseRom(0, 0, 2**24, 2**32 - 1, FILE, "ram", elf=replace(FILE, size=2**32 - 1)),),
+        2**24,
+        (FlashPart("slot", "slot 0", 0, 2**24),),
+        data_files=(Stored("ui.html", 2**32 - 1, "a" * 64),),
+        recovery=ReleaseRom(2**32 - 1, 2**24 - 1, 1, 0, replace(FILE, size=0), "ram"),
+    )
+)
+LAST_BYTE = LARGE_RELEASE | {
+    "roms": [],
+    "recovery": LARGE_RELEASE["roms"][0],
+    "flash": {"size": 2**24, "parts": [{"kind": "slot", "name": "slot 0", "address": 2**24 - 1, "size": 1}]},
+}
+LAST_ROM = LARGE_RELEASE | {"roms": [LARGE_RELEASE["recovery"] | {"slot": 0}], "flash": {"size": 2**24, "parts": []}}
+SOME_HISTORY = as_values(History("blink", ("1.0.0",), {"1.0.0": "a" * 64, f"1.0.0-{'a' * 94}": ""}))
+RELEASES = {
+    "a release": (MANIFEST_FORMAT, SOME_RELEASE),
+    "a release as large as it can be": (MANIFEST_FORMAT, LARGE_RELEASE),
+    "a part at the end of the flash": (MANIFEST_FORMAT, LAST_BYTE),
+    "a slot at the end of the flash": (MANIFEST_FORMAT, LAST_ROM),
+    "a history": (HISTORY_FORMAT, SOME_HISTORY),
+}
+
+
+@pytest.mark.parametrize(("form", "values"), RELEASES.values(), ids=RELEASES)
+def test_a_release_file_is_valid_and_with_one_change_it_is_to_both_or_none(form: Format, values: Any) -> None:
+    Validator(form.schema).validate(values)
+    form.read(values)
+    for other in (*changed(values, form), *form.values):
+        form.hold(other)
+
+
+@pytest.mark.parametrize("message", [*MANIFEST_NEEDS_CODE, *HISTORY_NEEDS_CODE])
+def test_what_only_the_code_knows_of_a_release(message: str) -> None:
+    known = MANIFEST_NEEDS_CODE | HISTORY_NEEDS_CODE
+    form, values = RELEASES["a release" if message in MANIFEST_NEEDS_CODE else "a history"]
+    *path, key, value = known[message]
+    within = values = deepcopy(values)
+    for step in path:
+        within = within[step]
+    within[key] = value
+    assert Validator(form.schema).is_valid(values)
+    with pytest.raises(PublishError, match=f"^{message}"):
+        form.read(values)
+
+
+@given(releases())
+@settings(max_examples=50, deadline=None)
+def test_what_we_write_keeps_to_the_schema(release: Release) -> None:
+    Validator(MANIFEST).validate(as_values(release))
 
 
 HISTORIES = st.builds(
@@ -414,16 +527,9 @@ HISTORIES = st.builds(
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_what_the_schema_of_histories_refuses_the_code_refuses(data: st.DataObject) -> None:
-    keys = [*HISTORY["properties"], "later", "1.0.0", "1.0.0-rc.1", "x", "1.0.0\n"]
-    values = mutated(data.draw, json.loads(data.draw(HISTORIES).to_json()), MANIFEST_VALUES, keys)
-    hold_against_the_code(values, HISTORY, History.from_json, HISTORY_NEEDS_CODE)
-
-
-@given(releases())
-@settings(max_examples=50, deadline=None)
-def test_what_we_write_keeps_to_the_schema(release: Release) -> None:
-    Validator(MANIFEST).validate(json.loads(release.to_json()))
+def test_a_release_file_much_changed_is_valid_to_both_or_none(data: st.DataObject) -> None:
+    form, files = data.draw(st.sampled_from([(MANIFEST_FORMAT, releases()), (HISTORY_FORMAT, HISTORIES)]))
+    form.hold(much_changed(data.draw, as_values(data.draw(files)), form))
 
 
 def test_the_readmes_manifest_keeps_to_the_schema() -> None:
