@@ -262,8 +262,8 @@ LAYOUT_NEEDS_CODE = {
     r"there is more than one region called ": "".join(
         f'[[region]]\nname = "a"\naddress = {address}\nsize = 4096\n' for address in (0x40000, 0x50000)
     ),
-    # What Unicode says of characters.
-    r"name is .*; leave out what cannot be printed": '[[slot]]\naddress = 0x2000\nname = "\u200b"\n',
+    # What Unicode says of characters other than control characters.
+    r"name is .*\\u[0-9a-f]{4}.*; leave out what cannot be printed": '[[slot]]\naddress = 0x2000\nname = "\u200b"\n',
 }
 # Of a number in quotes it only tells the form.
 QUOTED_NEEDS_CODE = {
@@ -313,7 +313,7 @@ LIMITS = {
         "region": [{"name": "a", "address": LAST_SECTOR - 4096, "size": 4096}],
     },
     "a region in the last sector": {"region": [{"name": "a", "address": LAST_SECTOR, "size": 4096}]},
-    "a slot of a megabyte": {"slot": [{"address": 0x100000, "size": 0x100000}]},
+    "a slot of a megabyte": {"slot": [{"name": "", "address": 0x100000, "size": 0x100000}]},
     "a region of all there is": {
         "slot": [{"address": 0x2000, "size": 4096}],
         "region": [{"name": "a", "address": 0x3000, "size": 0x1000000 - 0x3000}],
