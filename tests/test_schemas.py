@@ -498,6 +498,14 @@ def test_a_release_file_is_valid_and_with_one_change_it_is_to_both_or_none(form:
         form.hold(other)
 
 
+@pytest.mark.parametrize(
+    "form", [LAYOUT_FORMAT, MANIFEST_FORMAT, HISTORY_FORMAT], ids=lambda form: form.schema["title"]
+)
+def test_the_examples_of_a_schema_are_valid_to_the_code(form: Format) -> None:
+    for example in form.schema["examples"]:
+        form.read(example)
+
+
 @pytest.mark.parametrize("message", [*MANIFEST_NEEDS_CODE, *HISTORY_NEEDS_CODE])
 def test_what_only_the_code_knows_of_a_release(message: str) -> None:
     known = MANIFEST_NEEDS_CODE | HISTORY_NEEDS_CODE
