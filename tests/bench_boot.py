@@ -15,12 +15,12 @@ from pathlib import Path
 
 import chip
 
-from rbootimg import elf
-from rbootimg.emulator import boot
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.layout import preset
-from rbootimg.pack import pack
-from rbootimg.prove import prove
+from rbootimg.emulator.proof import prove
+from rbootimg.emulator.qemu import boot
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.layout.presets import preset
+from rbootimg.rom import elf
+from rbootimg.rom.pack import pack
 
 ROOT = chip.PACKAGE.parent
 LAYOUT = preset("1MB")

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rbootimg import elf
-from rbootimg.pack import pack
+from rbootimg.rom import elf
+from rbootimg.rom.pack import pack
 
 ELF = Path(__file__).parent / "vectors" / "big.rom0.elf"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from test_nginxconf import NGINX, OUTER, free_port
 
-from rbootimg.nginxconf import configuration
+from rbootimg.serve.nginx import configuration
 
 SIZES = {"small.bin": 5_000, "rom0.bin": 450_000}
 SECONDS = 10

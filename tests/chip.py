@@ -7,13 +7,14 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from rbootimg import elf
-from rbootimg.flashmap import DEFAULT_LOADER, LoaderOptions, Slot
-from rbootimg.ldscript import for_slot
-from rbootimg.loader import defines
-from rbootimg.rom import RamSection, old_image
+import rbootimg
+from rbootimg.flash.loader import defines
+from rbootimg.layout.model import DEFAULT_LOADER, LoaderOptions, Slot
+from rbootimg.rom import elf
+from rbootimg.rom.format import RamSection, old_image
+from rbootimg.rom.ldscript import for_slot
 
-PACKAGE = Path(elf.__file__).parent
+PACKAGE = Path(rbootimg.__file__).parent
 BARE_METAL = PACKAGE / "ld" / "baremetal.ld"
 LOADER = PACKAGE / "firmware" / "loader"
 SDK_SECTIONS = (".text", ".data", ".rodata")

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 with atheris.instrument_imports(include=["rbootimg"]):
     from parsers import PARSERS, refusal
 
-    from rbootimg import elf, pack
-    from rbootimg.bootconfig import BootConfig
+    from rbootimg.flash.bootconfig import BootConfig
+    from rbootimg.rom import elf, pack
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 

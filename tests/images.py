@@ -6,10 +6,10 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from rbootimg.elf import parse
-from rbootimg.layout import preset
-from rbootimg.pack import pack
-from rbootimg.rom import RamSection, Rom, old_image
+from rbootimg.layout.presets import preset
+from rbootimg.rom.elf import parse
+from rbootimg.rom.format import RamSection, Rom, old_image
+from rbootimg.rom.pack import pack
 
 SLOTS = preset("1MB").slots
 VECTORS = Path(__file__).resolve().parent / "vectors"

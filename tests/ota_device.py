@@ -20,11 +20,11 @@ from types import TracebackType
 import chip
 from conftest import ROOT
 
-from rbootimg.bootconfig import BootConfig
-from rbootimg.emulator import machine
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.relay import relay
-from rbootimg.rom import Rom
+from rbootimg.emulator.network import relay
+from rbootimg.emulator.qemu import machine
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.rom.format import Rom
 
 EXAMPLE = ROOT / "examples" / "ota"
 PACKAGE = ROOT / "rbootimg"

@@ -14,30 +14,22 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from rbootimg import (
-    compare,
-    elf,
-    entry,
-    esptool2,
-    httpreply,
-    info,
-    infoview,
-    layout,
-    layoutview,
-    ldscript,
-    loader,
-    mapfile,
-    mapping,
-    pack,
-    page,
-    report,
-    size,
-)
-from rbootimg.bootconfig import BootConfig
+from rbootimg.analysis import identify, mapfile, size
+from rbootimg.commands import esptool2
 from rbootimg.errors import RbootError
-from rbootimg.flashmap import Slot
-from rbootimg.release import History, Release
-from rbootimg.rom import Rom
+from rbootimg.flash import loader
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.layout import tomlfile
+from rbootimg.layout.model import Slot
+from rbootimg.release import httpreply, page
+from rbootimg.release.history import History
+from rbootimg.release.manifest import Release
+from rbootimg.rom import compare, elf, entry, ldscript, mapping, pack
+from rbootimg.rom.format import Rom
+from rbootimg.views import info, tables
+from rbootimg.views import size as size_view
+from rbootimg.views.layout import drawing, svg
+from rbootimg.views.rom import compared
 
 _SLOT = Slot(0x102000, 0xFE000)  # in the second megabyte, where the mapping is looked at
 
@@ -47,9 +39,9 @@ def _text(data: bytes) -> str:
 
 
 def _info(data: bytes) -> None:
-    found = info.recognise(data)
-    json.dumps(info.as_json(found))
-    report.plain(infoview.blocks("a file", found))
+    found = identify.recognise(data)
+    json.dumps(identify.as_json(found))
+    tables.plain(info.blocks("a file", found))
 
 
 def _elf(data: bytes) -> None:
@@ -65,13 +57,13 @@ def _mapping(data: bytes) -> None:
 
 def _size(data: bytes) -> None:
     sizes = size.measure(data)
-    report.plain(size.tables(sizes, top=0))
+    tables.plain(size_view.tables(sizes, top=0))
     json.dumps(size.as_json(sizes, size.compare(sizes, sizes)))
 
 
 def _compare(data: bytes) -> None:
     rom = Rom.from_bytes(data)
-    report.compared(compare.compare(rom, rom._replace(irom=rom.irom[::-1])))
+    compared(compare.compare(rom, rom._replace(irom=rom.irom[::-1])))
 
 
 def _config(data: bytes) -> None:
@@ -79,9 +71,9 @@ def _config(data: bytes) -> None:
 
 
 def _layout(data: bytes) -> None:
-    found = layout.from_toml(_text(data))
-    layoutview.svg(found)
-    layoutview.drawing(found)
+    found = tomlfile.from_toml(_text(data))
+    svg(found)
+    drawing(found)
 
 
 def _manifest(data: bytes) -> None:

@@ -88,7 +88,7 @@ def contents(folder: Path) -> dict[str, object]:
 
 
 def _run(arguments: list[str]) -> Outcome:
-    from rbootimg.cli import main
+    from rbootimg.cli.main import main
 
     before = contents(Path())
     said = io.StringIO()

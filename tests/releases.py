@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from rbootimg.flashmap import FlashMap
-from rbootimg.layout import from_toml, preset
-from rbootimg.release import Bundle, Recovery, bundle
-from rbootimg.rom import RamSection, Rom
+from rbootimg.layout.model import FlashMap
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
+from rbootimg.release.bundle import Bundle, Recovery, bundle
+from rbootimg.rom.format import RamSection, Rom
 
 LAYOUT = preset("1MB")
 SPARE = preset("four-1MB")

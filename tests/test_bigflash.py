@@ -12,14 +12,15 @@ import pytest
 import sdk
 from conftest import ROOT, TOOL, Project
 
-from rbootimg import elf
-from rbootimg.bootconfig import Mode, RtcData
-from rbootimg.emulator import boot
+from rbootimg.emulator.qemu import boot
 from rbootimg.errors import FitError
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.flashmap import FlashMap, Slot
-from rbootimg.layout import from_toml, preset
-from rbootimg.mapping import SYMBOL, check_mapping, mapping_notes
+from rbootimg.flash.bootconfig import Mode, RtcData
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.layout.model import FlashMap, Slot
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
+from rbootimg.rom import elf
+from rbootimg.rom.mapping import SYMBOL, check_mapping, mapping_notes
 
 USER = """
 extern int os_printf_plus(const char *, ...);
@@ -127,7 +128,7 @@ def test_a_changed_libmain_is_made_weak_again(app: Project, base: Path, tmp_path
 
 def linked_by_hand(base: Path, folder: Path, slot: Slot, *flags: str) -> bytes:
     """What a Makefile links that knows nothing of the override."""
-    from rbootimg.ldscript import for_slot
+    from rbootimg.rom.ldscript import for_slot
 
     (folder / "main.c").write_text(USER)
     (folder / "slot.ld").write_bytes(for_slot((base / "ld" / "eagle.app.v6.ld").read_bytes(), slot))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbootimg.bootconfig import BootConfig, Mode, RtcData, room_in
 from rbootimg.errors import ConfigError
+from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData, room_in
 
 TWO_ROMS = bytes.fromhex(
     "e1 01"  # magic, version

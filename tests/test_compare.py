@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbootimg import elf
-from rbootimg.compare import compare
-from rbootimg.flash import FlashParams
-from rbootimg.flashmap import Slot
-from rbootimg.ldscript import for_slot
-from rbootimg.pack import pack
-from rbootimg.rom import RamSection, Rom
+from rbootimg.layout.model import Slot
+from rbootimg.layout.params import FlashParams
+from rbootimg.rom import elf
+from rbootimg.rom.compare import compare
+from rbootimg.rom.format import RamSection, Rom
+from rbootimg.rom.ldscript import for_slot
+from rbootimg.rom.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "tests" / "vectors"

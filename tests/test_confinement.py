@@ -21,8 +21,8 @@ import chip
 import pytest
 from conftest import ROOT, TOOL, Project
 
-from rbootimg import confinement, emulator, rundir
-from rbootimg.emulator import REPORT_SIZE, UART_HEAD, UART_TAIL, boot, machine
+from rbootimg.emulator import confinement, qemu, rundir
+from rbootimg.emulator.qemu import MASK_ROM, REPORT_SIZE, UART_HEAD, UART_TAIL, boot, machine
 from rbootimg.errors import EmulatorError
 
 NO_LANDLOCK = [sys.executable, str(ROOT / "tests" / "no_landlock.py")]
@@ -176,7 +176,7 @@ def test_what_is_confined_reaches_neither_network_nor_processes(tmp_path: Path, 
                     os.write(1, f"{what} done\n".encode())
             os._exit(0)
 
-        with confinement.confined(folder, sys.executable, emulator.MASK_ROM, 1 << 20) as confine:
+        with confinement.confined(folder, sys.executable, MASK_ROM, 1 << 20) as confine:
             done = subprocess.run(["no"], cwd=folder, preexec_fn=attempt, stdout=subprocess.PIPE, check=True)
     abi = confinement.landlock_abi()
     expected = {what: "refused" if abi >= since else "done" for what, (since, _) in tries.items()}
@@ -281,7 +281,7 @@ ENDLESS = {
 @pytest.mark.parametrize("body", ENDLESS.values(), ids=ENDLESS)
 def test_files_that_grow_without_end_are_one_line(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(emulator, "REPORT_SIZE", 0x8000)  # or it takes 10 s
+    monkeypatch.setattr(qemu, "REPORT_SIZE", 0x8000)  # or it takes 10 s
     with pytest.raises(EmulatorError) as error:
         boot(rom(body), timeout=120)
     assert str(error.value).startswith("too many writes and erases: the report of them is longer than 4 MB")
@@ -325,7 +325,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_next_run_removes_what_a_killed_one_left(base: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     flash = tmp_path_factory.mktemp("flash") / "flash"
     flash.write_bytes(rom('ets_printf("ready\\n"); for (;;);'))
-    code = "import sys, pathlib; from rbootimg.emulator import boot\n"
+    code = "import sys, pathlib; from rbootimg.emulator.qemu import boot\n"
     code += "boot(pathlib.Path(sys.argv[1]).read_bytes(), timeout=60, on_uart=lambda text: print(text, flush=True))"
     environment = {**os.environ, "TMPDIR": str(base)}
     with subprocess.Popen([sys.executable, "-c", code, flash], stdout=subprocess.PIPE, env=environment) as python:

@@ -15,12 +15,13 @@ from pathlib import Path
 import chip
 import pytest
 
-from rbootimg import demangle, elf, emulator
-from rbootimg.demangle import TOOLS
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.layout import preset
-from rbootimg.pack import pack
-from rbootimg.rom import Rom
+from rbootimg.emulator import qemu
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.layout.presets import preset
+from rbootimg.rom import demangle, elf
+from rbootimg.rom.demangle import TOOLS
+from rbootimg.rom.format import Rom
+from rbootimg.rom.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]
 MIXED = ROOT / "tests" / "vectors" / "mixed.rom0.elf"
@@ -171,7 +172,7 @@ def test_compare_shows_them(in_cpp: Path, tmp_path: Path, alone: Path) -> None:
 @needs_filt
 def test_a_crash_shows_them() -> None:
     symbols = (elf.Symbol(MANGLED, 0x40202010, 16, "func"),)
-    crash = emulator.Crash(28, 0x40202018, 0, ())
+    crash = qemu.Crash(28, 0x40202018, 0, ())
     assert crash.describe(symbols) == f"load from no memory at 0x40202018 ({PLAIN}+0x8), address 0x0"
     assert crash.describe(symbols, demangled=False) == f"load from no memory at 0x40202018 ({MANGLED}+0x8), address 0x0"
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbootimg import elf
-from rbootimg.detect import detect
 from rbootimg.errors import LayoutError
-from rbootimg.flashmap import Slot
-from rbootimg.ldscript import for_slot
-from rbootimg.pack import pack
-from rbootimg.rom import RamSection, Rom
+from rbootimg.layout.model import Slot
+from rbootimg.rom import elf
+from rbootimg.rom.format import RamSection, Rom
+from rbootimg.rom.ldscript import for_slot
+from rbootimg.rom.linkaddress import detect
+from rbootimg.rom.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "tests" / "vectors"

@@ -30,9 +30,9 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbootimg import elf
-from rbootimg.elf import Section
 from rbootimg.errors import ElfError
+from rbootimg.rom import elf
+from rbootimg.rom.elf import Section
 
 VECTORS = Path(__file__).parent / "vectors"
 # A symbol table with its null symbol, whose strings are .shstrtab: the section after it.

@@ -18,16 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbootimg.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.elf import Symbol
-from rbootimg.emulator import Crash, PowerCut, boot
+from rbootimg.emulator.qemu import Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
-from rbootimg.flash import FLASH_SIZES
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.layout import preset
-from rbootimg.loader import check_loader
-from rbootimg.predict import predict
-from rbootimg.rom import RamSection, Rom, old_image
+from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData
+from rbootimg.flash.bootlogic import predict
+from rbootimg.flash.loader import check_loader
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.params import FLASH_SIZES
+from rbootimg.layout.presets import preset
+from rbootimg.rom.elf import Symbol
+from rbootimg.rom.format import RamSection, Rom, old_image
 
 DONE = bytes.fromhex("0df0") + b"\0\0"  # ret.n: an application that ends at once
 SLOTS = (0x2000, 0x12000, 0x42000, 0x43000)
@@ -363,7 +363,7 @@ def test_no_emulator_outlives_an_exception() -> None:
 
 def test_no_emulator_outlives_a_killed_python(tmp_path: Path) -> None:
     (tmp_path / "flash").write_bytes(forever())
-    code = "import sys; from rbootimg.emulator import boot; from pathlib import Path; boot("
+    code = "import sys; from rbootimg.emulator.qemu import boot; from pathlib import Path; boot("
     code += "Path(sys.argv[1]).read_bytes(), timeout=60, on_uart=lambda text: print(text, flush=True))"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(

@@ -17,12 +17,12 @@ from pathlib import Path
 import chip
 import pytest
 
-from rbootimg import elf
-from rbootimg.bootconfig import BootConfig
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.layout import preset
-from rbootimg.pack import pack
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.presets import preset
+from rbootimg.rom import elf
+from rbootimg.rom.pack import pack
 
 ROOT = chip.PACKAGE.parent
 LAYOUT = preset("1MB")

@@ -11,13 +11,13 @@ import sdk
 from conftest import APP, ROOT, TOOL, Project
 from images import SLOTS
 
-from rbootimg import elf
-from rbootimg.elf import Symbol
-from rbootimg.entry import NO_SYMBOLS, entry_problem, hint_for
 from rbootimg.errors import FitError, PublishError
-from rbootimg.layout import preset
-from rbootimg.pack import pack, warnings
-from rbootimg.release import bundle
+from rbootimg.layout.presets import preset
+from rbootimg.release.bundle import bundle
+from rbootimg.rom import elf
+from rbootimg.rom.elf import Symbol
+from rbootimg.rom.entry import NO_SYMBOLS, entry_problem, hint_for
+from rbootimg.rom.pack import pack, warnings
 
 ASSEMBLY = """
 __asm__(".text\\n.align 4\\n.word 0\\n.global begin\\nbegin: movi a2, 0\\n.align 4\\n");

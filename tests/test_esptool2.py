@@ -13,11 +13,12 @@ import pytest
 from conftest import ROOT, VECTORS
 from elf_builder import APP, DRAM, IRAM, IROM0, Sec, build_elf
 
-from rbootimg.elf import parse
+from rbootimg.commands.esptool2 import Command, main
 from rbootimg.errors import ElfError, FitError, RomError
-from rbootimg.esptool2 import BOOT1_IROM_OFFSET, Command, boot1_image, header, lib, main, old_image, rom
-from rbootimg.flash import FlashParams
-from rbootimg.pack import pack
+from rbootimg.layout.params import FlashParams
+from rbootimg.rom.elf import parse
+from rbootimg.rom.esptool2 import BOOT1_IROM_OFFSET, boot1_image, header, lib, old_image, rom
+from rbootimg.rom.pack import pack
 
 with (VECTORS / "expected.tsv").open(newline="") as file:
     ROWS = list(csv.DictReader(file, delimiter="\t"))
@@ -58,7 +59,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 60, "cwd": ROOT}
-    command = [sys.executable, "-B", "-m", "rbootimg.esptool2", *map(str, arguments)]
+    command = [sys.executable, "-B", "-m", "rbootimg.commands.esptool2", *map(str, arguments)]
     return subprocess.run(command, check=False, **{**settings, **options})
 
 
@@ -387,7 +388,7 @@ build/%.o: %.c
 def make(folder: Path, *arguments: str, status: int = 0) -> str:
     """Run make in `folder` with this esptool2; what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    environment |= {"ESPTOOL2": f"{sys.executable} -m rbootimg.esptool2", "PYTHONPATH": str(ROOT)}
+    environment |= {"ESPTOOL2": f"{sys.executable} -m rbootimg.commands.esptool2", "PYTHONPATH": str(ROOT)}
     command = ["make", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status, done.stdout + done.stderr

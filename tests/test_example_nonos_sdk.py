@@ -9,9 +9,10 @@ import pytest
 import sdk
 from conftest import ROOT, Project
 
-from rbootimg.elf import parse
-from rbootimg.layout import from_toml, preset
-from rbootimg.sdkpartitions import sdk_partitions
+from rbootimg.layout.presets import preset
+from rbootimg.layout.sdk_partitions import sdk_partitions
+from rbootimg.layout.tomlfile import from_toml
+from rbootimg.rom.elf import parse
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from conftest import TOOL, Project
 from ota_device import copy_example, run_scons
 
-from rbootimg.server import serving
+from rbootimg.serve.server import serving
 
 FLASH = "build/emulator/flash.bin"
 

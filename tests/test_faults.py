@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbootimg.errors import ServerError
-from rbootimg.faults import BURST, KINDS, End, Fault, Pause, Step, check, meant_for, parse, steps
+from rbootimg.serve.faults import BURST, KINDS, End, Fault, Pause, Step, check, meant_for, parse, steps
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nETag: X\r\n\r\n"
 PIECES = (b"abcd", b"efg", b"hi")

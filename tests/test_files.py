@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rbootimg import files
-from rbootimg.files import write_atomic, write_folder
+from rbootimg import fileio
+from rbootimg.fileio import write_atomic, write_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,7 +38,7 @@ def mode(path: Path) -> int:
 def write_with_limit(path: Path, size: int, limit: int) -> subprocess.CompletedProcess[str]:
     """Write `size` bytes to `path` in a process whose files can have only `limit` bytes, as on a full disk."""
     code = (
-        "import sys; from pathlib import Path; from rbootimg.files import write_atomic\n"
+        "import sys; from pathlib import Path; from rbootimg.fileio import write_atomic\n"
         "try: write_atomic(Path(sys.argv[1]), bytes(int(sys.argv[2])), durable=True)\n"
         "except OSError as error: sys.exit(error.strerror)\n"
     )
@@ -183,7 +183,7 @@ def test_of_several_writers_at_once_one_wins_as_a_whole(tmp_path: Path) -> None:
 def fill(folder: Path, sizes: list[int], limit: int) -> str:
     """Write files of these sizes in a process whose files can have only `limit` bytes; how that fails."""
     code = (
-        "import sys; from pathlib import Path; from rbootimg.files import write_folder\n"
+        "import sys; from pathlib import Path; from rbootimg.fileio import write_folder\n"
         "contents = {f'file{number}': bytes(int(size)) for number, size in enumerate(sys.argv[2:])}\n"
         "try: write_folder(Path(sys.argv[1]), contents)\n"
         "except OSError as error: sys.exit(f'{error.filename}: {error.strerror}')\n"
@@ -230,12 +230,12 @@ def test_a_file_where_a_folder_should_be_is_told_as_that(tmp_path: Path) -> None
 @pytest.mark.parametrize(("most", "said"), [(1 << 20, "1 MB"), (1 << 16, "64 KB")])
 def test_what_never_ends_is_read_no_further_than_the_greatest_file(most: int, said: str) -> None:
     with pytest.raises(OSError, match=f"it has more than {said}:"):
-        files.read_file("/dev/zero", most)
+        fileio.read_file("/dev/zero", most)
 
 
 def test_what_opens_and_cannot_be_read_is_named() -> None:
     with pytest.raises(OSError, match="Input/output error") as refused:
-        files.read_file("/proc/self/mem")
+        fileio.read_file("/proc/self/mem")
     assert refused.value.filename == "/proc/self/mem"
 
 
@@ -244,5 +244,5 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
     writer.start()
-    assert files.read_file(tmp_path / "pipe") == data
+    assert fileio.read_file(tmp_path / "pipe") == data
     writer.join()

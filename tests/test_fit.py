@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images import SLOTS, loader, rom
 
-from rbootimg import fit
+from rbootimg.analysis.identify import recognise
 from rbootimg.errors import FitError, PublishError, RomError
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.flashmap import Slot
-from rbootimg.info import recognise
-from rbootimg.layout import preset
-from rbootimg.predict import predict
-from rbootimg.publish import web_tree
-from rbootimg.release import bundle
-from rbootimg.rom import RamSection, Rom
+from rbootimg.flash.bootlogic import predict
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.layout.model import Slot
+from rbootimg.layout.presets import preset
+from rbootimg.release.bundle import bundle
+from rbootimg.release.unversioned import web_tree
+from rbootimg.rom import fit
+from rbootimg.rom.format import RamSection, Rom
 
 CODE = RamSection(0x40100000, bytes(range(16)))
 GOOD = Rom(0x40100004, b"flash code", (CODE, RamSection(0x3FFE8000, b"data")))
@@ -169,7 +169,7 @@ def test_a_rom_of_gen_appbin_is_valid_and_named(user: int) -> None:
     assert (found.appbin_user, found.params.describe()) == (user, "dio, 1MB, 80m")
     assert found.to_bytes() == made
     assert recognise(made).problems == ()
-    from rbootimg.infoview import blocks
+    from rbootimg.views.info import blocks
 
     text = "\n".join(str(block) for block in blocks("user.bin", recognise(made)))
     assert f"Espressif's gen_appbin.py, as user{user}.bin" in text

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbootimg.errors import LayoutError
-from rbootimg.flash import FLASH_SIZES, FlashParams, flash_size, parse_number
+from rbootimg.layout.params import FLASH_SIZES, FlashParams, flash_size
+from rbootimg.layout.units import parse_number
 
 SIZE_NAMES = "256KB, 512KB, 1MB, 2MB, 4MB, 2MB-c1, 4MB-c1, 8MB, 16MB"
 

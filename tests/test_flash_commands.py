@@ -14,9 +14,9 @@ import pytest
 from esp8266 import FakeChip
 from images import BIG, loader, rom
 
-from rbootimg.bootconfig import BootConfig
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.layout import preset
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.layout.presets import preset
 
 ROOT = Path(__file__).resolve().parents[1]
 INIT_DATA = bytes(range(5, 133))

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom, silent_rom
 
-from rbootimg.bootconfig import BootConfig, Mode
 from rbootimg.errors import ConfigError, FitError, LayoutError, LoaderError, RbootError, RomError
-from rbootimg.flashimage import Piece, assemble, boot_config, flash_pieces, split, warnings
-from rbootimg.flashmap import FlashMap, FlashRegion, LoaderOptions, flash_map
-from rbootimg.layout import from_toml, preset
-from rbootimg.rom import RamSection, Rom, old_image
+from rbootimg.flash.bootconfig import BootConfig, Mode
+from rbootimg.flash.image import Piece, assemble, boot_config, flash_pieces, split, warnings
+from rbootimg.layout.model import FlashMap, FlashRegion, LoaderOptions, flash_map
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
+from rbootimg.rom.format import RamSection, Rom, old_image
 
 LAYOUT = preset("1MB")
 ROMS = {0: rom(0), 1: rom(1)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rbootimg.errors import LayoutError
-from rbootimg.flash import FLASH_SIZES, flash_size
-from rbootimg.flashmap import FlashMap, Slot, flash_map
+from rbootimg.layout.model import FlashMap, Slot, flash_map
+from rbootimg.layout.params import FLASH_SIZES, flash_size
 
 
 def places(layout: FlashMap) -> list[tuple[int, int]]:

@@ -13,10 +13,10 @@ import rich_click as click
 from esp8266 import BEGIN, DEFL_BEGIN, FakeChip
 from images import loader, rom
 
-from rbootimg import flashtool
 from rbootimg.errors import FlashError
-from rbootimg.flashimage import Piece, boot_config, flash_pieces
-from rbootimg.layout import preset
+from rbootimg.flash import writer
+from rbootimg.flash.image import Piece, boot_config, flash_pieces
+from rbootimg.layout.presets import preset
 
 LAYOUT = preset("1MB")
 SIZE = LAYOUT.size.bytes
@@ -56,7 +56,7 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Parse:
 
 def test_esptool_takes_the_command_line_as_it_is_meant(tmp_path: Path, parse: Parse) -> None:
     pieces, files = written(tmp_path)
-    arguments = flashtool.command_line(files, "/dev/ttyUSB0", 921600, "no-reset", "soft-reset")
+    arguments = writer.command_line(files, "/dev/ttyUSB0", 921600, "no-reset", "soft-reset")
     options, command = parse(arguments)
     assert options["chip"] == "esp8266"
     assert (options["port"], options["baud"]) == ("/dev/ttyUSB0", 921600)
@@ -68,12 +68,12 @@ def test_esptool_takes_the_command_line_as_it_is_meant(tmp_path: Path, parse: Pa
 
 def test_what_is_not_said_is_left_to_esptool(tmp_path: Path, parse: Parse) -> None:
     _, files = written(tmp_path)
-    options, _ = parse(flashtool.command_line(files))
+    options, _ = parse(writer.command_line(files))
     assert (options["port"], options["baud"], options["before"], options["after"]) == (
         None,
         115200,
-        flashtool.BEFORE[0],
-        flashtool.AFTER[0],
+        writer.BEFORE[0],
+        writer.AFTER[0],
     )
 
 
@@ -81,7 +81,7 @@ def test_what_arrives_in_the_flash_are_exactly_the_pieces(tmp_path: Path) -> Non
     pieces, files = written(tmp_path)
     before = bytes(range(256)) * (SIZE // 256)
     with FakeChip(before) as chip:
-        flashtool.run(flashtool.command_line(files, chip.port, 460800, "no-reset", "no-reset"))
+        writer.run(writer.command_line(files, chip.port, 460800, "no-reset", "no-reset"))
     expected = bytearray(before)
     for piece in pieces:
         sectors_end = -(-piece.end // 0x1000) * 0x1000
@@ -93,7 +93,7 @@ def test_what_arrives_in_the_flash_are_exactly_the_pieces(tmp_path: Path) -> Non
 def test_esptool_shows_its_progress(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _, files = written(tmp_path)
     with FakeChip(bytes(SIZE)) as chip:
-        flashtool.run(flashtool.command_line(files, chip.port, None, "no-reset", "no-reset"))
+        writer.run(writer.command_line(files, chip.port, None, "no-reset", "no-reset"))
     shown = capfd.readouterr()
     assert "Writing at 0x" in shown.out
     assert "100.0%" in shown.out
@@ -101,7 +101,7 @@ def test_esptool_shows_its_progress(tmp_path: Path, capfd: pytest.CaptureFixture
 
 def failure(arguments: list[str]) -> str:
     with pytest.raises(FlashError) as error:
-        flashtool.run(arguments)
+        writer.run(arguments)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -109,7 +109,7 @@ def failure(arguments: list[str]) -> str:
 def test_a_flash_smaller_than_the_pieces_is_told(tmp_path: Path) -> None:
     _, files = written(tmp_path)
     with FakeChip(bytes(SIZE), flash_id=0x1340EF) as chip:  # 512 KB
-        line = failure(flashtool.command_line(files, chip.port, None, "no-reset", "no-reset"))
+        line = failure(writer.command_line(files, chip.port, None, "no-reset", "no-reset"))
     assert line.startswith("esptool: File ")
     assert "will not fit in 524288 bytes of flash" in line
     assert bytes(chip.flash) == bytes(SIZE)
@@ -117,7 +117,7 @@ def test_a_flash_smaller_than_the_pieces_is_told(tmp_path: Path) -> None:
 
 def test_no_device_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _, files = written(tmp_path)
-    assert failure(flashtool.command_line(files, str(tmp_path / "ttyUSB0"))) == (
+    assert failure(writer.command_line(files, str(tmp_path / "ttyUSB0"))) == (
         f"esptool: Could not open {tmp_path / 'ttyUSB0'}, the port is busy or doesn't exist."
     )
     assert capfd.readouterr().err == ""
@@ -125,7 +125,7 @@ def test_no_device_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 
 def test_no_port_at_all_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _, files = written(tmp_path)
-    line = failure(["--port-filter", "name=none such", *flashtool.command_line(files)])
+    line = failure(["--port-filter", "name=none such", *writer.command_line(files)])
     assert line == "esptool: Could not connect to an Espressif device on any of the 0 available serial ports."
     assert capfd.readouterr().err == ""
 

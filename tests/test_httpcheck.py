@@ -20,11 +20,11 @@ import pytest
 from conftest import ROOT
 from releases import make, make_roms, with_recovery
 
-from rbootimg import faults
 from rbootimg.errors import PublishError
-from rbootimg.httpcheck import Finding, check_url
-from rbootimg.server import Options, serving
-from rbootimg.webroot import publish
+from rbootimg.release.check_http import Finding, check_url
+from rbootimg.release.webroot import publish
+from rbootimg.serve import faults
+from rbootimg.serve.server import Options, serving
 
 ROM = make_roms("1.0.0", 4096)[0]
 LENGTH = f"Content-Length: {len(ROM)}"

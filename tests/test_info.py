@@ -14,21 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, VECTORS, loader, rom, silent_rom
 
-from rbootimg import infoview
-from rbootimg.bootconfig import BootConfig, Mode
-from rbootimg.elfinfo import ElfInfo
+from rbootimg.analysis.elf import ElfInfo
+from rbootimg.analysis.flash import ConfigInfo, FlashInfo
+from rbootimg.analysis.identify import as_json, recognise
+from rbootimg.analysis.image import ImageInfo
 from rbootimg.errors import RbootError
-from rbootimg.flash import FlashParams
-from rbootimg.flashinfo import ConfigInfo, FlashInfo
-from rbootimg.flashmap import Slot, flash_map
-from rbootimg.imageinfo import ImageInfo
-from rbootimg.info import as_json, recognise
-from rbootimg.layout import from_toml, preset
-from rbootimg.report import plain
-from rbootimg.rom import Rom
+from rbootimg.flash.bootconfig import BootConfig, Mode
+from rbootimg.layout.model import Slot, flash_map
+from rbootimg.layout.params import FlashParams
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
+from rbootimg.rom.format import Rom
+from rbootimg.views import info
+from rbootimg.views.tables import plain
 
 if TYPE_CHECKING:
-    from rbootimg.info import Found
+    from rbootimg.analysis.identify import Found
 
 SLOTS = flash_map("1MB").slots
 IN_EACH_MEGABYTE = [megabyte * 0x100000 + 0x2000 for megabyte in range(16)]
@@ -58,7 +59,7 @@ def region(name: str, address: int, content: bytes) -> dict[str, object]:
 
 
 def text(found: Found) -> str:
-    return plain(infoview.blocks("file", found))
+    return plain(info.blocks("file", found))
 
 
 def image(data: bytes, slots: tuple[Slot, ...] = ()) -> ImageInfo:

@@ -17,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbootimg.errors import LayoutError
-from rbootimg.flash import flash_size
-from rbootimg.flashmap import FlashMap, FlashRegion, LoaderOptions, Slot, flash_map
-from rbootimg.layout import PRESETS, from_toml, preset, sdk_partitions
-from rbootimg.layoutview import drawing, pieces, svg, table, title
-from rbootimg.sdkpartitions import Partition, check_partitions, partition_rows
+from rbootimg.layout.model import FlashMap, FlashRegion, LoaderOptions, Slot, flash_map
+from rbootimg.layout.params import flash_size
+from rbootimg.layout.presets import PRESETS, preset
+from rbootimg.layout.sdk_partitions import Partition, check_partitions, partition_rows, sdk_partitions
+from rbootimg.layout.segments import pieces
+from rbootimg.layout.tomlfile import from_toml
+from rbootimg.views.layout import drawing, svg, table, title
 
 BOARD = """
 flash_size = "4MB"

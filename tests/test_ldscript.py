@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rbootimg.errors import ScriptError
-from rbootimg.flashmap import Slot
-from rbootimg.ldscript import for_slot, includes
+from rbootimg.layout.model import Slot
+from rbootimg.rom.ldscript import for_slot, includes
 
 SLOT0 = Slot(0x2000, 0x80000, 0)
 SLOT1 = Slot(0x82000, 0x79000, 1)

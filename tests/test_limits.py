@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from limited import Processes
 from parsers import PARSERS, refusal
 
-from rbootimg.bootconfig import BootConfig
-from rbootimg.rom import RamSection, Rom
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.rom.format import RamSection, Rom
 
 MEMORY, MEMORY_SHARE, SECONDS = 24 << 20, 80, 2
 SIZE = 140_000
@@ -321,7 +321,7 @@ def loop() -> None:
 def test_esptool2_reads_no_file_without_an_end(tmp_path: Path) -> None:
     output = tmp_path / "app.bin"
     done = subprocess.run(
-        [sys.executable, "-m", "rbootimg.esptool2", "-lib", "/dev/zero", output],
+        [sys.executable, "-m", "rbootimg.commands.esptool2", "-lib", "/dev/zero", output],
         capture_output=True,
         text=True,
         preexec_fn=lambda: (resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)), None)[1],

@@ -8,13 +8,13 @@ import chip
 import pytest
 from images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom
 
-from rbootimg.bootconfig import Mode
 from rbootimg.errors import LoaderError
-from rbootimg.flash import FlashParams
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.layout import preset
-from rbootimg.loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
-from rbootimg.rom import RamSection, old_image
+from rbootimg.flash.bootconfig import Mode
+from rbootimg.flash.loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.params import FlashParams
+from rbootimg.layout.presets import preset
+from rbootimg.rom.format import RamSection, old_image
 
 LAYOUT = preset("1MB")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rbootimg import mapfile
+from rbootimg.analysis import mapfile
+from rbootimg.analysis.mapfile import FILL, Contribution, OutputSection
 from rbootimg.errors import RbootError
-from rbootimg.mapfile import FILL, Contribution, OutputSection
 
 # As binutils 2.40 writes it, shortened.
 HEAD = """\

@@ -11,9 +11,9 @@ from pathlib import Path
 import chip
 import pytest
 
-from rbootimg import elf
-from rbootimg.bootconfig import RtcData
-from rbootimg.emulator import MASK_ROM, BootResult, Operation, PowerCut, SpiStatistics, boot
+from rbootimg.emulator.qemu import MASK_ROM, BootResult, Operation, PowerCut, SpiStatistics, boot
+from rbootimg.flash.bootconfig import RtcData
+from rbootimg.rom import elf
 
 DECLARATIONS = """
 #include <stdint.h>

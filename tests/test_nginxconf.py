@@ -16,8 +16,8 @@ import pytest
 from conftest import ROOT, segments
 
 from rbootimg.errors import ServerError
-from rbootimg.nginxconf import configuration
-from rbootimg.server import serving
+from rbootimg.serve.nginx import configuration
+from rbootimg.serve.server import serving
 
 ROM = os.urandom(300_000)
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"  # which is not on every user's PATH

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from images import rom, silent_rom
 from ota_host import HARNESS, REASONS, SANITIZERS, SOURCES, STRICT, Host, build
 
-from rbootimg.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.predict import predict
+from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData
+from rbootimg.flash.bootlogic import predict
+from rbootimg.layout.model import LoaderOptions
 
 SLOTS = (0x2000, 0x82000)
 END = 0xFB000  # of slot 1: the SDK's sectors follow

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 from ota_device import Device, Server, current, example, new_device, release, update_and_confirm
 
-from rbootimg.bootconfig import RtcData
-from rbootimg.prove import _Debugger
+from rbootimg.emulator.gdb import _Debugger
+from rbootimg.flash.bootconfig import RtcData
 
 RTC_MAGIC = 0x2334AE68
 RTC = 0x60001200  # rBoot's three words in RTC memory

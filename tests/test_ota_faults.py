@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from ota_device import Device, assert_slot, current, example, new_device
 
-from rbootimg import faults
-from rbootimg.layout import preset
-from rbootimg.release import bundle
-from rbootimg.server import Options, serving
-from rbootimg.webroot import publish
+from rbootimg.layout.presets import preset
+from rbootimg.release.bundle import bundle
+from rbootimg.release.webroot import publish
+from rbootimg.serve import faults
+from rbootimg.serve.server import Options, serving
 
 IMPATIENT = ("-DOTA_NETWORK_TIMEOUT=2000",)
 

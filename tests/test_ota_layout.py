@@ -16,10 +16,11 @@ from images import rom
 from ota_host import HARNESS, REASONS, Host, build
 from test_ota_core import SLOTS, flash, reply, update
 
-from rbootimg.bootconfig import BootConfig
-from rbootimg.clientheader import client_header
-from rbootimg.flashmap import FlashMap
-from rbootimg.layout import from_toml, preset
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.clientheader import client_header
+from rbootimg.layout.model import FlashMap
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
 
 ONE_MB = 'flash_size = "1MB"\nslot = [{address = 0x2000}, {address = 0x82000, size = "64KB"}]\n'
 FILES = range(0x92000, 0xC4000)

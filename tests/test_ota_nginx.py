@@ -14,10 +14,10 @@ import pytest
 from ota_device import Device, assert_slot, current, example, new_device, update_and_confirm
 from test_nginxconf import NGINX, OUTER, free_port
 
-from rbootimg.layout import preset
-from rbootimg.nginxconf import configuration
-from rbootimg.release import bundle
-from rbootimg.webroot import publish, rollback
+from rbootimg.layout.presets import preset
+from rbootimg.release.bundle import bundle
+from rbootimg.release.webroot import publish, rollback
+from rbootimg.serve.nginx import configuration
 
 DEVICES = 100
 AT_A_TIME = 4

@@ -13,9 +13,9 @@ from ota_host import HARNESS, REASONS, Host, build
 from test_fit import BROKEN, GOOD
 from test_ota_core import flash, reply, update
 
-from rbootimg import fit
 from rbootimg.errors import RomError
-from rbootimg.rom import Rom
+from rbootimg.rom import fit
+from rbootimg.rom.format import Rom
 
 SLOT = SLOTS[1]
 CODE, DATA = 0x40100000, 0x3FFE8000

@@ -12,14 +12,15 @@ from elf_builder import APP, DRAM, IRAM, IROM0, IROM1, SHT_NOBITS, Sec, build_el
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbootimg import elf
-from rbootimg.elf import Elf, Section
-from rbootimg.entry import NO_SYMBOLS
 from rbootimg.errors import ElfError, FitError
-from rbootimg.flash import FlashParams, Usage
-from rbootimg.flashmap import Slot
-from rbootimg.pack import difference, irom, pack, usage, warnings
-from rbootimg.rom import RamSection, Rom
+from rbootimg.layout.memory import Usage
+from rbootimg.layout.model import Slot
+from rbootimg.layout.params import FlashParams
+from rbootimg.rom import elf
+from rbootimg.rom.elf import Elf, Section
+from rbootimg.rom.entry import NO_SYMBOLS
+from rbootimg.rom.format import RamSection, Rom
+from rbootimg.rom.pack import difference, irom, pack, usage, warnings
 
 VECTORS = Path(__file__).parent / "vectors"
 

@@ -14,9 +14,9 @@ import browser
 import pytest
 from releases import make, with_recovery
 
-from rbootimg import page
-from rbootimg.release import digest
-from rbootimg.webroot import publish, rollback
+from rbootimg.release import page
+from rbootimg.release.manifest import digest
+from rbootimg.release.webroot import publish, rollback
 
 
 @pytest.fixture

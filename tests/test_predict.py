@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from images import loader
 from images import rom as real_rom
 
-from rbootimg.bootconfig import BootConfig, Mode, RtcData
-from rbootimg.flash import FlashParams
-from rbootimg.flashmap import LoaderOptions
-from rbootimg.predict import predict
+from rbootimg.flash.bootconfig import BootConfig, Mode, RtcData
+from rbootimg.flash.bootlogic import predict
+from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.params import FlashParams
 
 SIZE = 0x100000
 SLOTS = (0x2000, 0x22000, 0x42000)

@@ -15,15 +15,16 @@ from pathlib import Path
 import chip
 import pytest
 
-from rbootimg import elf
-from rbootimg.emulator import boot
+from rbootimg.emulator.proof import SlotProof, prove
+from rbootimg.emulator.qemu import boot
 from rbootimg.errors import EmulatorError, FitError, LayoutError, ProofError
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.flashmap import FlashMap, LoaderOptions
-from rbootimg.layout import from_toml, preset
-from rbootimg.pack import pack
-from rbootimg.prove import SlotProof, prove
-from rbootimg.rom import RamSection, Rom
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.layout.model import FlashMap, LoaderOptions
+from rbootimg.layout.presets import preset
+from rbootimg.layout.tomlfile import from_toml
+from rbootimg.rom import elf
+from rbootimg.rom.format import RamSection, Rom
+from rbootimg.rom.pack import pack
 
 ROOT = chip.PACKAGE.parent
 

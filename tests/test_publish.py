@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from rbootimg.errors import PublishError
-from rbootimg.publish import Published, publish, web_tree
-from rbootimg.rom import RamSection, Rom
+from rbootimg.release.unversioned import Published, publish, web_tree
+from rbootimg.rom.format import RamSection, Rom
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -276,7 +276,7 @@ def test_a_full_disk_leaves_the_old_rom_and_nothing_beside_it(web_root: Path) ->
     publish({"rom0.bin": ROM0}, web_root)
     code = (
         "import sys; from pathlib import Path; from rbootimg.errors import PublishError\n"
-        "from rbootimg.publish import publish\n"
+        "from rbootimg.release.unversioned import publish\n"
         "try: publish({'rom0.bin': bytes(1_000_000)}, Path(sys.argv[1]))\n"
         "except PublishError as error: sys.exit(str(error))\n"
     )

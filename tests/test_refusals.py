@@ -10,11 +10,11 @@ from images import loader, rom
 from refusals import LONG, Outcome, outcomes, prepare
 from releases import make, tree
 
-from rbootimg import publish, webroot
 from rbootimg.errors import PublishError
-from rbootimg.files import write_atomic, write_folder, write_output
-from rbootimg.flashimage import assemble, boot_config, flash_pieces
-from rbootimg.layout import preset
+from rbootimg.fileio import write_atomic, write_folder, write_output
+from rbootimg.flash.image import assemble, boot_config, flash_pieces
+from rbootimg.layout.presets import preset
+from rbootimg.release import unversioned, webroot
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 LAYOUT = preset("1MB")
@@ -218,7 +218,7 @@ def test_bare_roms_name_what_is_in_their_way(folder: Path) -> None:
         "/proc/www": "/proc/www: no folder can be made there",
     }.items():
         with pytest.raises(PublishError) as refused:
-            publish.publish({"rom0.bin": b"new"}, folder / path)
+            unversioned.publish({"rom0.bin": b"new"}, folder / path)
         assert str(refused.value) == f"the web root cannot be written: {reason}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rbootimg.relay import relay
+from rbootimg.emulator.network import relay
 
 CONNECT, CLOSE = b"\xff\xff", b"\0\0"
 

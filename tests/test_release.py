@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from images import elf, rom, silent_rom
 from releases import LAYOUT, THREE, make, with_recovery
 
-from rbootimg import datafiles, layout
-from rbootimg.elf import parse
 from rbootimg.errors import PublishError, VersionError
-from rbootimg.flash import FlashParams
-from rbootimg.flashmap import FlashMap
-from rbootimg.pack import pack
-from rbootimg.release import FlashPart, History, Recovery, Release, ReleaseRom, Stored, bundle, digest
+from rbootimg.layout import presets, tomlfile
+from rbootimg.layout.model import FlashMap
+from rbootimg.layout.params import FlashParams
+from rbootimg.release import datafiles
+from rbootimg.release.bundle import Recovery, bundle
+from rbootimg.release.history import History
+from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, Stored, digest
+from rbootimg.rom.elf import parse
+from rbootimg.rom.pack import pack
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 NUMBERS = st.integers(0, 2**32 - 1)
@@ -170,7 +173,7 @@ def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
         ),
         (0, silent_rom(), THREE, "invalid slot 0 of the recovery ROM: expected 2, for which blink has no ROM"),
         (3, silent_rom(), THREE, "invalid slot 3 of the recovery ROM: expected 2, for which blink has no ROM"),
-        (1, silent_rom(), layout.preset("four-1MB"), "invalid slot 1 of the recovery ROM: expected 2 or 3, for which"),
+        (1, silent_rom(), presets.preset("four-1MB"), "invalid slot 1 of the recovery ROM: expected 2 or 3, for which"),
         (
             1,
             silent_rom(),
@@ -342,7 +345,7 @@ def test_what_a_device_could_not_use_makes_no_release(
         bundle("blink", "1.0.0", roms, LAYOUT, **options)
 
 
-SUMMED = layout.from_toml('preset = "1MB"\n[loader]\nirom_checksum = true\n')
+SUMMED = tomlfile.from_toml('preset = "1MB"\n[loader]\nirom_checksum = true\n')
 
 
 def test_an_elf_goes_with_its_rom_whatever_that_was_packed_with() -> None:

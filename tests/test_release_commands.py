@@ -12,11 +12,12 @@ import pytest
 from images import elf, rom, silent_rom
 from releases import THREE_TOML
 
-from rbootimg import cli, faults
+from rbootimg.cli import main
 from rbootimg.errors import Way
-from rbootimg.release import digest
+from rbootimg.release.manifest import digest
 from rbootimg.scons import actions
-from rbootimg.server import Options, serving
+from rbootimg.serve import faults
+from rbootimg.serve.server import Options, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISH = ("publish", "rom0.bin", "rom1.bin", "--app", "blink", "--layout", "1MB")
@@ -317,7 +318,7 @@ def test_a_rom_less_needs_force_forth_and_back(folder: Path) -> None:
 
 
 def test_the_command_line_and_scons_have_words_for_each_way_out() -> None:
-    assert set(cli._WAYS) == set(actions._WAYS) == set(Way)
+    assert set(main._WAYS) == set(actions._WAYS) == set(Way)
 
 
 def test_the_ways_out_are_named(folder: Path) -> None:

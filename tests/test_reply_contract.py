@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from ota_host import HARNESS, REASONS, SANITIZERS, SOURCES, STRICT, Host, build
 from releases import make
 
-from rbootimg.httpcheck import Finding, check_url, look
-from rbootimg.httpfetch import CLIENT, fetch, split_url
-from rbootimg.httpreply import read_as_client
-from rbootimg.webroot import publish
+from rbootimg.release.check_http import Finding, check_url, look
+from rbootimg.release.http import CLIENT, fetch, split_url
+from rbootimg.release.httpreply import read_as_client
+from rbootimg.release.webroot import publish
 
 REPLIES = {path.stem: path.read_bytes() for path in sorted((ROOT / "tests" / "replies").glob("*.http"))}
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbootimg import elf
 from rbootimg.errors import RomError
-from rbootimg.flash import FlashParams
-from rbootimg.pack import difference, pack
-from rbootimg.rom import RamSection, Rom, check_old_image, image_size, old_image
+from rbootimg.layout.params import FlashParams
+from rbootimg.rom import elf
+from rbootimg.rom.format import RamSection, Rom, check_old_image, image_size, old_image
+from rbootimg.rom.pack import difference, pack
 
 VECTORS = Path(__file__).parent / "vectors"
 

@@ -20,10 +20,12 @@ from releases import with_recovery
 from test_release import VERSIONS, releases
 
 from rbootimg.errors import LayoutError, PublishError
-from rbootimg.flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
-from rbootimg.flashmap import DEFAULT_LOADER, GPIO_MODES
-from rbootimg.layout import PRESETS, from_toml, preset
-from rbootimg.release import FlashPart, History, Release, ReleaseRom, Stored
+from rbootimg.layout.model import DEFAULT_LOADER, GPIO_MODES
+from rbootimg.layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
+from rbootimg.layout.presets import PRESETS, preset
+from rbootimg.layout.tomlfile import from_toml
+from rbootimg.release.history import History
+from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, Stored
 
 if sys.version_info >= (3, 11):
     import tomllib

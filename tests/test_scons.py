@@ -19,8 +19,8 @@ import sdk
 from conftest import APP, ROOT, TOOL, VECTORS, Project, clean_copy
 from images import SLOTS
 
-from rbootimg import elf
-from rbootimg.rom import Rom
+from rbootimg.rom import elf
+from rbootimg.rom.format import Rom
 
 COMPILER = shutil.which("xtensa-lx106-elf-gcc")
 

@@ -10,10 +10,11 @@ import pytest
 from conftest import APP, TOOL, Project
 from esp8266 import FakeChip
 
-from rbootimg import flashimage, layout
-from rbootimg.bootconfig import BootConfig
-from rbootimg.emulator import boot
-from rbootimg.loader import read_options
+from rbootimg.emulator.qemu import boot
+from rbootimg.flash import image
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.loader import read_options
+from rbootimg.layout import tomlfile
 
 QUIET = APP.replace("Cache_Read_Enable(0, 0, 1); in_flash();", "ets_printf(text);")
 
@@ -51,7 +52,7 @@ def test_our_loader_is_built_with_the_layouts_options(project: Project, options:
     project.build()
     loader = project.read("rboot.bin")
     assert len(loader) <= 0x1000
-    expected = layout.from_toml(project.read("board.toml").decode()).loader
+    expected = tomlfile.from_toml(project.read("board.toml").decode()).loader
     info = read_options(loader)
     assert (info.big_flash, info.irom_checksum, info.config_checksum, info.rtc, info.gpio) == (
         expected.big_flash,
@@ -256,8 +257,8 @@ def test_a_file_or_an_alias_of_such_a_name_comes_first(project: Project) -> None
 def test_the_pieces_are_those_of_the_command_line(project: Project) -> None:
     flash_image(project)
     project.build()
-    found = layout.from_toml('flash_size = "1MB"\nsdk_data = false')
-    pieces = {piece.name: piece.data for piece in flashimage.split(project.read("flash.bin"), found)}
+    found = tomlfile.from_toml('flash_size = "1MB"\nsdk_data = false')
+    pieces = {piece.name: piece.data for piece in image.split(project.read("flash.bin"), found)}
     assert pieces["rom1"] == project.read("app/rom1.bin")
     assert set(pieces) == {"loader", "config", "rom0", "rom1"}
     assert sys.executable

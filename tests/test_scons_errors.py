@@ -128,7 +128,7 @@ def _scons() -> str:
     return str(SCons.__file__)
 
 
-@pytest.mark.parametrize("module", ["rbootimg", "rbootimg.cli", "rbootimg.scons.tool"])
+@pytest.mark.parametrize("module", ["rbootimg", "rbootimg.cli.main", "rbootimg.scons.tool"])
 def test_windows_is_one_line_that_says_what_to_use(module: str) -> None:
     code = f"import sys; sys.platform = 'win32'; sys.path.insert(0, {str(ROOT)!r}); import {module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

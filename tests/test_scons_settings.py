@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import TOOL, Project
 
-from rbootimg.flashmap import parse_slots
-from rbootimg.rom import Rom
+from rbootimg.layout.model import parse_slots
+from rbootimg.rom.format import Rom
 
 
 def params(project: Project, rom: str = "app/rom0.bin") -> str:

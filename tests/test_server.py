@@ -23,10 +23,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, segments
 
-from rbootimg import faults, serverview, statuspage
 from rbootimg.errors import ServerError
-from rbootimg.server import Options, serving
-from rbootimg.transfers import Board, Event, Listening, State, Transfer
+from rbootimg.serve import faults, statuspage
+from rbootimg.serve.events import Board, Event, Listening, State, Transfer
+from rbootimg.serve.server import Options, serving
+from rbootimg.views import server
 
 ROM = random.Random(1).randbytes(300_000)
 SECRET = b"from outside"
@@ -857,7 +858,7 @@ def test_the_table_has_a_row_for_each_device() -> None:
 
     console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(
-        serverview.table(
+        server.table(
             [
                 Transfer(1, "10.0.0.7", "rBoot-Sample/1.0", "GET", "/rom1.bin", 200, 400_000, 100_000, 2.0),
                 Transfer(2, "10.0.0.8", "[red]me", "GET", "/no", 404, 0, 0, 0.1, State.DONE),
@@ -924,7 +925,7 @@ def test_the_introduction_lists_what_can_be_fetched_and_nothing_else(web_root: P
     (web_root / ".git" / "rom0.bin").write_bytes(b"hidden")
     (web_root / os.fsdecode(b"rom 8\xff.bin")).write_bytes(b"odd")
     with running(web_root) as desk:
-        lines = serverview.introduction(web_root, Listening("127.0.0.1", desk.port)).split("\n")[1:6]
+        lines = server.introduction(web_root, Listening("127.0.0.1", desk.port)).split("\n")[1:6]
         expected = {"clock/rom0.bin": 5, "rom%208%FF.bin": 3, "rom0.bin": 300_000, "rom1.bin": 300_000, "rom6.bin": 5}
         assert lines == [f"  http://127.0.0.1:{desk.port}/{name}  {size:,} bytes" for name, size in expected.items()]
         for name, size in expected.items():
@@ -934,7 +935,7 @@ def test_the_introduction_lists_what_can_be_fetched_and_nothing_else(web_root: P
 def test_what_may_not_be_read_does_not_stop_the_server(web_root: Path) -> None:
     (web_root / "lost+found").mkdir(mode=0)
     (web_root / "rom0.bin").chmod(0)
-    lines = as_nobody(web_root, lambda: serverview.introduction(web_root, Listening("127.0.0.1", 80)))
+    lines = as_nobody(web_root, lambda: server.introduction(web_root, Listening("127.0.0.1", 80)))
     assert lines.split("\n")[1:4] == [
         "  http://127.0.0.1:80/clock/rom0.bin  5 bytes",
         "  http://127.0.0.1:80/rom1.bin  300,000 bytes",

@@ -28,11 +28,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rbootimg
-from rbootimg import elf, mapfile, size
-from rbootimg.elf import Symbol
+from rbootimg.analysis import mapfile, size
+from rbootimg.analysis.size import NO_SYMBOL, NOT_IN_MAP, Change, Part, Sizes, compare, measure
 from rbootimg.errors import ElfError, RbootError
-from rbootimg.report import plain
-from rbootimg.size import NO_SYMBOL, NOT_IN_MAP, Change, Part, Sizes, compare, difference_tables, measure, tables
+from rbootimg.rom import elf
+from rbootimg.rom.elf import Symbol
+from rbootimg.views.size import difference_tables, tables
+from rbootimg.views.tables import plain
 
 NOTYPE, OBJECT, FUNC, SECTION, FILE = range(5)
 UNDEFINED, ABSOLUTE = 0, 0xFFF1

@@ -12,9 +12,9 @@ from pathlib import Path
 import browser
 import pytest
 
-from rbootimg import faults
-from rbootimg.server import STATUS_PAGE, Options, serving
-from rbootimg.transfers import Event, State, Transfer
+from rbootimg.serve import faults
+from rbootimg.serve.events import Event, State, Transfer
+from rbootimg.serve.server import STATUS_PAGE, Options, serving
 
 
 @pytest.fixture

@@ -27,14 +27,18 @@ from jinja2 import TemplateError, UndefinedError, nodes
 from releases import make, with_recovery
 from test_size import Sym, with_symbols
 
-from rbootimg import layoutview, page, statuspage, templates, treemap
+from rbootimg import templates
+from rbootimg.analysis.size import measure
 from rbootimg.errors import PublishError
-from rbootimg.flashmap import FlashMap, FlashRegion, Slot
-from rbootimg.layout import preset
-from rbootimg.release import FULL_CHECKSUM, Release, digest
-from rbootimg.size import measure
-from rbootimg.transfers import State, Transfer
-from rbootimg.webroot import publish
+from rbootimg.layout import segments
+from rbootimg.layout.model import FlashMap, FlashRegion, Slot
+from rbootimg.layout.presets import preset
+from rbootimg.release import page
+from rbootimg.release.manifest import FULL_CHECKSUM, Release, digest
+from rbootimg.release.webroot import publish
+from rbootimg.serve import statuspage
+from rbootimg.serve.events import State, Transfer
+from rbootimg.views import layout, treemap
 
 HARMLESS = "harmless"
 HOSTILE = {
@@ -189,7 +193,7 @@ def test_a_text_of_a_release_is_text_on_every_page(make_page: Callable[[Release]
 @settings(max_examples=100, deadline=None)
 def test_any_text_is(value: str) -> None:
     # These mean something.
-    assume(value not in ("0.9.0", "0.8.0", FULL_CHECKSUM, *layoutview.COLOURS))
+    assume(value not in ("0.9.0", "0.8.0", FULL_CHECKSUM, *segments.COLOURS))
     assert_is_text(lambda text: app_page(with_texts(NEW.release, text)), value)
 
 
@@ -330,7 +334,7 @@ def layout_of(name: str) -> FlashMap:
 @hostile
 def test_a_name_in_a_layout_is_text_in_its_picture(value: str) -> None:
     def of(text: str) -> str:
-        return layoutview.svg(layout_of(text[:30]))
+        return layout.svg(layout_of(text[:30]))
 
     if not value:
         return
@@ -464,7 +468,7 @@ def test_a_value_is_text_or_a_number_and_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons.tool, rbootimg.webroot")]
+    "arguments", [("-m", "rbootimg", "--help"), ("-c", "import rbootimg.scons.tool, rbootimg.release.webroot")]
 )
 def test_nothing_waits_for_jinja2_before_there_is_a_page(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-X", "importtime", *arguments]
@@ -509,7 +513,7 @@ def test_no_script_runs_in_a_browser_even_without_a_policy(tmp_path: Path) -> No
         "/index": page.index_page([release]),
         "/status": statuspage.status_page([Transfer(1, PAYLOAD, PAYLOAD, "GET", PAYLOAD, 200, 5)]).decode(),
         "/treemap.svg": treemap.render(cells, PAYLOAD),
-        "/layout.svg": layoutview.svg(layout_of(PAYLOAD)),
+        "/layout.svg": layout.svg(layout_of(PAYLOAD)),
     }
     # The policy would stop a script too, and a page that loads itself anew never ends.
     pages = {name: re.sub('<meta http-equiv="[^>]*>', "", text).encode() for name, text in shown_pages.items()}

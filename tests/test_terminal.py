@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rbootimg.report import Heading, Table, plain, printable
+from rbootimg.views.tables import Heading, Table, plain, printable
 
 ROOT = Path(__file__).resolve().parents[1]
 BIG = ROOT / "tests" / "vectors" / "big.rom0.elf"
@@ -94,7 +94,7 @@ def test_a_dumb_terminal_gets_plain_text() -> None:
 
 
 def test_rich_is_loaded_for_a_terminal_only() -> None:
-    show = f"import sys\nfrom rbootimg.cli import main\nmain(['info', {str(BIG)!r}])\nprint('rich' in sys.modules)"
+    show = f"import sys\nfrom rbootimg.cli.main import main\nmain(['info', {str(BIG)!r}])\nprint('rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
 

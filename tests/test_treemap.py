@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbootimg import treemap
-from rbootimg.treemap import COLOURS, TEXT_COLOUR, Cell, render
+from rbootimg.views import treemap
+from rbootimg.views.treemap import COLOURS, TEXT_COLOUR, Cell, render
 
 SVG = "{http://www.w3.org/2000/svg}"
 CELLS = (Cell("loop", 600, "IRAM"), Cell("table", 300, "DRAM"), Cell("text", 100, "DRAM"))

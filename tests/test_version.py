@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rbootimg.errors import CheckoutError, VersionError, Way
-from rbootimg.version import from_describe, from_git, parse
+from rbootimg.release.version import from_describe, from_git, parse
 
 
 @pytest.mark.parametrize("text", ["0.0.0", "1.2.0", "1.2.0-rc.1", "1.2.1-0.dev.5.gabc1234567.dirty"])

@@ -25,12 +25,17 @@ import pytest
 import semver
 from releases import SPARE, make, make_roms, tree, with_recovery
 
-from rbootimg import durable, report, switch, webfiles, webroot
 from rbootimg.errors import PublishError, Way
-from rbootimg.release import Bundle, History, Release
-from rbootimg.rom import Rom
-from rbootimg.webcheck import Problem, check
-from rbootimg.webroot import prune, publish, releases, rollback, rollback_all
+from rbootimg.release import storage, transaction, webroot
+from rbootimg.release import tree as tree_module
+from rbootimg.release.bundle import Bundle
+from rbootimg.release.check import Problem, check
+from rbootimg.release.history import History
+from rbootimg.release.manifest import Release
+from rbootimg.release.tree import LOCK, SWITCH, read_history
+from rbootimg.release.webroot import prune, publish, releases, rollback, rollback_all
+from rbootimg.rom.format import Rom
+from rbootimg.views import release as report
 
 KILLS = 300
 NOBODY = 65534
@@ -131,7 +136,7 @@ def test_the_web_server_may_read_everything(root: Path) -> None:
     finally:
         os.umask(before)
     for path in (root, *root.rglob("*")):
-        if path.name != webfiles.LOCK:
+        if path.name != LOCK:
             wanted = 0o755 if path.is_dir() else 0o644
             assert stat.S_IMODE(path.stat().st_mode) == wanted, path
 
@@ -568,7 +573,7 @@ def test_what_is_put_first_is_on_the_disk_before_the_rest(root: Path, monkeypatc
     done: list[str] = []
     real = os.replace
     monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), done.append(Path(paths[1]).name)))
-    monkeypatch.setattr(switch, "sync", lambda folder: done.append("sync") if folder == root else None)
+    monkeypatch.setattr(transaction, "sync", lambda folder: done.append("sync") if folder == root else None)
     pages = ["index.html", "sync"]
     rollback(root)
     assert done[-9:] == ["history.json", "manifest.json", "version", "sync", "rom0.bin", "rom1.bin", "sync", *pages]
@@ -1006,7 +1011,7 @@ def test_where_nothing_was_published_there_is_nothing_to_do(root: Path) -> None:
 
 # Killed
 
-TRACED = tuple(module.__file__ for module in (webroot, webfiles, switch, durable))
+TRACED = tuple(module.__file__ for module in (webroot, tree_module, transaction, storage))
 
 
 def kill_at(point: int, operation: Callable[[], object]) -> bool:
@@ -1283,8 +1288,8 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
 def test_a_switch_that_was_broken_off_is_found_and_finished(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     with monkeypatch.context() as patch:
-        patch.setattr(switch, "_finish", lambda *_: sys.exit())
-        patch.setattr(webroot, "recovered", webfiles.read_history)
+        patch.setattr(transaction, "_finish", lambda *_: sys.exit())
+        patch.setattr(webroot, "recovered", read_history)
         with pytest.raises(SystemExit):
             put(root, "1.1.0")
     assert check(root)[0] == Problem(
@@ -1303,11 +1308,11 @@ OF_TWO = {
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"[", b"{}", b'["../blink", "/etc", 5]', b""])
 def test_a_damaged_note_of_a_switch_is_none(root: Path, data: bytes) -> None:
     publish(root, [make("1.0.0"), make("1.0.0", "clock")])
-    (root / webfiles.SWITCH).write_bytes(data)
+    (root / SWITCH).write_bytes(data)
     assert check(root) == ()
     publish(root, [make("1.1.0"), make("1.1.0", "clock")])
     assert_current(root / "blink", "1.1.0")
-    assert not (root / webfiles.SWITCH).exists()
+    assert not (root / SWITCH).exists()
 
 
 @pytest.mark.parametrize("name", OF_TWO)
@@ -1326,7 +1331,7 @@ def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: P
             assert_consistent(root / app, {"1.1.0", "1.2.0", "1.3.0"})
             assert_no_loop([Found.in_folder(root / app)], {"0.1.0", "1.1.0", "1.2.0", "1.3.0"})
         currents = {history(root / app).current for app in ("blink", "clock")}
-        if (root / webfiles.SWITCH).exists():
+        if (root / SWITCH).exists():
             went_on += 1
             problem = check(root)[0]
             version = "1.3.0" if name == "publish" else "1.1.0"
@@ -1345,7 +1350,7 @@ def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: P
             assert (root / app / "rom0.bin").read_bytes() == make_roms("1.4.0")[0]
         assert check(root) == ()
         assert not list(root.rglob(".rbootimg-*"))
-        assert not (root / webfiles.SWITCH).exists()
+        assert not (root / SWITCH).exists()
     assert went_on > 10
 
 
@@ -1405,7 +1410,7 @@ held: list[object] = []
 
 def hold(path: Path, timeout: float = 0) -> None:
     """Publish for ever."""
-    lock = durable.locked(path, timeout)
+    lock = storage.locked(path, timeout)
     lock.__enter__()
     held.append(lock)
 
@@ -1428,7 +1433,7 @@ def mode(path: Path) -> int:
 
 def test_a_lock_ends_with_its_holder(root: Path) -> None:
     put(root, "1.0.0")
-    with process(lambda: hold(root / webfiles.LOCK)):
+    with process(lambda: hold(root / LOCK)):
         assert error_of(lambda: put(root, "1.1.0", timeout=0.1)) == (
             "another rbootimg is publishing here and was not done in 0.1 seconds; try again"
         )
@@ -1453,7 +1458,7 @@ def test_who_can_only_read_the_web_root_does_not_hold_up_a_publisher(
     """Neither where an older version or a `chmod -R a+r` has left the lock file for all to read."""
     put(root, "1.0.0")
     reachable(root)
-    lock = root / webfiles.LOCK
+    lock = root / LOCK
     if old_mode is not None:
         lock.chmod(old_mode)
         os.chown(lock, -1, NOBODY if old_mode & 0o040 else -1)
@@ -1476,8 +1481,8 @@ def test_who_can_only_read_the_web_root_does_not_hold_up_a_publisher(
 
 def test_a_lock_that_becomes_readable_is_still_held(root: Path) -> None:
     put(root, "1.0.0")
-    with process(lambda: hold(root / webfiles.LOCK)):
-        (root / webfiles.LOCK).chmod(0o644)
+    with process(lambda: hold(root / LOCK)):
+        (root / LOCK).chmod(0o644)
         assert is_busy(lambda: put(root, "1.1.0", timeout=0.1))
     put(root, "1.1.0", timeout=0)
 
@@ -1495,7 +1500,7 @@ def test_one_at_a_time_has_the_lock(
     processes, threads, rounds = 3, 2, 2
 
     def add_one() -> None:
-        with durable.locked(lock, 60):
+        with storage.locked(lock, 60):
             number = int(count.read_text())
             time.sleep(0.002)
             count.write_text(str(number + 1))
@@ -1523,15 +1528,15 @@ def test_one_at_a_time_has_the_lock(
 def test_where_files_have_no_modes_there_is_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on FAT or CIFS, where all files seem to be for all to read."""
     monkeypatch.setattr(os, "fchmod", lambda *_: None)
-    monkeypatch.setattr(durable, "_fit_mode", lambda *_: False)
+    monkeypatch.setattr(storage, "_fit_mode", lambda *_: False)
     for _ in range(2):
-        with durable.locked(tmp_path / "lock", 0), pytest.raises(PublishError), durable.locked(tmp_path / "lock", 0):
+        with storage.locked(tmp_path / "lock", 0), pytest.raises(PublishError), storage.locked(tmp_path / "lock", 0):
             pass
 
 
 def test_a_file_that_is_another_each_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "_is_at", lambda *_: False)
-    with pytest.raises(PublishError, match="another rbootimg is publishing here"), durable.locked(tmp_path / "lock", 0):
+    monkeypatch.setattr(storage, "_is_at", lambda *_: False)
+    with pytest.raises(PublishError, match="another rbootimg is publishing here"), storage.locked(tmp_path / "lock", 0):
         pass
 
 
@@ -1540,7 +1545,7 @@ def test_a_killed_replacement_of_the_lock_is_gone_on_with(tmp_path: Path) -> Non
         (tmp_path / name).touch()
     (tmp_path / "lock").chmod(0o644)
     (tmp_path / "lock.new").chmod(0o600)
-    with durable.locked(tmp_path / "lock", 0):
+    with storage.locked(tmp_path / "lock", 0):
         assert mode(tmp_path / "lock") == 0o600
     assert os.listdir(tmp_path) == ["lock"]
 
@@ -1555,7 +1560,7 @@ def link_to(name: str) -> Callable[[Path], None]:
         (link_to("../target"), "a symbolic link"),
         (link_to("../nothing"), "a symbolic link"),
         (link_to("../folder"), "a symbolic link"),
-        (link_to(webfiles.LOCK), "a symbolic link"),
+        (link_to(LOCK), "a symbolic link"),
         (Path.mkdir, "a folder"),
         (os.mkfifo, "not a file"),
         (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "not a file"),
@@ -1566,7 +1571,7 @@ def test_what_stands_in_the_place_of_the_lock_is_refused_and_left_alone(
     root: Path, tmp_path: Path, make_it: Callable[[Path], None], what: str
 ) -> None:
     put(root, "1.0.0")
-    lock = root / webfiles.LOCK
+    lock = root / LOCK
     lock.unlink()
     (root.parent / "folder").mkdir()
     target = root.parent / "target"
@@ -1575,7 +1580,7 @@ def test_what_stands_in_the_place_of_the_lock_is_refused_and_left_alone(
     here = os.getcwd()
     os.chdir(root)  # a socket's path is short
     try:
-        make_it(Path(webfiles.LOCK))
+        make_it(Path(LOCK))
     finally:
         os.chdir(here)
     before = lock.lstat()
@@ -1595,7 +1600,7 @@ def test_who_can_write_the_web_root_can_lock_it(root: Path) -> None:
     os.chown(root, -1, 4711)
     root.chmod(0o775)
     put(root, "1.0.0")
-    lock = root / webfiles.LOCK
+    lock = root / LOCK
     assert (mode(lock), lock.stat().st_gid) == (0o660, 4711)
     with process(lambda: hold(lock), NOBODY, group=4711):
         assert is_busy(lambda: put(root, "1.1.0", timeout=0))
@@ -1616,7 +1621,7 @@ def test_a_lock_that_another_user_left_for_all_to_read_is_replaced_where_that_is
 ) -> None:
     put(root, "1.0.0")
     reachable(root)
-    lock = root / webfiles.LOCK
+    lock = root / LOCK
     lock.chmod(0o644)
     os.chown(root, -1, 4711)
     root.chmod(0o775 | sticky)
@@ -1643,9 +1648,9 @@ def test_root_does_not_lock_the_owner_of_the_web_root_out(root: Path) -> None:
     reachable(root)
     for path in (root, *root.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    (root / webfiles.LOCK).chmod(0o644)
+    (root / LOCK).chmod(0o644)
     put(root, "1.1.0")
-    with process(lambda: hold(root / webfiles.LOCK), NOBODY):
+    with process(lambda: hold(root / LOCK), NOBODY):
         pass
 
 
@@ -1660,14 +1665,14 @@ def test_who_may_not_write_the_web_root_is_told_so_and_holds_up_nobody(root: Pat
 
         with process(publish_it, NOBODY):
             put(root, "1.0.0", timeout=0)
-        (root / webfiles.LOCK).unlink()
+        (root / LOCK).unlink()
 
 
 @needs_root
 def test_who_may_only_look_does_not_wait_for_the_lock(root: Path) -> None:
     put(root, "1.0.0")
     reachable(root)
-    with process(lambda: hold(root / webfiles.LOCK)):
+    with process(lambda: hold(root / LOCK)):
 
         def look() -> None:
             assert check(root) == ()
@@ -1807,16 +1812,16 @@ def test_a_web_root_may_be_a_link_and_on_another_file_system(tmp_path: Path, mem
 
 def test_who_may_only_look_may_list_and_check(root: Path) -> None:
     put(root, "1.0.0")
-    (root / webfiles.LOCK).unlink()
+    (root / LOCK).unlink()
     assert check(root) == ()
     assert list(releases(root)) == ["blink"]
-    assert not (root / webfiles.LOCK).exists()
+    assert not (root / LOCK).exists()
 
 
 def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     monkeypatch.setattr(webroot, "WAIT", 0.1)
-    with process(lambda: hold(root / webfiles.LOCK)):
+    with process(lambda: hold(root / LOCK)):
         assert is_busy(lambda: check(root))
     with webroot.looking(root), webroot.looking(root):
         assert is_busy(lambda: put(root, "1.1.0", timeout=0))
@@ -1824,14 +1829,14 @@ def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyP
 
 def test_without_room_prune_makes_some(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0", "1.1.0", "1.2.0", "1.3.0")
-    real = durable.write
+    real = storage.write
 
     def write(path: Path, data: bytes, later_than: Path | None = None) -> None:
         if (root / "releases/1.0.0").exists():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         real(path, data, later_than)
 
-    monkeypatch.setattr(switch, "write", write)
+    monkeypatch.setattr(transaction, "write", write)
     with pytest.raises(PublishError, match=r"No space left on device$") as full:
         rollback(root)
     assert full.value.way is Way.ROOM

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from releases import make, make_roms
 
-from rbootimg.httpcheck import check_url
-from rbootimg.webroot import publish, rollback
+from rbootimg.release.check_http import check_url
+from rbootimg.release.webroot import publish, rollback
 
 CLIENTS = 50
 DOWNLOADS = 20_000

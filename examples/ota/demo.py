@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rbootimg import confinement, emulator, server, serverview
+from rbootimg.emulator import confinement, qemu
 from rbootimg.errors import RbootError
-from rbootimg.transfers import Event, State, Transfer
+from rbootimg.serve import server
+from rbootimg.serve.events import Event, State, Transfer
+from rbootimg.views import server as serverview
 
 HERE = Path(__file__).resolve().parent
 COPY = HERE / "build" / "demo"
@@ -84,7 +86,7 @@ def main() -> None:
         say(f"rbootimg boot {FLASH} --interactive --net localhost:{listening.port}")
         flash = (COPY / FLASH).read_bytes()
         address = (listening.host, listening.port)
-        result = emulator.boot(flash, timeout=60, net=address, on_uart=on_uart, keyboard=keyboard)
+        result = qemu.boot(flash, timeout=60, net=address, on_uart=on_uart, keyboard=keyboard)
     print()
     if result.ended != "keyboard" or result.rom != 1:
         sys.exit(f"demo: the device has not updated itself; it ended with: {result.ended}")

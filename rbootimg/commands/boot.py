@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import elf, emulator, prove, relay
-from ..demangle import demangle
+from ..emulator import network, proof, qemu
 from ..errors import ElfError
-from ..files import read_file, write_output
+from ..fileio import read_file, write_output
+from ..rom import elf
+from ..rom.demangle import demangle
 from .common import as_argument, check_confinement, named_layout, seconds
 
 DESCRIPTION = (
@@ -36,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpio-low", action="store_true", help="all pins are low, as when the button is pressed")
     parser.add_argument(
         "--net",
-        type=as_argument(relay.parse_address),
+        type=as_argument(network.parse_address),
         metavar="HOST:PORT",
         help="the server that the application's connections lead to",
     )
@@ -55,9 +56,9 @@ def run(options: argparse.Namespace) -> None:
     symbols = _symbols(options.elf) if options.elf else ()
     flash = _with_current(read_file(options.file), options)
     if options.interactive:
-        result = emulator.interact(flash, timeout=options.timeout, gpio_low=options.gpio_low, net=options.net)
+        result = qemu.interact(flash, timeout=options.timeout, gpio_low=options.gpio_low, net=options.net)
     else:
-        result = emulator.boot(
+        result = qemu.boot(
             flash,
             timeout=options.timeout or 5.0,
             until=options.until,
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps({"file": str(options.file), **_as_json(result, symbols)}, indent=2))
     elif not options.uart and not options.interactive:
         print(_summary(result, crash))
-    emulator.check(result, options.until, symbols)
+    qemu.check(result, options.until, symbols)
 
 
 def _symbols(path: Path) -> tuple[elf.Symbol, ...]:
@@ -94,12 +95,12 @@ def _with_current(flash: bytes, options: argparse.Namespace) -> bytes:
             options.usage_error("--layout goes with --slot")
         return flash
     layout = named_layout(options.layout) if options.layout else None
-    return prove.with_current(flash, options.slot, layout)
+    return proof.with_current(flash, options.slot, layout)
 
 
-def _summary(result: emulator.BootResult, crash: str | None) -> str:
+def _summary(result: qemu.BootResult, crash: str | None) -> str:
     rows = [
-        ("ended", emulator.ENDS[result.ended] if crash is None else f"crash: {crash}"),
+        ("ended", qemu.ENDS[result.ended] if crash is None else f"crash: {crash}"),
         ("ROM", "none" if result.rom is None else str(result.rom)),
         ("resets", str(result.resets)),
     ]
@@ -118,7 +119,7 @@ def _summary(result: emulator.BootResult, crash: str | None) -> str:
     return "\n".join(f"{name:<10}  {text}" for name, text in rows)
 
 
-def _as_json(result: emulator.BootResult, symbols: Sequence[elf.Symbol]) -> dict[str, object]:
+def _as_json(result: qemu.BootResult, symbols: Sequence[elf.Symbol]) -> dict[str, object]:
     """`crash` has the ELF's own name, `demangled` what that is in C++, if it is a mangled one and c++filt knew."""
     name = elf.place(symbols, result.crash.pc) if result.crash else None
     return {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from .. import httpcheck, webcheck
 from ..errors import PublishError
+from ..release import check, check_http
 from .common import web_root_argument
 
 DESCRIPTION = (
@@ -25,10 +25,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what was found."""
     if options.url is None:
-        found = [httpcheck.Finding(problem.name, problem.text) for problem in webcheck.check(options.file)]
+        found = [check_http.Finding(problem.name, problem.text) for problem in check.check(options.file)]
     else:
         options.file = options.url if options.url.isprintable() else ascii(options.url)  # what the errors name
-        found = list(httpcheck.check_url(options.url))
+        found = list(check_http.check_url(options.url))
     faults = sum(finding.fault for finding in found)
     if options.json:
         told = [{"path": f.path, "fault": f.fault, "text": f.text} for f in found]

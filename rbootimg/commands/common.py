@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from .. import files
+from .. import fileio
 from ..errors import LayoutError, RbootError
 
 if TYPE_CHECKING:  # what not every command needs
     from pathlib import Path
 
-    from ..flashmap import FlashMap, Slot
+    from ..layout.model import FlashMap, Slot
 
 
 def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
@@ -33,7 +33,7 @@ def as_argument(read: Callable[[str], object]) -> Callable[[str], object]:
 
 def as_slot(text: str) -> Slot:
     """The slot of an argument."""
-    from ..flashmap import parse_slot
+    from ..layout.model import parse_slot
 
     try:
         return parse_slot(text)
@@ -43,7 +43,7 @@ def as_slot(text: str) -> Slot:
 
 def sized_slot(slot: Slot, size: str | None = None) -> Slot:
     """The slot that the user wrote, checked; without a size it reaches as far as it can in a flash of that `size`."""
-    from ..flashmap import Slot, flash_map
+    from ..layout.model import Slot, flash_map
 
     # Without one only the slot itself is checked: in the largest flash every slot fits.
     checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
@@ -52,7 +52,7 @@ def sized_slot(slot: Slot, size: str | None = None) -> Slot:
 
 def check_confinement() -> None:
     """Warn if the emulator does not confine ROMs; $RBOOT_CONFINE says that it must. Raises EmulatorError."""
-    from .. import confinement
+    from ..emulator import confinement
 
     warning = confinement.check(os.environ.get("RBOOT_CONFINE", ""))
     if warning:
@@ -69,14 +69,14 @@ def keep_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
 
 def read_layout(name: str) -> FlashMap:
     """The layout of a file or a preset; a file of that name comes first."""
-    from .. import layout
+    from ..layout import presets, tomlfile
 
-    if name in layout.PRESETS and not os.path.exists(name):
-        return layout.preset(name)
+    if name in presets.PRESETS and not os.path.exists(name):
+        return presets.preset(name)
     if not os.path.exists(name):
-        raise layout.missing(name)
+        raise presets.missing(name)
     try:
-        return layout.from_toml(files.read_file(name, layout.MOST).decode())
+        return tomlfile.from_toml(fileio.read_file(name, tomlfile.MOST).decode())
     except UnicodeDecodeError:
         raise LayoutError("the layout is not TOML: not UTF-8") from None
 

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import elf, report
-from ..compare import Difference, compare
-from ..demangle import demangle
-from ..detect import detect
 from ..errors import RbootError
-from ..files import read_file
-from ..pack import irom
-from ..rom import RamSection, Rom
+from ..fileio import read_file
+from ..rom import elf
+from ..rom.compare import Difference, compare
+from ..rom.demangle import demangle
+from ..rom.format import RamSection, Rom
+from ..rom.linkaddress import detect
+from ..rom.pack import irom
+from ..views.rom import MOST_DIFFERENCES, compared
 
 DESCRIPTION = (
     "Compare two ROMs: the same application, linked for two slots, differs in relocated words only. "
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     links = None if first.link is None or second.link is None else (first.link, second.link)
     comparison = compare(first.rom, second.rom, links)
 
-    print(report.compared(comparison, _names((first, second), comparison.differences[: report.MOST_DIFFERENCES])))
+    print(compared(comparison, _names((first, second), comparison.differences[:MOST_DIFFERENCES])))
     if not comparison.same_app:
         raise RbootError(f"not the same application as {options.other}")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import terminal
-from ..files import read_file, write_folder
-from ..flash import WINDOW, memory_at
-from ..pack import IROM_SECTION
-from ..report import Heading, Table
-from ..rom import Rom
+from ..fileio import read_file, write_folder
+from ..layout.memory import WINDOW, memory_at
+from ..rom.format import Rom
+from ..rom.pack import IROM_SECTION
+from ..views import terminal
+from ..views.tables import Heading, Table
 
 DESCRIPTION = "Write each section of a ROM to a file; files of an earlier run are replaced."
 

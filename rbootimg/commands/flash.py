@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .. import flashtool
-from ..rundir import name_temporary_folder
+from ..emulator.rundir import name_temporary_folder
+from ..flash import writer
 from .flash_image import inputs, read_pieces, write_pieces
 
 DESCRIPTION = (
@@ -24,8 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     inputs(parser)
     parser.add_argument("-p", "--port", help="the serial port (default: esptool looks for it)")
     parser.add_argument("-b", "--baud", type=_baud, help="the baud rate (default: esptool's)")
-    parser.add_argument("--before", choices=flashtool.BEFORE, help=f"default: {flashtool.BEFORE[0]}")
-    parser.add_argument("--after", choices=flashtool.AFTER, help=f"default: {flashtool.AFTER[0]}")
+    parser.add_argument("--before", choices=writer.BEFORE, help=f"default: {writer.BEFORE[0]}")
+    parser.add_argument("--after", choices=writer.AFTER, help=f"default: {writer.AFTER[0]}")
     parser.add_argument("--pieces", type=Path, metavar="FOLDER", help="where the files go that esptool writes")
     parser.add_argument(
         "--dry-run",
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
 
     def command(names: list[str]) -> list[str]:
         files = zip(addresses, names)
-        return flashtool.command_line(files, options.port, options.baud, options.before, options.after)
+        return writer.command_line(files, options.port, options.baud, options.before, options.after)
 
     if options.dry_run:
         if options.pieces:
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
             with name_temporary_folder():
                 folder = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="rbootimg-"))
                 names = write_pieces(Path(folder), pieces)
-        flashtool.run(command(names))
+        writer.run(command(names))
 
 
 def _baud(text: str) -> int:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from .. import report
-from ..files import read_file, write_folder, write_output
-from ..flashimage import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
-from ..flashmap import FlashMap
+from ..fileio import read_file, write_folder, write_output
+from ..flash.image import INIT_DATA_REGION, Piece, assemble, boot_config, flash_pieces, warnings
+from ..layout.model import FlashMap
+from ..views import rom
 from .common import keep_inputs, read_layout
 
 _Key = TypeVar("_Key")
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
     if options.pieces:
         names = write_pieces(options.pieces, pieces)
     is_file = not options.output or write_output(options.output, assemble(pieces, layout.size.bytes))
-    print(report.pieces_table(pieces, names), file=sys.stdout if is_file else sys.stderr)
+    print(rom.pieces_table(pieces, names), file=sys.stdout if is_file else sys.stderr)
 
 
 def read_pieces(

@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import info, infoview, terminal
+from ..analysis import identify
 from ..errors import LayoutError, RbootError
-from ..files import read_file
+from ..fileio import read_file
+from ..views import info, terminal
 from .common import as_slot, read_layout, sized_slot
 
 if TYPE_CHECKING:
-    from ..flashmap import FlashMap, Slot
+    from ..layout.model import FlashMap, Slot
 
 DESCRIPTION = (
     "Say what a file is and what is in it: a ROM, an image for the mask ROM, a whole flash, a boot config, an ELF. "
@@ -33,13 +34,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is in the file, and raise RbootError if something is wrong with it."""
-    found = info.recognise(read_file(options.file), *_places(options))
+    found = identify.recognise(read_file(options.file), *_places(options))
     if options.json:
         import json  # not for every start
 
-        print(json.dumps({"file": options.file, **info.as_json(found)}, indent=2))
+        print(json.dumps({"file": options.file, **identify.as_json(found)}, indent=2))
     else:
-        terminal.show(infoview.blocks(options.file, found))
+        terminal.show(info.blocks(options.file, found))
     if found.problems:
         more = len(found.problems) - 1
         raise RbootError(found.problems[0] + (f" (and {more} more)" if more else ""))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import clientheader, layout, layoutview
-from ..files import write_output
+from ..fileio import write_output
+from ..flash import clientheader
+from ..layout import presets
+from ..layout.sdk_partitions import sdk_partitions
+from ..views.layout import drawing, summary, svg, table, title
 from .common import keep_inputs, read_layout
 
 DESCRIPTION = "Draw a flash layout to scale, with a table of what is in it. Without LAYOUT: the presets."
@@ -42,17 +45,17 @@ def run(options: argparse.Namespace) -> None:
     elif options.file is None:
         if options.svg or options.sdk_partitions or options.client_header:
             options.usage_error("say of which LAYOUT; without options the presets are listed")
-        text = "\n".join(f"{name:<12} {layoutview.summary(found)}" for name, found in layout.PRESETS.items()) + "\n"
+        text = "\n".join(f"{name:<12} {summary(found)}" for name, found in presets.PRESETS.items()) + "\n"
     else:
         found = read_layout(options.file)
         if options.svg:
-            text = layoutview.svg(found)
+            text = svg(found)
         elif options.sdk_partitions:
-            text = layout.sdk_partitions(found)
+            text = sdk_partitions(found)
         elif options.client_header:
             text = clientheader.client_header(found)
         else:
-            parts = (layoutview.title(found), layoutview.drawing(found), layoutview.table(found))
+            parts = (title(found), drawing(found), table(found))
             text = "\n\n".join(parts) + "\n"
     if options.output is None:
         print(text, end="")

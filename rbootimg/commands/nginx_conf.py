@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..nginxconf import configuration
+from ..serve.nginx import configuration
 from .common import port_number
 
 DESCRIPTION = (

@@ -6,11 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from .. import elf, report, terminal
-from ..files import read_file, write_output
-from ..flash import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
-from ..mapping import check_mapping, mapping_notes
-from ..pack import RAM_SECTIONS, irom, pack, usage, warnings
+from ..fileio import read_file, write_output
+from ..layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
+from ..rom import elf
+from ..rom.mapping import check_mapping, mapping_notes
+from ..rom.pack import RAM_SECTIONS, irom, pack, usage, warnings
+from ..views import tables, terminal
+from ..views.rom import rom_place, rom_table, usage_table
 from .common import as_argument, as_slot, keep_inputs, sized_slot
 
 DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."
@@ -64,6 +66,6 @@ def run(options: argparse.Namespace) -> None:
     place = (str(options.output), slot, irom(app).address)
     usages = usage(app, len(data), slot)
     if is_file and terminal.is_terminal():
-        terminal.show((report.Heading(report.rom_place(*place), good=True), report.usage_table(usages)))
+        terminal.show((tables.Heading(rom_place(*place), good=True), usage_table(usages)))
     else:
-        print(report.rom_table(*place, usages), file=sys.stdout if is_file else sys.stderr)  # the ROM went to stdout
+        print(rom_table(*place, usages), file=sys.stdout if is_file else sys.stderr)  # the ROM went to stdout

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import elf, prove
+from ..emulator import proof as prove
 from ..errors import ElfError
-from ..files import read_file
+from ..fileio import read_file
+from ..rom import elf
 from .common import check_confinement, named_layout, seconds
 
 DESCRIPTION = (

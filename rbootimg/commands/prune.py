@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .. import webroot
+from ..release import webroot
 from .common import app_argument, wait_argument, web_root_argument
 
 DESCRIPTION = "Delete old releases, but never the current one nor the one before it."

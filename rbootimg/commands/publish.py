@@ -7,9 +7,11 @@ import os
 import re
 from pathlib import Path
 
-from .. import release, report, webroot
-from ..files import read_file
-from ..version import from_git, given, source_date
+from ..fileio import read_file
+from ..release import bundle as release
+from ..release import manifest, webroot
+from ..release.version import from_git, given, source_date
+from ..views import release as report
 from .common import read_layout, wait_argument, web_root_argument
 
 DESCRIPTION = (
@@ -30,9 +32,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        default=os.environ.get("RBOOT_DEVICE") or release.DEVICE,
+        default=os.environ.get("RBOOT_DEVICE") or manifest.DEVICE,
         metavar="CLASS",
-        help=f"what devices it is for (default: $RBOOT_DEVICE, else {release.DEVICE})",
+        help=f"what devices it is for (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
     )
     parser.add_argument("--date", help="the date to show, as 2026-11-23 (default: of $SOURCE_DATE_EPOCH, else none)")
     parser.add_argument(
@@ -105,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
     options.file = options.layout or "--layout"  # what an error is about, here and below
     layout = read_layout(options.layout)
     options.file = "--app"
-    release.check_name(options.app)
+    manifest.check_name(options.app)
     if options.version is not None:
         options.file, found = "--version", options.version
     elif os.environ.get("RBOOT_VERSION"):
@@ -116,7 +118,7 @@ def run(options: argparse.Namespace) -> None:
     found = given(found)
     if options.date is not None:
         options.file = "--date"
-        release.check_date(options.date)
+        manifest.check_date(options.date)
     options.file = None
     recovery = None
     if options.recovery:
@@ -132,9 +134,9 @@ def run(options: argparse.Namespace) -> None:
         elfs=[read_file(path) for path in options.elf],
         proved_by=options.proved_by,
         called={
-            **{release.rom_name(number): str(path) for number, path in enumerate(options.roms)},
-            **{release.elf_name(number): str(path) for number, path in enumerate(options.elf)},
-            **({release.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
+            **{manifest.rom_name(number): str(path) for number, path in enumerate(options.roms)},
+            **{manifest.elf_name(number): str(path) for number, path in enumerate(options.elf)},
+            **({manifest.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
         },
         files={name: read_file(path) for name, path in options.data_files},
         recovery=recovery,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from .. import report, webroot
 from ..errors import PublishError
+from ..release import webroot
+from ..views import release
 from .common import app_argument, web_root_argument
 
 DESCRIPTION = "List the releases in a web root: the current one first, then the newest."
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({app: [_as_json(listed) for listed in every] for app, every in found.items()}, indent=2))
         return
-    print(report.releases(found), end="")
+    print(release.releases(found), end="")
 
 
 def _as_json(listed: webroot.Listed) -> dict[str, object]:

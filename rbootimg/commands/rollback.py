@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .. import report, webroot
+from ..release import webroot
+from ..views import release
 from .common import app_argument, wait_argument, web_root_argument
 
 DESCRIPTION = (
@@ -25,4 +26,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Roll back, and say what devices get now."""
     back = webroot.rollback(options.file, options.version, options.app, fewer_roms=options.force, timeout=options.wait)
-    print("\n".join(report.rolled_back(back)))
+    print("\n".join(release.rolled_back(back)))

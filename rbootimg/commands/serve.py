@@ -6,11 +6,11 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from .. import faults
 from ..errors import LayoutError
-from ..flash import parse_number
-from ..server import STATUS_PAGE, Options
-from ..serverview import serve_and_show
+from ..layout.units import parse_number
+from ..serve import faults
+from ..serve.server import STATUS_PAGE, Options
+from ..views.server import serve_and_show
 from .common import as_argument, port_number, web_root_argument
 
 DESCRIPTION = (

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import size, terminal, treemap
-from ..demangle import demangle
+from ..analysis import size
 from ..errors import RbootError
-from ..files import read_file, write_output
+from ..fileio import read_file, write_output
+from ..rom.demangle import demangle
+from ..views import terminal, treemap
+from ..views.size import difference_tables, tables
 from .common import keep_inputs
 
 DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."
@@ -75,9 +77,9 @@ def run(options: argparse.Namespace) -> None:
         return
     cuts = (options.by,) if options.by else size.CUTS
     if difference:
-        terminal.show(size.difference_tables(difference, cuts, options.top, names))
+        terminal.show(difference_tables(difference, cuts, options.top, names))
     else:
-        terminal.show(size.tables(sizes, cuts, options.top, names))
+        terminal.show(tables(sizes, cuts, options.top, names))
 
 
 def _count(text: str) -> int:

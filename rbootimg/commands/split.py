@@ -6,10 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from .. import fit, report
 from ..errors import FitError, RbootError, RomError
-from ..files import read_file
-from ..flashimage import split
+from ..fileio import read_file
+from ..flash.image import split
+from ..rom import fit
+from ..views import rom
 from .common import named_layout
 from .flash_image import write_pieces
 
@@ -45,4 +46,4 @@ def run(options: argparse.Namespace) -> None:
                 fit.read(piece.data, layout.loader.irom_checksum)
             except (RomError, FitError) as error:
                 print(f"rbootimg: {options.file}: warning: {piece.name}: {error}", file=sys.stderr)
-    print(report.pieces_table(pieces, write_pieces(options.output, pieces)))
+    print(rom.pieces_table(pieces, write_pieces(options.output, pieces)))

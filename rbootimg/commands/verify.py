@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from .. import fit, report
-from ..files import read_file
-from ..rom import Rom
+from ..fileio import read_file
+from ..rom import fit
+from ..rom.format import Rom
+from ..views.rom import verified
 
 DESCRIPTION = "Check the headers, sections and checksum of a ROM; either kind of checksum will do."
 
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
 
         print(json.dumps(_as_json(options.file, len(data), rom), indent=2))
     else:
-        print(report.verified(options.file, len(data), rom))
+        print(verified(options.file, len(data), rom))
 
 
 def _as_json(name: str, size: int, rom: Rom) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 import SCons.Errors
 
 from ..errors import LayoutError
-from ..flashmap import Slot
+from ..layout.model import Slot
 from . import bigflash, publish
 from .actions import apart, build, generated, nodes
 from .apps import app_name, recovery_rom

@@ -11,9 +11,9 @@ from typing import Any
 
 import SCons.Errors
 
-from .. import datafiles
 from ..errors import LayoutError, PublishError, ServerError
-from ..flashmap import FlashMap
+from ..layout.model import FlashMap
+from ..release import datafiles
 from .actions import nodes
 from .proof import Claim
 from .variables import expand, text

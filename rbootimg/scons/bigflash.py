@@ -18,10 +18,10 @@ import SCons.Node.FS
 import SCons.Scanner
 import SCons.Util
 
-from ..flash import WINDOW_SIZE
-from ..flashmap import FlashMap
-from ..loader import defines
-from ..mapping import SYMBOL
+from ..flash.loader import defines
+from ..layout.memory import WINDOW_SIZE
+from ..layout.model import FlashMap
+from ..rom.mapping import SYMBOL
 from .actions import OWN_SCANNER, build, generated, own_file
 from .link import flags_folders
 from .variables import FLAGS

@@ -11,10 +11,10 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import clientheader
 from ..errors import LayoutError
-from ..files import write_atomic
-from ..flashmap import FlashMap
+from ..fileio import write_atomic
+from ..flash import clientheader
+from ..layout.model import FlashMap
 from .actions import OWN_SCANNER, action, build, generated, own_file
 from .variables import expand, flash_map, for_call, literal
 

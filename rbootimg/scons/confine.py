@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from .. import confinement
+from ..emulator import confinement
 from .variables import text
 
 

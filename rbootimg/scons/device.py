@@ -13,12 +13,15 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from .. import elf, emulator, flashimage, flashtool, relay, report
-from ..elf import Symbol
+from ..emulator import network, qemu
 from ..errors import LayoutError, RbootError
-from ..files import write_atomic
-from ..flashimage import Piece
-from ..flashmap import FlashMap, sdk_regions
+from ..fileio import write_atomic
+from ..flash import writer
+from ..flash.image import Piece, assemble, boot_config, flash_pieces, warnings
+from ..layout.model import FlashMap, sdk_regions
+from ..rom import elf
+from ..rom.elf import Symbol
+from ..views.rom import pieces_table
 from . import confine, targets
 from .actions import OWN_SCANNER, action, build, nodes
 from .interrupt import is_interrupted
@@ -98,11 +101,11 @@ def _number(env: Any, name: str, default: int = 0) -> int:
 
 def _pieces(contents: _Flash) -> tuple[Piece, ...]:
     loader = contents.loader.get_contents()
-    return flashimage.flash_pieces(
+    return flash_pieces(
         contents.layout,
         loader,
         {number: rom.get_contents() for number, rom in enumerate(contents.roms)},
-        flashimage.boot_config(contents.layout, loader, contents.current_rom),
+        boot_config(contents.layout, loader, contents.current_rom),
         {name: file.get_contents() for name, file in contents.files.items()},
     )
 
@@ -110,11 +113,11 @@ def _pieces(contents: _Flash) -> tuple[Piece, ...]:
 def _assemble(target: Any, source: Any, env: Any) -> None:
     contents = target[0].attributes.rboot_flash
     pieces = _pieces(contents)
-    write_atomic(Path(target[0].get_abspath()), flashimage.assemble(pieces, contents.layout.size.bytes))
-    for warning in flashimage.warnings(contents.layout, pieces):
+    write_atomic(Path(target[0].get_abspath()), assemble(pieces, contents.layout.size.bytes))
+    for warning in warnings(contents.layout, pieces):
         sys.stderr.write(f"rboot: {target[0]}: warning: {warning}\n")
     if not env.GetOption("silent"):
-        sys.stdout.write(report.pieces_table(pieces, [piece.name for piece in pieces]) + "\n")
+        sys.stdout.write(pieces_table(pieces, [piece.name for piece in pieces]) + "\n")
 
 
 def _only(source: Any, env: Any, target: str) -> Any:
@@ -139,16 +142,16 @@ def _flash(target: Any, source: Any, env: Any) -> None:
             file = Path(folder) / piece.file_name
             file.write_bytes(piece.data)
             files.append((piece.address, str(file)))
-        flashtool.run(flashtool.command_line(files, port, _number(env, "RBOOT_BAUD") or None))
+        writer.run(writer.command_line(files, port, _number(env, "RBOOT_BAUD") or None))
 
 
 def _boot(target: Any, source: Any, env: Any) -> None:
     image = _only(source, env, "boot")
     confine.check(env)
     net = text(env, "RBOOT_NET")
-    server = relay.parse_address(net) if net else None
-    result = emulator.interact(image.get_contents(), net=server, is_interrupted=is_interrupted)
-    emulator.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
+    server = network.parse_address(net) if net else None
+    result = qemu.interact(image.get_contents(), net=server, is_interrupted=is_interrupted)
+    qemu.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 
 
 def _symbols(roms: list[Any], number: int | None) -> tuple[Symbol, ...]:

@@ -14,15 +14,16 @@ import SCons.Errors
 import SCons.Node
 import SCons.Util
 
-from .. import elf, report
-from ..elf import Elf
 from ..errors import LayoutError, RbootError
-from ..files import read_file, write_atomic
-from ..flash import FlashParams
-from ..flashmap import Slot
-from ..mapping import check_mapping, mapping_notes
-from ..pack import irom, pack, usage, warnings
-from ..rom import Rom
+from ..fileio import read_file, write_atomic
+from ..layout.model import Slot
+from ..layout.params import FlashParams
+from ..rom import elf
+from ..rom.elf import Elf
+from ..rom.format import Rom
+from ..rom.mapping import check_mapping, mapping_notes
+from ..rom.pack import irom, pack, usage, warnings
+from ..views.rom import rom_table
 from .actions import OWN_SCANNER, action, apart, build, nodes
 from .variables import flash_map, for_call, header_params, slots_of, text
 
@@ -128,6 +129,6 @@ def _pack(target: Any, source: Any, env: Any) -> None:
     for node, packing, app, rom, notes in packed:
         for warning in notes:
             sys.stderr.write(f"rboot: {packing.elf}: warning: {warning}\n")
-        tables.append(report.rom_table(str(node), packing.slot, irom(app).address, usage(app, rom.size, packing.slot)))
+        tables.append(rom_table(str(node), packing.slot, irom(app).address, usage(app, rom.size, packing.slot)))
     if not env.GetOption("silent"):
         sys.stdout.write("".join(f"{table}\n" for table in tables))  # in one piece: other jobs print too

@@ -20,12 +20,12 @@ import SCons.Scanner
 import SCons.Scanner.Prog
 import SCons.Subst
 
-from .. import elf, ldscript
-from ..entry import hint_for
 from ..errors import ElfError, LayoutError
-from ..files import write_atomic
-from ..flash import DRAM, IRAM
-from ..flashmap import Slot
+from ..fileio import write_atomic
+from ..layout.memory import DRAM, IRAM
+from ..layout.model import Slot
+from ..rom import elf, ldscript
+from ..rom.entry import hint_for
 from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
 from .variables import expand, for_call, is_on, is_set, literal, slots_of
 

@@ -12,13 +12,13 @@ import SCons.Errors
 import SCons.Node
 import SCons.Subst
 
-from .. import elf, esptool2
 from ..errors import LayoutError, RbootError
-from ..files import write_atomic
-from ..flash import CONFIG_ADDRESS
-from ..flashmap import LoaderOptions
-from ..loader import defines
-from ..rom import RamSection, old_image
+from ..fileio import write_atomic
+from ..flash.loader import defines
+from ..layout.memory import CONFIG_ADDRESS
+from ..layout.model import LoaderOptions
+from ..rom import elf, esptool2
+from ..rom.format import RamSection, old_image
 from .actions import OWN_SCANNER, action, build, generated, nodes, own_file
 from .compiler import COMMANDS
 from .link import BASE_SCRIPT

@@ -18,16 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, emulator, flashimage, prove
+from .. import __version__
+from ..emulator import proof as prove
+from ..emulator import qemu
 from ..errors import LayoutError, PublishError, RbootError
-from ..files import write_atomic
-from ..flashmap import FlashMap
+from ..fileio import write_atomic
+from ..flash import image
+from ..layout.model import FlashMap
 from . import confine, targets
 from .actions import action
 from .loader import default_loader
 from .variables import is_set, text
 
-NO_QEMU = f"{emulator.MISSING}, or set RBOOT_PROVE=never"
+NO_QEMU = f"{qemu.MISSING}, or set RBOOT_PROVE=never"
 """Why ROMs go out unproved."""
 
 _PROOF = 2
@@ -66,7 +69,7 @@ def wanted(env: Any, known: bool) -> bool | None:
 
 @functools.lru_cache
 def _has_qemu() -> bool:
-    return shutil.which(emulator.QEMU) is not None
+    return shutil.which(qemu.QEMU) is not None
 
 
 def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashMap, wanted: bool) -> Claim:
@@ -153,9 +156,9 @@ def _boot(each: Claim) -> list[dict[str, object]]:
     try:
         loader = each.loader.get_contents()
         images = {number: rom.get_contents() for number, rom in enumerate(each.roms)}
-        config = flashimage.boot_config(each.layout, loader)
-        pieces = flashimage.flash_pieces(each.layout, loader, images, config)
-        flash = flashimage.assemble(pieces, each.layout.size.bytes)
+        config = image.boot_config(each.layout, loader)
+        pieces = image.flash_pieces(each.layout, loader, images, config)
+        flash = image.assemble(pieces, each.layout.size.bytes)
         packings = [rom.attributes.rboot_packing for rom in each.roms]
         proofs = [
             proof

@@ -9,9 +9,11 @@ from typing import Any
 
 import SCons.Errors
 
-from .. import publish, release, report, version, webroot
 from ..errors import CheckoutError, LayoutError, PublishError, RbootError, VersionError
-from ..flashmap import FlashMap
+from ..layout.model import FlashMap
+from ..release import bundle as release
+from ..release import manifest, unversioned, version, webroot
+from ..views import release as report
 from . import proof, releases, targets
 from .actions import action, nodes, said
 from .apps import (
@@ -198,7 +200,7 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
             str(versions[name]),
             [rom.get_contents() for rom in app.roms],
             app.layout,
-            device=app.device or release.DEVICE,
+            device=app.device or manifest.DEVICE,
             date=version.source_date(os.environ),
             elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
             proved_by=_proved_by(app),
@@ -206,7 +208,7 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
             files={file: node.get_contents() for file, node in app.files.items()},
             recovery=_recovery(app),
             checksum_files=app.checksum_files,
-            called={release.RECOVERY: str(app.recovery.rom)} if app.recovery else None,
+            called={manifest.RECOVERY: str(app.recovery.rom)} if app.recovery else None,
         )
         for name, app in web_root.apps.items()
     ]
@@ -237,7 +239,7 @@ def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list
 
 def _copy(web_root: WebRoot, tree: dict[str, bytes], env: Any) -> list[str]:
     """The ROMs and nothing else, for want of a version; what there is to say."""
-    found = publish.publish(tree, Path(web_root.path))
+    found = unversioned.publish(tree, Path(web_root.path))
     return [f"{place(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}" for each in found]
 
 
@@ -245,13 +247,13 @@ def _tree(web_root: WebRoot) -> dict[str, bytes]:
     """The files for the web root, checked. Raises PublishError."""
     contents = {name: [rom.get_contents() for rom in app.roms] for name, app in web_root.apps.items()}
     kinds = {name: app.layout.loader.irom_checksum for name, app in web_root.apps.items()}
-    tree = publish.web_tree(
+    tree = unversioned.web_tree(
         contents,
         kinds,
         in_folders=web_root.total > 1,
         checksum_files=any(app.checksum_files for app in web_root.apps.values()),
     )
-    changed = {tree[name] for name in publish.to_publish(tree, Path(web_root.path))}
+    changed = {tree[name] for name in unversioned.to_publish(tree, Path(web_root.path))}
     for name, app in web_root.apps.items():
         if app.built_here:
             for rom, data in zip(app.roms, contents[name]):

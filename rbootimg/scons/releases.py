@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .. import report, webroot
 from ..errors import PublishError
+from ..release import webroot
+from ..views import release
 from .apps import named, place, web_roots
 from .interrupt import is_interrupted
 from .variables import is_on, text
@@ -18,7 +19,7 @@ def show(target: Any, source: Any, env: Any) -> None:
     root, only = _one(target, env)
     with named(root, env):
         found = webroot.releases(root)
-    sys.stdout.write(report.releases({name: each for name, each in found.items() if only is None or name in only}))
+    sys.stdout.write(release.releases({name: each for name, each in found.items() if only is None or name in only}))
 
 
 def roll_back(target: Any, source: Any, env: Any) -> None:
@@ -28,13 +29,13 @@ def roll_back(target: Any, source: Any, env: Any) -> None:
     with named(root, env):
         found = webroot.rollback_all(root, text(env, "RBOOT_ROLLBACK") or None, only, fewer_roms=forced)
     for back in found:
-        sys.stdout.write("".join(f"  {line}\n" for line in report.rolled_back(back, place(back.folder, env))))
+        sys.stdout.write("".join(f"  {line}\n" for line in release.rolled_back(back, place(back.folder, env))))
 
 
 def serve(target: Any, source: Any, env: Any) -> None:
     """Serve the web root until Ctrl-C."""
-    from ..server import Options
-    from ..serverview import serve_and_show  # not for every build
+    from ..serve.server import Options
+    from ..views.server import serve_and_show  # not for every build
 
     port = text(env, "RBOOT_SERVE_PORT") or "8080"
     if not port.isdecimal() or int(port) > 65535:

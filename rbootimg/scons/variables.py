@@ -13,11 +13,12 @@ import SCons.Errors
 import SCons.Script
 import SCons.Subst
 
-from .. import layout, version
 from ..errors import LayoutError, VersionError
-from ..files import read_file
-from ..flash import FlashParams, flash_size
-from ..flashmap import FlashMap, LoaderOptions, Slot, parse_slots
+from ..fileio import read_file
+from ..layout import presets, tomlfile
+from ..layout.model import FlashMap, LoaderOptions, Slot, parse_slots
+from ..layout.params import FlashParams, flash_size
+from ..release import version
 
 COMPILER = "xtensa-lx106-elf-gcc"
 BUILD_DIR = "#build/rboot"
@@ -233,7 +234,7 @@ def _expanded(env: Any, name: str, value: object) -> object:
 def _layout_text(env: Any, name: str) -> str:
     if not name:
         return _NO_LAYOUT
-    if name in layout.PRESETS:
+    if name in presets.PRESETS:
         return f'preset = "{name}"'
     try:
         file = env.File(literal(name))
@@ -241,7 +242,7 @@ def _layout_text(env: Any, name: str) -> str:
             file = source  # which SCons copies to a variant_dir only when it builds, under -n never
         return read_file(file.rfile().get_abspath()).decode()
     except FileNotFoundError:
-        raise layout.missing(name) from None
+        raise presets.missing(name) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise LayoutError(f"the layout file cannot be read: {reason}") from None
@@ -253,7 +254,7 @@ def _layout_text(env: Any, name: str) -> str:
 def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashMap:
     changes: dict[str, Any] = {key: value for key, value in texts if value}
     changes["loader"] = {key: value for key, value in flags if value is not None}
-    found = layout.from_toml(text, changes, slots)
+    found = tomlfile.from_toml(text, changes, slots)
     if text is _NO_LAYOUT:
         most = max(len(found.slots), LoaderOptions().max_roms)
         found = replace(found, loader=replace(found.loader, max_roms=most))

@@ -8,8 +8,8 @@ from typing import Any
 
 import SCons.Builder
 
-from .. import version
-from ..files import write_atomic
+from ..fileio import write_atomic
+from ..release import version
 from .actions import OWN_SCANNER, action, build, generated
 from .variables import for_call
 

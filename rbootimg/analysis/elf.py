@@ -1,0 +1,76 @@
+"""What is known of an application's ELF. No files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ..errors import ElfError, RbootError
+from ..layout.memory import Usage, memory_at, slot_of_link, slots_of_link
+from ..layout.model import Slot
+from ..rom import elf
+from ..rom.pack import IROM_SECTION, pack, usage
+from .common import common_json, sha256
+from .image import Part, first_slot, fitting_slots, misplaced, part_json, slot_json
+
+ELF: Final = "elf"
+
+
+@dataclass(frozen=True)
+class ElfInfo:
+    """An application's ELF. `link_address` is that of irom; `memories` are what its ROM takes, if one can be packed.
+
+    `rom_size` is that ROM's bytes, `slots` are those that it is for, as in ImageInfo.
+    """
+
+    size: int
+    sha256: str
+    entry: int | None
+    sections: tuple[Part, ...]
+    link_address: int | None
+    memories: tuple[Usage, ...]
+    problems: tuple[str, ...]
+    rom_size: int | None = None
+    slots: tuple[Slot, ...] = ()
+    kind: Literal["elf"] = ELF
+
+
+def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
+    """The ELF that `data` are; `slots` are those that its ROM can be for."""
+    digest = sha256(data)
+    try:
+        app = elf.parse(data)
+    except ElfError as error:
+        return ElfInfo(len(data), digest, None, (), None, (), (str(error),))
+    sections = tuple(
+        Part(section.name, section.address, section.size, memory_at(section.address)) for section in app.sections
+    )
+    irom = app.find(IROM_SECTION)
+    memories: tuple[Usage, ...] = ()
+    problems: list[str] = []
+    link_address = irom.address if irom else None
+    fitting = fitting_slots(link_address, slots)
+    size = None
+    with contextlib.suppress(RbootError):  # other programs than applications are sound too
+        size = pack(app).size
+        slot = first_slot(fitting, size)
+        memories = usage(app, size, slot)
+        problems = misplaced(link_address, slot, slots, size)
+    return ElfInfo(len(data), digest, app.entry, sections, link_address, memories, tuple(problems), size, fitting)
+
+
+def elf_json(found: ElfInfo) -> dict[str, object]:
+    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
+    link = None
+    if found.link_address is not None:
+        slots = list(slots_of_link(found.link_address))
+        link = {"address": found.link_address, "slot": slot_of_link(found.link_address), "slots": slots}
+    return common_json(found) | {
+        "entry": found.entry,
+        "sections": [part_json(part) for part in found.sections],
+        "link": link,
+        "slots": [slot_json(slot, found.rom_size) for slot in found.slots],
+        "memories": [{"name": at.name, "used": at.used, "available": at.available} for at in found.memories],
+    }

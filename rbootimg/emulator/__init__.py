@@ -1,0 +1,1 @@
+"""A flash in QEMU: run, watch, prove, confine."""

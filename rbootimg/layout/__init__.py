@@ -1,0 +1,1 @@
+"""Flash layouts: addresses, slots, regions, layout files."""

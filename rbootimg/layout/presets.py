@@ -1,0 +1,63 @@
+"""Ready-made flash layouts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from ..errors import LayoutError
+from .model import (
+    DEFAULT_LOADER,
+    FlashMap,
+    LoaderOptions,
+    default_slots,
+    parse_slots,
+    sdk_regions,
+    with_sizes,
+)
+from .params import flash_size
+
+if sys.version_info >= (3, 11):
+    pass
+else:
+    pass
+
+
+_BIG = LoaderOptions(big_flash=True)
+
+
+def _preset(size: str, addresses: Iterable[int] = (), loader: LoaderOptions = DEFAULT_LOADER) -> FlashMap:
+    chip = flash_size(size)
+    slots = parse_slots(addresses) or default_slots(chip, loader.big_flash)
+    regions = sdk_regions(chip)
+    return FlashMap(chip, with_sizes(slots, chip, regions), loader, regions=regions)
+
+
+PRESETS: Mapping[str, FlashMap] = MappingProxyType(
+    {
+        "512KB": _preset("512KB"),
+        "1MB": _preset("1MB"),
+        **{f"{size}-capped": _preset(size) for size in ("2MB", "4MB", "8MB", "16MB")},
+        **{f"{size}-big": _preset(size, loader=_BIG) for size in ("2MB", "4MB", "8MB", "16MB")},
+        "four-1MB": _preset("4MB", (0x2000, 0x102000, 0x202000, 0x302000), _BIG),
+        "sming": _preset("1MB", (0x2000, 0x80000)),
+    }
+)
+"""Layouts by name: rBoot's default pair for each size; `capped` uses the first megabyte of a larger flash,
+as an rBoot without BOOT_BIG_FLASH does, `big` all of it. `sming` is Sming's with two ROMs."""
+
+
+def preset(name: str) -> FlashMap:
+    """The layout called `name`. Raises LayoutError for a name that is none, with the names that are."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(PRESETS)}") from None
+
+
+def missing(name: str) -> LayoutError:
+    """What is wrong with the `name` of a layout that is neither a preset nor a file that is there."""
+    if name.endswith(".toml"):
+        return LayoutError("the layout file cannot be read: No such file or directory")
+    return LayoutError(f"neither a file nor a preset; the presets are {', '.join(PRESETS)}")

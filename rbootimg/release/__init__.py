@@ -1,0 +1,1 @@
+"""Releases: versions, manifests, the web root and its transactions, checks, pages."""

@@ -1,0 +1,358 @@
+"""An rBoot ROM: values <-> bytes, with its checksum. No files.
+
+The format is rBoot's "new" type, which esptool2 calls -boot2. All fields are little-endian; offsets
+are from the start of the ROM, which stands on a flash sector. Sources: rBoot 1.4.2 (rboot.c,
+check_image), esptool2 2.0.0 (esptool2.c), esptool 5.6 (bin_image.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ..errors import RomError
+from ..layout.params import DEFAULT_PARAMS, FlashParams
+
+# magic, count, mode, size and frequency, entry: starts both the irom and the RAM part.
+_HEADER = struct.Struct("<BB2sI")
+# Behind the first header: a word that rBoot ignores, and the irom length. Also before each RAM
+# section: load address and length.
+_SECTION = struct.Struct("<II")
+
+_IROM_MAGIC = 0xEA
+_IROM_COUNT = 0x04
+_RAM_MAGIC = 0xE9
+_CHECKSUM_SEED = 0xEF
+ALIGNMENT = 16
+"""irom is padded to this, and the whole ROM so that the checksum is the last byte of such a block."""
+_RAM_ALIGNMENT = 4
+_MAX_SECTIONS = 0xFF
+# What Espressif's gen_appbin.py writes in the first header where others write the flash bytes: 0, and the user number.
+_APPBIN_USERS = {bytes((0, user)): user for user in (1, 2)}
+_CRC = struct.Struct("<I")
+_BLOCK = 4096  # bytes that are summed at once; a power of 2
+
+
+class _RamSection(NamedTuple):
+    address: int
+    data: bytes
+
+
+class RamSection(_RamSection):
+    """Bytes that the boot loader copies to RAM `address`; padded with zeros to 4 bytes."""
+
+    __slots__ = ()
+
+    def __new__(cls, address: int, data: bytes) -> RamSection:
+        return super().__new__(cls, address, _padded(data, _RAM_ALIGNMENT))
+
+    @classmethod
+    def _make(cls, values: Iterable[Any]) -> RamSection:  # type: ignore[override]
+        return cls(*values)  # so that what _replace() gives is padded too
+
+    def __repr__(self) -> str:
+        return f"RamSection({self.address:#x}, {len(self.data)} bytes)"
+
+
+class _Rom(NamedTuple):
+    entry: int
+    irom: bytes
+    sections: tuple[RamSection, ...]
+    params: FlashParams
+    irom_checksum: bool
+    esptool_crc: bool
+    appbin_user: int
+
+
+class Rom(_Rom):
+    """What stands in an rBoot ROM.
+
+    `entry` is where the loader jumps to, `irom` the code and data that stay in flash (padded with
+    zeros to 16 bytes), `sections` what is copied to RAM, in file order. `irom_checksum`: irom is
+    part of the checksum too, as rBoot built with BOOT_IROM_CHKSUM wants it. `esptool_crc`: the
+    CRC-32 that esptool's elf2image appends; rBoot ignores it. `appbin_user`: 1 or 2 in a ROM of Espressif's
+    gen_appbin.py (user1.bin, user2.bin), which writes that number in place of the first header's flash bytes; else 0.
+
+    Raises RomError for values that the format cannot hold.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        entry: int,
+        irom: bytes,
+        sections: tuple[RamSection, ...],
+        params: FlashParams = DEFAULT_PARAMS,
+        irom_checksum: bool = False,
+        esptool_crc: bool = False,
+        appbin_user: int = 0,
+    ) -> Rom:
+        if not irom:
+            raise RomError("a ROM needs flash code (.irom0.text); there is none")
+        _check_limits(entry, sections, params)
+        if appbin_user not in (0, *_APPBIN_USERS.values()):
+            raise RomError(f"invalid user number {appbin_user}: expected 1 or 2, or 0 for none")
+        if bytes((0, appbin_user)) == params.to_bytes():
+            appbin_user = 0  # the same bytes
+        irom = _padded(irom, ALIGNMENT)
+        return super().__new__(cls, entry, irom, sections, params, irom_checksum, esptool_crc, appbin_user)
+
+    @classmethod
+    def _make(cls, values: Iterable[Any]) -> Rom:  # type: ignore[override]
+        return cls(*values)  # so that what _replace() gives is checked too
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self._asdict().items() if name != "irom"}
+        return f"Rom(irom={len(self.irom)} bytes, {', '.join(f'{name}={value}' for name, value in shown.items())})"
+
+    @property
+    def checksum(self) -> int:
+        """The ROM's checksum byte: XOR of 0xEF and the data bytes, headers not among them."""
+        return _checksum(self.sections, self.irom if self.irom_checksum else b"")
+
+    @property
+    def size(self) -> int:
+        """The bytes that the ROM takes in the flash, checksum (and CRC) included."""
+        parts = [_HEADER.size + _SECTION.size + len(self.irom) + _HEADER.size]
+        parts += (_SECTION.size + len(section.data) for section in self.sections)
+        return (sum(parts) | (ALIGNMENT - 1)) + 1 + _CRC.size * self.esptool_crc
+
+    def to_bytes(self) -> bytes:
+        """The ROM's bytes, as esptool2 writes them for the same choices."""
+        first = bytes((0, self.appbin_user)) if self.appbin_user else self.params.to_bytes()
+        header = _HEADER.pack(_IROM_MAGIC, _IROM_COUNT, first, self.entry)
+        summed = self.irom if self.irom_checksum else b""
+        ram_part = old_image(self.entry, self.sections, self.params, summed)
+        data = header + _SECTION.pack(0, len(self.irom)) + self.irom + ram_part
+        return data + _CRC.pack(_esptool_crc(data)) if self.esptool_crc else data
+
+    @classmethod
+    def from_bytes(cls, data: bytes, irom_checksum: bool | None = None) -> Rom:
+        """The ROM in `data`, checked as rBoot checks it, and more strictly where that is safer.
+
+        `irom_checksum` says which checksum it must have. Without that both are tried, which finds less:
+        a damage that turns one kind into the other. Where irom does not change the sum, it is taken for
+        not in it. Raises RomError for anything that is not a whole, sound ROM, so that
+        `Rom.from_bytes(data).to_bytes() == data` for all that it takes.
+        """
+        if data.startswith(b"\x7fELF"):
+            raise RomError("an ELF and no ROM; pack it first")
+        params, entry, offset, count = _read_header(data, 0, _IROM_MAGIC, "the ROM")
+        if count != _IROM_COUNT:
+            raise RomError(f"byte 1 is {count:#04x}, not 0x04; this is no rBoot ROM with irom")
+        ignored, length = _read(_SECTION, data, offset, "the irom header")
+        if ignored:
+            raise RomError(f"the word at offset 8 is {ignored:#x}, not 0; no known packer writes that")
+        if length == 0 or length % ALIGNMENT:
+            raise RomError(f"the irom length {length:#x} is not a multiple of {ALIGNMENT} above 0")
+        offset += _SECTION.size
+        irom = _slice(data, offset, length, "irom")
+        offset += length
+        ram_params, ram_entry, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+        user = _APPBIN_USERS.get(params.to_bytes(), 0) if ram_params != params else 0
+        if ram_entry != entry or (ram_params != params and not user):
+            raise RomError("header mismatch: entry or flash parameters differ between the two headers")
+        if count == 0:
+            raise RomError("the ROM has no RAM sections")
+        sections, offset = _read_sections(data, offset, count)
+        end = offset | (ALIGNMENT - 1)
+        stored = _slice(data, end, 1, "the checksum")[0]
+        if any(data[offset:end]):
+            raise RomError(f"the padding at offset {offset:#x} before the checksum is not zero")
+        trailer = data[end + 1 :]
+        if trailer and trailer != _CRC.pack(_esptool_crc(data[: end + 1])):
+            raise RomError(
+                f"{len(trailer)} bytes follow the checksum at offset {end:#x}, "
+                "and they are not the CRC that esptool appends"
+            )
+        plain, full = _checksum(sections, b""), _checksum(sections, irom)
+        if stored not in {None: (plain, full), False: (plain,), True: (full,)}[irom_checksum]:
+            raise RomError(
+                f"the checksum at offset {end:#x} is {stored:#04x}, but the data give {plain:#04x} "
+                f"({full:#04x} with irom); the ROM is corrupt"
+                + (", or has the other kind of checksum" if stored in (plain, full) else "")
+            )
+        with_irom = stored != plain if irom_checksum is None else irom_checksum
+        return cls(entry, irom, tuple(sections), ram_params, with_irom, bool(trailer), user)
+
+
+def old_image(
+    entry: int, sections: Sequence[RamSection], params: FlashParams = DEFAULT_PARAMS, irom: bytes = b""
+) -> bytes:
+    """An image of the "old" type, esptool2's -boot0: what the mask ROM boots, and the second part of a ROM.
+
+    `irom` is summed too, but stands elsewhere. Raises RomError for values that the format cannot hold.
+    """
+    _check_limits(entry, sections, params)
+    parts = [_HEADER.pack(_RAM_MAGIC, len(sections), params.to_bytes(), entry)]
+    for section in sections:
+        parts += (_SECTION.pack(section.address, len(section.data)), section.data)
+    used = sum(map(len, parts))
+    parts.append(bytes(ALIGNMENT - 1 - used % ALIGNMENT))
+    parts.append(bytes((_checksum(sections, irom),)))
+    return b"".join(parts)
+
+
+def check_old_image(data: bytes) -> int:
+    """Check the image of the "old" type with which `data` begins, as the mask ROM does; returns its size.
+
+    Raises RomError if it is not whole or its checksum is wrong.
+    """
+    _, _, offset, count = _read_header(data, 0, _RAM_MAGIC, "an image for the mask ROM")
+    if count == 0:
+        raise RomError("the image has no RAM sections, so nothing to start")
+    sections, offset = _read_sections(data, offset, count)
+    end = offset | (ALIGNMENT - 1)
+    stored, computed = _slice(data, end, 1, "the checksum")[0], _checksum(sections, b"")
+    if stored != computed:
+        raise RomError(f"the checksum at offset {end:#x} is {stored:#04x}, but the data give {computed:#04x}")
+    return end + 1
+
+
+def image_size(data: bytes) -> int:
+    """The bytes of the image, a ROM or one of the "old" type, with which `data` begins; esptool's CRC included.
+
+    Reads headers only, not the checksum. Raises RomError if no image begins there, or only a part of one is there.
+    """
+    offset = 0
+    if data[:1] == bytes((_IROM_MAGIC,)):
+        _, _, offset, _ = _read_header(data, 0, _IROM_MAGIC, "the ROM")
+        _, length = _read(_SECTION, data, offset, "the irom header")
+        offset += _SECTION.size + length
+    _, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+    for number in range(count):
+        _, length = _read(_SECTION, data, offset, f"the header of RAM section {number}")
+        offset += _SECTION.size + length
+    end = (offset | (ALIGNMENT - 1)) + 1
+    _slice(data, end - 1, 1, "the checksum")
+    has_crc = data[end : end + _CRC.size] == _CRC.pack(_esptool_crc(data[:end]))
+    return end + _CRC.size * has_crc
+
+
+class Outline(NamedTuple):
+    """What stands in an image, sound or not, as far as it is there.
+
+    `irom` is None in an image of the "old" type. `sections` are those that are whole. `size` counts to the byte with
+    the checksum, `stored`; both are None if the image is cut off before it. `ram_sum` and `full_sum` are what the
+    checksum would have to be: over the RAM sections, and with irom too. `appbin_user` is as in Rom.
+    """
+
+    params: FlashParams
+    entry: int
+    irom: bytes | None
+    sections: tuple[RamSection, ...]
+    size: int | None
+    stored: int | None
+    ram_sum: int
+    full_sum: int
+    appbin_user: int
+
+
+def outline(data: bytes) -> Outline:
+    """What stands in the image with which `data` begins; unlike Rom.from_bytes() it takes damaged ones.
+
+    Raises RomError if no image begins there.
+    """
+    irom, sections, end, stored, user = None, [], None, None, 0
+    if data[:1] == bytes((_IROM_MAGIC,)):
+        params, entry, offset, _ = _read_header(data, 0, _IROM_MAGIC, "the ROM")
+        irom = b""
+    else:
+        params, entry, offset, _ = _read_header(data, 0, _RAM_MAGIC, "the image")
+    with contextlib.suppress(RomError):  # what is missing is left out
+        if irom is not None:
+            _, length = _read(_SECTION, data, offset, "the irom header")
+            offset += _SECTION.size
+            irom = data[offset : offset + length]
+            offset += length
+        else:
+            offset = 0
+        ram_params, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+        if ram_params != params:
+            user = _APPBIN_USERS.get(params.to_bytes(), 0)
+            params = ram_params if user else params
+        for _ in range(count):
+            read, offset = _read_sections(data, offset, 1)
+            sections += read
+        end = (offset | (ALIGNMENT - 1)) + 1
+        stored = _slice(data, end - 1, 1, "the checksum")[0]
+    size = end if stored is not None else None
+    ram_sum, full_sum = _checksum(sections, b""), _checksum(sections, irom or b"")
+    return Outline(params, entry, irom, tuple(sections), size, stored, ram_sum, full_sum, user)
+
+
+def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParams) -> None:
+    if not 1 <= len(sections) <= _MAX_SECTIONS:
+        raise RomError(f"a ROM holds 1 to {_MAX_SECTIONS} RAM sections, not {len(sections)}")
+    words = {"the entry": entry} | {f"the address of RAM section {n}": s.address for n, s in enumerate(sections)}
+    for what, value in words.items():
+        if not 0 <= value < 2**32:
+            raise RomError(f"{what} is {value:#x}, which does not fit 32 bits")
+    if not (0 <= params.mode <= 0xFF and 0 <= params.size <= 0x0F and 0 <= params.freq <= 0x0F):
+        raise RomError(f"the flash parameters ({params.describe()}) do not fit the header")
+
+
+def _checksum(sections: Sequence[RamSection], irom: bytes) -> int:
+    return functools.reduce(operator.xor, (xor(section.data) for section in sections), _CHECKSUM_SEED ^ xor(irom))
+
+
+def xor(data: bytes | bytearray) -> int:
+    """XOR of all bytes, as big integers: a loop over single bytes takes 10 ms for 400 KB."""
+    folded = 0
+    for start in range(0, len(data), _BLOCK):
+        folded ^= int.from_bytes(data[start : start + _BLOCK], "little")
+    bits = 8 * _BLOCK
+    while bits > 8:
+        bits //= 2
+        folded = folded >> bits ^ folded & (1 << bits) - 1
+    return folded
+
+
+def _esptool_crc(data: bytes) -> int:
+    """What esptool's elf2image appends, as the SDK's own tools do: CRC-32, never with bit 31 set."""
+    crc = zlib.crc32(data)
+    return crc ^ 0xFFFFFFFF if crc & 0x80000000 else crc + 1
+
+
+def _padded(data: bytes, alignment: int) -> bytes:
+    return data + bytes(-len(data) % alignment)
+
+
+def _read_header(data: bytes, offset: int, magic: int, what: str) -> tuple[FlashParams, int, int, int]:
+    """(flash parameters, entry, offset behind the header, the header's count byte)."""
+    found, count, params, entry = _read(_HEADER, data, offset, f"the header of {what}")
+    if found != magic:
+        raise RomError(f"byte {found:#04x} at offset {offset:#x} is not {magic:#04x}, with which {what} begins")
+    return FlashParams.from_bytes(params), entry, offset + _HEADER.size, count
+
+
+def _read_sections(data: bytes, offset: int, count: int) -> tuple[list[RamSection], int]:
+    """The `count` RAM sections at `offset`, and the offset behind them."""
+    sections = []
+    for number in range(count):
+        address, length = _read(_SECTION, data, offset, f"the header of RAM section {number}")
+        offset += _SECTION.size
+        if length % _RAM_ALIGNMENT:
+            raise RomError(f"RAM section {number} has {length} bytes, not a multiple of {_RAM_ALIGNMENT}")
+        sections.append(RamSection(address, _slice(data, offset, length, f"RAM section {number}")))
+        offset += length
+    return sections, offset
+
+
+def _read(layout: struct.Struct, data: bytes, offset: int, what: str) -> tuple[Any, ...]:
+    return layout.unpack(_slice(data, offset, layout.size, what))
+
+
+def _slice(data: bytes, offset: int, length: int, what: str) -> bytes:
+    if offset + length > len(data):
+        raise RomError(
+            f"{what} would end at offset {offset + length:#x}, but there are only {len(data):#x} bytes; "
+            "the ROM is cut off"
+        )
+    return data[offset : offset + length]

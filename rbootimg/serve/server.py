@@ -1,0 +1,513 @@
+"""The development server: a web root for the devices on the desk. The only user of h11, which reads HTTP strictly.
+
+It writes the segments itself: a header and the first data are one, as rBoot's OTA client needs it, and the faults are
+where they are meant to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import math
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+
+import h11
+
+from .. import __version__
+from ..errors import ServerError
+from . import faults
+from .events import Board, Event, Listening, State, Transfer
+from .responses import Answer, Part, answer, is_served, location, page, path_of, served
+from .statuspage import POLICY, status_page
+
+STATUS_PAGE = "_status"
+_LONGEST_REQUEST = 8192
+_PIECE = 64 * 1024
+_TICK = 0.25
+_LINGER = 1.0
+_RETRY_AFTER = 5
+_BACKLOG = 512
+_REDIRECTED = "redirected"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the server behaves; `rate` is in bytes per second for each connection.
+
+    A client that does not send a request within `request_seconds`, or takes nothing for `stall_seconds`, is dropped.
+    """
+
+    faults: tuple[faults.Fault, ...] = ()
+    rate: int | None = None
+    status_page: bool = False
+    connections: int = 256
+    request_seconds: float = 10
+    stall_seconds: float = 30
+
+
+DEFAULTS = Options()
+
+
+def serve(
+    web_root: Path,
+    host: str,
+    port: int,
+    options: Options,
+    on_event: Callable[[Event], None],
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Serve `web_root` until Ctrl-C or SIGTERM, in another than the main thread until `is_interrupted`.
+
+    Raises ServerError.
+    """
+    _allow_files(3 * options.connections + _BACKLOG + 64)
+    signals = threading.current_thread() is threading.main_thread()
+    asyncio.run(_Server(web_root, options, on_event).run(host, port, signals, is_interrupted))
+
+
+def _allow_files(number: int) -> None:
+    """Let this process open as many: a socket and a file for each connection, those that leave and those that come.
+
+    asyncio says at length on stderr that it may not accept one.
+    """
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != now < number:
+        number = number if most == resource.RLIM_INFINITY else min(number, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, most))
+
+
+@contextlib.contextmanager
+def serving(
+    web_root: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    options: Options = DEFAULTS,
+    on_event: Callable[[Event], None] | None = None,
+) -> Iterator[Listening]:
+    """Serve `web_root` in a thread, for as long as the context lasts; events come from there. Raises ServerError."""
+    ready: Future[Listening] = Future()
+
+    def hear(event: Event) -> None:
+        if on_event:
+            on_event(event)
+        if isinstance(event, Listening):
+            ready.set_result(event)
+
+    server = _Server(web_root, options, hear)
+    ended: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            asyncio.run(server.run(host, port))
+            ended.set_result(None)
+        except BaseException as error:
+            ended.set_exception(error)
+            if not ready.done():
+                ready.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    listening = ready.result()
+    try:
+        yield listening
+    finally:
+        server.stop()
+        thread.join()
+    ended.result()
+
+
+class _Server:
+    def __init__(self, web_root: Path, options: Options, on_event: Callable[[Event], None]) -> None:
+        if not web_root.is_dir():
+            if web_root.exists():
+                raise ServerError("this is no folder, so it cannot be served; name a web root")
+            raise ServerError("there is no such folder to serve; publish something into it first")
+        if not os.access(web_root, os.R_OK | os.X_OK):
+            raise ServerError("this folder may not be read; change its mode or serve it as another user")
+        faults.check(options.faults, partial(is_served, web_root), partial(served, web_root))
+        page(404)  # what makes pages takes a while to load, for which no device is to wait
+        self.web_root = web_root
+        self.options = options
+        self.board = Board()
+        self.running: dict[asyncio.Task[None], _Connection] = {}
+        self._served: set[_Connection] = set()
+        self._leaving: dict[_Connection, None] = {}  # those that are running and not served, the oldest first
+        self._on_event = on_event
+        self._failure: BaseException | None = None
+        self._responses = 0
+        self._loop: asyncio.AbstractEventLoop
+        self._stopped: asyncio.Event
+
+    async def run(
+        self, host: str, port: int, signals: bool = False, is_interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        if signals:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.add_signal_handler(number, self._stopped.set)
+        try:
+            listener = await asyncio.start_server(self._accept, host, port, limit=_LONGEST_REQUEST, backlog=_BACKLOG)
+        except OSError as error:
+            reason = "in use" if error.errno == errno.EADDRINUSE else error.strerror
+            raise ServerError(f"port {port} of {host} cannot be served: {reason}; name others") from None
+        except UnicodeError:
+            raise ServerError(f"no host can have the name {host!r}; write one such as 0.0.0.0") from None
+        self.report(Listening(host, listener.sockets[0].getsockname()[1]))
+        try:
+            while not (self._stopped.is_set() or is_interrupted()):
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), _TICK)
+                for connection in self.running.values():
+                    connection.watch()
+        finally:
+            listener.close()
+            tasks = list(self.running)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failure:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End run(); from any thread."""
+        with contextlib.suppress(RuntimeError):  # of a loop that has ended by itself
+            self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def report(self, event: Event) -> None:
+        """Tell what happens. A listener that fails ends the server, not the one connection."""
+        if isinstance(event, Transfer):
+            self.board.add(event)
+        try:
+            self._on_event(event)
+        except BaseException as error:
+            self._fail(error)
+
+    def next_number(self) -> int:
+        self._responses += 1
+        return self._responses
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._stopped.set()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        full = len(self._served) >= self.options.connections
+        connection = _Connection(self, reader, writer, full)
+        if full:
+            self.leave(connection)
+        else:
+            self._served.add(connection)
+        task = self._loop.create_task(connection.run())
+        self.running[task] = connection
+        task.add_done_callback(self._ended)
+
+    def leave(self, connection: _Connection) -> None:
+        """Let another have the place of a connection that is turned away, or gets no more answers.
+
+        There are no more of these than of the others: the oldest has to end.
+        """
+        self._served.discard(connection)
+        self._leaving[connection] = None
+        if len(self._leaving) > self.options.connections:
+            oldest = next(iter(self._leaving))
+            del self._leaving[oldest]
+            oldest.abort()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        connection = self.running.pop(task)
+        self._served.discard(connection)
+        self._leaving.pop(connection, None)
+        error = None if task.cancelled() else task.exception()
+        if error:
+            self._fail(error)
+
+
+class _RefusedError(Exception):
+    """A request that is answered with nothing but this status."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class _Connection:
+    """One connection of a client: requests in, responses out, one after the other; or a single one if turned away."""
+
+    def __init__(
+        self, server: _Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, turned_away: bool
+    ) -> None:
+        self._server = server
+        self._turned_away = turned_away
+        self._options = server.options
+        self._reader = reader
+        self._writer = writer
+        self._transport = writer.transport
+        self._transport.set_write_buffer_limits(high=0)  # so that drain() waits for the system to take everything
+        self._socket: socket.socket = writer.get_extra_info("socket")
+        self._address = str((writer.get_extra_info("peername") or [""])[0])
+        self._http = self._next_cycle(b"")
+        self._transfer: Transfer | None = None
+        self._begun = 0.0
+        self._written = 0
+        self._sent = 0
+        self._taken = 0
+        self._moved = time.monotonic()
+        self._lost = False
+
+    async def run(self) -> None:
+        """Answer requests until either side has enough."""
+        try:
+            while await self._exchange():
+                self._http = self._next_cycle(self._http.trailing_data[0])
+            if not self._turned_away:
+                self._server.leave(self)
+            self._writer.write_eof()
+            with contextlib.suppress(asyncio.TimeoutError):  # a close with unread data would take the response away
+                await asyncio.wait_for(self._discard(), _LINGER)
+        except OSError:
+            pass  # the client is gone, or takes nothing; or the file was cut short
+        finally:
+            self._finish(State.BROKEN)
+            self.abort()
+
+    def abort(self) -> None:
+        """Make run() end soon."""
+        self._transport.abort()
+
+    def watch(self) -> None:
+        """Tell how far the response is, if there is one; give up a client that has taken nothing of it for too long."""
+        if self._transfer:
+            self._update(State.SENDING)
+        with contextlib.suppress(ConnectionResetError):
+            pending, now = self._pending(), time.monotonic()
+            taken = self._written - pending
+            if not pending or taken != self._taken:
+                self._taken, self._moved = taken, now
+            elif now - self._moved > self._options.stall_seconds:
+                self.abort()
+
+    def _next_cycle(self, received: bytes) -> h11.Connection:
+        """What reads the next request, of which so much was received; empty lines before it are passed over, as
+        RFC 9112, 2.2 has it: there are clients that end theirs with one too many.
+        """
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_REQUEST)
+        if begun := received.lstrip(b"\r\n"):
+            http.receive_data(begun)
+        return http
+
+    async def _exchange(self) -> bool:
+        """A request and the response to it. Returns whether there can be another."""
+        try:
+            request = await self._request()
+        except _RefusedError as refused:
+            await self._respond("-", "-", "", page(refused.status))
+            return False
+        if request is None:
+            return False
+        method, target = request.method.decode("ascii"), request.target.decode("ascii")
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in request.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        shown, found, active = self._answer(request.http_version, method, target, headers)
+        complete = await self._respond(method, shown, headers.get("user-agent", ""), found, active)
+        return complete and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    async def _request(self) -> h11.Request | None:
+        try:
+            event = await asyncio.wait_for(self._next_event(), self._options.request_seconds)
+            if isinstance(event, h11.Request):
+                self._http.next_event()  # its end, or a body, which nobody reads and which ends the connection
+                return event
+            return None
+        except asyncio.TimeoutError:
+            if not self._http.trailing_data[0]:
+                return None
+            raise _RefusedError(408) from None
+        except h11.RemoteProtocolError as error:
+            long_line = error.error_status_hint == 431 and b"\n" not in self._http.trailing_data[0]
+            raise _RefusedError(414 if long_line else error.error_status_hint) from None
+
+    async def _next_event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            data = await self._reader.read(_LONGEST_REQUEST)
+            if data and not self._http.trailing_data[0] and self._http.their_state is h11.IDLE:
+                self._http = self._next_cycle(data)
+            else:
+                self._http.receive_data(data)
+        return event
+
+    def _answer(
+        self, version: bytes, method: str, target: str, headers: dict[str, str]
+    ) -> tuple[str, Answer, tuple[faults.Fault, ...]]:
+        """What to show as the path, the answer, and the faults that are yet to be put into it."""
+        if self._turned_away:
+            return target, page(503, (("Connection", "close"), ("Retry-After", str(_RETRY_AFTER)))), ()
+        if not version.startswith(b"1."):
+            return target, page(505, (("Connection", "close"),)), ()
+        if headers.keys() >= {"content-length", "transfer-encoding"}:  # RFC 9112, 6.1
+            return target, page(400, (("Connection", "close"),)), ()
+        if method not in ("GET", "HEAD"):
+            return target, page(405, (("Allow", "GET, HEAD"),)), ()
+        try:
+            path, query = path_of(target)
+        except ValueError:
+            return target, page(400), ()
+        if self._options.status_page and path == STATUS_PAGE:
+            policy = (("Content-Security-Policy", POLICY), ("Cache-Control", "no-store"))
+            body = status_page(self._server.board.rows())
+            return f"/{path}", Answer(200, (("Content-Type", "text/html; charset=utf-8"), *policy), len(body), body), ()
+        active = faults.meant_for(path, self._options.faults)
+        for fault in active:
+            if fault.kind == "redirect" and query != _REDIRECTED:
+                return f"/{path}", page(302, (("Location", f"{location(path)}?{_REDIRECTED}"),)), active
+            if fault.kind in faults.STATUS and fault.kind != "redirect":
+                said = 404 if fault.kind == "404-as-200" else None
+                return f"/{path}", page(faults.STATUS[fault.kind], said=said), active
+        return f"/{path}", answer(self._server.web_root, method, path, headers), active
+
+    async def _respond(
+        self, method: str, path: str, agent: str, found: Answer, active: tuple[faults.Fault, ...] = ()
+    ) -> bool:
+        """Send a response; returns whether all of it has arrived."""
+        try:
+            head = self._head(found)
+            with_body = method != "HEAD" and found.status != 304
+            size = found.size if with_body else 0
+            if not self._options.status_page or path != f"/{STATUS_PAGE}":
+                number = self._server.next_number()
+                shown = _printable(agent), _printable(method), _printable(path)
+                self._transfer = Transfer(number, self._address, *shown, found.status, size)
+                self._begun, self._written, self._sent = time.monotonic(), -len(head), 0
+                self._server.report(self._transfer)
+            for step in faults.steps(active, head, self._framed(found.body, size), with_body):
+                if isinstance(step, bytes):
+                    await self._write(step)
+                elif isinstance(step, faults.Pause):
+                    await self._pause(step.seconds)
+                else:
+                    await self._settle()
+                    if step is faults.End.RESET:
+                        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        raise ConnectionResetError
+                    self._finish(State.BROKEN)
+                    return False
+            await self._settle()
+            self._finish(State.DONE)
+            return True
+        finally:
+            if isinstance(found.body, Part):
+                os.close(found.body.descriptor)
+
+    def _head(self, found: Answer) -> bytes:
+        headers = [
+            ("Content-Length", str(found.size)),
+            *found.headers,
+            ("Date", formatdate(usegmt=True)),
+            ("Server", f"rbootimg/{__version__}"),
+        ]
+        if self._http.their_state is not h11.DONE:  # there is a body, which nobody reads, or no request at all
+            headers.append(("Connection", "close"))
+        reason = HTTPStatus(found.status).phrase
+        return self._http.send(h11.Response(status_code=found.status, headers=headers, reason=reason)) or b""
+
+    def _framed(self, body: bytes | Part, size: int) -> Iterator[bytes]:
+        """The body in pieces, with h11 as the judge of what may be sent."""
+        most = max(1, min(_PIECE, (self._options.rate or _PIECE * 10) // 10))
+        for start in range(0, size, most):
+            length = min(most, size - start)
+            if isinstance(body, Part):
+                piece = os.pread(body.descriptor, length, body.start + start)
+                if len(piece) < length:
+                    raise OSError("the file was cut short while it was sent")
+            else:
+                piece = body[start : start + length]
+            yield self._http.send(h11.Data(data=piece)) or b""
+        self._http.send(h11.EndOfMessage())
+
+    async def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        self._written += len(data)
+        if self._transport.get_write_buffer_size():
+            await self._writer.drain()  # as long as watch() lets it
+        else:
+            await asyncio.sleep(0)  # the others' turn
+        self._pending()
+        if self._options.rate:
+            await self._pause(self._begun + self._written / self._options.rate - time.monotonic())
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not for a client that is gone."""
+        if seconds == math.inf:
+            await self._discard()
+            raise ConnectionResetError
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._pending()
+            await asyncio.sleep(min(left, 0.1))
+
+    async def _settle(self) -> None:
+        """Wait until the client has acknowledged everything, as long as watch() lets it."""
+        pause = 0.001
+        while self._pending():
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.05)
+
+    def _pending(self) -> int:
+        """How much of what was written the client has not acknowledged, or, if not on Linux, was not yet sent.
+
+        Keeps the number of bytes of the body that were. Raises ConnectionResetError if the connection is gone.
+        """
+        if self._lost or self._transport.is_closing():
+            raise ConnectionResetError
+        queued = bytes(4)
+        with contextlib.suppress(OSError):
+            queued = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, queued)
+        pending = int.from_bytes(queued, sys.byteorder) + self._transport.get_write_buffer_size()
+        self._sent = max(self._sent, self._written - pending)
+        # asyncio does not look any more at a connection whose other half is closed already.
+        self._lost = bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if self._lost:
+            raise ConnectionResetError
+        return pending
+
+    def _update(self, state: State) -> None:
+        assert self._transfer
+        with contextlib.suppress(ConnectionResetError):
+            self._pending()
+        sent = self._transfer.size if state is State.DONE else min(self._transfer.size, self._sent)
+        seconds = time.monotonic() - self._begun
+        self._transfer = dataclasses.replace(self._transfer, sent=sent, seconds=seconds, state=state)
+        self._server.report(self._transfer)
+
+    def _finish(self, state: State) -> None:
+        if self._transfer:
+            self._update(state)
+            self._transfer = None
+
+    async def _discard(self) -> None:
+        while await self._reader.read(_LONGEST_REQUEST):
+            pass
+
+
+def _printable(text: str, most: int = 80) -> str:
+    """What a client sent, for a terminal."""
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,214 @@
+"""What info.recognise() found, as headings and tables. No files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..analysis.image import ROM, ImageInfo, Part
+from ..layout.memory import DRAM, IRAM, Usage, slots_of_link
+from .rom import usage_table
+from .tables import Heading, Table, percent
+
+if TYPE_CHECKING:  # what the file at hand is need not be all of them
+    from ..analysis.elf import ElfInfo
+    from ..analysis.flash import ConfigInfo, FlashInfo, RomAt
+    from ..analysis.identify import Found
+    from ..flash.bootconfig import BootConfig
+    from ..flash.loader import LoaderInfo
+    from ..layout.model import Slot
+    from ..rom.linkaddress import Detection
+
+Block = Heading | Table
+_Facts = list[tuple[str, str]]
+
+
+def blocks(name: str, found: Found) -> list[Block]:
+    """All about the file called `name`."""
+    if found.kind == "flash":
+        what, parts = "a whole flash", _flash(found)
+    elif found.kind == "config":
+        what, parts = "an rBoot config sector", iter((_facts([("config", _config(found))]),))
+    elif found.kind == "elf":
+        what, parts = "an ELF", _elf(found)
+    else:
+        what = "an rBoot ROM" if found.kind == ROM else "an image for the mask ROM, such as a loader"
+        parts = _image(found)
+    good = not found.problems
+    heading = Heading(f"{name}: {what}, {'sound' if good else 'with problems'}", good)
+    problems = [_facts([("problem", problem) for problem in found.problems])] if found.problems else []
+    size = _facts([("size", f"{found.size:,} bytes"), ("SHA-256", found.sha256)])
+    return [heading, *problems, size, *parts]
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> Table:
+    width = max(len(label) for label, _ in facts)
+    return Table((), tuple((f"{label:<{max(width, 8)}}", text) for label, text in facts), "<<")
+
+
+def _image(found: ImageInfo) -> Iterator[Table]:
+    facts = [
+        ("flash", found.params.describe()),
+        ("entry", f"{found.entry:#x}"),
+        ("checksum", _checksum(found)),
+    ]
+    if found.esptool_crc is not None:
+        facts.append(("CRC-32", f"{'right' if found.esptool_crc else 'wrong'}; esptool appends it, rBoot ignores it"))
+    if found.appbin_user:
+        facts.append(("packed by", f"Espressif's gen_appbin.py, as user{found.appbin_user}.bin"))
+    if found.trailing:
+        facts.append(("behind", f"{found.trailing:,} bytes follow the image"))
+    if found.link is not None:
+        facts.append(("linked", linked(found.link, found.slots)))
+    facts += _slots(found.slots, found.size)
+    yield _facts(facts)
+    yield _sections(found.sections)
+    loaded = [_loaded(found.sections, region.name, region.start, region.size) for region in (IRAM, DRAM)]
+    yield usage_table([*loaded, Usage("flash", found.size, found.slot.size if found.slot else None)], "loaded to")
+
+
+def _loaded(sections: Sequence[Part], name: str, start: int, size: int) -> Usage:
+    """What the loader fills of a memory; what only the ELF knows, as .bss, is not in it."""
+    ends = (part.address + part.size for part in sections if part.memory == name and part.address is not None)
+    return Usage(name, max(ends, default=start) - start, size)
+
+
+def _checksum(found: ImageInfo) -> str:
+    checksum = found.checksum
+    if checksum is None:
+        return "cut off"
+    ram, full = f"{checksum.ram:#04x}", f"{checksum.ram_and_irom or 0:#04x}"
+    if checksum.ram_and_irom is None:
+        found_out = "right" if checksum.matches else f"wrong: the RAM sections give {ram}"
+    else:
+        found_out = {
+            "ram": f"right, over the RAM sections; with irom it would be {full}",
+            "ram+irom": f"right, over the RAM sections and irom; without irom it would be {ram}",
+            "both": "right, with and without irom",
+            None: f"wrong: the RAM sections give {ram}, with irom {full}",
+        }[checksum.matches]
+    return f"{checksum.stored:#04x}, {found_out}"
+
+
+def linked(link: Detection, slots: Sequence[Slot] = ()) -> str:
+    """What is known of the slots that a ROM is linked for, of a layout's `slots` if there is one."""
+    if link.link_address is None:
+        return f"cannot tell for which slot: {link.reason}"
+    return f"for {_link(link.link_address, slots)}: {link.reason}"
+
+
+def _link(link_address: int, slots: Sequence[Slot]) -> str:
+    known = [f"{slot.address:#x}" for slot in slots if slot.link_address == link_address]
+    if len(known) == 1:
+        return f"{link_address:#x} (slot at {known[0]})"
+    if known:
+        return f"{link_address:#x} (slots at {', '.join(known)})"
+    every = [f"{address:#x}" for address in slots_of_link(link_address)]
+    if not every:
+        return f"{link_address:#x}"
+    return f"{link_address:#x} (slots at {every[0]}, {every[1]} and so on up to {every[-1]})"
+
+
+def _slots(slots: Sequence[Slot], size: int | None) -> _Facts:
+    """The slots that a ROM of `size` bytes, None if that is not known, is for."""
+    texts = [slot.label if size is None else f"{slot.label}, {_room(slot.size - size)}" for slot in slots]
+    return [("" if number else "slot", text) for number, text in enumerate(texts)]
+
+
+def _room(free: int) -> str:
+    return f"{free:,} bytes free" if free >= 0 else f"{-free:,} bytes too small"
+
+
+def _sections(sections: Sequence[Part]) -> Table:
+    rows = (
+        (part.name, "" if part.address is None else f"{part.address:#x}", f"{part.size:,}", part.memory)
+        for part in sections
+    )
+    return Table(("section", "address", "bytes", "memory"), tuple(rows), "<<><")
+
+
+def _config(found: ConfigInfo) -> str:
+    if found.config is None:
+        return "blank" if found.blank else "none that rBoot takes"
+    checksum = ", with a checksum" if found.checksum else ""
+    return f"{_roms(found.config)}{checksum}"
+
+
+def _roms(config: BootConfig) -> str:
+    addresses = ", ".join(f"{address:#x}" for address in config.roms)
+    mode = " | ".join(bit.name or "" for bit in type(config.mode) if bit in config.mode) or "standard"
+    return f"ROMs at {addresses}; current {config.current_rom}, by GPIO {config.gpio_rom}, mode {mode}"
+
+
+def _flash(found: FlashInfo) -> Iterator[Table]:
+    facts: _Facts = []
+    if found.loader is not None:
+        facts.append(("flash", found.loader.params.describe()))
+        facts.append(("loader", f"{_loader(found.options)}, {found.loader.size:,} bytes"))
+        if found.taken_for_512kb:
+            facts.append(("", "takes this flash size, which it does not know, for 512KB"))
+    config = _config(found.config)
+    if found.config.config is None:
+        addresses = " and ".join(f"{rom.address:#x}" for rom in found.roms)
+        config += f"; rBoot would write one with ROMs at {addresses}"
+    facts.append(("config", config))
+    facts.append(("boots", "nothing" if found.boots is None else f"ROM {found.boots}"))
+    facts += (("log", line) for line in (found.decision.lines if found.decision else ()))
+    yield _facts(facts)
+    shares = tuple(rom.image.size / rom.image.slot.size if rom.image and rom.image.slot else None for rom in found.roms)
+    heads = ("ROM", "address", "bytes", "of", "%", "linked for", "state")
+    yield Table(heads, tuple(_rom_row(rom) for rom in found.roms), "><>>><<", shares)
+    if found.regions:
+        rows = (
+            (
+                at.region.name,
+                f"{at.region.address:#x}",
+                f"{at.region.size:,}",
+                "blank" if at.blank else f"written, SHA-256 {at.sha256}",
+            )
+            for at in found.regions
+        )
+        yield Table(("region", "address", "bytes", "state"), tuple(rows), "<<><")
+
+
+def _loader(options: LoaderInfo) -> str:
+    if options.version is None:
+        return "not known"
+    names = ("big_flash", "irom_checksum", "config_checksum", "rtc")
+    flags = [name for name in names if getattr(options, name)]
+    if options.gpio:
+        flags.append(f"gpio {options.gpio}")
+    return f"rBoot {options.version}" + (f" with {', '.join(flags)}" if flags else "")
+
+
+def _rom_row(rom: RomAt) -> tuple[str, ...]:
+    image = rom.image
+    state = "blank" if rom.blank else "bad" if rom.problems else "good"
+    if image is None:
+        return str(rom.number), f"{rom.address:#x}", "", "", "", "", state
+    slot = image.slot
+    address = image.link.link_address if image.link else None
+    return (
+        str(rom.number),
+        f"{rom.address:#x}",
+        f"{image.size:,}",
+        f"{slot.size:,}" if slot else "",
+        percent(image.size, slot.size if slot else None),
+        "" if address is None else f"{address:#x}",
+        state,
+    )
+
+
+def _elf(found: ElfInfo) -> Iterator[Table]:
+    facts: _Facts = []
+    if found.entry is not None:
+        facts.append(("entry", f"{found.entry:#x}"))
+    if found.link_address is not None:
+        facts.append(("linked", f"for {_link(found.link_address, found.slots)}"))
+    facts += _slots(found.slots, found.rom_size)
+    if facts:
+        yield _facts(facts)
+    if found.sections:
+        yield _sections(found.sections)
+    if found.memories:
+        yield usage_table(found.memories)

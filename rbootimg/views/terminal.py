@@ -1,0 +1,75 @@
+"""Where stdout is a terminal the tables are drawn there, in colour and with bars; else they are plain text.
+
+Only the former loads Rich.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .tables import Heading, Table, plain, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+_BAR_WIDTH = 16
+# From which share on a bar has which colour.
+_COLOURS = ((0.95, "red"), (0.75, "yellow"), (0.0, "green"))
+
+
+def is_terminal() -> bool:
+    """Whether stdout is a terminal that can do more than print lines."""
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def show(blocks: Sequence[Heading | Table]) -> None:
+    """Print the blocks. On a terminal the environment's NO_COLOR leaves the colours out, as Rich does it."""
+    if is_terminal():
+        _draw(blocks)
+    else:
+        print(plain(blocks))
+
+
+def _draw(blocks: Sequence[Heading | Table]) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False)
+    indent = 0
+    previous: Heading | Table | None = None
+    for block in blocks:
+        if previous is not None and (isinstance(previous, Table) or isinstance(block, Heading)):
+            console.print()
+        if isinstance(block, Heading):
+            console.print(
+                Text(printable(block.text), {True: "bold green", False: "bold red", None: "bold"}[block.good])
+            )
+            indent = 2
+        else:
+            console.print(Padding(_table(block), (0, 0, 0, indent)))
+        previous = block
+
+
+def _table(table: Table) -> RichTable:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(box=None, show_header=bool(table.heads), header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for at, side in enumerate(table.align):
+        heading = table.heads[at] if table.heads else ""
+        drawn.add_column(heading, justify="right" if side == ">" else "left", overflow="fold", no_wrap=side == ">")
+    if table.shares:
+        drawn.add_column("", width=_BAR_WIDTH)
+    for row, share in zip(table.rows, table.shares or (None,) * len(table.rows)):
+        bar = None
+        if share is not None:
+            colour = next(colour for least, colour in _COLOURS if share >= least)
+            bar = ProgressBar(1, min(share, 1), _BAR_WIDTH, complete_style=colour, finished_style=colour)
+        cells = [Text(printable(cell)) for cell in row]
+        drawn.add_row(*cells, *([bar or ""] if table.shares else []))
+    return drawn

@@ -1,0 +1,226 @@
+"""Named sizes -> a treemap, as the text of an SVG that needs nothing else: no script, no font, no other file.
+
+Each name is a rectangle of its size's share of the picture, and those of a group stand together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from .. import templates
+
+COLOURS = MappingProxyType({"IRAM": "#f2b134", "DRAM": "#7fc4f0", "flash": "#7ccfa8", "other": "#c8c8c8"})
+"""The fill of each memory region; the colour-blind can tell them apart (after Okabe and Ito, 2008)."""
+
+TEXT_COLOUR = "#111111"
+"""On every one of COLOURS, and on white, its contrast is above the 7:1 of WCAG 2.1, level AAA."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A `name` for `size` of whatever the picture counts; `group` is the memory region."""
+
+    name: str
+    size: int
+    group: str
+
+
+@dataclass(frozen=True)
+class _Box:
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class _Label(NamedTuple):
+    """A text and the pixels where it starts."""
+
+    x: str
+    y: str
+    text: str
+
+
+class _Entry(NamedTuple):
+    """A region in the legend."""
+
+    x: str
+    colour: str
+    labels: list[_Label]
+
+
+class _Drawn(NamedTuple):
+    """A cell in the picture."""
+
+    name: str
+    group: str
+    share: str
+    x: str
+    y: str
+    width: str
+    height: str
+    colour: str
+    labels: list[_Label]
+
+
+_FONT_SIZE = 12
+# The widest of the usual monospaced fonts has 0.602 em (DejaVu Sans Mono); others fall short of it.
+_LETTER_WIDTH = 0.62 * _FONT_SIZE
+_LINE_HEIGHT = 15
+_PADDING = 4
+_HEAD_HEIGHT = 48
+_NOTHING = 1e-9  # pixels: what rounding leaves must still have a shape
+_SMALLEST = 24.0  # square pixels: less can be neither seen nor pointed at
+
+
+def render(cells: Iterable[Cell], title: str, width: int = 1200, height: int = 800) -> str:
+    """The SVG of `width` x `height` pixels; the same cells give the same text, in whatever order they come.
+
+    Names and sizes show where they fit, and as a tooltip. Cells of no size are left out; those too small
+    to be seen become one per group.
+    """
+    groups = _groups(cell for cell in cells if cell.size > 0)
+    total = sum(cell.size for group in groups for cell in group)
+    picture = _Box(0, _HEAD_HEIGHT, width, max(height - _HEAD_HEIGHT, 1))
+    scale = picture.width * picture.height / total if total else 0
+    drawn: list[_Drawn] = []
+    for group, box in zip(groups, _squarify([_size(group) for group in groups], picture)):
+        shown = _without_smallest(group, _SMALLEST / scale)
+        for cell, place in zip(shown, _squarify([cell.size for cell in shown], box)):
+            drawn.append(_cell(cell, place, total))
+    return templates.render(
+        "treemap.svg",
+        width=width,
+        height=height,
+        font_size=_FONT_SIZE,
+        text_colour=TEXT_COLOUR,
+        title=title,
+        head=_label(title, _Box(0, 2, width, _LINE_HEIGHT + 2 * _PADDING)),
+        legend=_legend(groups, total, width),
+        cells=drawn,
+    )
+
+
+def _groups(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The cells of each group, the largest cell and the largest group first."""
+    by_name: dict[str, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: (-cell.size, cell.name, cell.group)):
+        by_name.setdefault(cell.group, []).append(cell)
+    return sorted(by_name.values(), key=lambda group: (-_size(group), group[0].group))
+
+
+def _size(cells: Iterable[Cell]) -> int:
+    return sum(cell.size for cell in cells)
+
+
+def _without_smallest(cells: Sequence[Cell], smallest: float) -> list[Cell]:
+    """`cells`, largest first, with those below `smallest` as one."""
+    shown = [cell for cell in cells if cell.size >= smallest]
+    rest = cells[len(shown) :]
+    if len(rest) < 2:
+        return list(cells)
+    as_one = Cell(f"({len(rest):,} smaller)", _size(rest), rest[0].group)
+    return sorted((*shown, as_one), key=lambda cell: -cell.size)
+
+
+def _squarify(sizes: Sequence[int], box: _Box) -> list[_Box]:
+    """A box for each of `sizes`, largest first, that together fill `box` and are as square as can be.
+
+    The algorithm is that of Bruls, Huizing and van Wijk, "Squarified Treemaps" (2000): a row along the
+    shorter side takes one more as long as that makes its worst box squarer. Takes linear time.
+    """
+    boxes: list[_Box] = []
+    left = sum(sizes)
+    while len(boxes) < len(sizes):
+        count, row = _row(sizes, len(boxes), min(box.width, box.height) ** 2 * left / (box.width * box.height))
+        upright = box.width >= box.height
+        depth = (box.width if upright else box.height) * row / left
+        along = box.y if upright else box.x
+        for size in sizes[len(boxes) : len(boxes) + count]:
+            length = (box.height if upright else box.width) * size / row
+            boxes.append(_Box(box.x, along, depth, length) if upright else _Box(along, box.y, length, depth))
+            along += length
+        left -= row
+        if upright:
+            box = _Box(box.x + depth, box.y, max(box.width - depth, _NOTHING), box.height)
+        else:
+            box = _Box(box.x, box.y + depth, box.width, max(box.height - depth, _NOTHING))
+    return boxes
+
+
+def _row(sizes: Sequence[int], start: int, side: float) -> tuple[int, int]:
+    """How many of `sizes` from `start` make the best row, and their sum; `side` is the row's length squared."""
+    count, row, worst = 0, 0, float("inf")
+    for at in range(start, len(sizes)):
+        longer = row + sizes[at]
+        now = max(side * sizes[start] / longer**2, longer**2 / (side * sizes[at]))
+        if now > worst:
+            break
+        count, row, worst = count + 1, longer, now
+    return count, row
+
+
+def _legend(groups: Sequence[Sequence[Cell]], total: int, width: int) -> list[_Entry]:
+    entries = []
+    for number, group in enumerate(groups):
+        x, step = number * width / len(groups), width / len(groups)
+        name = group[0].group
+        labels = _label(f"{name} {_share(_size(group), total)}", _Box(x + 18, 23, step - 18, 23))
+        entries.append(_Entry(f"{x + _PADDING:.1f}", _colour(name), labels))
+    return entries
+
+
+def _cell(cell: Cell, box: _Box, total: int) -> _Drawn:
+    share = _share(cell.size, total)
+    below = _Box(box.x, box.y + _LINE_HEIGHT, box.width, box.height - _LINE_HEIGHT)
+    # A number that is cut short would be another number.
+    sizes = [text for text in (share, f"{cell.size:,} bytes", f"{cell.size:,}") if len(text) <= _room(below)]
+    name = _label(cell.name, box)
+    return _Drawn(
+        name=cell.name,
+        group=cell.group,
+        share=share,
+        x=f"{box.x:.1f}",
+        y=f"{box.y:.1f}",
+        width=f"{box.width:.1f}",
+        height=f"{box.height:.1f}",
+        colour=_colour(cell.group),
+        labels=[*name, *(_label(sizes[0], below) if name and sizes else [])],
+    )
+
+
+def _label(text: str, box: _Box) -> list[_Label]:
+    """The text at the top of the box, shortened to its width; nothing if there is no room to speak of."""
+    fitting = _fitting(text, _room(box))
+    if box.height < _LINE_HEIGHT + _PADDING or len(fitting) < min(len(text), 4):
+        return []
+    return [_Label(f"{box.x + _PADDING:.1f}", f"{box.y + _LINE_HEIGHT:.1f}", fitting)]
+
+
+def _room(box: _Box) -> int:
+    return int((box.width - 2 * _PADDING) / _LETTER_WIDTH)
+
+
+def _fitting(text: str, room: int) -> str:
+    """`text`, or its beginning and an ellipsis, in at most `room` columns."""
+    # Beyond ASCII a letter may take two columns or come from another font.
+    columns = [1 if letter.isascii() else 2 for letter in text[: room + 1]]
+    if sum(columns) <= room:
+        return text
+    used = 1
+    for count, wide in enumerate(columns):
+        used += wide
+        if used > room:
+            return text[:count] + "…" if count else ""
+    return text
+
+
+def _share(size: int, total: int) -> str:
+    return f"{size:,} bytes, {100 * size / total:.1f} %"
+
+
+def _colour(group: str) -> str:
+    return COLOURS.get(group, COLOURS["other"])
