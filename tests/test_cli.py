@@ -661,6 +661,14 @@ def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
     assert not (tmp_path / "none.h").exists()
 
 
+def test_layout_writes_the_schema_of_layout_files(tmp_path: Path) -> None:
+    schema = (ROOT / "rbootimg" / "schemas" / "layout.schema.json").read_text()
+    assert run("layout", "--schema").stdout == schema
+    assert run("layout", "--schema", "-o", tmp_path / "layout.schema.json").stdout == ""
+    assert (tmp_path / "layout.schema.json").read_text() == schema
+    assert "--schema takes no LAYOUT" in wrong_usage("layout", "1MB", "--schema")
+
+
 def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:
     assert "neither a file nor a preset; the presets are 512KB" in refused("layout", "3MB")
     assert "No such file" in refused("layout", tmp_path / "no.toml")

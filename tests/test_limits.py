@@ -160,7 +160,8 @@ def many_small_sections() -> bytes:
 def manifest(**changes: object) -> bytes:
     """A manifest with `changes` in its one ROM, and for `flash` in its flash."""
     flash = {"size": 0x100000, "parts": [], **changes.pop("flash", {})}
-    rom = {"slot": 0, "size": 1, "sha256": "0", "flash_address": 0x2000, "slot_size": 0x1000, "link_address": 0}
+    file = {"path": "", "size": 1, "sha256": "0" * 64}
+    rom = {"slot": 0, **file, "flash_address": 0x2000, "slot_size": 0x1000, "link_address": 0}
     values = {"schema": 1, "app": "a", "version": "1.0.0", "device": "x", "flash": flash}
     return json.dumps({**values, "roms": [{**rom, "checksum": "ram", **changes}]}).encode()
 

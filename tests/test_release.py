@@ -25,11 +25,17 @@ from rbootimg.rom.pack import pack
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 NUMBERS = st.integers(0, 2**32 - 1)
+DIGESTS = st.binary(max_size=8).map(digest)
 VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 
 
+<<<<<<< HEAD
 def stored(name: str, sizes: st.SearchStrategy[int] = NUMBERS) -> st.SearchStrategy[StoredFile]:
     return st.builds(StoredFile, st.just(name), sizes, TEXTS)
+=======
+def stored(name: str, sizes: st.SearchStrategy[int] = NUMBERS) -> st.SearchStrategy[Stored]:
+    return st.builds(Stored, st.just(name), sizes, DIGESTS)
+>>>>>>> w-schema
 
 
 @st.composite
@@ -272,6 +278,8 @@ def test_what_no_device_could_use_is_no_data_file(
         (lambda m: m.update(files=["x"]), r"the manifest: files is no object"),
         (lambda m: m.update(files=m["files"] * 2), r"the manifest: files has the same name twice"),
         (lambda m: m["files"][0].pop("sha256"), r"the manifest: files has no text 'sha256'"),
+        (lambda m: m["roms"][0].update(sha256="A" * 64), r"the manifest: roms: invalid sha256: expected 64 lower-case"),
+        (lambda m: m["roms"][0].pop("path"), r"the manifest: roms has no text 'path'"),
         (lambda m: m["files"][0].update(size=2**32), r"the manifest: files: size does not fit 32 bits"),
         (lambda m: m.update(schema=2), r"the manifest has schema 2, not 1; update rbootimg"),
         (lambda m: m.pop("schema"), r"the manifest has no number 'schema'"),

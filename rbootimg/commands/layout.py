@@ -14,6 +14,8 @@ from .common import check_not_input, read_layout
 
 DESCRIPTION = "Draw a flash layout to scale, with a table of what is in it. Without LAYOUT: the presets."
 
+SCHEMA = Path(__file__).parents[1] / "schemas" / "layout.schema.json"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -24,14 +26,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--client-header", action="store_true", help="the C header that the update client wants of it (rboot-layout.h)"
     )
+    form.add_argument(
+        "--schema",
+        action="store_true",
+        help="the JSON Schema of layout files, by which editors complete and check them; without LAYOUT",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where that goes (default: stdout)")
     parser.set_defaults(usage_error=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print or write the layout."""
+<<<<<<< HEAD
     check_not_input(options.output, [options.file] if options.file else [])
     if options.file is None:
+=======
+    keep_inputs(options.output, [options.file] if options.file else [])
+    if options.schema:
+        if options.file is not None:
+            options.usage_error("--schema takes no LAYOUT: the schema is the same for all layout files")
+        text = SCHEMA.read_text(encoding="utf-8")
+    elif options.file is None:
+>>>>>>> w-schema
         if options.svg or options.sdk_partitions or options.client_header:
             options.usage_error("say of which LAYOUT; without options the presets are listed")
         text = "\n".join(f"{name:<12} {summary(found)}" for name, found in presets.LAYOUT_PRESETS.items()) + "\n"
