@@ -29,13 +29,8 @@ DIGESTS = st.binary(max_size=8).map(digest)
 VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 
 
-<<<<<<< HEAD
 def stored(name: str, sizes: st.SearchStrategy[int] = NUMBERS) -> st.SearchStrategy[StoredFile]:
-    return st.builds(StoredFile, st.just(name), sizes, TEXTS)
-=======
-def stored(name: str, sizes: st.SearchStrategy[int] = NUMBERS) -> st.SearchStrategy[Stored]:
-    return st.builds(Stored, st.just(name), sizes, DIGESTS)
->>>>>>> w-schema
+    return st.builds(StoredFile, st.just(name), sizes, DIGESTS)
 
 
 @st.composite

@@ -22,10 +22,10 @@ from test_release import VERSIONS, releases
 from rbootimg.errors import LayoutError, PublishError
 from rbootimg.layout.model import DEFAULT_LOADER, GPIO_MODES
 from rbootimg.layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
-from rbootimg.layout.presets import PRESETS, preset
-from rbootimg.layout.tomlfile import from_toml
+from rbootimg.layout.presets import LAYOUT_PRESETS, preset_layout
+from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.release.history import History
-from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, Stored
+from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, StoredFile
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -96,7 +96,7 @@ def test_the_names_in_the_schema_are_those_of_the_code() -> None:
     assert named("flash_size")[0] == [*FLASH_SIZES]
     assert named("flash_mode")[0] == [*FLASH_MODES]
     assert named("flash_freq")[0] == [*FLASH_FREQS]
-    assert KEYS["preset"]["enum"] == [*PRESETS]
+    assert KEYS["preset"]["enum"] == [*LAYOUT_PRESETS]
     assert LOADER["gpio"]["enum"] == [*GPIO_MODES]
 
 
@@ -115,12 +115,12 @@ def test_the_defaults_in_the_schema_are_those_of_the_code() -> None:
     options = asdict(DEFAULT_LOADER)
     assert options.pop("big_flash") is False  # or that of the preset
     assert defaults == options
-    for found in PRESETS.values():
+    for found in LAYOUT_PRESETS.values():
         assert asdict(found.loader) | {"big_flash": False} == asdict(DEFAULT_LOADER)
-    layout = from_toml('flash_size = "1MB"')
+    layout = parse_layout('flash_size = "1MB"')
     mode, freq = KEYS["flash_mode"]["default"], KEYS["flash_freq"]["default"]
     assert layout.params == FlashParams.from_names(mode, "1MB", freq)
-    assert from_toml(f'flash_size = "1MB"\nsdk_data = {str(KEYS["sdk_data"]["default"]).lower()}') == layout
+    assert parse_layout(f'flash_size = "1MB"\nsdk_data = {str(KEYS["sdk_data"]["default"]).lower()}') == layout
     assert {key for key, schema in subschemas(LAYOUT) if "default" in schema} == {
         *(f"loader.{key}" for key in options),
         *("flash_mode", "flash_freq", "sdk_data", "slot.items.name"),
@@ -129,7 +129,7 @@ def test_the_defaults_in_the_schema_are_those_of_the_code() -> None:
 
 def test_the_schema_describes_the_presets_as_they_are() -> None:
     for name, text in zip(KEYS["preset"]["enum"], KEYS["preset"]["x-taplo"]["docs"]["enumValues"]):
-        found = preset(name)
+        found = preset_layout(name)
         assert text.replace(" ", "").startswith(f"{found.size.name}flash,"), name
         assert [int(address, 16) for address in re.findall("0x[0-9a-f]+", text)] == [
             slot.address for slot in found.slots
@@ -146,7 +146,7 @@ def test_the_layout_files_of_the_examples_name_the_schema_and_keep_to_it(board: 
     (path,) = re.findall("^#:schema (.*)$", first)
     assert (board.parent / path).resolve() == SCHEMAS / "layout.schema.json"
     Draft202012Validator(LAYOUT).validate(tomllib.loads(text))
-    from_toml(text)
+    parse_layout(text)
     assert BOARDS[1:]
 
 
@@ -169,7 +169,7 @@ def toml_file(values: dict[str, Any]) -> str:
 
 
 def read_layout(values: dict[str, Any]) -> None:
-    from_toml(toml_file(values))
+    parse_layout(toml_file(values))
 
 
 def read_manifest(values: object) -> None:
@@ -303,7 +303,7 @@ LAYOUT_FORMAT = Format(
 def test_what_only_the_code_knows_of_a_layout(message: str, rest: str) -> None:
     text = f'flash_size = "2MB"\n{rest}'
     with pytest.raises(LayoutError, match=f"^{message}"):
-        from_toml(text)
+        parse_layout(text)
     assert Validator(LAYOUT).is_valid(tomllib.loads(text))
 
 
@@ -362,7 +362,7 @@ def layouts(draw: st.DrawFn) -> dict[str, Any]:
     sectors = FLASH_SIZES[size].bytes // 0x1000
     spelling = st.sampled_from([str, str.lower, str.upper, lambda name: f" {name.replace('B', '')} "])
     optional: dict[str, Any] = {
-        "preset": st.sampled_from([*PRESETS]),
+        "preset": st.sampled_from([*LAYOUT_PRESETS]),
         "flash_mode": st.builds(lambda name, spell: spell(name), st.sampled_from([*FLASH_MODES]), spelling),
         "flash_freq": st.builds(lambda name, spell: spell(name), st.sampled_from([*FLASH_FREQS]), spelling),
         "sdk_data": st.booleans(),
@@ -416,7 +416,7 @@ def test_a_layout_much_changed_is_valid_to_both_or_none(data: st.DataObject) -> 
 )
 def test_what_takes_too_long_to_read_no_schema_can_tell(text: str, message: str) -> None:
     with pytest.raises(LayoutError, match=message):
-        from_toml(f'flash_size = "1MB"\n{text}')
+        parse_layout(f'flash_size = "1MB"\n{text}')
 
 
 # What a schema cannot tell of a release, each with a value somewhere in a manifest or history that is valid but for it.
@@ -465,14 +465,14 @@ SOME_RELEASE = as_values(
 )
 SOME_RELEASE["roms"][0]["elf"] = {"path": "releases/1.0.0/rom0.elf", "size": 1, "sha256": "a" * 64}
 SOME_RELEASE["flash"]["parts"] = SOME_RELEASE["flash"]["parts"][:3]
-FILE = Stored("rom0.bin", 2**24, "a" * 64)
+FILE = StoredFile("rom0.bin", 2**24, "a" * 64)
 LARGE_RELEASE = as_values(
     Release(
         *("blink", "1.0.0", "esp8266"),
         (ReleaseRom(0, 0, 2**24, 2**32 - 1, FILE, "ram", elf=replace(FILE, size=2**32 - 1)),),
         2**24,
         (FlashPart("slot", "slot 0", 0, 2**24),),
-        data_files=(Stored("ui.html", 2**32 - 1, "a" * 64),),
+        data_files=(StoredFile("ui.html", 2**32 - 1, "a" * 64),),
         recovery=ReleaseRom(2**32 - 1, 2**24 - 1, 1, 0, replace(FILE, size=0), "ram"),
     )
 )

@@ -37,17 +37,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print or write the layout."""
-<<<<<<< HEAD
     check_not_input(options.output, [options.file] if options.file else [])
-    if options.file is None:
-=======
-    keep_inputs(options.output, [options.file] if options.file else [])
     if options.schema:
         if options.file is not None:
             options.usage_error("--schema takes no LAYOUT: the schema is the same for all layout files")
         text = SCHEMA.read_text(encoding="utf-8")
     elif options.file is None:
->>>>>>> w-schema
         if options.svg or options.sdk_partitions or options.client_header:
             options.usage_error("say of which LAYOUT; without options the presets are listed")
         text = "\n".join(f"{name:<12} {summary(found)}" for name, found in presets.LAYOUT_PRESETS.items()) + "\n"

@@ -226,13 +226,8 @@ def _check_places(release: Release) -> None:
             raise PublishError(f"the manifest: ROM {rom.slot} is larger than its slot")
 
 
-<<<<<<< HEAD
 def _data_files(entries: Sequence[_Reader]) -> tuple[StoredFile, ...]:
-    files = tuple(StoredFile(entry.text("name"), entry.number("size"), entry.text("sha256")) for entry in entries)
-=======
-def _data_files(entries: Sequence[_Reader]) -> tuple[Stored, ...]:
     files = tuple(entry.file(entry.text("name")) for entry in entries)
->>>>>>> w-schema
     names = [file.name for file in files]
     try:
         datafiles.check_names(names)
@@ -251,11 +246,7 @@ def _rom(entry: _Reader, number: int) -> ReleaseRom:
         entry,
         # Never the name in the file, which could lead anywhere.
         rom_name(number),
-<<<<<<< HEAD
-        StoredFile(elf_name(number), elf.number("size"), elf.text("sha256")) if elf else None,
-=======
         elf.file(elf_name(number)) if elf else None,
->>>>>>> w-schema
     )
 
 
@@ -271,11 +262,7 @@ def _rom_in(entry: _Reader, name: str, elf: StoredFile | None = None) -> Release
         flash_address=entry.number("flash_address"),
         slot_size=entry.number("slot_size", 1),
         link_address=entry.number("link_address"),
-<<<<<<< HEAD
-        file=StoredFile(name, entry.number("size"), entry.text("sha256")),
-=======
         file=entry.file(name),
->>>>>>> w-schema
         checksum=entry.text("checksum"),
         proved_by=entry.text_or_none("proved_by"),
         elf=elf,
@@ -377,13 +364,13 @@ class _Reader:
             raise PublishError(f"{self.where}: {key} does not fit 32 bits")
         return value
 
-    def file(self, name: str) -> Stored:
+    def file(self, name: str) -> StoredFile:
         """The file called `name` here; the path, which could lead anywhere, is for readers other than us."""
         self.text("path")
         sha256 = self.text("sha256")
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise PublishError(f"{self.where}: invalid sha256: expected 64 lower-case hexadecimal digits")
-        return Stored(name, self.number("size"), sha256)
+        return StoredFile(name, self.number("size"), sha256)
 
     def flag(self, key: str) -> bool:
         return self._get(key, bool, "true or false")  # type: ignore[no-any-return]
