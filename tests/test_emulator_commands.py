@@ -315,7 +315,13 @@ def test_ctrl_c_ends_a_boot_without_a_traceback(tmp_path: Path) -> None:
     image = tmp_path / "flash.bin"
     image.write_bytes(flash(app(typing=True)))
     command = [sys.executable, "-m", "rbootimg", "boot", str(image), "--uart", "--timeout", "60"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as boot:
+
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a shell has its background jobs ignore
+
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, preexec_fn=heed
+    ) as boot:
         assert boot.stdout is not None
         shown = b""
         while b"ready" not in shown and (data := boot.stdout.read(4096)):

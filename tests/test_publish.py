@@ -276,8 +276,8 @@ def test_a_full_disk_leaves_the_old_rom_and_nothing_beside_it(web_root: Path) ->
     publish_files({"rom0.bin": ROM0}, web_root)
     code = (
         "import sys; from pathlib import Path; from rbootimg.errors import PublishError\n"
-        "from rbootimg.release.unversioned import publish\n"
-        "try: publish({'rom0.bin': bytes(1_000_000)}, Path(sys.argv[1]))\n"
+        "from rbootimg.release.unversioned import publish_files\n"
+        "try: publish_files({'rom0.bin': bytes(1_000_000)}, Path(sys.argv[1]))\n"
         "except PublishError as error: sys.exit(str(error))\n"
     )
     run = subprocess.run(
