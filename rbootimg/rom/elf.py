@@ -290,7 +290,7 @@ def place(symbols: Sequence[Symbol], address: int) -> str | None:
     if not found:
         labels = [symbol for symbol in symbols if symbol.address <= address]
         nearest = max((symbol.address for symbol in labels), default=0)
-        # A label within a function is not the start of something behind it.
+        # A label within a function is not the start of something after it.
         found = [] if covering(nearest) else [symbol for symbol in labels if symbol.address == nearest]
     if not found:
         return None

@@ -92,7 +92,7 @@ def check_scheduler() -> None:
 
 
 def _check_at_the_end() -> None:
-    """Where the Ninja tool is loaded last, only this is behind it."""
+    """Where the Ninja tool is loaded last, only this runs after it."""
     try:
         _check_scheduler()
     except SCons.Errors.UserError as error:
