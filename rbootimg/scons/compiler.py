@@ -171,8 +171,11 @@ def _quoted(word: Any) -> str:
 # SCons calls a variable's value with these names, whenever a command line needs it.
 def _linker(target: Any, source: Any, env: Any, for_signature: bool) -> Any:
     """The value of $LINK, unless the user has another: the compiler, without what stands before it to cache objects."""
-    if callable(env["CC"]):
-        return env["CC"](target, source, env, for_signature)
+    compiler = env["CC"]
+    if callable(compiler):
+        return compiler(target, source, env, for_signature)
+    if isinstance(compiler, str) and compiler.replace("-", "").isalnum():
+        return compiler  # a bare name, as nearly always
     words = _words(env, "CC")
     return SCons.Subst.Literal(next((word for word in words if "xtensa" in os.path.basename(word)), words[0]))
 

@@ -28,6 +28,7 @@ from ..layout.model import Slot
 from ..rom import elf, ldscript
 from ..rom.entry import hint_for
 from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
+from .compiler import COMMANDS
 from .variables import expand, for_call, is_on, is_set, literal, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
@@ -235,8 +236,11 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
 
     def get_implicit_deps(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
         # What the base class does, without expanding the rest of the command for it.
-        words = env.subst_list("$LINK", SCons.Subst.SUBST_SIG)[0]
-        linker = words and _where(str(words[0]), str(env["ENV"].get("PATH", "")))
+        name = env["CC"] if env["LINK"] == COMMANDS["LINK"] else "$LINK"
+        if not isinstance(name, str) or not name.replace("-", "").isalnum():
+            words = env.subst_list("$LINK", SCons.Subst.SUBST_SIG)[0]
+            name = str(words[0]) if words else ""
+        linker = name and _where(name, str(env["ENV"].get("PATH", "")))
         return [env.fs.File(linker)] if linker else []
 
 

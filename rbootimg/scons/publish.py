@@ -9,7 +9,7 @@ import SCons.Errors
 
 from ..errors import LayoutError
 from ..layout.model import FlashLayout
-from . import proof, releases, targets
+from . import proof, targets
 from .actions import action, nodes
 from .apps import (
     App,
@@ -126,15 +126,18 @@ def _publish(target: Any, source: Any, env: Any) -> None:
 
 
 def _show(target: Any, source: Any, env: Any) -> None:
+    from . import releases
 
     releases.show(target, env)
 
 
 def _roll_back(target: Any, source: Any, env: Any) -> None:
+    from . import releases
 
     releases.roll_back(target, env)
 
 
 def _serve(target: Any, source: Any, env: Any) -> None:
+    from . import releases
 
     releases.serve(target, env)

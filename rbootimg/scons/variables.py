@@ -89,7 +89,7 @@ _KNOWN = _GLOBAL.union(_OF_CALLS)
 def check_names(names: Iterable[str], known: frozenset[str] = _KNOWN) -> None:
     """Raise UserError for a name that looks like one of ours and is none: a misspelt setting is never ignored."""
     for name in names:
-        if name[:6].upper() == "RBOOT_" and name not in known:
+        if name not in known and name[:6].upper() == "RBOOT_":
             hint = f"write {name.upper()}" if name.upper() in known else "`scons -h` lists them"
             raise SCons.Errors.UserError(f"rboot: there is no variable {name}; {hint}")
 
