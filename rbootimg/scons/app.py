@@ -135,12 +135,12 @@ def _compiling(env: Any, overrides: Mapping[str, object]) -> Any:
     changes = {name: value for name, value in wanted.items() if _compiles(name)}
     version = str(for_call(env, overrides)["RBOOT_VERSION"]) if "RBOOT_VERSION" in wanted else str(env["RBOOT_VERSION"])
     changes |= {name: value for name, value in compiled_with(env, version).items() if name not in changes}
-    if version != env["RBOOT_VERSION"] and any("RBOOT_VERSION" in str(env.get(name)) for name in _FLAGS):
+    if version != env["RBOOT_VERSION"] and any("RBOOT_VERSION" in str(env.get(name)) for name in _FLAG_VARIABLES):
         changes["RBOOT_VERSION"] = version
     return env.Override(as_words(env, changes)) if changes else env
 
 
-_FLAGS = ("CPPDEFINES", "CFLAGS", "CCFLAGS", "CXXFLAGS", "CPPFLAGS", "ASFLAGS", "ASPPFLAGS")
+_FLAG_VARIABLES = ("CPPDEFINES", "CFLAGS", "CCFLAGS", "CXXFLAGS", "CPPFLAGS", "ASFLAGS", "ASPPFLAGS")
 _OF_LINKS = (
     "LIBS",
     "LIBPATH",

@@ -175,5 +175,6 @@ def _help() -> str:
     for name, default, text in VARIABLES:
         lines.append(f"  {name:<24}{text}{f' [{default}]' if default else ''}")
     lines.append("  RBOOT_FILES, RBOOT_RECOVERY, RBOOT_SLOT: in the SConstruct only, see the README")
-    lines.append(f"  {', '.join(FLAGS)}: what the chip needs, before your own flags")
+    lines.append("  RBOOT_CCFLAGS, RBOOT_ASFLAGS, RBOOT_LINKFLAGS: what the chip needs, before your own flags")
+    lines.append("  RBOOT_LINK_INPUTS: libraries and objects in the order in which they are linked")
     return "\n".join(lines) + "\n"

@@ -104,8 +104,8 @@ def typed() -> dict[str, object]:
     found: dict[str, object] = {name: value for name, value in SCons.Script.ARGUMENTS.items() if name in _GLOBAL}
     if found.get("RBOOT_LAYOUT"):
         found = {**dict.fromkeys(_OF_LAYOUTS, ""), **found}
-    if version := _given(str(found.pop("RBOOT_VERSION", ""))):
-        found["RBOOT_VERSION"] = version
+    if given := _given(str(found.pop("RBOOT_VERSION", ""))):
+        found["RBOOT_VERSION"] = given
     return found
 
 
