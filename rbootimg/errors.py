@@ -1,72 +1,96 @@
-"""The errors that bad input raises. Each message says what is wrong, where, and what to do.
+"""The errors that invalid input raises. Each says what is wrong, with which file or value, and what to do.
 
-The command line and the SCons tool print them as one line; anything else that escapes is a bug.
+The command line and the SCons tool print them as one line; any other exception that reaches the user is a bug.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
+from collections.abc import Iterator
 
 
-class Way(enum.Enum):
-    """What would help, where the command line and SCons have words of their own for it."""
+class Hint(enum.Enum):
+    """What the user can do about an error, where the command line and SCons have different words for it."""
 
-    VERSION = enum.auto()
-    FORCE = enum.auto()
-    DOWNGRADE = enum.auto()
-    APP = enum.auto()
-    ROLLBACK = enum.auto()
-    HISTORY = enum.auto()
-    RELEASE = enum.auto()
-    ROOM = enum.auto()
+    VERSION = ("pass --version X.Y.Z", "pass RBOOT_VERSION=X.Y.Z")
+    FORCE = ("use --force to override (development only)", "use RBOOT_FORCE=yes to override (development only)")
+    DOWNGRADE = (
+        "run `rbootimg rollback` to return to an earlier release, or use --allow-downgrade",
+        "run `scons rollback` to return to an earlier release, or use RBOOT_ALLOW_DOWNGRADE=yes",
+    )
+    APP = ("select one with --app NAME", "select one with RBOOT_APPS=NAME")
+    ROLLBACK = ("run `rbootimg rollback VERSION`", "run `scons rollback RBOOT_ROLLBACK=VERSION`")
+    HISTORY = (
+        "run `rbootimg rollback VERSION` to rebuild it with VERSION current",
+        "run `scons rollback RBOOT_ROLLBACK=VERSION` to rebuild it with VERSION current",
+    )
+    RELEASE = ("run `rbootimg publish --version X.Y.Z`", "run `scons publish RBOOT_VERSION=X.Y.Z`")
+    SPACE = ("free space with `rbootimg prune`", "free space with `rbootimg prune`")
+
+    def __init__(self, command_line: str, scons: str) -> None:
+        self.command_line = command_line
+        self.scons = scons
 
 
 class RbootError(Exception):
-    """Whatever is wrong with the input; catch this one to catch them all. `way` is a way out, for who prints it."""
+    """Invalid input of any kind: the base of all errors of this package.
 
-    def __init__(self, text: str, way: Way | None = None) -> None:
-        super().__init__(text)
-        self.way = way
+    `subject` is the file, option or variable that the error is about, None while that is unknown; `hint` is what the
+    user can do. str() of the error is `subject: message`, without the hint.
+    """
+
+    def __init__(self, message: str, *, subject: object = None, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.subject = subject
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.subject is None else f"{self.subject}: {self.message}"
+
+
+@contextlib.contextmanager
+def error_subject(subject: object) -> Iterator[None]:
+    """Make `subject` the subject of each RbootError that is raised within and has none yet."""
+    try:
+        yield
+    except RbootError as error:
+        if error.subject is None:
+            error.subject = subject
+        raise
+
+
+class SettingError(RbootError):
+    """An invalid value of an option, an argument or a construction variable."""
 
 
 class LayoutError(RbootError):
-    """A flash layout that cannot be: slots, sizes, modes, speeds."""
+    """An invalid flash layout: slots, regions, sizes, modes, speeds."""
 
 
 class ElfError(RbootError):
-    """Bytes that are not an ESP8266 application ELF, or one without what a ROM needs."""
+    """Bytes that are not an ESP8266 application ELF, or an ELF without what a ROM needs."""
 
 
 class RomError(RbootError):
-    """Bytes that are not an rBoot ROM, or values that none can hold."""
+    """Bytes that are not an rBoot ROM, or values that a ROM cannot hold."""
 
 
 class ConfigError(RbootError):
-    """Bytes that are not an rBoot config, or values that rBoot could not use."""
+    """Bytes that are not an rBoot config, or values that rBoot cannot use."""
 
 
 class FitError(RbootError):
-    """A sound application that does not fit where it is to go: wrong slot, too large."""
+    """A valid ROM or file that does not fit where it is to go: linked for another slot, too large."""
 
 
 class ScriptError(RbootError):
-    """A linker script that cannot be turned into one per slot."""
-
-
-class PublishError(RbootError):
-    """A web root that cannot be written, or ROMs that do not belong in it."""
-
-
-class VersionError(RbootError):
-    """A version that is not semantic, or none at all."""
-
-
-class CheckoutError(VersionError):
-    """A checkout that git refuses to read, or cannot: it may have a version, but nobody knows."""
+    """A linker script that cannot be adapted to a slot."""
 
 
 class LoaderError(RbootError):
-    """A boot loader that the chip would not start, or that does not go with the layout."""
+    """A boot loader that the chip would not start, or that does not match the layout."""
 
 
 class FlashError(RbootError):
@@ -74,12 +98,44 @@ class FlashError(RbootError):
 
 
 class EmulatorError(RbootError):
-    """QEMU that is not there, or a flash that it cannot run."""
+    """QEMU is not installed, or cannot run a flash."""
 
 
 class ProofError(RbootError):
     """A ROM that does not boot as it was linked."""
 
 
+class VersionError(RbootError):
+    """An invalid version, or none at all."""
+
+
+class CheckoutError(VersionError):
+    """A git checkout whose version cannot be told, although it may have one."""
+
+
+class PublishError(RbootError):
+    """A release that cannot be published: its ROMs do not match, or another one of its version is there already."""
+
+
+class ManifestError(RbootError):
+    """An invalid manifest.json or history.json."""
+
+
+class WebRootError(RbootError):
+    """A web root that cannot be read or written, is corrupt, or does not have what was asked for."""
+
+
+class LockError(WebRootError):
+    """A web root that another process is changing."""
+
+
+class UrlError(RbootError):
+    """An invalid URL of a web root, or one whose server cannot be reached."""
+
+
+class CheckError(RbootError):
+    """Faults that a check of a web root has found."""
+
+
 class ServerError(RbootError):
-    """A development server that cannot start, or is asked for what it cannot do."""
+    """A development server that cannot start, or an invalid setting of it."""

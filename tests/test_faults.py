@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbootimg.errors import ServerError
 from rbootimg.serve.faults import BURST, KINDS, End, Fault, Pause, Step, check, meant_for, parse, steps
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nETag: X\r\n\r\n"
@@ -39,7 +38,7 @@ def test_a_fault_is_written_in_one_word(text: str, fault: Fault) -> None:
     "text", ["", "405", "truncate", "404@5", "reset@5:5", "flip@-1", "flip@x", "stall@1:", "=", "a="]
 )
 def test_what_is_no_fault_is_refused_with_those_there_are(text: str) -> None:
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SettingError) as error:
         parse(text)
     assert str(error.value).startswith(f"{text!r} is no fault; write one of 404, 500, 404-as-200, redirect, chunked, ")
     assert "stall@N:SECONDS" in str(error.value)
@@ -143,7 +142,7 @@ FILES = ("rom0.bin", "rom1.bin", "version", "clock/", "clock/rom0.bin", "release
 
 
 def refused(text: str, files: tuple[str, ...] = FILES) -> str:
-    with pytest.raises(ServerError) as error:
+    with pytest.raises((ManifestError, SettingError)) as error:
         check([parse("404"), parse(text)], files.__contains__, lambda: files)
     return str(error.value)
 

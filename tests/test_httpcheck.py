@@ -20,7 +20,7 @@ import pytest
 from conftest import ROOT
 from releases import make, make_roms, with_recovery
 
-from rbootimg.errors import PublishError
+from rbootimg.errors import UrlError
 from rbootimg.release.check_http import Finding, check_url
 from rbootimg.release.webroot import publish
 from rbootimg.serve import faults
@@ -550,7 +550,7 @@ URL = "this is no URL of a web root: "
     ],
 )
 def test_without_a_server_or_an_url_there_is_one_line(url: str, message: str) -> None:
-    with pytest.raises(PublishError) as error:
+    with pytest.raises(UrlError) as error:
         check_url(url)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
@@ -565,13 +565,13 @@ def test_an_ipv6_address_may_do_without_a_port(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(socket, "create_connection", connect)
     for url in ("http://[::1]/", "https://[::2]/", "http://[::3]:81/"):
-        with pytest.raises(PublishError):
+        with pytest.raises(UrlError):
             check_url(url)
     assert asked == [("::1", 80), ("::2", 443), ("::3", 81)]
 
 
 def test_where_there_is_nothing_there_is_one_line(tmp_path: Path) -> None:
-    with serving(tmp_path) as at, pytest.raises(PublishError) as error:
+    with serving(tmp_path) as at, pytest.raises(UrlError) as error:
         check_url(f"http://127.0.0.1:{at.port}/x")
     assert str(error.value) == "no manifest.json to go by: status 404; give the URL of the application's folder"
 
@@ -619,7 +619,7 @@ def test_a_server_that_speaks_tls_must_be_trusted(tmp_path: Path, monkeypatch: p
     context.load_cert_chain(certificate, key)
     with pythons(web_root, context) as port:
         url = f"https://localhost:{port}/"
-        with pytest.raises(PublishError, match=r"manifest.json has no reply: its certificate is not trusted: self"):
+        with pytest.raises(UrlError, match=r"manifest.json has no reply: its certificate is not trusted: self"):
             check_url(url)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert check_url(url) == (
@@ -629,5 +629,5 @@ def test_a_server_that_speaks_tls_must_be_trusted(tmp_path: Path, monkeypatch: p
         )
         (web_root / "rom1.bin").write_bytes(b"x")
         assert [finding.text[:18] for finding in check_url(url) if finding.fault] == ["has 1 bytes, not 2"]
-    with pythons(web_root) as port, pytest.raises(PublishError, match=r"manifest\.json has no reply: no TLS: "):
+    with pythons(web_root) as port, pytest.raises(UrlError, match=r"manifest\.json has no reply: no TLS: "):
         check_url(f"https://localhost:{port}/")

@@ -285,12 +285,12 @@ def test_only_a_link_that_stays_inside_is_not_there(port: int, own_port: int) ->
 
 @pytest.mark.parametrize("root", ["relative", "/a$b", "/a\nb"])
 def test_a_folder_that_nginx_cannot_be_told_is_refused(root: str) -> None:
-    with pytest.raises(ServerError, match="nginx cannot be told this folder"):
+    with pytest.raises(SettingError, match="nginx cannot be told this folder"):
         configuration(Path(root))
 
 
 def test_a_name_that_would_be_configuration_is_refused() -> None:
-    with pytest.raises(ServerError, match="no host name for nginx"):
+    with pytest.raises(SettingError, match="no host name for nginx"):
         configuration(Path("/a"), server_name="a; include /etc/passwd")
     with pytest.raises(ServerError, match="nginx needs a port"):
         configuration(Path("/a"), 0)

@@ -10,7 +10,6 @@ from images import loader, rom
 from refusals import LONG, Outcome, outcomes, prepare
 from releases import make, tree
 
-from rbootimg.errors import PublishError
 from rbootimg.fileio import write_atomic, write_folder, write_output
 from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
 from rbootimg.layout.presets import preset_layout
@@ -182,7 +181,7 @@ def test_a_web_root_that_may_not_be_written_keeps_its_release(folder: Path) -> N
 def test_whether_there_are_releases_names_the_web_root_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "www").symlink_to("loop")
     assert not webroot.has_releases(tmp_path / "www")
-    with pytest.raises(PublishError) as refused:
+    with pytest.raises(WebRootError) as refused:
         webroot.has_releases(tmp_path / LONG)
     assert str(refused.value) == f"{tmp_path / LONG}: File name too long"
 
@@ -198,7 +197,7 @@ def test_a_dangling_link_in_a_web_root_is_told_as_that_or_replaced(tmp_path: Pat
         webroot.publish(root, [make("1.0.0")], in_folders=place == "blink")
 
     if place in ("releases", "blink"):
-        with pytest.raises(PublishError) as refused:
+        with pytest.raises(WebRootError) as refused:
             publish_it()
         assert str(refused.value) == f"{path} is {DANGLING}"
         assert os.readlink(path) == "nowhere"
@@ -217,7 +216,7 @@ def test_bare_roms_name_what_is_in_their_way(folder: Path) -> None:
         "loop/www": f"{folder}/loop/www: {folder}/loop is {LOOP}",
         "/proc/www": "/proc/www: no folder can be made there",
     }.items():
-        with pytest.raises(PublishError) as refused:
+        with pytest.raises(WebRootError) as refused:
             unversioned.publish_files({"rom0.bin": b"new"}, folder / path)
         assert str(refused.value) == f"the web root cannot be written: {reason}"
 
@@ -235,7 +234,7 @@ def test_a_prune_that_cannot_write_the_history_changes_nothing(tmp_path: Path, m
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(PublishError) as refused:
+    with pytest.raises(UrlError) as refused:
         webroot.prune(root, 1)
     assert str(refused.value) == f"{root}/releases/history.json: Operation not permitted"
     assert tree(root) == before

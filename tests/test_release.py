@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from images import elf, rom, silent_rom
 from releases import LAYOUT, THREE, make, with_recovery
 
-from rbootimg.errors import PublishError, VersionError
+from rbootimg.errors import ManifestError, PublishError, SettingError, VersionError
 from rbootimg.layout import presets, tomlfile
 from rbootimg.layout.model import FlashLayout
 from rbootimg.layout.params import FlashParams
@@ -192,13 +192,13 @@ def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
 def test_a_recovery_rom_that_would_not_run_from_its_slot_makes_no_release(
     slot: int, data: bytes, flash: FlashLayout, message: str
 ) -> None:
-    with pytest.raises(PublishError, match=f"^{message}") as refused:
+    with pytest.raises(ManifestError, match=f"^{message}") as refused:
         make_bundle("blink", "1.0.0", [rom(0), rom(1)], flash, one_build=True, recovery=Recovery(slot, data))
     assert "\n" not in str(refused.value)
 
 
 def test_a_recovery_rom_is_called_what_the_user_calls_it_and_its_loader_has_a_name() -> None:
-    with pytest.raises(PublishError, match=r"^old\.bin is not published"):
+    with pytest.raises(ManifestError, match=r"^old\.bin is not published"):
         make_bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, b""), called={"recovery.bin": "old.bin"})
     with pytest.raises(PublishError, match="' ' is no loader's name"):
         make_bundle("blink", "1.0.0", [rom(0)], LAYOUT, recovery=Recovery(1, rom(1, "tiny"), " "))
@@ -241,7 +241,7 @@ def test_a_data_file_has_a_name_that_is_safe_everywhere_and_no_other_file_of_a_r
         make("1.0.0", files=((name, b"x"),))
     values = json.loads(make("1.0.0", files=(("ui.html", b"x"),)).release.to_json())
     values["files"][0]["name"] = name
-    with pytest.raises(PublishError, match=f"^the manifest: {message[1:]}"):
+    with pytest.raises(ManifestError, match=f"^the manifest: {message[1:]}"):
         Release.from_json(json.dumps(values).encode())
 
 
@@ -303,13 +303,13 @@ def test_what_no_device_could_use_is_no_data_file(
 def test_what_is_no_manifest_is_refused(change: Callable[[dict[str, object]], object], message: str) -> None:
     values = json.loads(make("1.0.0", files=(("ui.html", b"x"),)).release.to_json())
     change(values)
-    with pytest.raises(PublishError, match=f"^{message}"):
+    with pytest.raises(ManifestError, match=f"^{message}"):
         Release.from_json(json.dumps(values).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_what_is_not_json_is_refused(data: bytes) -> None:
-    with pytest.raises(PublishError, match="the manifest is not JSON"):
+    with pytest.raises((ManifestError, SettingError), match="the manifest is not JSON"):
         Release.from_json(data)
 
 
@@ -348,7 +348,7 @@ def test_a_manifest_leads_to_no_other_file() -> None:
 def test_what_a_device_could_not_use_makes_no_release(
     roms: list[bytes], options: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(PublishError, match=message):
+    with pytest.raises(SettingError, match=message):
         make_bundle("blink", "1.0.0", roms, LAYOUT, **options)
 
 
@@ -392,7 +392,7 @@ def test_an_elf_that_its_rom_was_not_packed_from_makes_no_release(elfs: list[byt
     ],
 )
 def test_errors_call_a_file_what_the_user_calls_it(roms: list[bytes], message: str) -> None:
-    with pytest.raises(PublishError, match=f"^{message}"):
+    with pytest.raises(SettingError, match=f"^{message}"):
         make_bundle(
             "blink", "1.0.0", roms, LAYOUT, elfs=[elf(0)] * 2, called={"rom1.bin": "new.bin", "rom1.elf": "new.elf"}
         )
@@ -400,7 +400,7 @@ def test_errors_call_a_file_what_the_user_calls_it(roms: list[bytes], message: s
 
 @pytest.mark.parametrize("app", ["", ".", "..", ".hidden", "a/b", "a\\b", "a\0", "a\n", "releases", "index.html"])
 def test_an_application_needs_a_name_that_can_be_a_folders(app: str) -> None:
-    with pytest.raises(PublishError, match="cannot be called"):
+    with pytest.raises((ManifestError, SettingError), match="cannot be called"):
         make("1.0.0", app)
 
 
@@ -440,5 +440,5 @@ def test_pruning_keeps_the_newest_the_current_and_the_previous() -> None:
     ],
 )
 def test_what_is_no_history_is_refused(text: str, message: str) -> None:
-    with pytest.raises(PublishError, match=f"the history: {message}"):
+    with pytest.raises(ManifestError, match=f"the history: {message}"):
         History.from_json(text.encode())

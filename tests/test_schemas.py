@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from releases import with_recovery
 from test_release import VERSIONS, releases
 
-from rbootimg.errors import LayoutError, PublishError
+from rbootimg.errors import LayoutError, ManifestError
 from rbootimg.layout.model import DEFAULT_LOADER, GPIO_MODES
 from rbootimg.layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
 from rbootimg.layout.presets import LAYOUT_PRESETS, preset_layout
@@ -195,7 +195,7 @@ class Format(NamedTuple):
         refusal = None
         try:
             self.read(values)
-        except (LayoutError, PublishError) as error:
+        except (LayoutError, ManifestError) as error:
             refusal = str(error)
         if refusal is None:
             assert problem is None, f"the code accepts {values}; the schema says: {problem and problem.message}"
@@ -518,7 +518,7 @@ def test_what_only_the_code_knows_of_a_release(message: str) -> None:
         within = within[step]
     within[key] = value
     assert Validator(form.schema).is_valid(values)
-    with pytest.raises(PublishError, match=f"^{message}"):
+    with pytest.raises(ManifestError, match=f"^{message}"):
         form.read(values)
 
 

@@ -29,7 +29,6 @@ from test_size import Sym, with_symbols
 
 from rbootimg import templates
 from rbootimg.analysis.size import measure
-from rbootimg.errors import PublishError
 from rbootimg.layout import segments
 from rbootimg.layout.model import FlashLayout, FlashRegion, Slot
 from rbootimg.layout.presets import preset_layout
@@ -229,7 +228,7 @@ def test_a_hostile_manifest_is_refused_or_shown_as_text(path: tuple[Any, ...]) -
     for value in HOSTILE.values():
         try:
             text = of(value)
-        except PublishError:
+        except ManifestError:
             continue
         if HARMLESS in of(HARMLESS):
             if value:
@@ -244,7 +243,7 @@ def test_a_manifest_with_a_wrong_type_or_number_is_refused_or_has_a_page(path: t
     for value in WRONG:
         try:
             release = Release.from_json(with_leaf(MANIFEST, path, value))
-        except PublishError:
+        except ManifestError:
             continue
         for make_page in PAGES.values():
             seen = html(make_page(release))
@@ -266,7 +265,7 @@ def test_a_manifest_with_a_wrong_type_or_number_is_refused_or_has_a_page(path: t
     ids=["none", "huge", "odd", "text", "no-slot", "no-rom", "digits"],
 )
 def test_a_number_that_no_flash_can_have_is_refused(path: tuple[Any, ...], value: object, message: str) -> None:
-    with pytest.raises(PublishError) as error:
+    with pytest.raises(ManifestError) as error:
         Release.from_json(with_leaf(MANIFEST, path, value))
     assert str(error.value) == message
 
@@ -296,7 +295,7 @@ def test_hostile_manifests_in_a_web_root_become_text_when_the_next_release_is_pu
         return (hostile_root(folder, {"date": text}) / "index.html").read_text(encoding="utf-8")
 
     if "\ud800" <= max(value, default="") <= "\udfff":  # in no file
-        with pytest.raises(PublishError, match="date has half a character"):
+        with pytest.raises(ManifestError, match="date has half a character"):
             of(value)
     elif value:
         assert_is_text(of, value)

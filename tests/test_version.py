@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rbootimg.errors import CheckoutError, VersionError, Way
+from rbootimg.errors import CheckoutError, Hint, VersionError
 from rbootimg.release.version import from_describe, from_git, parse
 
 
@@ -80,7 +80,7 @@ def test_a_later_prerelease_tag_is_newer_than_the_commits_before_it(tag: str, la
 def test_what_is_no_version_asks_for_one(text: str) -> None:
     with pytest.raises(VersionError, match="is no") as refused:
         from_describe(text)
-    assert refused.value.way is Way.VERSION
+    assert refused.value.hint is Hint.VERSION
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -125,7 +125,7 @@ def missing(folder: Path) -> str:
     with pytest.raises(VersionError) as refused:
         from_git(folder)
     assert type(refused.value) is VersionError
-    assert refused.value.way is Way.VERSION
+    assert refused.value.hint is Hint.VERSION
     return str(refused.value)
 
 
@@ -158,7 +158,7 @@ def test_a_checkout_of_somebody_else_is_told_with_what_git_proposes(
     assert text.startswith("git cannot read the checkout: \"fatal: detected dubious ownership in repository at '")
     assert text.endswith(f'call: git config --global --add safe.directory {checkout}"; put that right')
     assert "\n" not in text
-    assert refused.value.way is Way.VERSION
+    assert refused.value.hint is Hint.VERSION
 
 
 def _empty_objects(checkout: Path) -> None:

@@ -1,7 +1,7 @@
 """The command line: which command is meant, and how it ends. Exit status 0, 1 for bad input, 2 for wrong usage.
 
 Each command is a module of `rbootimg.commands` with `DESCRIPTION`, `arguments(parser)` and `run(options)`; `file` is
-the argument that its errors name, None while they do so themselves. Only that of the command at hand is imported.
+the argument that errors without a subject are about. Only the module of the command at hand is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from .._version import __version__
-from ..errors import RbootError, Way
+from ..errors import RbootError, error_subject
 
 COMMANDS = {
     "pack": "pack a linked application into a ROM",
@@ -39,17 +39,6 @@ COMMANDS = {
     "esptool2": "esptool2's command line, for Makefiles that call it",
 }
 """What `rbootimg --help` says of each."""
-
-_WAYS = {
-    Way.VERSION: "or give one with --version",
-    Way.FORCE: "--force does it all the same, for the desk",
-    Way.DOWNGRADE: "`rbootimg rollback` goes back to what was published, --allow-downgrade allows it all the same",
-    Way.APP: "say which one with --app",
-    Way.ROLLBACK: "name the one to go to: `rbootimg rollback VERSION`",
-    Way.HISTORY: "`rbootimg rollback VERSION` makes it anew, with that release as the current one",
-    Way.RELEASE: "`rbootimg publish` with a --version makes one",
-    Way.ROOM: "`rbootimg prune` makes room",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,17 +73,18 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _call(options: argparse.Namespace) -> int:
+    subject = getattr(options, "file", None)
     try:
-        options.run(options)
+        with error_subject(subject):
+            options.run(options)
     except RbootError as error:
-        where = "" if options.file is None else f"{options.file}: "
-        return _fail(f"{where}{error}" + (f"; {_WAYS[error.way]}" if error.way else ""))
+        return _fail(f"{error}; {error.hint.command_line}" if error.hint else str(error))
     except BrokenPipeError:
         raise
     except OSError as error:
         if error.filename == _STDOUT:
             raise
-        return _fail(f"{error.filename or options.file}: {error.strerror}")
+        return _fail(f"{error.filename or subject}: {error.strerror}")
     return 0
 
 

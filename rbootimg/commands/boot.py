@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..emulator import network, proof, qemu
-from ..errors import ElfError
+from ..errors import error_subject
 from ..fileio import read_file, write_output
 from ..rom import elf
 from ..rom.demangle import demangle
-from .common import as_argument, check_confinement, named_layout, seconds
+from .common import as_argument, check_confinement, read_layout, seconds
 
 DESCRIPTION = (
     "Run a whole flash in QEMU's ESP8266 core and say how it ended. An application that prints through the mask ROM "
@@ -79,10 +79,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _symbols(path: Path) -> tuple[elf.Symbol, ...]:
-    try:
+    with error_subject(path):
         return elf.elf_symbols(read_file(path))
-    except ElfError as error:
-        raise ElfError(f"{path}: {error}") from None
 
 
 def _show(text: bytes) -> None:
@@ -94,7 +92,7 @@ def _with_current(flash: bytes, options: argparse.Namespace) -> bytes:
         if options.layout:
             options.usage_error("--layout goes with --slot")
         return flash
-    layout = named_layout(options.layout) if options.layout else None
+    layout = read_layout(options.layout) if options.layout else None
     return proof.with_current(flash, options.slot, layout)
 
 

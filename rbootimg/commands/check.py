@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..errors import PublishError
+from ..errors import CheckError, error_subject
 from ..release import check, check_http
 from .common import web_root_argument
 
@@ -24,11 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what was found."""
+    where = options.web_root
     if options.url is None:
-        found = [check_http.Finding(problem.name, problem.text) for problem in check.check_web_root(options.file)]
+        found = [check_http.Finding(problem.name, problem.text) for problem in check.check_web_root(options.web_root)]
     else:
-        options.file = options.url if options.url.isprintable() else ascii(options.url)  # what the errors name
-        found = list(check_http.check_url(options.url))
+        where = options.url if options.url.isprintable() else ascii(options.url)
+        with error_subject(where):
+            found = list(check_http.check_url(options.url))
     faults = sum(finding.fault for finding in found)
     if options.json:
         told = [{"path": f.path, "fault": f.fault, "text": f.text} for f in found]
@@ -39,6 +41,6 @@ def run(options: argparse.Namespace) -> None:
         for finding in found:
             print(f"{finding.path}: {'' if finding.fault else 'note: '}{finding.text}")
         if not faults:
-            print(f"{options.file}: ok")
+            print(f"{where}: ok")
     if faults:
-        raise PublishError(f"{faults} fault{'s' * (faults > 1)}")
+        raise CheckError(f"{faults} fault{'s' * (faults > 1)}", subject=where)

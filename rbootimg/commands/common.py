@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from .. import fileio
-from ..errors import LayoutError, RbootError
+from ..errors import LayoutError, RbootError, SettingError, error_subject
 
 if TYPE_CHECKING:  # what not every command needs
     from pathlib import Path
@@ -60,33 +60,26 @@ def check_confinement() -> None:
 
 
 def check_not_input(output: Path | None, inputs: Iterable[str | Path]) -> None:
-    """Raise RbootError if `output` would replace one of the `inputs`."""
+    """Raise SettingError if `output` would replace one of the `inputs`."""
     for name in inputs:
         # Not by methods of `output`, which raise for what may not be read: writing to it tells more.
         if output and os.path.isfile(output) and os.path.exists(name) and os.path.samefile(output, name):
-            raise RbootError(f"the output would replace {name}, which is an input; choose another file")
+            raise SettingError(f"refusing to overwrite input file {name}")
 
 
 def read_layout(name: str) -> FlashLayout:
-    """The layout of a file or a preset; a file of that name comes first."""
+    """The layout of a file or a preset; a file of that name comes first. Raises LayoutError with `name` as subject."""
     from ..layout import presets, tomlfile
 
-    if name in presets.LAYOUT_PRESETS and not os.path.exists(name):
-        return presets.preset_layout(name)
-    if not os.path.exists(name):
-        raise presets.missing(name)
-    try:
-        return tomlfile.parse_layout(fileio.read_file(name, tomlfile.MOST).decode())
-    except UnicodeDecodeError:
-        raise LayoutError("the layout is not TOML: not UTF-8") from None
-
-
-def named_layout(name: str) -> FlashLayout:
-    """The layout of a file or a preset, where the command is about another file: the errors name it."""
-    try:
-        return read_layout(name)
-    except LayoutError as error:
-        raise LayoutError(f"{name}: {error}") from None
+    with error_subject(name):
+        if name in presets.LAYOUT_PRESETS and not os.path.exists(name):
+            return presets.preset_layout(name)
+        if not os.path.exists(name):
+            raise presets.missing(name)
+        try:
+            return tomlfile.parse_layout(fileio.read_file(name, tomlfile.MOST).decode())
+        except UnicodeDecodeError:
+            raise LayoutError("the layout is not TOML: not UTF-8") from None
 
 
 def port_number(text: str) -> int:
@@ -107,7 +100,7 @@ def web_root_argument(parser: argparse.ArgumentParser | argparse._MutuallyExclus
 
     parser.add_argument(
         "--web-root",
-        dest="file",
+        dest="web_root",
         type=folder,
         default=Path(os.environ.get("RBOOT_WEBROOT") or "build/webroot"),
         metavar="FOLDER",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import RbootError
+from ..errors import ElfError, RbootError, error_subject
 from ..fileio import read_file
 from ..rom import elf
 from ..rom.compare import RomDifference, compare_roms
@@ -33,11 +33,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what differs."""
-    name_of_first = options.file
     first = _read(options.file, options.elf0)
-    options.file = options.other  # what an error is about
-    second = _read(options.file, options.elf1)
-    options.file = name_of_first
+    second = _read(options.other, options.elf1)
     links = None if first.link is None or second.link is None else (first.link, second.link)
     comparison = compare_roms(first.rom, second.rom, links)
 
@@ -75,17 +72,18 @@ def _names(sides: Sequence[_Side], differences: Sequence[RomDifference]) -> Call
 
 def _read(path: Path, elf_path: Path | None) -> _Side:
     """A ROM and its ELF. Raises RbootError if the ELF is that of another ROM."""
-    rom = Rom.from_bytes(read_file(path))
+    with error_subject(path):
+        rom = Rom.from_bytes(read_file(path))
     if elf_path is None:
         return _Side(rom, find_link_address(rom).link_address)
     data = read_file(elf_path)
-    try:
+    with error_subject(elf_path):
         app = elf.parse_elf(data)
         code = irom(app)
         symbols = elf.elf_symbols(data)
-    except RbootError as error:
-        raise RbootError(f"{elf_path}: {error}") from None
     sections = {RamSection(section.address, section.data) for section in app.sections}
     if Rom(rom.entry, code.data, rom.sections).irom != rom.irom or not sections.issuperset(rom.sections):
-        raise RbootError(f"{elf_path} is not the ELF of {path}: their contents differ; give the one it was packed from")
+        raise ElfError(
+            f"not the ELF of {path}: their contents differ; give the one it was packed from", subject=elf_path
+        )
     return _Side(rom, code.address, symbols)

@@ -171,7 +171,7 @@ def _load(name: str) -> Elf:
     except OSError as error:
         raise RbootError(f"Can't open elf file '{name}': {error.strerror}.") from None
     except ElfError as error:
-        raise ElfError(f"{name}: {error}") from None
+        raise ElfError(str(error), subject=name) from None
 
 
 def _save(command: Command, data: bytes) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ..emulator.rundir import name_temporary_folder
+from ..errors import error_subject
 from ..flash import writer
 from .flash_image import inputs, read_pieces, write_pieces
 
@@ -51,8 +52,7 @@ def run(options: argparse.Namespace) -> None:
             print("rbootimg: --pieces FOLDER writes these files", file=sys.stderr)
         print(shlex.join(["esptool", *command(names)]))
         return
-    options.file = options.port or "no port given"  # what an error is about from here on
-    with contextlib.ExitStack() as at_the_end:
+    with error_subject(options.port or "<auto-detected port>"), contextlib.ExitStack() as at_the_end:
         if options.pieces:
             names = write_pieces(options.pieces, pieces)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..analysis import identify
-from ..errors import LayoutError, RbootError
+from ..errors import RbootError
 from ..fileio import read_file
 from ..views import info, terminal
 from .common import as_slot, read_layout, sized_slot
@@ -49,9 +49,6 @@ def run(options: argparse.Namespace) -> None:
 def _places(options: argparse.Namespace) -> tuple[Sequence[Slot], FlashLayout | None]:
     """The slots and the layout that are known."""
     if options.layout:
-        try:
-            layout = read_layout(options.layout)
-        except LayoutError as error:
-            raise LayoutError(f"the layout {options.layout}: {error}") from None
+        layout = read_layout(options.layout)
         return layout.slots, layout
     return (sized_slot(options.slot),) if options.slot else (), None

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from ..emulator import proof as prove
-from ..errors import ElfError
+from ..errors import error_subject
 from ..fileio import read_file
 from ..rom import elf
-from .common import check_confinement, named_layout, seconds
+from .common import check_confinement, read_layout, seconds
 
 DESCRIPTION = (
     "Boot each ROM of a whole flash in QEMU, compare RAM and flash at its entry with the ELF that it was packed from, "
@@ -42,17 +42,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what was proved."""
     check_confinement()
-    layout = named_layout(options.layout)
+    layout = read_layout(options.layout)
     elfs: dict[int, elf.Elf] = {}
     for place, text in enumerate(options.elf):
         slot, separator, name = text.partition("=")
         number, name = (int(slot), name) if separator and slot.isdecimal() else (place, text)
         if number in elfs:
             options.usage_error(f"there are two ELFs for slot {number}")
-        try:
+        with error_subject(name):
             elfs[number] = elf.parse_elf(read_file(name))
-        except ElfError as error:
-            raise ElfError(f"{name}: {error}") from None
     proofs = prove.prove(read_file(options.file), layout, elfs, options.section, options.timeout)
     if options.json:
         import json  # not for every start

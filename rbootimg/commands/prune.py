@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Delete them, and say which."""
-    gone = webroot.prune(options.file, options.keep, options.app, options.wait)
+    gone = webroot.prune(options.web_root, options.keep, options.app, options.wait)
     print(f"deleted: {', '.join(gone)}" if gone else "nothing to delete")
 
 

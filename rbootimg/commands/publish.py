@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from ..errors import error_subject
 from ..fileio import read_file
 from ..release import bundle as release
 from ..release import manifest, webroot
@@ -103,30 +104,20 @@ def run(options: argparse.Namespace) -> None:
     for name in names:
         if names.count(name) > 1:
             options.usage_error(f"--file {name} is given twice; name one of them with --file NAME=PATH")
-    web_root = options.file
-    options.file = options.layout or "--layout"  # what an error is about, here and below
     layout = read_layout(options.layout)
-    options.file = "--app"
-    manifest.check_name(options.app)
-    if options.version is not None:
-        options.file, found = "--version", options.version
-    elif os.environ.get("RBOOT_VERSION"):
-        options.file, found = "$RBOOT_VERSION", os.environ["RBOOT_VERSION"]
-    else:
-        options.file = None  # the errors name it
-        found = from_git(Path())
-    found = given(found)
+    with error_subject("--app"):
+        manifest.check_name(options.app)
+    version = _version(options)
     if options.date is not None:
-        options.file = "--date"
-        manifest.check_date(options.date)
-    options.file = None
+        with error_subject("--date"):
+            manifest.check_date(options.date)
     recovery = None
     if options.recovery:
         slot, path = options.recovery
         recovery = release.Recovery(slot, read_file(path), options.proved_by)
     bundle = release.make_bundle(
         options.app,
-        found,
+        version,
         [read_file(path) for path in options.roms],
         layout,
         device=options.device,
@@ -142,9 +133,8 @@ def run(options: argparse.Namespace) -> None:
         recovery=recovery,
         checksum_files=options.checksum_files,
     )
-    options.file = web_root
     (published,) = webroot.publish(
-        web_root,
+        options.web_root,
         [bundle],
         in_folders=options.in_folder,
         force=options.force,
@@ -153,3 +143,12 @@ def run(options: argparse.Namespace) -> None:
         timeout=options.wait,
     )
     print("\n".join(report.published(published)))
+
+
+def _version(options: argparse.Namespace) -> str:
+    """--version, else $RBOOT_VERSION, else that of the git checkout. Raises VersionError."""
+    for name, value in (("--version", options.version), ("$RBOOT_VERSION", os.environ.get("RBOOT_VERSION") or None)):
+        if value is not None:
+            with error_subject(name):
+                return given(value)
+    return from_git(Path())

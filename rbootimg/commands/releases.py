@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the list."""
-    found = webroot.list_releases(options.file)
+    found = webroot.list_releases(options.web_root)
     if options.app is not None:
         if options.app not in found:
             raise PublishError(f"there is no application {options.app!r}, but {', '.join(found)}")

@@ -25,5 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Roll back, and say what devices get now."""
-    back = webroot.rollback(options.file, options.version, options.app, fewer_roms=options.force, timeout=options.wait)
+    back = webroot.rollback(
+        options.web_root, options.version, options.app, fewer_roms=options.force, timeout=options.wait
+    )
     print("\n".join(release.rolled_back(back)))

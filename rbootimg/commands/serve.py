@@ -41,9 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Serve and show until Ctrl-C."""
-    options.file = options.folder or options.file
+    options.web_root = options.folder or options.web_root
     settings = ServerOptions(faults=tuple(options.fault), rate=options.rate, status_page=options.status)
-    serve_and_show(options.file, options.host, options.port, settings)
+    serve_and_show(options.web_root, options.host, options.port, settings)
 
 
 def _rate(text: str) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..analysis import size
-from ..errors import RbootError
+from ..errors import error_subject
 from ..fileio import read_file, write_output
 from ..rom.demangle import demangle
 from ..views import terminal, treemap
@@ -59,10 +59,8 @@ def run(options: argparse.Namespace) -> None:
     sizes = size.measure(read_file(options.file), _map_text(options.map))
     difference = None
     if options.old:
-        try:
+        with error_subject(options.old):
             old = size.measure(read_file(options.old), _map_text(options.old_map))
-        except RbootError as error:
-            raise RbootError(f"compared with {options.old}: {error}") from None
         difference = size.compare_sizes(old, sizes)
     names = demangle(size.symbol_names(sizes, difference)) if options.json or options.by in (None, "symbol") else {}
     if options.svg:

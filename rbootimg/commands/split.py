@@ -11,7 +11,7 @@ from ..fileio import read_file
 from ..flash.image import split
 from ..rom import fit
 from ..views import rom
-from .common import named_layout
+from .common import read_layout
 from .flash_image import write_pieces
 
 DESCRIPTION = (
@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the pieces and say which they are."""
-    layout = named_layout(options.layout)
+    layout = read_layout(options.layout)
     pieces = split(read_file(options.file), layout)
     if not pieces:
         raise RbootError("the dump is blank")

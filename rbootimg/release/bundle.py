@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ..errors import ElfError, FitError, PublishError, RomError
+from ..errors import ElfError, FitError, PublishError, RomError, SettingError
 from ..layout import segments
 from ..layout.model import FlashLayout, Slot
 from ..rom import fit
@@ -85,10 +85,10 @@ def make_bundle(
     version.parse(release_version)
     check_name(app)
     if not (device.isprintable() and device.strip()):
-        raise PublishError(f"{device!r} is no device class; write a word such as {DEVICE}")
+        raise SettingError(f"{device!r} is no device class; write a word such as {DEVICE}")
     for loader in (proved_by, recovery and recovery.proved_by):
         if loader is not None and not (loader.isprintable() and loader.strip()):
-            raise PublishError(f"{loader!r} is no loader's name; write one such as 'rBoot 1.4.2', or none")
+            raise SettingError(f"{loader!r} is no loader's name; write one such as 'rBoot 1.4.2', or none")
     if date is not None:
         check_date(date)
     if not roms:
@@ -149,7 +149,7 @@ def _checked(
     try:
         fit.read(data, layout.loader.irom_checksum, slot, slots)
     except (RomError, FitError) as error:
-        raise PublishError(f"{shown} is not published: {error}") from None
+        raise PublishError(f"not published: {error}", subject=shown) from None
     checksum = FULL_CHECKSUM if layout.loader.irom_checksum else RAM_CHECKSUM
     return ReleaseRom(number, slot.address, slot.size, slot.link_address, StoredFile.of(name, data), checksum)
 
@@ -180,7 +180,7 @@ def _check_elfs(
         else:
             problem = entry_problem(program) or mapping_problem(elf, slot)
             if problem is not None:
-                raise PublishError(f"{_called(elf_name(number), app, called)}: {problem}")
+                raise PublishError(problem, subject=_called(elf_name(number), app, called))
         if clause:
             raise PublishError(
                 f"{_called(elf_name(number), app, called)} is not what {_called(rom_name(number), app, called)} was "

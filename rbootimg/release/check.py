@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PublishError
+from ..errors import Hint, RbootError
 from ..fileio import read_file
 from . import page
 from .history import History, newest_first
@@ -45,7 +45,7 @@ class Problem:
 def check_web_root(web_root: Path) -> tuple[Problem, ...]:
     """What is wrong: every file against its manifest, and the current files against the current release.
 
-    Raises PublishError if there is nothing to check.
+    Raises WebRootError if there is nothing to check.
     """
     with read_locked(web_root) as root:
         found = [*_check_switch(root)]
@@ -69,7 +69,7 @@ def _check_switch(root: Path) -> _Found:
     try:
         wanted = folders[0] / RELEASES / f"{UNFINISHED}{HISTORY}"
         history = History.from_json(read_file(wanted)) if wanted.exists() else read_history(folders[0])
-    except PublishError:
+    except RbootError:
         return  # which is told where that application is checked
     names = ", ".join(folder.name for folder in folders)
     yield root / SWITCH, f"the switch of {names} was broken off; {_rollback(history, named=True)} goes on with it"
@@ -85,7 +85,7 @@ def _check_app(folder: Path, named: bool) -> _Found:
     try:
         history = read_history(folder)
     except NoHistoryError as error:
-        yield path, f"{str(error).removeprefix(f'{path} ')}; `rbootimg rollback VERSION` makes it anew"
+        yield path, f"{error.message}; {Hint.HISTORY.command_line}"
         return
     back = _rollback(history, named)
     yield from _closed(folder / RELEASES)

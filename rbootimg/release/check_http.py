@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import NamedTuple
 
-from ..errors import FitError, PublishError, RomError, VersionError
+from ..errors import FitError, ManifestError, RomError, UrlError, VersionError
 from ..rom import fit
 from . import version
 from .http import CLIENT, TIMEOUT, Reply, fetch, number, split_url
@@ -85,7 +85,7 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
     """What is noteworthy in the replies for the application at `url`: manifest, version, each ROM in both places, the
     recovery ROM, each data file, and the checksum files of the ROMs.
 
-    Without a manifest only the ROMs that the sample asks for. `timeout` is as in fetch(). Raises PublishError for
+    Without a manifest only the ROMs that the sample asks for. `timeout` is as in fetch(). Raises UrlError for
     what is no URL, and if there is no server or nothing in it.
     """
     parts = split_url(url)
@@ -106,17 +106,17 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
 
     manifest = ask(MANIFEST)
     if not manifest.sample.connected:
-        raise PublishError(f"{MANIFEST} {manifest.sample.broken}; is the server up, and the URL right?")
+        raise UrlError(f"{MANIFEST} {manifest.sample.broken}; is the server up, and the URL right?")
     try:
         release = Release.from_json(manifest.best.body)
-    except PublishError as error:
+    except ManifestError as error:
         found.append(_without_manifest(manifest.best, error))
         ask(VERSION, _no_version)
         for path in map(rom_name, range(_SLOTS)):
             ask(path, _no_rom)
         if all(got.sample.status == 404 for got in replies.values()):
             text = f"no {MANIFEST} to go by: status 404; give the URL of the application's folder"
-            raise PublishError(text) from None
+            raise UrlError(text) from None
         return tuple(found)
     ask(VERSION, lambda reply: _other_version(reply, release))
     checksums = release.checksums
@@ -262,7 +262,7 @@ def _coding(reply: Reply, name: str) -> str:
     return ", ".join(value for value in reply.values(name) if value.lower() not in ("identity", ""))
 
 
-def _without_manifest(manifest: Reply, error: PublishError) -> Finding:
+def _without_manifest(manifest: Reply, error: ManifestError) -> Finding:
     """That nothing can be compared; unless it came with status 200 a fault is found already."""
     text = "without it no digest of a ROM was compared"
     if manifest.status == 200:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..errors import PublishError, VersionError
+from ..errors import ManifestError
 from . import version
-from .manifest import MOST_HISTORY, SCHEMA, _json, _Reader, check_name
+from .manifest import MOST_HISTORY, SCHEMA, _json, _Reader, as_manifest_error
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,18 @@ class History:
 
     @classmethod
     def from_json(cls, data: bytes) -> History:
-        """The history in history.json. Raises PublishError if it is none."""
+        """The history in history.json. Raises ManifestError if it is none."""
         top = _Reader.start(data, "the history", MOST_HISTORY)
         manifests = top.within("manifests")
         found = cls(
-            check_name(top.text("app")),
+            top.app_name(),
             tuple(top.texts("versions")),
             {known: manifests.text(known) for known in manifests.values},
         )
-        try:
+        with as_manifest_error(top.where):
             newest_first(found.manifests)
-        except VersionError as error:
-            raise PublishError(f"the history: {error}") from None
         if not found.versions or not found.manifests.keys() >= set(found.versions):
-            raise PublishError("the history: its versions are not those of its manifests")
+            raise ManifestError("the history: its versions are not those of its manifests")
         return found
 
 

@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import PublishError
+from ..errors import UrlError
 
 TIMEOUT = 10.0
 """Seconds for each reply to begin, and for each piece of it."""
@@ -82,14 +82,14 @@ class Reply:
 
 
 def split_url(url: str) -> urllib.parse.SplitResult:
-    """The parts of a web root's URL. Raises PublishError if it is none."""
+    """The parts of a web root's URL. Raises UrlError if it is none."""
     try:
         parts = urllib.parse.urlsplit(url)
         wrong = _wrong(url, parts)
     except ValueError as error:
         wrong = str(error)
     if wrong:
-        raise PublishError(f"this is no URL of a web root: {wrong}; write one such as http://192.168.7.5/")
+        raise UrlError(f"this is no URL of a web root: {wrong}; write one such as http://192.168.7.5/")
     return parts
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..errors import PublishError, VersionError
+from ..errors import ManifestError, PublishError, SettingError, VersionError
 from ..layout.params import FLASH_SIZES
 from . import datafiles, version
 
@@ -26,7 +27,7 @@ _RESERVED = frozenset((RELEASES, "index.html", "style.css", "_status"))
 """What stands beside the applications' folders, or in their place; `serve` has a page _status."""
 
 
-class NewerSchemaError(PublishError):
+class NewerSchemaError(ManifestError):
     """A file of a later rbootimg."""
 
 
@@ -178,20 +179,18 @@ class Release:
 
     @classmethod
     def from_json(cls, data: bytes) -> Release:
-        """The release that manifest.json describes. Raises PublishError if it is none, or one that no flash holds."""
+        """The release that manifest.json describes. Raises ManifestError if it is none, or one that no flash holds."""
         top = _Reader.start(data, "the manifest", MOST_MANIFEST)
         name = top.text("version")
-        try:
+        with as_manifest_error(top.where):
             version.parse(name)
-        except VersionError as error:
-            raise PublishError(f"the manifest: {error}") from None
         flash = top.within("flash")
         flash_size = flash.number("size")
         if flash_size not in {size.bytes for size in FLASH_SIZES.values()}:
-            raise PublishError(f"{flash.where}: size is {flash_size}, which no flash has")
+            raise ManifestError(f"{flash.where}: size is {flash_size}, which no flash has")
         roms = tuple(_rom(rom, number) for number, rom in enumerate(top.each("roms")))
         found = cls(
-            app=check_name(top.text("app")),
+            app=top.app_name(),
             version=name,
             device=top.text("device"),
             roms=roms,
@@ -210,37 +209,35 @@ class Release:
 
 
 def _check_places(release: Release) -> None:
-    """Raise PublishError unless all is inside the flash, its parts one after the other: pages draw them to scale."""
+    """Raise ManifestError unless all is inside the flash, its parts one after the other: pages draw them to scale."""
     end = 0
     for part in release.parts:
         if part.address < end or not part.size or part.address + part.size > release.flash_size:
-            raise PublishError(
+            raise ManifestError(
                 f"the manifest: the part at {part.address:#x} with {part.size:,} bytes is not in the flash, or not "
                 "behind the one before it"
             )
         end = part.address + part.size
     for rom in release.all_roms:
         if not rom.slot_size or rom.flash_address + rom.slot_size > release.flash_size:
-            raise PublishError(f"the manifest: slot {rom.slot} is not in the flash")
+            raise ManifestError(f"the manifest: slot {rom.slot} is not in the flash")
         if rom.file.size > rom.slot_size:
-            raise PublishError(f"the manifest: ROM {rom.slot} is larger than its slot")
+            raise ManifestError(f"the manifest: ROM {rom.slot} is larger than its slot")
 
 
 def _data_files(entries: Sequence[_Reader]) -> tuple[StoredFile, ...]:
     files = tuple(entry.file(entry.text("name")) for entry in entries)
     names = [file.name for file in files]
-    try:
+    with as_manifest_error("the manifest"):
         datafiles.check_names(names)
-    except PublishError as error:
-        raise PublishError(f"the manifest: {error}") from None
     if len({*names}) < len(names):
-        raise PublishError("the manifest: files has the same name twice")
+        raise ManifestError("the manifest: files has the same name twice")
     return files
 
 
 def _rom(entry: _Reader, number: int) -> ReleaseRom:
     if entry.number("slot") != number:
-        raise PublishError(f"the manifest's ROM {number} is for slot {entry.number('slot')}; they come in slot order")
+        raise ManifestError(f"the manifest's ROM {number} is for slot {entry.number('slot')}; they come in slot order")
     elf = entry.within("elf") if "elf" in entry.values else None
     return _rom_in(
         entry,
@@ -252,7 +249,7 @@ def _rom(entry: _Reader, number: int) -> ReleaseRom:
 
 def _recovery(entry: _Reader, rom_count: int) -> ReleaseRom:
     if entry.number("slot") < rom_count:
-        raise PublishError(f"the manifest's recovery ROM is for slot {entry.number('slot')}, which has a ROM already")
+        raise ManifestError(f"the manifest's recovery ROM is for slot {entry.number('slot')}, which has a ROM already")
     return _rom_in(entry, RECOVERY)
 
 
@@ -270,22 +267,22 @@ def _rom_in(entry: _Reader, name: str, elf: StoredFile | None = None) -> Release
 
 
 def check_date(text: str) -> str:
-    """`text`, if it is a date as manifests have it, such as 2026-11-23. Raises PublishError."""
+    """`text`, if it is a date as manifests have it, such as 2026-11-23. Raises SettingError."""
     try:
         if datetime.date.fromisoformat(text).isoformat() == text:
             return text
     except ValueError:
         pass
-    raise PublishError(f"{text!r} is no date; write it as 2026-11-23")
+    raise SettingError(f"{text!r} is no date; write it as 2026-11-23")
 
 
 def check_name(app: str) -> str:
-    """`app`, if an application can be called that. Raises PublishError."""
+    """`app`, if an application can be called that. Raises SettingError."""
     if app in _RESERVED:
-        raise PublishError(f"an application cannot be called {app!r}; the web root has something else of that name")
+        raise SettingError(f"an application cannot be called {app!r}; the web root has something else of that name")
     if not re.fullmatch(r"[^./\\\s\x00-\x1f\ud800-\udfff][^/\\\x00-\x1f\ud800-\udfff]{0,99}", app):
         name = repr(app) if len(app) < 100 else f"{app[:20]!r}... with {len(app)} characters"
-        raise PublishError(
+        raise SettingError(
             f"an application cannot be called {name}; its name becomes a folder of the web root, so it has up to "
             "100 characters, no slash or backslash, and begins with no dot or blank"
         )
@@ -321,6 +318,15 @@ def _json(values: Mapping[str, object]) -> bytes:
     return json.dumps(values, indent=1, ensure_ascii=True).encode() + b"\n"
 
 
+@contextlib.contextmanager
+def as_manifest_error(where: str) -> Iterator[None]:
+    """What a value may not be for another reason, as a ManifestError of the object `where`."""
+    try:
+        yield
+    except (PublishError, SettingError, VersionError) as error:
+        raise ManifestError(f"{where}: {error}") from None
+
+
 @dataclass(frozen=True)
 class _Reader:
     """An object of a JSON file, whose values are taken out by kind. `where` is for the errors."""
@@ -331,11 +337,11 @@ class _Reader:
     @classmethod
     def start(cls, data: bytes, where: str, most: int) -> _Reader:
         if len(data) > most:
-            raise PublishError(f"{where} has {len(data):,} bytes; expected at most {most:,}")
+            raise ManifestError(f"{where} has {len(data):,} bytes; expected at most {most:,}")
         try:
             values = json.loads(data)
         except (ValueError, RecursionError):
-            raise PublishError(f"{where} is not JSON") from None
+            raise ManifestError(f"{where} is not JSON") from None
         reader = cls._of(values, where)
         if reader.number("schema") != SCHEMA:
             raise NewerSchemaError(f"{where} has schema {reader.number('schema')}, not {SCHEMA}; update rbootimg")
@@ -344,13 +350,13 @@ class _Reader:
     @classmethod
     def _of(cls, value: object, where: str) -> _Reader:
         if not isinstance(value, dict):
-            raise PublishError(f"{where} is no object")
+            raise ManifestError(f"{where} is no object")
         return cls(value, where)
 
     def text(self, key: str) -> str:
         value: str = self._get(key, str, "text")
         if re.search("[\ud800-\udfff]", value):
-            raise PublishError(f"{self.where}: {key} has half a character, which is in no file")
+            raise ManifestError(f"{self.where}: {key} has half a character, which is in no file")
         return value
 
     def text_or_none(self, key: str) -> str | None:
@@ -359,17 +365,21 @@ class _Reader:
     def number(self, key: str, least: int = 0) -> int:
         value: int = self._get(key, int, "number")
         if value < least or isinstance(value, bool):
-            raise PublishError(f"{self.where}: {key} is {value}")
+            raise ManifestError(f"{self.where}: {key} is {value}")
         if value > _LARGEST_NUMBER:
-            raise PublishError(f"{self.where}: {key} does not fit 32 bits")
+            raise ManifestError(f"{self.where}: {key} does not fit 32 bits")
         return value
+
+    def app_name(self) -> str:
+        with as_manifest_error(self.where):
+            return check_name(self.text("app"))
 
     def file(self, name: str) -> StoredFile:
         """The file called `name` here; the path, which could lead anywhere, is for readers other than us."""
         self.text("path")
         sha256 = self.text("sha256")
         if not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise PublishError(f"{self.where}: invalid sha256: expected 64 lower-case hexadecimal digits")
+            raise ManifestError(f"{self.where}: invalid sha256: expected 64 lower-case hexadecimal digits")
         return StoredFile(name, self.number("size"), sha256)
 
     def flag(self, key: str) -> bool:
@@ -378,7 +388,7 @@ class _Reader:
     def texts(self, key: str) -> list[str]:
         values: list[str] = self._get(key, list, "list")
         if not all(isinstance(value, str) for value in values):
-            raise PublishError(f"{self.where}: {key} has what is no text")
+            raise ManifestError(f"{self.where}: {key} has what is no text")
         return values
 
     def within(self, key: str) -> _Reader:
@@ -390,5 +400,5 @@ class _Reader:
     def _get(self, key: str, kind: type, what: str) -> Any:
         value = self.values.get(key)
         if not isinstance(value, kind):
-            raise PublishError(f"{self.where} has no {what} {key!r}")
+            raise ManifestError(f"{self.where} has no {what} {key!r}")
         return value

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import PublishError
+from ..errors import LockError, WebRootError
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 """The web server is another user than the builder."""
@@ -98,14 +98,14 @@ def locked(path: Path, timeout: float, shared: bool = False) -> Iterator[None]:
     """Keep out whoever else locks the file `path`, or with `shared` only those who do it without.
 
     Who can write the folder of `path` can lock it, and nobody else; they do without if it is `shared`. The lock ends
-    with the process that holds it; the file stays. Raises PublishError after `timeout` seconds, and if there is
+    with the process that holds it; the file stays. Raises LockError after `timeout` seconds, WebRootError if there is
     something else than a file.
     """
     deadline = time.monotonic() + timeout
     try:
         descriptor = _lock_shared(path, deadline) if shared else _lock(path, deadline)
     except BlockingIOError:
-        raise PublishError(
+        raise LockError(
             f"another rbootimg is publishing here and was not done in {timeout:g} seconds; try again"
         ) from None
     except (FileNotFoundError, PermissionError):
@@ -171,12 +171,12 @@ def _lock_shared(path: Path, deadline: float) -> int:
 
 
 def _open_lock(path: Path, flags: int) -> int | None:
-    """A descriptor of the file `path`, None if it has just gone. Raises PublishError if that is no file."""
+    """A descriptor of the file `path`, None if it has just gone. Raises WebRootError if that is no file."""
     try:
         # Before it is opened: that alone does something to a device.
         if not stat.S_ISREG(path.lstat().st_mode):
             what = "a symbolic link" if path.is_symlink() else "a folder" if path.is_dir() else "not a file"
-            raise PublishError(f"{path} is {what}, but the publishers' lock should be there; move it away")
+            raise WebRootError(f"{what}, but the publishers' lock should be there; move it away", subject=path)
         return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None

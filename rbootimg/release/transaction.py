@@ -31,7 +31,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import PublishError
+from ..errors import WebRootError
 from ..fileio import read_file
 from . import page
 from .bundle import Bundle
@@ -78,7 +78,7 @@ def stage_release(folder: Path, bundle: Bundle, before: History | None) -> None:
     sync(place)
     for name, data in files.items():
         if (place / name).read_bytes() != data:
-            raise PublishError(f"{place / name} reads back as something else than was written; look at the disk")
+            raise WebRootError("reads back as something else than was written; look at the disk", subject=place / name)
 
 
 def stage(folder: Path, history: History) -> None:
@@ -95,7 +95,7 @@ def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         path, staged = folder / name, folder / f"{UNFINISHED}{name}"
         if path.is_dir():
-            raise PublishError(f"{path} is a folder; move it away")
+            raise WebRootError("is a folder; move it away", subject=path)
         with naming(path):
             if has_content(path, data):
                 remove(staged)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import PublishError, VersionError, Way
+from ..errors import Hint, ManifestError, RbootError, VersionError, WebRootError
 from ..fileio import read_file, resolved
 from . import page
 from .history import History, newest_first
@@ -31,11 +31,11 @@ _ROM_OR_ELF = re.compile(r"rom[0-9]+\.(bin|elf)")
 _CHECKSUM_LINE = re.compile(rb"[0-9a-f]{64}  (rom[0-9]+\.bin)\n")
 
 
-class DamagedError(PublishError):
+class DamagedError(WebRootError):
     """A release whose files are not those of its manifest."""
 
 
-class NoHistoryError(PublishError):
+class NoHistoryError(WebRootError):
     """Releases without a history.json that can be read: nobody knows which is current."""
 
 
@@ -43,12 +43,12 @@ class NoHistoryError(PublishError):
 
 
 def resolve_root(web_root: Path) -> Path:
-    """The web root itself, behind any link to it. Raises PublishError if it is no folder."""
+    """The web root itself, behind any link to it. Raises WebRootError if it is no folder."""
     root = resolved(web_root)
     if not root.exists():
-        raise PublishError("there is no such folder; nothing was published here")
+        raise WebRootError("there is no such folder; nothing was published here")
     if not root.is_dir():
-        raise PublishError("this is no folder, so it is no web root")
+        raise WebRootError("this is no folder, so it is no web root")
     return root
 
 
@@ -65,24 +65,24 @@ def _has_app(folder: Path) -> bool:
 
 
 def app_folders(root: Path) -> list[Path]:
-    """The same, of which there must be at least one. Raises PublishError."""
+    """The same, of which there must be at least one. Raises WebRootError."""
     found = known_folders(root)
     apps: dict[str, Path] = {}
     for folder in found:
         app = app_of(folder)
         if (other := apps.setdefault(app, folder)) != folder:  # a copy, perhaps: nobody knows which is meant
-            raise PublishError(f"{other.name} and {folder.name} both have {app}; move one out of the web root")
+            raise WebRootError(f"{other.name} and {folder.name} both have {app}; move one out of the web root")
     if not found:
         for folder in (root, *sorted(root.iterdir())):
             if seen := published_release(folder):
-                raise PublishError(
-                    f"there is no release left, only the files of {seen.app} {seen.version}", Way.RELEASE
+                raise WebRootError(
+                    f"there is no release left, only the files of {seen.app} {seen.version}", hint=Hint.RELEASE
                 )
         every = (*sorted(root.glob("rom*.bin")), *sorted(root.glob("*/rom*.bin")))
         plain = [path.relative_to(root) for path in every if _ROM.fullmatch(path.name)]
         if plain:
-            raise PublishError(f"there is {plain[0]}, published without a version, but no release", Way.RELEASE)
-        raise PublishError(f"nothing was published here: there is no {RELEASES}/{HISTORY}")
+            raise WebRootError(f"there is {plain[0]}, published without a version, but no release", hint=Hint.RELEASE)
+        raise WebRootError(f"nothing was published here: there is no {RELEASES}/{HISTORY}")
     return found
 
 
@@ -115,24 +115,24 @@ def read_history(folder: Path) -> History:
     except FileNotFoundError:
         reason = "is missing, which says what is current"
     except NewerSchemaError as error:
-        raise PublishError(f"{path}: {error}") from None
-    except PublishError as error:
+        raise WebRootError(error.message, subject=path) from None
+    except ManifestError as error:
         reason = f"does not say what is current: {error}"
     seen = published_release(folder)
     known = newest_first({place.name: None for place in release_folders(folder)})
     about = [f"{MANIFEST} is that of {seen.version}"] if seen else []
     about += [f"there are {', '.join(known)}"] if known else ["there is no release"]
-    raise NoHistoryError(f"{path} {reason}; {', '.join(about)}", Way.HISTORY)
+    raise NoHistoryError(f"{reason}; {', '.join(about)}", subject=path, hint=Hint.HISTORY)
 
 
 def without_history(folder: Path) -> History:
-    """The releases that there are, with none as the current one. Raises PublishError for one that cannot be read."""
+    """The releases that there are, with none as the current one. Raises WebRootError for one that cannot be read."""
     manifests = {}
     apps: set[str] = set()
     for place in release_folders(folder):
         release = release_of(folder, place.name)
         if release.version != place.name or apps - {release.app}:
-            raise PublishError(f"{place} has {release.version} of {release.app}; move it away")
+            raise WebRootError(f"has {release.version} of {release.app}; move it away", subject=place)
         apps.add(release.app)
         manifests[place.name] = digest(read_file(place / MANIFEST))
     return History(apps.pop() if apps else folder.name, (), manifests)
@@ -182,26 +182,26 @@ def published_release(folder: Path) -> Release | None:
     """The release whose manifest devices find."""
     try:
         return Release.from_json(read_file(folder / MANIFEST))
-    except (PublishError, OSError):
+    except (ManifestError, OSError):
         return None
 
 
 def release_of(folder: Path, name: str) -> Release:
-    """The release in the folder of that name. Raises PublishError."""
+    """The release in the folder of that name. Raises WebRootError."""
     path = folder / RELEASES / name / MANIFEST
     try:
         return Release.from_json(read_file(path))
     except FileNotFoundError:
-        raise PublishError(f"{path} is missing; move {path.parent} away") from None
-    except PublishError as error:
-        raise PublishError(f"{path}: {error}; move {path.parent} away") from None
+        raise WebRootError(f"is missing; move {path.parent} away", subject=path) from None
+    except ManifestError as error:
+        raise WebRootError(f"{error}; move {path.parent} away", subject=path) from None
 
 
 def readable(folder: Path, name: str) -> Release | None:
     """The same, None if it cannot be read."""
     try:
         return release_of(folder, name)
-    except (PublishError, OSError):
+    except (RbootError, OSError):
         return None
 
 
@@ -219,13 +219,13 @@ def contents(place: Path, manifest: str) -> dict[str, bytes]:
     try:
         found = {MANIFEST: read_file(place / MANIFEST)}
         if digest(found[MANIFEST]) != manifest:
-            raise DamagedError(f"{place / MANIFEST} is not what was published; {again}")
+            raise DamagedError(f"is not what was published; {again}", subject=place / MANIFEST)
         for file in Release.from_json(found[MANIFEST]).files:
             found[file.name] = read_file(place / file.name)
             if digest(found[file.name]) != file.sha256:
-                raise DamagedError(f"{place / file.name} is not what its manifest says; {again}")
+                raise DamagedError(f"is not what its manifest says; {again}", subject=place / file.name)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise DamagedError(f"{error.filename} is missing; {again}") from None
+        raise DamagedError(f"is missing; {again}", subject=error.filename) from None
     return found
 
 

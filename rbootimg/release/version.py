@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import CheckoutError, VersionError, Way
+from ..errors import CheckoutError, Hint, SettingError, VersionError
 
 if TYPE_CHECKING:
     import semver
@@ -97,11 +97,13 @@ def from_describe(text: str) -> str:
     match = re.fullmatch(r"v?(.+)-([0-9]+)-(g[0-9a-f]+)(-dirty)?", text.strip())
     if not match:
         text = text.strip()
-        raise VersionError(f"git describes the checkout as {text!r}, which is no version; tag it v1.2.0", Way.VERSION)
+        raise VersionError(
+            f"git describes the checkout as {text!r}, which is no version; tag it v1.2.0", hint=Hint.VERSION
+        )
     try:
         tagged = parse(match[1])
     except VersionError as error:
-        raise VersionError(f"the nearest tag is no version: {error}", Way.VERSION) from None
+        raise VersionError(f"the nearest tag is no version: {error}", hint=Hint.VERSION) from None
     if match[2] == "0" and not match[4]:
         return str(tagged)
     behind = f"0.dev.{match[2]}.{match[3]}{'.dirty' if match[4] else ''}"
@@ -120,20 +122,20 @@ def from_git(folder: Path) -> str:
         done = _git(folder, *_DESCRIBE, *_MATCHES)
     except OSError as error:
         kind = CheckoutError if is_checkout(folder) else VersionError
-        raise kind(f"there is no version: git does not start ({error.strerror})", Way.VERSION) from None
+        raise kind(f"there is no version: git does not start ({error.strerror})", hint=Hint.VERSION) from None
     if not done.returncode:
         try:
             return from_describe(done.stdout)
         except VersionError as error:
-            raise CheckoutError(str(error), error.way) from None
+            raise CheckoutError(error.message, hint=error.hint) from None
     if untagged := _NO_TAG.search(done.stderr):
         raise _no_version_tag(folder, untagged[0])
     # git takes what is no sound .git, or is not readable, for none.
     damaged = os.path.lexists(folder / ".git")
     if not damaged and (reason := _NO_CHECKOUT.search(done.stderr)):
-        raise VersionError(f"there is no version: git says {reason[0]!r}; tag a commit v1.2.0", Way.VERSION)
+        raise VersionError(f"there is no version: git says {reason[0]!r}; tag a commit v1.2.0", hint=Hint.VERSION)
     words = " ".join(done.stderr.split()) or f"git describe ended with status {done.returncode}"
-    raise CheckoutError(f"git cannot read the checkout: {words!r}; put that right", Way.VERSION)
+    raise CheckoutError(f"git cannot read the checkout: {words!r}; put that right", hint=Hint.VERSION)
 
 
 def is_checkout(folder: Path) -> bool:
@@ -147,7 +149,7 @@ def _no_version_tag(folder: Path, reason: str) -> VersionError:
         return CheckoutError(
             "the version is not known: this is a shallow clone, which has not all tags; fetch them with "
             "`git fetch --unshallow --tags`",
-            Way.VERSION,
+            hint=Hint.VERSION,
         )
     tags = _git(folder, "git", "tag", "--list").stdout.split()
     if tags:
@@ -155,14 +157,14 @@ def _no_version_tag(folder: Path, reason: str) -> VersionError:
         return CheckoutError(
             f"the version is not known: none of the tags ({names}) is a version of this commit or of one before it; "
             "tag a commit v1.2.0",
-            Way.VERSION,
+            hint=Hint.VERSION,
         )
     if "--no-tags" in _git(folder, "git", "config", "--get-regexp", r"^remote\..*\.tagopt$").stdout:
         return CheckoutError(
             "the version is not known: this clone was made without tags; fetch them with `git fetch --tags`",
-            Way.VERSION,
+            hint=Hint.VERSION,
         )
-    return VersionError(f"there is no version: git says {reason!r}; tag a commit v1.2.0", Way.VERSION)
+    return VersionError(f"there is no version: git says {reason!r}; tag a commit v1.2.0", hint=Hint.VERSION)
 
 
 def _git(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -182,7 +184,7 @@ def _git(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def source_date(environment: Mapping[str, str]) -> str | None:
     """The date in SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, by UTC: `2026-11-23`.
 
-    None if that is not set. Raises VersionError if it is no time.
+    None if that is not set. Raises SettingError if it is no time.
     """
     text = environment.get("SOURCE_DATE_EPOCH")
     if not text:
@@ -190,6 +192,7 @@ def source_date(environment: Mapping[str, str]) -> str | None:
     try:
         return datetime.fromtimestamp(int(text), timezone.utc).date().isoformat()
     except (ValueError, OverflowError, OSError):
-        raise VersionError(
-            f"SOURCE_DATE_EPOCH is {text!r}, which is no time in seconds; set it as `date +%s` prints it, or not at all"
+        raise SettingError(
+            f"{text!r} is no time in seconds; set it as `date +%s` prints it, or not at all",
+            subject="SOURCE_DATE_EPOCH",
         ) from None

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import PublishError, Way
+from ..errors import Hint, PublishError, WebRootError, error_subject
 from ..fileio import no_folder, resolved
 from .bundle import Bundle
 from .history import History, newest_first
@@ -109,13 +109,13 @@ def publish(
 
     `force`, `fewer_roms` and `allow_downgrade` are for all applications, or for those that they name.
 
-    What is current already is left alone; what was published, is not current and is damaged is put right, without
-    becoming current if it is older. Raises PublishError, and leaves the current releases as they are, if the
-    web root cannot be written, if another publisher has it for `timeout` seconds, if the version was published
-    with other ROMs or data files and not `force`, if it lacks a ROM that devices find now and not `fewer_roms`, or if
-    it is older than the current one and not `allow_downgrade`.
+    A release that is current already is left alone; one that was published, is not current and is corrupt is repaired,
+    without becoming current if it is older. Raises an error, and leaves the current releases as they are: WebRootError
+    if the web root cannot be written, LockError if another publisher has it for `timeout` seconds, PublishError if the
+    version was published with other ROMs or data files and not `force`, if it lacks a ROM that devices find now and not
+    `fewer_roms`, or if it is older than the current one and not `allow_downgrade`.
     """
-    with _errors(web_root):
+    with _system_errors(web_root):
         root = resolved(web_root)
         make_folder(root)
         with _write_locked(root, timeout):
@@ -146,10 +146,10 @@ def rollback(
     """Make another `release` current again, by default the previous one: see History.previous.
 
     With `release` a history that is missing or damaged is made anew from the releases that there are.
-    `app` is needed if the web root has several applications. Raises PublishError, also if the release lacks a ROM
-    that devices find now and not `fewer_roms`.
+    `app` is needed if the web root has several applications. Raises WebRootError, and PublishError if the release lacks
+    a ROM that devices find now and not `fewer_roms`.
     """
-    with _errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _system_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         return _go_back(root, [_folder_of(root, app)], release, fewer_roms)[0]
 
 
@@ -162,7 +162,7 @@ def rollback_all(
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """The same for every application in the web root, or for each of `apps`; or for none."""
-    with _errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _system_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         folders = app_folders(root) if apps is None else [_folder_of(root, app) for app in apps]
         return _go_back(root, folders, release, fewer_roms)
 
@@ -170,9 +170,9 @@ def rollback_all(
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
     """Delete all releases but the `keep` newest, the current and the previous one; returns their versions.
 
-    `app` is needed if the web root has several applications. Raises PublishError.
+    `app` is needed if the web root has several applications. Raises WebRootError.
     """
-    with _errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _system_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         folder = _folder_of(root, app)
         before = read_history(folder)
         history = before.pruned(keep)
@@ -192,7 +192,7 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
 
 
 def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
-    """The releases by application, each with the current one first and then the newest. Raises PublishError."""
+    """The releases by application, each with the current one first and then the newest. Raises WebRootError."""
     with read_locked(web_root) as root:
         found = {}
         for folder in app_folders(root):
@@ -206,15 +206,15 @@ def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
 
 
 def has_releases(web_root: Path) -> bool:
-    """Whether there is a release in the web root, at its top or in a folder. Raises PublishError."""
-    with _errors(web_root, named=False):
+    """Whether there is a release in the web root, at its top or in a folder. Raises WebRootError."""
+    with _system_errors(web_root):
         return web_root.is_dir() and bool(known_folders(web_root))
 
 
 @contextlib.contextmanager
 def read_locked(web_root: Path) -> Iterator[Path]:
-    """The web root, while nobody changes it. Raises PublishError."""
-    with _errors(web_root), locked(resolve_root(web_root) / LOCK, WAIT, shared=True):
+    """The web root, while nobody changes it. Raises WebRootError."""
+    with _system_errors(web_root), locked(resolve_root(web_root) / LOCK, WAIT, shared=True):
         yield resolve_root(web_root)
 
 
@@ -227,20 +227,20 @@ def _write_locked(root: Path, timeout: float) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _errors(web_root: Path, named: bool = True) -> Iterator[None]:
-    """What the system refuses, as a PublishError; if it is `named`, the caller says which web root it is about."""
-    try:
-        yield
-    except (FileExistsError, NotADirectoryError) as error:
-        place = Path(error.filename or web_root)
-        if os.path.islink(place):
-            raise PublishError(f"{place} is {no_folder(place)}") from None
-        raise PublishError(f"{place} is not a folder, or has a file in its path") from None
-    except OSError as error:
-        known = (None, str(web_root), os.path.realpath(web_root)) if named else (None,)
-        where = "" if error.filename in known else f"{error.filename}: "
-        way = Way.ROOM if error.errno in _FULL else None
-        raise PublishError(f"{where}{error.strerror}", way) from None
+def _system_errors(web_root: Path) -> Iterator[None]:
+    """Make what the system refuses a WebRootError about the file that it names, else about the web root."""
+    with error_subject(web_root):
+        try:
+            yield
+        except (FileExistsError, NotADirectoryError) as error:
+            place = Path(error.filename or web_root)
+            reason = no_folder(place) if os.path.islink(place) else "not a folder, or it has a file in its path"
+            raise WebRootError(reason, subject=place) from None
+        except OSError as error:
+            known = (None, str(web_root), os.path.realpath(web_root))
+            subject = None if error.filename in known else error.filename
+            hint = Hint.SPACE if error.errno in _FULL else None
+            raise WebRootError(str(error.strerror), subject=subject, hint=hint) from None
 
 
 # Which applications, and where
@@ -249,9 +249,9 @@ def _errors(web_root: Path, named: bool = True) -> Iterator[None]:
 def _folder_of(root: Path, app: str | None) -> Path:
     apps = {app_of(folder): folder for folder in app_folders(root)}
     if app is None and len(apps) > 1:
-        raise PublishError(f"there are several applications, {', '.join(apps)}", Way.APP)
+        raise WebRootError(f"there are several applications, {', '.join(apps)}", hint=Hint.APP)
     if app is not None and app not in apps:
-        raise PublishError(f"there is no application {app!r}, but {', '.join(apps)}")
+        raise WebRootError(f"there is no application {app!r}, but {', '.join(apps)}")
     return apps[app] if app is not None else next(iter(apps.values()))
 
 
@@ -311,7 +311,7 @@ def _prepared(
         )
     place = folder / RELEASES / release.version
     if place.exists() and not place.is_dir():
-        raise PublishError(f"{place} is not a folder; move it away")
+        raise WebRootError("not a folder; move it away", subject=place)
     manifest = digest(release.to_json())
     published = before.manifests.get(release.version) if before else None
     old = verified_release(folder, release.version, published) if published else None
@@ -322,7 +322,7 @@ def _prepared(
             return _Change(before, Published(folder, release, changed=True, before=before.current, repaired=True))
         raise PublishError(
             f"{release.version} of {release.app} is older than {before.current}, which is current; raise the version",
-            Way.DOWNGRADE,
+            hint=Hint.DOWNGRADE,
         )
     if not fewer_roms:
         _check_roms(folder, release, before.current if before else None)
@@ -345,7 +345,7 @@ def _prepared(
         else:
             what = "for another device class or layout"
         raise PublishError(
-            f"{release.version} of {release.app} was published already, {what}; raise the version", Way.FORCE
+            f"{release.version} of {release.app} was published already, {what}; raise the version", hint=Hint.FORCE
         )
     # Where `releases` is lost, what devices still find is not among the releases.
     start = before if before and (folder / RELEASES / HISTORY).exists() else History(release.app, (), {})
@@ -398,16 +398,16 @@ def _prepared_back(
     wanted = before.previous if release is None else release
     known = newest_first(before.manifests)
     if wanted is None and len(known) == 1:
-        raise PublishError(f"{current} is the only release of {before.app} so far; publish another one")
+        raise WebRootError(f"{current} is the only release of {before.app} so far; publish another one")
     if wanted is None:
         others = ", ".join(version for version in known if version != current)
-        raise PublishError(
+        raise WebRootError(
             f"no release of {before.app} was current before {current}, or it was taken back; there are {others}",
-            Way.ROLLBACK,
+            hint=Hint.ROLLBACK,
         )
     if wanted not in before.manifests:
         there_are = f"there are {', '.join(known)}" if known else "publish one"
-        raise PublishError(f"there is no release {wanted!r} of {before.app}; {there_are}")
+        raise WebRootError(f"there is no release {wanted!r} of {before.app}; {there_are}")
     history = before.rolled_back(wanted)
     stage(folder, history)
     back = release_of(folder, wanted)
@@ -442,7 +442,7 @@ def _check_roms(folder: Path, release: Release, current: str | None) -> None:
         raise PublishError(
             f"{release.version} of {release.app} has no {', '.join(missing)}, which devices find now and ask for from "
             "the other slot; publish a ROM for each slot",
-            Way.FORCE,
+            hint=Hint.FORCE,
         )
 
 

@@ -17,40 +17,29 @@ import SCons.Script
 import SCons.Tool
 import SCons.Util
 
-from ..errors import LayoutError, PublishError, RbootError, VersionError, Way
+from ..errors import RbootError, SettingError
 from .variables import BUILD_DIR, literal, text
-
-_WAYS = {
-    Way.VERSION: "or give one: `scons publish RBOOT_VERSION=1.0.0`",
-    Way.FORCE: "RBOOT_FORCE=yes does it all the same, for the desk",
-    Way.DOWNGRADE: "`scons rollback` goes back to what was published, RBOOT_ALLOW_DOWNGRADE=yes allows it all the same",
-    Way.APP: "use `rbootimg` with --app for one of them",
-    Way.ROLLBACK: "name the one to go to: `scons rollback RBOOT_ROLLBACK=VERSION`",
-    Way.HISTORY: "`scons rollback RBOOT_ROLLBACK=VERSION` makes it anew, with that release as the current one",
-    Way.RELEASE: "`scons publish RBOOT_VERSION=1.0.0` makes one",
-    Way.ROOM: "`rbootimg prune` makes room",
-}
 
 
 def format_error(error: RbootError) -> str:
     """A library error as users of SCons read it."""
-    return f"{error}; {_WAYS[error.way]}" if error.way else str(error)
+    return f"{error}; {error.hint.scons}" if error.hint else str(error)
 
 
-def action(function: Callable[[Any, Any, Any], None], message: str | None, *variables: str) -> Any:
+def action(
+    function: Callable[[Any, Any, Any], None], message: str | None, *variables: str, about_source: bool = True
+) -> Any:
     """An action that runs `function`, prints library errors as one line, and depends on `variables`.
 
-    Without a `message` it says nothing else.
+    Without a `message` it prints nothing else. Errors without a subject are `about_source`, the first one, or not.
     """
 
     @functools.wraps(function)
     def run(target: Any, source: Any, env: Any) -> None:
         try:
             function(target, source, env)
-        except (PublishError, VersionError) as error:  # no source is to blame
-            raise SCons.Errors.BuildError(target, format_error(error)) from None
         except RbootError as error:
-            where = str(source[0]) if source else None
+            where = str(source[0]) if about_source and source and error.subject is None else None
             raise SCons.Errors.BuildError(target, format_error(error), filename=where) from None
         except OSError as error:
             raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
@@ -62,13 +51,13 @@ def action(function: Callable[[Any, Any, Any], None], message: str | None, *vari
 def build(env: Any, name: str, target: Any, source: Any, **overrides: object) -> Any:
     """Call a builder without `env.Name`: on an override environment that rebinds the method of the one below it.
 
-    Raises UserError for a target that cannot be a file.
+    Raises SettingError for a target that cannot be a file.
     """
     target = None if target is None else SCons.Util.flatten([target])
     try:
         return env.get_builder(name)(env, target, SCons.Util.flatten([source]), **overrides)
     except (TypeError, ValueError) as error:  # which SCons raises for names of folders, or below a file
-        raise SCons.Errors.UserError(f"rboot: {target and target[0]}: {error}") from None
+        raise SettingError(str(error), subject=target and target[0]) from None
 
 
 class _OneOfSeveral:
@@ -139,38 +128,38 @@ def own_file(env: Any, path: Path) -> Any:
 
 
 def generated(env: Any, name: str) -> Any:
-    """The node of a file that applications share, in $RBOOT_BUILD_DIR. Raises UserError."""
+    """The node of a file that applications share, in $RBOOT_BUILD_DIR. Raises SettingError."""
     try:
         return env.Dir(literal(text(env, "RBOOT_BUILD_DIR") or BUILD_DIR)).File(name)
-    except (LayoutError, TypeError, ValueError) as error:  # the last two are SCons's, of what is a file, or no name
-        raise SCons.Errors.UserError(f"rboot: RBOOT_BUILD_DIR: {error}") from None
+    except (TypeError, ValueError) as error:  # SCons's, of what is a file, or no name
+        raise SettingError(str(error), subject="RBOOT_BUILD_DIR") from None
 
 
 def nodes(env: Any, what: str, files: Any) -> list[Any]:
-    """The nodes of `files`, names or nodes, alone or in lists. Raises UserError, naming `what`, for anything else."""
+    """The nodes of `files`, names or nodes, alone or in lists. Raises SettingError about `what` for anything else."""
     found = []
     for file in env.Flatten([files]):
         if not isinstance(file, (str, SCons.Node.Node)):
-            raise SCons.Errors.UserError(f"rboot: {what}: {file!r} is no file; give names or nodes")
+            raise SettingError(f"{file!r} is no file; give names or nodes", subject=what)
         try:
             found += env.arg2nodes(file, env.fs.File)  # env.File() would look for variables once more
         except TypeError:  # which SCons raises for a folder that it knows
-            raise SCons.Errors.UserError(f"rboot: {what}: {file} is a folder; give its files, as Glob() does") from None
+            raise SettingError(f"{file} is a folder; give its files, as Glob() does", subject=what) from None
         except ValueError as error:
-            raise SCons.Errors.UserError(f"rboot: {what}: {file!r}: {error}") from None
+            raise SettingError(f"{file!r}: {error}", subject=what) from None
     if not found:
-        raise SCons.Errors.UserError(f"rboot: {what}: there are no files; check the names or the pattern")
+        raise SettingError("there are no files; check the names or the pattern", subject=what)
     for node in found:
         if os.path.isdir(node.get_abspath()):
-            raise SCons.Errors.UserError(f"rboot: {what}: {node} is a folder; give its files, as Glob() does")
+            raise SettingError(f"{node} is a folder; give its files, as Glob() does", subject=what)
     return found
 
 
 def one_node(env: Any, what: str, file: Any) -> Any:
-    """The node of the one file that there may be. Raises UserError, naming `what`."""
+    """The node of the one file that there may be. Raises SettingError, naming `what`."""
     found = nodes(env, what, file)
     if len(found) > 1:
-        raise SCons.Errors.UserError(f"rboot: {what}: {', '.join(map(str, found))}: give one file")
+        raise SettingError(f"{', '.join(map(str, found))}: give one file", subject=what)
     return found[0]
 
 

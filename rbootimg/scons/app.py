@@ -12,7 +12,7 @@ import SCons.Errors
 import SCons.Node
 import SCons.Warnings
 
-from ..errors import LayoutError
+from ..errors import SettingError, error_subject
 from ..layout.model import Slot
 from . import bigflash, publish
 from .actions import apart, build, generated, nodes
@@ -37,18 +37,16 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     compiling = _compiling(env, overrides)
     env = for_call(env, overrides)
     name = app_name(env, name)
-    try:
+    with error_subject(name):
         found = flash_map(env)
         header_params(env, found)
         text(env, "RBOOT_SECTIONS")
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     scripts = base_scripts(env)
     if is_set(env, "RBOOT_SLOT") or len(scripts) > 1:
         wrong = "RBOOT_SLOT is set; an application has the slots of RBOOT_SLOTS"
         if len(scripts) > 1:
             wrong = f"RBOOT_LDSCRIPT has {len(scripts)} scripts; give one, from which those of the slots are made"
-        raise SCons.Errors.UserError(f"rboot: {name}: {wrong}")
+        raise SettingError(f"{wrong}", subject=name)
     recovery = recovery_rom(env, name, found)
     slots = tuple(slot for slot in found.slots if slot.number != recovery.number) if recovery else found.slots
     # Slots in different megabytes can have one link address; what fits the smallest of them fits all.
@@ -74,10 +72,8 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
         [program_of[slot.link_address] for slot in slots],
         slots,
     )
-    try:
+    with error_subject(name):
         publish.add(env, name, roms, found, "proof.json", built_here=True, recovery=recovery)
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
     return roms
 
 
@@ -88,26 +84,20 @@ def rboot_rom(env: Any, target: Any, source: Any, **overrides: object) -> Any:
     [rom, *more] = env.Flatten([target]) or [""]
     what = str(rom)
     if not isinstance(rom, (str, SCons.Node.Node)) or what.endswith(".elf"):
-        raise SCons.Errors.UserError(f"rboot: RbootRom of {rom!r}: name the ROM, such as recovery.bin")
-    try:
+        raise SettingError("name the ROM, such as recovery.bin", subject=f"RbootRom of {rom!r}")
+    with error_subject(what):
         [slot] = slots_of(env, 1)
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {what}: {error}") from None
     scripts = base_scripts(env)
     if more or not what or slot is None or len(scripts) > 1:
-        raise SCons.Errors.UserError(
-            f"rboot: {what}: RbootRom makes one ROM for one slot; give RBOOT_SLOT, its flash address"
-        )
+        raise SettingError("RbootRom makes one ROM for one slot; give RBOOT_SLOT, its flash address", subject=what)
     elfs = _link(
         env,
         _elf_of(env, rom),
         _objects(compiling, what, source),
         RBOOT_LDSCRIPT=[_script_for(env, scripts[0], slot)],
     )
-    try:
+    with error_subject(what):
         return images(env, [rom], elfs, (slot,))
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {what}: {error}") from None
 
 
 def _elf_of(env: Any, rom: Any) -> Any:
@@ -122,7 +112,7 @@ def rboot_program(env: Any, target: Any, source: Any, **overrides: object) -> An
     linking = for_call(env, overrides)
     targets = env.Flatten([target])
     if not targets:
-        raise SCons.Errors.UserError("rboot: RbootProgram has no target; name the program")
+        raise SettingError("RbootProgram has no target; name the program")
     return _link(linking, target, _objects(_compiling(env, overrides), str(targets[0]), source))
 
 
@@ -182,8 +172,8 @@ def _object(env: Any, source: Any) -> Any:
     except SCons.Errors.UserError as error:
         if "Two environments with different actions" not in str(error):
             raise
-        raise SCons.Errors.UserError(
-            f"rboot: {source} is compiled with other flags for another application; give one of them an OBJPREFIX"
+        raise SettingError(
+            f"{source} is compiled with other flags for another application; give one of them an OBJPREFIX"
         ) from error
     finally:
         del SCons.Warnings._enabled[0]

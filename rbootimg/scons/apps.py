@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import SCons.Errors
-
-from ..errors import LayoutError, PublishError, ServerError
+from ..errors import RbootError, SettingError, error_subject
 from ..layout.model import FlashLayout
 from .actions import nodes, one_node
 from .proofrequest import ProofRequest
@@ -63,49 +61,43 @@ class WebRoot:
 
 
 def app_name(env: Any, name: object) -> str:
-    """The name of an application, which may have folders before it. Raises UserError if it cannot be one."""
+    """The name of an application, which may have folders before it. Raises SettingError if it cannot be one."""
     if not isinstance(name, str):
-        raise SCons.Errors.UserError(f"rboot: an application cannot be called {name!r}; give its name as a text")
-    try:
-        full = expand(env, "its name", name)
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {error}") from None
+        raise SettingError(f"an application cannot be called {name!r}; give its name as a text")
+    full = expand(env, "its name", name)
     last = os.path.basename(full)
     if last in ("", ".", "..") or last.startswith("#") or "\0" in full or "\\" in full:
-        raise SCons.Errors.UserError(
-            f"rboot: an application cannot be called {full!r}; its name becomes a folder of the web root"
-        )
+        raise SettingError(f"an application cannot be called {full!r}; its name becomes a folder of the web root")
     return full
 
 
 def web_root_path(env: Any, app: str) -> str:
     """$RBOOT_WEBROOT, as SCons reads a folder; not as its node, which fails with a traceback for a file."""
-    try:
+    with error_subject(app):
         name = text(env, "RBOOT_WEBROOT") or "#build/webroot"
         if "\0" in name:
-            raise LayoutError(f"RBOOT_WEBROOT is {name!r}, which is no folder's name")
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {app}: {error}") from None
+            raise SettingError(f"RBOOT_WEBROOT is {name!r}, which is no folder's name")
     if name.startswith("#"):
         return os.path.normpath(os.path.join(env.Dir("#").get_abspath(), name[1:].lstrip("/")))
     return os.path.normpath(os.path.join(env.Dir(".").get_abspath(), name))
 
 
 def recovery_rom(env: Any, app: str, layout: FlashLayout) -> Recovery | None:
-    """$RBOOT_RECOVERY, a dictionary from the slot's number to the ROM. Raises UserError."""
+    """$RBOOT_RECOVERY, a dictionary from the slot's number to the ROM. Raises SettingError."""
     value = env.get("RBOOT_RECOVERY")
     if not value:
         return None
     if not isinstance(value, Mapping) or len(value) != 1:
-        raise SCons.Errors.UserError(
-            f"rboot: {app}: RBOOT_RECOVERY is {value!r}; write a dictionary, from the slot's number to its ROM"
+        raise SettingError(
+            f"RBOOT_RECOVERY is {value!r}; write a dictionary, from the slot's number to its ROM", subject=app
         )
     [(number, rom)] = value.items()
     number = int(number) if isinstance(number, str) and number.isdecimal() else number
     if number not in range(1, len(layout.slots)) or number != len(layout.slots) - 1:
-        raise SCons.Errors.UserError(
-            f"rboot: {app}: RBOOT_RECOVERY is for slot {number}; a recovery ROM has the last of the layout's "
-            f"{len(layout.slots)} slots"
+        raise SettingError(
+            f"RBOOT_RECOVERY is for slot {number}; a recovery ROM has the last of the layout's "
+            f"{len(layout.slots)} slots",
+            subject=app,
         )
     return Recovery(number, one_node(env, app, rom))
 
@@ -118,7 +110,7 @@ def provable(recovery: Recovery | None, number: int) -> list[Any]:
 
 
 def release_files(env: Any, app: str) -> dict[str, Any]:
-    """$RBOOT_RELEASE_FILES, files or a dictionary from the name of each to the file, by name. Raises UserError."""
+    """$RBOOT_RELEASE_FILES, files or a dictionary from the name of each to the file, by name. Raises SettingError."""
     value = env.get("RBOOT_RELEASE_FILES") or []
     if not value:
         return {}
@@ -133,13 +125,11 @@ def release_files(env: Any, app: str) -> dict[str, Any]:
         files = nodes(env, app, value) if env.Flatten([value]) else []
         names = [file.name for file in files]
         found = dict(zip(names, files))
-    try:
+    with error_subject(f"{app}: RBOOT_RELEASE_FILES"):
         datafiles.check_names(names)
         if len(found) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise PublishError(f"{twice} is given twice; write a dictionary with a name for each")
-    except PublishError as error:
-        raise SCons.Errors.UserError(f"rboot: {app}: RBOOT_RELEASE_FILES: {error}") from None
+            raise SettingError(f"{twice} is given twice; write a dictionary with a name for each")
     return found
 
 
@@ -151,13 +141,15 @@ def chosen(env: Any) -> frozenset[str]:
 def web_roots(target: Any, env: Any) -> list[WebRoot]:
     """The web roots and applications that a target is about: all, or those of its name or of $RBOOT_APPS.
 
-    Raises PublishError for an unknown one.
+    Raises SettingError for an unknown one.
     """
     found: list[WebRoot] = list(target[0].attributes.rboot_web_roots.values())
     only = getattr(target[0].attributes, "rboot_only", None) or chosen(env)
     names = {name for each in found for name in each.apps}
     if unknown := sorted(only - names):
-        raise PublishError(f"RBOOT_APPS: there is no application {', '.join(unknown)}, but {', '.join(sorted(names))}")
+        raise SettingError(
+            f"there is no application {', '.join(unknown)}, but {', '.join(sorted(names))}", subject="RBOOT_APPS"
+        )
     narrowed = (
         WebRoot(each.path, {name: app for name, app in each.apps.items() if not only or name in only}, len(each.apps))
         for each in found
@@ -172,8 +164,10 @@ def place(path: Path | str, env: Any) -> str:
 
 @contextlib.contextmanager
 def named(web_root: Path, env: Any) -> Iterator[None]:
-    """Let errors name the web root that they are about."""
+    """Let errors name the web root that they are about as place() does."""
     try:
         yield
-    except (PublishError, ServerError) as error:
-        raise PublishError(f"{place(web_root, env)}: {error}", error.way) from None
+    except RbootError as error:
+        if error.subject in (None, web_root):
+            error.subject = place(web_root, env)
+        raise

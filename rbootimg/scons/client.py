@@ -11,7 +11,7 @@ from typing import Any
 import SCons.Builder
 import SCons.Errors
 
-from ..errors import LayoutError
+from ..errors import SettingError, error_subject
 from ..fileio import write_atomic
 from ..flash import clientheader
 from ..layout.model import FlashLayout
@@ -41,16 +41,14 @@ def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, *
     """
     compiling = for_call(env, overrides)
     if port not in _PORTS:
-        raise SCons.Errors.UserError(f"rboot: RbootOtaClient: unknown port {port!r}: expected {' or '.join(_PORTS)}")
+        raise SettingError(f"unknown port {port!r}: expected {' or '.join(_PORTS)}", subject="RbootOtaClient")
     sources = [*sorted(_CLIENT.glob("*.c")), *sorted((_CLIENT / "port" / port).glob("*.c"))]
     ours = [own_file(env, sources[0]).dir, own_file(env, sources[-1]).dir]
-    try:
+    with error_subject("RbootOtaClient"):
         layout = flash_map(compiling)
         place = folder and compiling.Dir(literal(expand(compiling, "folder", str(folder))))
         flags = "" if place else _flags(compiling, ours)
         header = _header(compiling, place, f"ota-client-{port}", layout, flags)
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: RbootOtaClient: {error}") from None
     _use(env, header)
     for each in (env, *([compiling] if compiling is not env else [])):
         each.AppendUnique(CPPPATH=[*ours, header.dir], CPPDEFINES=[_DEFINE])
@@ -67,12 +65,13 @@ def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, *
 
 
 def check_client(name: str, objects: Iterable[Any], layout: FlashLayout) -> None:
-    """Raise UserError if one of the application's `objects` is of the client for another loader or other slots."""
+    """Raise SettingError if one of the application's `objects` is of the client for another loader or other slots."""
     for node in objects:
         if getattr(node.attributes, "rboot_client", None) not in (None, clientheader.client_header(layout)):
-            raise SCons.Errors.UserError(
-                f"rboot: {name}: {node} was compiled by RbootOtaClient for another layout than the application's; "
-                "give both the same RBOOT_LAYOUT"
+            raise SettingError(
+                f"{node} was compiled by RbootOtaClient for another layout than the application's; "
+                "give both the same RBOOT_LAYOUT",
+                subject=name,
             )
 
 
@@ -81,8 +80,8 @@ def _use(env: Any, header: Any) -> None:
     owner, used = env.get("_RBOOT_CLIENT", (None, None))
     if used is not None and used.attributes.rboot_client != header.attributes.rboot_client:
         if owner() is env:
-            raise SCons.Errors.UserError(
-                "rboot: RbootOtaClient: this environment has the client for another layout; use a Clone() of it"
+            raise SettingError(
+                "this environment has the client for another layout; use a Clone() of it", subject="RbootOtaClient"
             )
         env["CPPPATH"] = [path for path in env.Flatten(env["CPPPATH"]) if path is not used.dir]  # of what was cloned
     env["_RBOOT_CLIENT"] = (weakref.ref(env), header)

@@ -17,6 +17,7 @@ import SCons.Errors
 import SCons.Script
 import SCons.Subst
 
+from ..errors import SettingError
 from .actions import check_compiled_files
 from .variables import COMPILER
 
@@ -42,7 +43,7 @@ _SPECIAL = re.compile(r"[$'()&;|<>*?\[\]`\\]")
 
 
 def set_up(env: Any) -> None:
-    """Make `env` compile for the ESP8266. Where its CC is an Xtensa compiler already, that stays. Raises UserError."""
+    """Make `env` compile for the ESP8266; a CC that is an Xtensa compiler already stays. Raises SettingError."""
     check_scheduler()
     for tool, variable in (("cc", "CCCOM"), ("cxx", "CXXCOM"), ("as", "ASCOM"), ("link", "LINKCOM"), ("ar", "ARCOM")):
         if variable not in env:
@@ -82,7 +83,7 @@ def set_up(env: Any) -> None:
 
 
 def check_scheduler() -> None:
-    """Raise UserError if SCons hands its work to ninja: there an alias does nothing, such as `publish`, with status 0.
+    """Raise SettingError if SCons hands its work to ninja: there `scons publish` does nothing, with status 0.
 
     What SCons's experimental tool writes of our links would not be them either.
     """
@@ -95,8 +96,8 @@ def _check_at_the_end() -> None:
     """Where the Ninja tool is loaded last, only this runs after it."""
     try:
         _check_scheduler()
-    except SCons.Errors.UserError as error:
-        sys.stderr.write(f"\nscons: *** {error}\n")
+    except SettingError as error:
+        sys.stderr.write(f"\nscons: *** rboot: {error}\n")
         sys.stderr.flush()
         sys.stdout.flush()
         os._exit(2)
@@ -104,9 +105,7 @@ def _check_at_the_end() -> None:
 
 def _check_scheduler() -> None:
     if "ninja" in (SCons.Script.GetOption("experimental") or ()) and "--disable-ninja" not in sys.argv:
-        raise SCons.Errors.UserError(
-            "rboot: SCons's experimental Ninja tool can neither link for slots nor publish; leave it out"
-        )
+        raise SettingError("SCons's experimental Ninja tool can neither link for slots nor publish; leave it out")
 
 
 def ensure(env: Any) -> None:

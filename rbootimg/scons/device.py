@@ -13,7 +13,7 @@ import SCons.Builder
 import SCons.Errors
 import SCons.Node
 
-from ..errors import LayoutError
+from ..errors import SettingError, error_subject
 from ..fileio import write_atomic
 from ..flash.image import assemble, warnings
 from ..layout.model import sdk_regions
@@ -45,13 +45,13 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     env = for_call(env, overrides)
     [target, *more] = env.Flatten([target]) or [None]
     if more or not isinstance(target, (str, SCons.Node.Node)):
-        raise SCons.Errors.UserError("rboot: RbootFlashImage makes one file; name it, such as flash.bin")
-    try:
+        raise SettingError("RbootFlashImage makes one file; name it, such as flash.bin")
+    with error_subject(target):
         found = flash_map(env)
         current = number(env, "RBOOT_CURRENT_ROM")
         files = env.get("RBOOT_FILES") or {}
         if not isinstance(files, Mapping):
-            raise LayoutError(f"RBOOT_FILES is {files!r}; write a dictionary, from the region's name to the file")
+            raise SettingError(f"RBOOT_FILES is {files!r}; write a dictionary, from the region's name to the file")
         if files and not is_set(env, "RBOOT_LAYOUT"):  # then nothing says that there is no SDK
             found = replace(found, regions=tuple(at for at in sdk_regions(found.size) if at.name in files))
         contents = FlashContents(
@@ -61,8 +61,6 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
             {name: one_node(env, str(target), file) for name, file in files.items()},
             current,
         )
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {target}: {error}") from None
     sources = [contents.loader, *contents.roms, *contents.files.values()]
     image = build(env, "_RbootFlash", target, sources)
     image[0].attributes.rboot_flash = contents

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import LayoutError
+from ..errors import SettingError
 from ..flash.image import FlashPiece, flash_pieces, make_boot_config
 from ..layout.model import FlashLayout
 from .variables import text
@@ -26,7 +26,7 @@ def number(env: Any, name: str, default: int = 0) -> int:
     """A variable that is a number. Raises LayoutError."""
     value = text(env, name)
     if value and not value.isdecimal():
-        raise LayoutError(f"{name} is {value!r}; write a number")
+        raise SettingError(f"{name} is {value!r}; write a number")
     return int(value or default)
 
 

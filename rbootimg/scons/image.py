@@ -14,7 +14,7 @@ import SCons.Errors
 import SCons.Node
 import SCons.Util
 
-from ..errors import LayoutError, RbootError
+from ..errors import RbootError, SettingError, error_subject
 from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
@@ -70,15 +70,13 @@ def rboot_image(env: Any, target: Any, source: Any = None, **overrides: object) 
     targets = env.Flatten([target])
     what = str(targets[0]) if targets else "RbootImage"
     if not targets or not all(isinstance(name, (str, SCons.Node.Node)) for name in targets):
-        raise SCons.Errors.UserError(f"rboot: RbootImage of {target!r}: name the ROM")
+        raise SettingError("name the ROM", subject=f"RbootImage of {target!r}")
     elfs = nodes(env, what, source)
     elfs = elfs if len(elfs) == len(targets) else elfs * len(targets)
     if len(elfs) != len(targets):
-        raise SCons.Errors.UserError(f"rboot: {what}: {len(elfs)} ELFs for {len(targets)} ROMs; give one for each")
-    try:
+        raise SettingError(f"{len(elfs)} ELFs for {len(targets)} ROMs; give one for each", subject=what)
+    with error_subject(what):
         return images(env, targets, elfs, slots_of(env, len(targets)))
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {what}: {error}") from None
 
 
 def images(env: Any, targets: list[Any], elfs: list[Any], slots: tuple[Slot | None, ...]) -> Any:

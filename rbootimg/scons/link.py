@@ -21,7 +21,7 @@ import SCons.Scanner
 import SCons.Scanner.Prog
 import SCons.Subst
 
-from ..errors import ElfError, LayoutError
+from ..errors import ElfError, SettingError, error_subject
 from ..fileio import write_atomic
 from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
@@ -61,16 +61,14 @@ def rboot_linker_script(env: Any, target: Any, source: Any, **overrides: object)
     """The linker script `target` for $RBOOT_SLOT, from the base script `source`."""
     env = for_call(env, overrides)
     if target is None:
-        raise SCons.Errors.UserError("rboot: RbootLinkerScript has no target; name the script")
+        raise SettingError("RbootLinkerScript has no target; name the script")
     [base, *more] = nodes(env, str(target), source)
     if more or len(env.Flatten([target])) != 1:
-        raise SCons.Errors.UserError(f"rboot: {target}: RbootLinkerScript makes one script from one")
-    try:
+        raise SettingError("RbootLinkerScript makes one script from one", subject=target)
+    with error_subject(target):
         [slot] = slots_of(env, 1)
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {target}: {error}") from None
     if slot is None:
-        raise SCons.Errors.UserError(f"rboot: {target}: RBOOT_SLOT is not set; give the slot's flash address")
+        raise SettingError("RBOOT_SLOT is not set; give the slot's flash address", subject=target)
     return script_for_slot(env, target, base, slot)
 
 
@@ -80,14 +78,11 @@ def script_for_slot(env: Any, target: Any, base: Any, slot: Slot) -> Any:
 
 
 def base_scripts(env: Any) -> list[Any]:
-    """The nodes of $RBOOT_LDSCRIPT, however the user names them. Raises UserError."""
+    """The nodes of $RBOOT_LDSCRIPT, however the user names them. Raises SettingError."""
     if not is_set(env, "RBOOT_LDSCRIPT"):
         return [own_file(env, BASE_SCRIPT)]
     scripts = env.Flatten([env["RBOOT_LDSCRIPT"]])
-    try:
-        scripts = [literal(expand(env, "RBOOT_LDSCRIPT", item)) if isinstance(item, str) else item for item in scripts]
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {error}") from None
+    scripts = [literal(expand(env, "RBOOT_LDSCRIPT", item)) if isinstance(item, str) else item for item in scripts]
     return nodes(env, "RBOOT_LDSCRIPT", scripts)
 
 
@@ -103,13 +98,11 @@ def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
     """
     scripts = base_scripts(env)
     if len(scripts) != len(target):
-        raise SCons.Errors.UserError(
-            f"rboot: {target[0]}: {len(scripts)} linker scripts for {len(target)} programs; give one for each"
+        raise SettingError(
+            f"{len(scripts)} linker scripts for {len(target)} programs; give one for each", subject=target[0]
         )
     if isinstance(env["RBOOTLINKCOM"], (list, tuple)):
-        raise SCons.Errors.UserError(
-            "rboot: RBOOTLINKCOM is a list; write one command as a string, several with && between"
-        )
+        raise SettingError("RBOOTLINKCOM is a list; write one command as a string, several with && between")
     maps = []
     with_maps = is_on(env, "RBOOT_MAP")
     for node, script in zip(target, scripts):

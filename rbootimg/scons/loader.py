@@ -12,7 +12,7 @@ import SCons.Errors
 import SCons.Node
 import SCons.Subst
 
-from ..errors import LayoutError, RbootError
+from ..errors import RbootError, SettingError, error_subject
 from ..fileio import write_atomic
 from ..flash.loader import defines
 from ..layout.memory import CONFIG_ADDRESS
@@ -66,12 +66,10 @@ def rboot_loader(env: Any, target: Any, **overrides: object) -> Any:
     """The boot loader for $RBOOT_LAYOUT's [loader], as the file `target`: ours, or rBoot from the folder $RBOOT_SRC."""
     env = for_call(env, overrides)
     if not isinstance(target, (str, SCons.Node.Node)) or str(target).endswith(".elf"):
-        raise SCons.Errors.UserError(f"rboot: RbootLoader of {target!r}: name the loader, such as rboot.bin")
-    try:
+        raise SettingError("name the loader, such as rboot.bin", subject=f"RbootLoader of {target!r}")
+    with error_subject(target):
         options = flash_map(env).loader
         source = text(env, "RBOOT_SRC")
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {target}: {error}") from None
     return _rboot(env, target, options, source) if source else _ours(env, target, options)
 
 
@@ -107,14 +105,14 @@ def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
     try:
         folder = env.Dir(literal(source))
     except (TypeError, ValueError) as error:  # which SCons raises for what is a file, or no name
-        raise SCons.Errors.UserError(f"rboot: {target}: RBOOT_SRC: {error}") from None
+        raise SettingError(str(error), subject=f"{target}: RBOOT_SRC") from None
     # 1.4.2 has a linker script of its own, older versions one called like the SDK's.
     first, second = "rboot.ld", "rboot-stage2a.ld"
     if not os.path.exists(folder.File(first).get_abspath()):
         first = "eagle.app.v6.ld"
     for name in ("rboot.c", "rboot-stage2a.c", first, second):
         if not folder.File(name).exists():
-            raise SCons.Errors.UserError(f"rboot: {target}: RBOOT_SRC ({source}) has no {name}; give rBoot's folder")
+            raise SettingError(f"RBOOT_SRC ({source}) has no {name}; give rBoot's folder", subject=target)
     header = _beside(env, target, "-stage2a/rboot-hex2a.h")
     made, sdk = header.dir, own_file(env, _OURS / "sdk" / "c_types.h").dir
     env = env.Override(

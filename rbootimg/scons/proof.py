@@ -11,7 +11,7 @@ import shutil
 from typing import Any
 
 from ..emulator.program import QEMU
-from ..errors import LayoutError
+from ..errors import SettingError
 from ..layout.model import FlashLayout
 from . import targets
 from .actions import action
@@ -28,9 +28,9 @@ def wanted(env: Any, known: bool) -> bool | None:
     """
     value = text(env, "RBOOT_PROVE") or "auto"
     if value not in ("auto", "always", "never"):
-        raise LayoutError(f"RBOOT_PROVE is {value!r}; write auto, always or never")
+        raise SettingError(f"RBOOT_PROVE is {value!r}; write auto, always or never")
     if value == "always" and not known:
-        raise LayoutError(
+        raise SettingError(
             "RBOOT_PROVE is always, but it is not known what these ROMs were packed from; build them with RbootApp or "
             "RbootImage, or write auto here"
         )
@@ -53,7 +53,7 @@ def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashLayout, 
     found = ProofRequest(name, file, layout, loader, roms)
     alias = env.Alias("prove")[0]
     if not hasattr(alias.attributes, "rboot_claims"):
-        act = action(_prove, "$RBOOTPROVECOMSTR")
+        act = action(_prove, "$RBOOTPROVECOMSTR", about_source=False)
         alias = env.AlwaysBuild(env.Alias("prove", [], act))[0]
         alias.attributes.rboot, alias.attributes.rboot_claims = act, []
     if wanted:

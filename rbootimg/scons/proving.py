@@ -14,7 +14,7 @@ from typing import Any
 from .._version import __version__
 from ..emulator import proof as prove
 from ..emulator.program import MISSING
-from ..errors import PublishError, RbootError
+from ..errors import ProofError, RbootError
 from ..fileio import write_atomic
 from ..flash import image
 from . import confine
@@ -42,16 +42,16 @@ def is_proved(each: ProofRequest) -> bool:
 
 
 def prove_pending(claims: Iterable[ProofRequest], env: Any) -> None:
-    """Prove the `claims` that are not proved yet, as many at once as there are jobs. Raises PublishError."""
+    """Prove the `claims` that are not proved yet, as many at once as there are jobs. Raises ProofError."""
     unproved = [each for each in claims if not is_proved(each)]
     if unproved:
         confine.check(env)
-    failed: list[tuple[ProofRequest, PublishError]] = []
+    failed: list[tuple[ProofRequest, ProofError]] = []
     with ThreadPoolExecutor(env.GetOption("num_jobs")) as pool:
         for each, booted in [(each, pool.submit(_boot, each)) for each in unproved]:
             try:
                 roms = booted.result()
-            except PublishError as error:
+            except ProofError as error:
                 failed.append((each, error))
                 continue
             said = json.dumps({"schema": 1, "inputs": _inputs(each), "roms": roms}, indent=2) + "\n"
@@ -60,7 +60,7 @@ def prove_pending(claims: Iterable[ProofRequest], env: Any) -> None:
                 sys.stdout.write(f"  {_said(each)}\n")
     if failed:
         others = f"; nor is {', '.join(each.name for each, _ in failed[1:])}" if failed[1:] else ""
-        raise PublishError(f"{failed[0][1]}{others}")
+        raise ProofError(f"{failed[0][1]}{others}")
 
 
 def _said(each: ProofRequest, already: str = "") -> str:
@@ -101,9 +101,9 @@ def _boot(each: ProofRequest) -> list[dict[str, object]]:
             for proof in prove.prove(flash, each.layout, {number: packing.read()}, packing.sections or None)
         ]
     except RbootError as error:
-        raise PublishError(f"{each.name} is not proved: {error}") from None
+        raise ProofError(f"{each.name} is not proved: {error}") from None
     except OSError as error:
-        raise PublishError(f"{each.name} is not proved: {error.filename or 'the emulator'}: {error.strerror}") from None
+        raise ProofError(f"{each.name} is not proved: {error.filename or 'the emulator'}: {error.strerror}") from None
     return [
         {
             "slot": proof.number,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import SCons.Errors
-
-from ..errors import LayoutError
+from ..errors import SettingError, error_subject
 from ..layout.model import FlashLayout
 from . import proof, targets
 from .actions import action, nodes
@@ -31,13 +29,11 @@ def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
     env = for_call(env, overrides)
     name = app_name(env, name)
     roms = nodes(env, name, roms)
-    try:
+    with error_subject(name):
         found = flash_map(env)
         # Other ROMs of that name may be published from the same folder, into another web root.
         proof_name = f"{os.path.basename(name)}-{os.path.splitext(roms[0].name)[0]}-proof.json"
         return add(env, name, roms, found, proof_name, built_here=False, recovery=recovery_rom(env, name, found))
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
 
 
 def add(
@@ -60,7 +56,7 @@ def add(
     """
     alias = env.Alias("publish")[0]
     if not hasattr(alias.attributes, "rboot_web_roots"):
-        act = action(_publish, "$RBOOTPUBLISHCOMSTR")
+        act = action(_publish, "$RBOOTPUBLISHCOMSTR", about_source=False)
         alias = env.AlwaysBuild(env.Alias("publish", [], act))[0]
         alias.attributes.rboot, alias.attributes.rboot_web_roots = act, {}
         # Nothing is built for these: they are about what was published.
@@ -104,9 +100,7 @@ def add(
         allow_downgrade=bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE")),
     )
     if web_root.apps.setdefault(name, app) is not app:
-        raise SCons.Errors.UserError(
-            f"rboot: there are two applications called {name}; rename one or give it another RBOOT_WEBROOT"
-        )
+        raise SettingError(f"there are two applications called {name}; rename one or give it another RBOOT_WEBROOT")
     return alias
 
 
@@ -115,7 +109,7 @@ def _claim(env: Any, name: str, proof_name: str, roms: list[Any], found: FlashLa
         file = roms[0].dir.File(proof_name)
         file.duplicate = 0  # or SCons deletes it from a variant_dir with copies, as no source is called so
     except TypeError as error:  # which SCons raises for a folder
-        raise SCons.Errors.UserError(f"rboot: {name}: {error}") from None
+        raise SettingError(str(error), subject=name) from None
     return proof.claim(env, name, file, roms, found, wanted)
 
 

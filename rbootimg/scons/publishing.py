@@ -73,7 +73,9 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
             if alone := [name for name, app in web_root.apps.items() if app.files or app.recovery]:
-                raise VersionError(f"{alone[0]} has files that only a release can have: {error}", error.way) from None
+                raise VersionError(
+                    f"{alone[0]} has files that only a release can have: {error}", hint=error.hint
+                ) from None
             sys.stderr.write(f"rboot: published without releases: {format_error(error)}\n")
             return []
         built = next((found for found in versions.values() if isinstance(found, CheckoutVersion)), "")
@@ -159,8 +161,9 @@ def _check_packed(name: str, rom: Any, data: bytes) -> None:
     try:
         expected = packing.pack(packing.read()).to_bytes()
     except (RbootError, OSError) as error:
-        raise PublishError(f"{rom} of {name} is not published: {packing.elf}: {error}") from None
+        raise PublishError(f"not published: {packing.elf}: {error}", subject=f"{rom} of {name}") from None
     if data != expected:
         raise PublishError(
-            f"{rom} of {name} is not published: it is not what {packing.elf} packs to; delete it and build again"
+            f"not published: it is not what {packing.elf} packs to; delete it and build again",
+            subject=f"{rom} of {name}",
         )

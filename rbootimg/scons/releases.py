@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import PublishError
+from ..errors import SettingError
 from ..release import webroot
 from ..views import release
 from .apps import named, place, web_roots
@@ -39,16 +39,16 @@ def serve(target: Any, env: Any) -> None:
 
     port = text(env, "RBOOT_SERVE_PORT") or "8080"
     if not port.isdecimal() or int(port) > 65535:
-        raise PublishError(f"RBOOT_SERVE_PORT is {port!r}; write 1 to 65535, or 0 for a free port")
+        raise SettingError(f"RBOOT_SERVE_PORT is {port!r}; write 1 to 65535, or 0 for a free port")
     root, _ = _one(target, env)
     with named(root, env):
         serve_and_show(root, "0.0.0.0", int(port), ServerOptions(), is_interrupted)
 
 
 def _one(target: Any, env: Any) -> tuple[Path, list[str] | None]:
-    """The web root that a target is about, and the applications, None for all that it has. Raises PublishError."""
+    """The web root that a target is about, and the applications, None for all that it has. Raises SettingError."""
     roots = web_roots(target, env)
     if len(roots) > 1:
         name = str(target[0]).partition("-")[0]
-        raise PublishError(f"there are {len(roots)} web roots; use `rbootimg {name} --web-root FOLDER` for one")
+        raise SettingError(f"there are {len(roots)} web roots; use `rbootimg {name} --web-root FOLDER` for one")
     return Path(roots[0].path), list(roots[0].apps) if len(roots[0].apps) < roots[0].total else None

@@ -38,7 +38,9 @@ def add(env: Any, name: str, source: Any, function: Callable[[Any, Any, Any], No
     """
     alias = env.Alias(name)[0]
     if not alias.has_builder():
-        alias.attributes.rboot = act = function and action(function, f"$RBOOT{name.upper()}COMSTR")
+        alias.attributes.rboot = act = function and action(
+            function, f"$RBOOT{name.upper()}COMSTR", about_source=name in ("flash", "boot")
+        )
         env.AlwaysBuild(env.Alias(name, source, act) if act else env.Alias(name, source))
     elif hasattr(alias.attributes, "rboot"):
         env.Alias(name, source)
@@ -111,7 +113,9 @@ class _Missing:
             def fail(target: Any, source: Any, env: Any) -> None:
                 raise RbootError(f"there is no such target; there are {known}")
 
-            return self._env.AlwaysBuild(self._env.Alias(f"{kind}-{name}", [], action(fail, None)))[0]
+            return self._env.AlwaysBuild(self._env.Alias(f"{kind}-{name}", [], action(fail, None, about_source=False)))[
+                0
+            ]
         alias = self._env.AlwaysBuild(self._env.Alias(f"{kind}-{name}", ones[name], whole.attributes.rboot))[0]
         for attribute in ("rboot_web_roots", "rboot_claims"):
             if hasattr(whole.attributes, attribute):

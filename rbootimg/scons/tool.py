@@ -66,7 +66,7 @@ def generate(env: Any, **keywords: object) -> None:
     """Set up `env`: the cross compiler, the builders, and a default for each RBOOT_ variable.
 
     A variable's value comes from the command line (`scons RBOOT_FLASH_SIZE=4MB`), else from the environment, else from
-    `keywords`, else it is the default. Raises UserError for an unknown one.
+    `keywords`, else it is the default. Raises SettingError for an unknown one.
     """
     # SCons makes some million objects that stay: to look through them again and again takes a tenth of a build with
     # nothing to do (500 applications, 5 pairs in turn).

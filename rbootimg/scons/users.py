@@ -12,7 +12,7 @@ from typing import Any
 import SCons
 import SCons.Errors
 
-from ..errors import LayoutError
+from ..errors import RbootError
 
 _NOT_THE_USERS = (
     str(Path(__file__).parents[1]),
@@ -32,15 +32,17 @@ def for_users(function: Callable[..., Any], name: str = "") -> Callable[..., Any
 
     @functools.wraps(function)
     def call(*arguments: Any, **keywords: Any) -> Any:
+        cause: Exception
         try:
             return function(*arguments, **keywords)
         except SCons.Errors.UserError as error:
-            text = str(error)
-            raise SCons.Errors.UserError(text).with_traceback(users_place()) from error
-        except (AttributeError, LayoutError, TypeError, ValueError) as error:
-            text = str(error).replace(f"{function.__name__}()", f"{name}()")
-            called = f"{name}: " if name and not text.startswith(name) else ""
-            raise SCons.Errors.UserError(f"rboot: {called}{text}").with_traceback(users_place()) from error
+            cause, text = error, str(error)
+        except RbootError as error:
+            cause, text = error, f"rboot: {error}"
+        except (AttributeError, TypeError, ValueError) as error:
+            cause, text = error, str(error).replace(f"{function.__name__}()", f"{name}()")
+            text = f"rboot: {text if not name or text.startswith(name) else f'{name}: {text}'}"
+        raise SCons.Errors.UserError(text).with_traceback(users_place()) from cause
 
     return call
 

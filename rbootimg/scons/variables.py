@@ -13,7 +13,7 @@ import SCons.Errors
 import SCons.Script
 import SCons.Subst
 
-from ..errors import LayoutError, VersionError
+from ..errors import LayoutError, SettingError, VersionError, error_subject
 from ..fileio import read_file
 from ..layout import presets, tomlfile
 from ..layout.model import FlashLayout, LoaderOptions, Slot, parse_slots
@@ -87,15 +87,15 @@ _KNOWN = _GLOBAL.union(_OF_CALLS)
 
 
 def check_names(names: Iterable[str], known: frozenset[str] = _KNOWN) -> None:
-    """Raise UserError for a name that looks like one of ours and is none: a misspelt setting is never ignored."""
+    """Raise SettingError for a name that looks like one of ours and is none: a misspelt setting is never ignored."""
     for name in names:
         if name not in known and name[:6].upper() == "RBOOT_":
             hint = f"write {name.upper()}" if name.upper() in known else "`scons -h` lists them"
-            raise SCons.Errors.UserError(f"rboot: there is no variable {name}; {hint}")
+            raise SettingError(f"there is no variable {name}; {hint}")
 
 
 def check_arguments(names: Iterable[str]) -> None:
-    """Raise UserError for a name on the command line that is none of the variables that it can set."""
+    """Raise SettingError for a name on the command line that is none of the variables that it can set."""
     check_names(names, _GLOBAL)
 
 
@@ -116,22 +116,17 @@ class CheckoutVersion(str):
 
 
 def version_of(env: Any) -> str:
-    """$RBOOT_VERSION, or the checkout's version, a CheckoutVersion; "" if that has none. Raises UserError."""
+    """$RBOOT_VERSION, or the checkout's version, a CheckoutVersion; "" if that has none. Raises SettingError."""
     value = env.get("RBOOT_VERSION")
     if isinstance(value, CheckoutVersion):
         return value
-    try:
-        return _given(text(env, "RBOOT_VERSION")) or _checkout_version(env.Dir("#").get_abspath())
-    except LayoutError as error:
-        raise SCons.Errors.UserError(f"rboot: {error}") from None
+    return _given(text(env, "RBOOT_VERSION")) or _checkout_version(env.Dir("#").get_abspath())
 
 
 @functools.lru_cache  # each application asks for one of a few
 def _given(text: str) -> str:
-    try:
+    with error_subject("RBOOT_VERSION"):
         return text and version.given(text)
-    except VersionError as error:
-        raise SCons.Errors.UserError(f"rboot: RBOOT_VERSION: {error}") from None
 
 
 @functools.lru_cache
@@ -145,16 +140,14 @@ def _checkout_version(folder: str) -> str:
 
 
 def for_call(env: Any, overrides: Mapping[str, object]) -> Any:
-    """The environment of a call with construction variables of its own. Raises UserError for what has no effect."""
+    """The environment of a call with construction variables of its own. Raises SettingError for what has no effect."""
     for name in ("srcdir", "chdir"):
         if name in overrides:
-            raise SCons.Errors.UserError(f"rboot: {name} has no effect here; write the folder in the names")
+            raise SettingError(f"{name} has no effect here; write the folder in the names")
     check_names(overrides)
     for name in _OF_TARGETS:
         if name in overrides:
-            raise SCons.Errors.UserError(
-                f"rboot: {name} is not for one call; set it in the environment or on the command line"
-            )
+            raise SettingError(f"{name} is not for one call; set it in the environment or on the command line")
     fixed = {name: value for name, value in typed().items() if overrides.get(name, env.get(name)) != value}
     if overrides or fixed:
         env = env.Override({**overrides, **fixed})
@@ -163,9 +156,7 @@ def for_call(env: Any, overrides: Mapping[str, object]) -> Any:
     if found != env.get("RBOOT_VERSION"):
         env = env.Override({"RBOOT_VERSION": found})
     if env["RBOOT_TOOLCHAIN"] != env["_RBOOT_TOOLCHAIN"]:
-        raise SCons.Errors.UserError(
-            "rboot: RBOOT_TOOLCHAIN was changed after the tool was loaded; set it in Environment(...)"
-        )
+        raise SettingError("RBOOT_TOOLCHAIN was changed after the tool was loaded; set it in Environment(...)")
     return env
 
 
@@ -195,7 +186,7 @@ def expand(env: Any, name: str, value: str) -> str:
         return str(env.subst(value))
     except SCons.Errors.UserError as error:
         reason = re.sub(r"^\w+Error `(.*)' trying to evaluate .*", r"\1", str(error).splitlines()[0])
-        raise LayoutError(f"{name} is {value!r}: {reason}") from None
+        raise SettingError(f"{name} is {value!r}: {reason}") from None
     finally:
         SCons.Subst.SetAllowableExceptions(*allowed)
 
@@ -225,10 +216,8 @@ def flash_map(env: Any, slots: object = None) -> FlashLayout:
         slots = _expanded(env, "RBOOT_SLOTS", env["RBOOT_SLOTS"])
     own = () if slots is None else parse_slots(slots)
     name = text(env, "RBOOT_LAYOUT")
-    try:
+    with error_subject(name or None):
         return _layout(_layout_text(env, name), tuple(texts.items()), tuple(flags.items()), own)
-    except LayoutError as error:
-        raise LayoutError(f"{name}: {error}" if name else str(error)) from None
 
 
 def _expanded(env: Any, name: str, value: object) -> object:
@@ -278,7 +267,7 @@ def is_on(env: Any, name: str) -> bool | None:
         return True
     if value in ("0", "false", "no", "off", "none"):
         return False
-    raise LayoutError(f"{name} is {value!r}; write yes or no")
+    raise SettingError(f"{name} is {value!r}; write yes or no")
 
 
 def header_params(env: Any, found: FlashLayout) -> FlashParams:
@@ -299,7 +288,7 @@ def slots_of(env: Any, count: int) -> tuple[Slot | None, ...]:
     if count == 1:
         return (_slot(env, value[0] if is_list and len(value) == 1 else value),)
     if not is_list or len(value) != count:
-        raise LayoutError(f"RBOOT_SLOT is {value!r} for {count} targets; give a list with a slot for each")
+        raise SettingError(f"RBOOT_SLOT is {value!r} for {count} targets; give a list with a slot for each")
     return tuple(_slot(env, item) for item in value)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ..errors import ServerError
+from ..errors import SettingError
 
 STATUS = {"404": 404, "500": 500, "404-as-200": 200, "redirect": 302}
 """The status of the faults that replace the whole response."""
@@ -71,14 +71,14 @@ Step = bytes | Pause | End
 
 
 def parse(text: str) -> Fault:
-    """The fault of a `[PATH=]KIND[@BYTE[:SECONDS]]`, such as `reset@5000` or `rom1.bin=404`. Raises ServerError."""
+    """The fault of a `[PATH=]KIND[@BYTE[:SECONDS]]`, such as `reset@5000` or `rom1.bin=404`. Raises SettingError."""
     match = _FORM.fullmatch(text)
     if (
         match is None
         or match["kind"] not in (_WHOLE if match["at"] is None else _AT_BYTE)
         or (match["seconds"] is not None and match["kind"] != "stall")
     ):
-        raise ServerError(f"{text!r} is no fault; write one of {_FORMS}, for one file only with PATH= before it")
+        raise SettingError(f"{text!r} is no fault; write one of {_FORMS}, for one file only with PATH= before it")
     seconds = math.inf if match["seconds"] is None else float(match["seconds"])
     return Fault(match["kind"], int(match["at"] or 0), seconds, match["path"] or "*")
 
@@ -89,7 +89,7 @@ def meant_for(path: str, faults: Iterable[Fault]) -> tuple[Fault, ...]:
 
 
 def check(faults: Iterable[Fault], is_served: Callable[[str], bool], served: Callable[[], Iterable[str]]) -> None:
-    """Raise ServerError for one that is for no file, most likely by a slip; one for every file is for those to come.
+    """Raise SettingError for one that is for no file, most likely by a slip; one for every file is for those to come.
 
     `is_served` tells whether something is at a path, `served` has the paths of all. There need be one at the start
     only: what comes later has the faults of patterns too.
@@ -105,7 +105,7 @@ def check(faults: Iterable[Fault], is_served: Callable[[str], bool], served: Cal
             said = f"there is no file {fault.path!r}"
         if not found:
             known = list(itertools.islice(served(), _MOST_SEEN))
-            raise ServerError(f"{said}, which the fault {fault.kind} is for; {_instead(fault.path, known)}")
+            raise SettingError(f"{said}, which the fault {fault.kind} is for; {_instead(fault.path, known)}")
 
 
 def _instead(path: str, known: Sequence[str]) -> str:

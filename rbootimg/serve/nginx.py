@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import ServerError
+from ..errors import SettingError
 
 # tcp_nopush holds the header back until there is data to go with it. The http block of a distribution may have gzip
 # on.
@@ -76,13 +76,15 @@ server {{
 
 
 def configuration(web_root: Path, port: int = 80, server_name: str = "_") -> str:
-    """The server block for an absolute `web_root`. Raises ServerError for what nginx could not be told."""
+    """The server block for an absolute `web_root`. Raises SettingError for what nginx could not be told."""
     root = str(web_root)
     if not web_root.is_absolute() or not root.isprintable() or "$" in root:
-        raise ServerError("nginx cannot be told this folder; its path must be absolute, printable and without $")
+        raise SettingError(
+            "path not usable in an nginx configuration: it must be absolute, printable and without $", subject=web_root
+        )
     if not re.fullmatch(r"[A-Za-z0-9._*-]+", server_name):
-        raise ServerError(f"{server_name!r} is no host name for nginx; write one such as roms.example.org")
+        raise SettingError(f"{server_name!r} is no host name for nginx; write one such as roms.example.org")
     if port < 1:
-        raise ServerError("nginx needs a port; write 1 to 65535")
+        raise SettingError("nginx needs a port; write 1 to 65535")
     quoted = '"{}"'.format(root.replace("\\", "\\\\").replace('"', '\\"'))
     return _CONFIGURATION.format(port=port, name=server_name, root=quoted)

@@ -32,7 +32,7 @@ from pathlib import Path
 import h11
 
 from .._version import __version__
-from ..errors import ServerError
+from ..errors import ServerError, SettingError
 from . import faults
 from .events import Event, Listening, State, Transfer, TransferLog
 from .responses import Answer, Part, answer, is_served, location, page, path_of, served
@@ -138,10 +138,12 @@ class _Server:
     def __init__(self, web_root: Path, options: ServerOptions, on_event: Callable[[Event], None]) -> None:
         if not web_root.is_dir():
             if web_root.exists():
-                raise ServerError("this is no folder, so it cannot be served; name a web root")
-            raise ServerError("there is no such folder to serve; publish something into it first")
+                raise ServerError("this is no folder, so it cannot be served; name a web root", subject=web_root)
+            raise ServerError("there is no such folder to serve; publish something into it first", subject=web_root)
         if not os.access(web_root, os.R_OK | os.X_OK):
-            raise ServerError("this folder may not be read; change its mode or serve it as another user")
+            raise ServerError(
+                "this folder may not be read; change its mode or serve it as another user", subject=web_root
+            )
         faults.check(options.faults, partial(is_served, web_root), partial(served, web_root))
         page(404)  # what makes pages takes a while to load, for which no device is to wait
         self.web_root = web_root
@@ -169,7 +171,7 @@ class _Server:
             reason = "in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise ServerError(f"port {port} of {host} cannot be served: {reason}; name others") from None
         except UnicodeError:
-            raise ServerError(f"no host can have the name {host!r}; write one such as 0.0.0.0") from None
+            raise SettingError(f"no host can have the name {host!r}; write one such as 0.0.0.0") from None
         self.report(Listening(host, listener.sockets[0].getsockname()[1]))
         try:
             while not (self._stopped.is_set() or is_interrupted()):
