@@ -10,6 +10,7 @@ from images import loader, rom
 from refusals import LONG, Outcome, outcomes, prepare
 from releases import make, tree
 
+from rbootimg.errors import WebRootError
 from rbootimg.fileio import write_atomic, write_folder, write_output
 from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
 from rbootimg.layout.presets import preset_layout
@@ -234,7 +235,7 @@ def test_a_prune_that_cannot_write_the_history_changes_nothing(tmp_path: Path, m
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(UrlError) as refused:
+    with pytest.raises(WebRootError) as refused:
         webroot.prune(root, 1)
     assert str(refused.value) == f"{root}/releases/history.json: Operation not permitted"
     assert tree(root) == before

@@ -155,7 +155,7 @@ def test_publish_takes_a_recovery_rom(folder: Path) -> None:
     assert run("releases")[0].endswith(f"240 + 240 bytes, recovery {size} bytes\n")
     assert run("check") == ("build/webroot: ok\n", "")
     (folder / "old.bin").write_bytes(rom(1))
-    assert refused(*three, "--recovery", "2=old.bin").startswith("old.bin is not published: the ROM is linked at 0x402")
+    assert refused(*three, "--recovery", "2=old.bin").startswith("old.bin: not published: the ROM is linked at 0x402")
     assert refused(*three, "--recovery", "1=old.bin").startswith("invalid slot 1 of the recovery ROM: expected 2")
     assert refused(*three, "--recovery", "2=none.bin") == "none.bin: No such file or directory"
     assert refused(*PUBLISH, "--version", "1.0.0", "--recovery", "2=old.bin").startswith(
@@ -230,7 +230,7 @@ def test_errors_about_a_rom_name_the_file_that_was_given(folder: Path) -> None:
     )
     assert refused("publish", "rom1.bin", "rom0.bin", *arguments).startswith("rom1.bin is linked for 0x40282010")
     (folder / "old.bin").write_bytes(b"")
-    assert refused("publish", "old.bin", *arguments).startswith("old.bin is not published: ")
+    assert refused("publish", "old.bin", *arguments).startswith("old.bin: not published: ")
     assert refused("publish", "none.bin", *arguments) == "none.bin: No such file or directory"
     assert refused("publish", ".", *arguments) == ".: Is a directory"
     assert refused("publish", "/proc/self/mem", *arguments) == "/proc/self/mem: Input/output error"

@@ -29,6 +29,7 @@ from test_size import Sym, with_symbols
 
 from rbootimg import templates
 from rbootimg.analysis.size import measure
+from rbootimg.errors import ManifestError
 from rbootimg.layout import segments
 from rbootimg.layout.model import FlashLayout, FlashRegion, Slot
 from rbootimg.layout.presets import preset_layout

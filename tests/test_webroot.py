@@ -25,7 +25,7 @@ import pytest
 import semver
 from releases import SPARE, make, make_roms, tree, with_recovery
 
-from rbootimg.errors import Hint, LockError, ManifestError, PublishError, RbootError, WebRootError
+from rbootimg.errors import Hint, LockError, PublishError, RbootError, WebRootError
 from rbootimg.release import storage, transaction, webroot
 from rbootimg.release import tree as tree_module
 from rbootimg.release.bundle import Bundle
@@ -158,7 +158,7 @@ def test_the_same_version_with_other_roms_is_refused_unless_forced(root: Path) -
 
 def test_what_is_not_the_same_about_a_version_is_said(root: Path) -> None:
     put(root, "1.0.0")
-    with pytest.raises(DamagedError, match=r"1\.0\.0 of blink was published already, for another device class or lay"):
+    with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already, for another device class or lay"):
         publish(root, [make("1.0.0", device="lamp")])
     (root / "releases/1.0.0/rom0.bin").unlink()
     with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already, and is damaged; raise"):
@@ -222,7 +222,7 @@ def test_the_same_version_with_other_data_files_is_refused_unless_forced(
     put(root, with_files("1.1.0"))
     (root / "releases/1.1.0/ui.html.sig").write_bytes(b"mine")
     before = tree(root)
-    with pytest.raises(DamagedError, match=r"1\.1\.0 of blink was published already, with other files; raise the ver"):
+    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already, with other files; raise the ver"):
         publish(root, [make("1.1.0", files=files)])
     assert tree(root) == before
     publish(root, [make("1.1.0", files=files)], force=True)
@@ -249,7 +249,7 @@ def test_a_data_file_that_is_not_as_published_is_found_and_put_right(
     (problem,) = check_web_root(root)
     assert problem.name == "releases/1.0.0/ui.html"
     assert problem.text.startswith(text)
-    with pytest.raises(DamagedError, match=r"releases/1\.0\.0/ui\.html is (missing|not what its manifest says); pub"):
+    with pytest.raises(WebRootError, match=r"releases/1\.0\.0/ui\.html is (missing|not what its manifest says); pub"):
         rollback(root, "1.0.0")
     assert publish(root, [with_files("1.0.0")])[0].repaired
     assert path.read_bytes() == b"1.0.0"
@@ -1537,7 +1537,7 @@ def test_where_files_have_no_modes_there_is_a_lock(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "fchmod", lambda *_: None)
     monkeypatch.setattr(storage, "_fit_mode", lambda *_: False)
     for _ in range(2):
-        with storage.locked(tmp_path / "lock", 0), pytest.raises(LockError, storage.locked(tmp_path / "lock", 0):
+        with storage.locked(tmp_path / "lock", 0), pytest.raises(LockError), storage.locked(tmp_path / "lock", 0):
             pass
 
 

@@ -71,7 +71,7 @@ def read_layout(name: str) -> FlashLayout:
     """The layout of a file or a preset; a file of that name comes first. Raises LayoutError with `name` as subject."""
     from ..layout import presets, tomlfile
 
-    with error_subject(name):
+    with error_subject(name or "--layout"):
         if name in presets.LAYOUT_PRESETS and not os.path.exists(name):
             return presets.preset_layout(name)
         if not os.path.exists(name):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import Hint, PublishError, WebRootError, error_subject
+from ..errors import Hint, PublishError, RbootError, WebRootError
 from ..fileio import no_folder, resolved
 from .bundle import Bundle
 from .history import History, newest_first
@@ -115,7 +115,7 @@ def publish(
     version was published with other ROMs or data files and not `force`, if it lacks a ROM that devices find now and not
     `fewer_roms`, or if it is older than the current one and not `allow_downgrade`.
     """
-    with _system_errors(web_root):
+    with _web_root_errors(web_root):
         root = resolved(web_root)
         make_folder(root)
         with _write_locked(root, timeout):
@@ -149,7 +149,7 @@ def rollback(
     `app` is needed if the web root has several applications. Raises WebRootError, and PublishError if the release lacks
     a ROM that devices find now and not `fewer_roms`.
     """
-    with _system_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         return _go_back(root, [_folder_of(root, app)], release, fewer_roms)[0]
 
 
@@ -162,7 +162,7 @@ def rollback_all(
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """The same for every application in the web root, or for each of `apps`; or for none."""
-    with _system_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         folders = app_folders(root) if apps is None else [_folder_of(root, app) for app in apps]
         return _go_back(root, folders, release, fewer_roms)
 
@@ -172,7 +172,7 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
 
     `app` is needed if the web root has several applications. Raises WebRootError.
     """
-    with _system_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         folder = _folder_of(root, app)
         before = read_history(folder)
         history = before.pruned(keep)
@@ -207,14 +207,14 @@ def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
 
 def has_releases(web_root: Path) -> bool:
     """Whether there is a release in the web root, at its top or in a folder. Raises WebRootError."""
-    with _system_errors(web_root):
+    with _web_root_errors(web_root):
         return web_root.is_dir() and bool(known_folders(web_root))
 
 
 @contextlib.contextmanager
 def read_locked(web_root: Path) -> Iterator[Path]:
     """The web root, while nobody changes it. Raises WebRootError."""
-    with _system_errors(web_root), locked(resolve_root(web_root) / LOCK, WAIT, shared=True):
+    with _web_root_errors(web_root), locked(resolve_root(web_root) / LOCK, WAIT, shared=True):
         yield resolve_root(web_root)
 
 
@@ -227,20 +227,29 @@ def _write_locked(root: Path, timeout: float) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _system_errors(web_root: Path) -> Iterator[None]:
-    """Make what the system refuses a WebRootError about the file that it names, else about the web root."""
-    with error_subject(web_root):
-        try:
-            yield
-        except (FileExistsError, NotADirectoryError) as error:
-            place = Path(error.filename or web_root)
-            reason = no_folder(place) if os.path.islink(place) else "not a folder, or it has a file in its path"
-            raise WebRootError(reason, subject=place) from None
-        except OSError as error:
-            known = (None, str(web_root), os.path.realpath(web_root))
-            subject = None if error.filename in known else error.filename
-            hint = Hint.SPACE if error.errno in _FULL else None
-            raise WebRootError(str(error.strerror), subject=subject, hint=hint) from None
+def _web_root_errors(web_root: Path) -> Iterator[None]:
+    """Let errors name files as the caller names the `web_root`; what the system refuses is a WebRootError."""
+    try:
+        yield
+    except RbootError as error:
+        error.subject = _as_named(error.subject or web_root, web_root)
+        raise
+    except (FileExistsError, NotADirectoryError) as error:
+        place = Path(error.filename or web_root)
+        reason = no_folder(place) if os.path.islink(place) else "not a folder, or it has a file in its path"
+        raise WebRootError(reason, subject=_as_named(place, web_root)) from None
+    except OSError as error:
+        hint = Hint.SPACE if error.errno in _FULL else None
+        subject = _as_named(error.filename or web_root, web_root)
+        raise WebRootError(str(error.strerror), subject=subject, hint=hint) from None
+
+
+def _as_named(subject: object, web_root: Path) -> object:
+    """`subject`, if it is a file below the web root, with the path that the caller uses for that."""
+    path, root = str(subject), os.path.realpath(web_root)
+    if path == root or path.startswith(f"{root}/"):
+        return web_root / os.path.relpath(path, root)
+    return subject
 
 
 # Which applications, and where
