@@ -40,7 +40,7 @@ def test_the_demo_shows_an_update(example: Path) -> None:
         ("scons RBOOT_VERSION=1.1.0 publish", "app 1.1.0 is current"),
         ("> ota", "the server has 1.1.0: newer", "fetching rom1.bin"),
         ("bytes written and verified", "Booting temp rom.", "version 1.1.0, ROM 1"),
-        ("ROM 1 runs, not confirmed", "> confirm\nconfirmed"),
+        ("running ROM 1, not confirmed", "> confirm\nconfirmed"),
         ("> restart", "Booting rom 1 at 82000", "version 1.1.0, ROM 1", "ROM 1 at 0x82000, current"),
     )
     place = 0
@@ -85,11 +85,11 @@ def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
 
 def test_what_is_typed_wrongly_can_be_taken_back(example: Path) -> None:
     said = boot(example, "--timeout", "2", typed="vex\brsion\nhelp\n")
-    assert "\n1.0.0\n> help\nhelp      this\n" in said
+    assert "\n1.0.0\n> help\nhelp      list the commands\n" in said
 
 
 def test_a_password_is_not_shown(example: Path) -> None:
     said = boot(example, "--timeout", "2", typed='wifi\nwifi "my net" hunter2 secret\n' + f"wifi {'x' * 33} y\n")
     assert "> wifi\nWi-Fi: not set\n" in said
-    assert '> wifi "my net" **************\nthere is no Wi-Fi\n' in said
+    assert '> wifi "my net" **************\nno Wi-Fi on this device\n' in said
     assert "expected: wifi SSID PASSWORD, at most 32 and 64 characters\n" in said

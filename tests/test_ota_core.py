@@ -52,9 +52,9 @@ def reply(body: bytes = ROM, length: int | None = None, status: str = "HTTP/1.1 
     return f"{status}\r\nServer: test\r\nContent-Length: {length}\r\n{more}\r\n".encode() + body
 
 
-def update(host: Host, answer: bytes = b"", piece: int = 1460, demands: str = "0 0 -") -> list[str]:
+def update(host: Host, answer: bytes = b"", piece: int = 1460, requirements: str = "0 0 -") -> list[str]:
     """A whole update of slot 1 whose server sends `answer` and closes."""
-    host.do(f"start 1 {demands}", "connected")
+    host.do(f"start 1 {requirements}", "connected")
     if answer:
         host.data(answer, piece)
     return host.do("closed", "run", "reason").run()
@@ -158,7 +158,7 @@ def test_an_update_can_start_in_the_callback_which_may_free_the_last_one(new: Ne
 
 def test_while_an_update_is_on_its_way_no_other_starts(new: NewHost) -> None:
     lines = new().do("start 1 0 0 -", "start 1 0 0 -", "check 1.0.0", "reason").run()
-    assert lines == ["connect 192.168.7.5:80", "start 1", "start 0", "start 0", "reason 2 another update is on its way"]
+    assert lines == ["connect 192.168.7.5:80", "start 1", "start 0", "start 0", "reason 2 another update is running"]
 
 
 def test_the_application_can_say_how_far_it_is(new: NewHost) -> None:
@@ -172,8 +172,8 @@ def test_the_application_can_say_how_far_it_is(new: NewHost) -> None:
 @pytest.mark.parametrize(
     ("slot", "chip", "why"),
     [
-        (0, flash(), "RUNNING"),
-        (1, flash(BootConfig(SLOTS, 1).to_bytes()), "RUNNING"),
+        (0, flash(), "SLOT_IN_USE"),
+        (1, flash(BootConfig(SLOTS, 1).to_bytes()), "SLOT_IN_USE"),
         (2, flash(), "CONFIG"),
         (255, flash(), "CONFIG"),
         (1, flash(b""), "CONFIG"),
@@ -199,7 +199,7 @@ def rtc(*values: int) -> str:
 
 def test_a_rom_that_runs_as_a_temp_rom_is_not_written_nor_the_one_to_fall_back_to(new: NewHost) -> None:
     for slot in (0, 1):
-        assert reason(new().do(rtc(0, 2, 1, 0), f"start {slot} 0 0 -", "reason").run()) == "RUNNING"
+        assert reason(new().do(rtc(0, 2, 1, 0), f"start {slot} 0 0 -", "reason").run()) == "SLOT_IN_USE"
 
 
 @pytest.mark.parametrize(
@@ -220,21 +220,21 @@ def test_a_rom_that_runs_as_a_temp_rom_is_not_written_nor_the_one_to_fall_back_t
 def test_a_slot_ends_where_something_else_begins(new: NewHost, roms: tuple[int, ...], header: bytes, end: int) -> None:
     start = roms[1]
     room = max(end - start, 0)
-    for length, why in ((room, "SHORT"), (room + 1, "TOO_BIG")):
+    for length, why in ((room, "TRUNCATED"), (room + 1, "TOO_BIG")):
         if length:
             host = new(flash(BootConfig(roms).to_bytes(), header))
             assert reason(update(host, reply(b"", length))) == why
 
 
 def test_the_application_can_make_a_slot_smaller_and_not_larger(new: NewHost) -> None:
-    assert reason(update(new(), reply(b"", 0x10000), demands="10000 0 -")) == "SHORT"
-    assert reason(update(new(), reply(b"", 0x10001), demands="10000 0 -")) == "TOO_BIG"
-    assert reason(update(new(), reply(b"", END - 0x82000 + 1), demands="200000 0 -")) == "TOO_BIG"
+    assert reason(update(new(), reply(b"", 0x10000), requirements="10000 0 -")) == "TRUNCATED"
+    assert reason(update(new(), reply(b"", 0x10001), requirements="10000 0 -")) == "TOO_BIG"
+    assert reason(update(new(), reply(b"", END - 0x82000 + 1), requirements="200000 0 -")) == "TOO_BIG"
 
 
 def test_without_a_request_nothing_starts(new: NewHost) -> None:
     lines = new().do("start-nothing", "reason").run()
-    assert lines == ["start 0 0", "reason 1 no request, too long a one, or no callback"]
+    assert lines == ["start 0 0", "reason 1 invalid argument: request, callback or version"]
 
 
 @pytest.mark.parametrize("start", ["start 1 0 0 -", "check 1.0.0"])
@@ -249,7 +249,7 @@ def test_a_request_is_of_one_packet(new: NewHost, start: str) -> None:
 def test_without_a_network_nothing_starts(new: NewHost) -> None:
     for start in ("start 1 0 0 -", "check 1.0.0"):
         lines = new().do("no-network", start, "run", "reason").run()
-        assert lines[1:] == ["start 0", f"reason {REASONS.index('CONNECT')} no connection to the server"]
+        assert lines[1:] == ["start 0", f"reason {REASONS.index('NO_CONNECTION')} no connection to the server"]
 
 
 def test_a_flash_whose_size_cannot_be_read_is_not_written(new: NewHost) -> None:
@@ -280,7 +280,7 @@ HEADERS = {
     "404": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\n", "STATUS"),
     "206": (b"HTTP/1.1 206 Partial Content\r\nContent-Length: 12\r\n\r\n", "STATUS"),
     "switching": (b"HTTP/1.1 101 Switching\r\n\r\n", "STATUS"),
-    "interim, then no HTTP": (b"HTTP/1.1 100 Continue\r\nContent-Length: 12\r\n\r\n\xea", "NO_HTTP"),
+    "interim, then no HTTP": (b"HTTP/1.1 100 Continue\r\nContent-Length: 12\r\n\r\n\xea", "BAD_HTTP"),
     "interim, then no length": (
         b"HTTP/1.1 100 Continue\r\nContent-Length: 12\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
         "NO_LENGTH",
@@ -289,43 +289,49 @@ HEADERS = {
     "503": (b"HTTP/1.1 503 Busy\r\n\r\n", "STATUS"),
     "moved": (b"HTTP/1.1 301 Moved\r\nLocation: /b\r\nContent-Length: 12\r\n\r\n", "REDIRECT"),
     "found": (b"HTTP/1.1 302 Found\r\n\r\n", "REDIRECT"),
-    "chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "CODING"),
-    "chunked with a length": (b"HTTP/1.1 200 OK\r\ntransfer-encoding:chunked\r\nContent-Length: 12\r\n\r\n", "CODING"),
-    "two codings": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 12\r\n\r\n", "CODING"),
-    "gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\n", "CODING"),
-    "almost identity": (b"HTTP/1.1 200 OK\r\nContent-Encoding: identit\r\nContent-Length: 12\r\n\r\n", "CODING"),
+    "chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "BAD_ENCODING"),
+    "chunked with a length": (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding:chunked\r\nContent-Length: 12\r\n\r\n",
+        "BAD_ENCODING",
+    ),
+    "two codings": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 12\r\n\r\n",
+        "BAD_ENCODING",
+    ),
+    "gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\n", "BAD_ENCODING"),
+    "almost identity": (b"HTTP/1.1 200 OK\r\nContent-Encoding: identit\r\nContent-Length: 12\r\n\r\n", "BAD_ENCODING"),
     "no length": (b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n", "NO_LENGTH"),
-    "empty length": (b"HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n", "NO_HTTP"),
-    "negative length": (b"HTTP/1.1 200 OK\r\nContent-Length: -12\r\n\r\n", "NO_HTTP"),
-    "a list of lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 12, 12\r\n\r\n", "NO_HTTP"),
-    "a length with a word": (b"HTTP/1.1 200 OK\r\nContent-Length: 12 bytes\r\n\r\n", "NO_HTTP"),
-    "hexadecimal length": (b"HTTP/1.1 200 OK\r\nContent-Length: 0x12\r\n\r\n", "NO_HTTP"),
-    "two lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nContent-Length: 13\r\n\r\n", "NO_HTTP"),
-    "HTTP/0.9": (b"\xea\x04\x00\x20", "NO_HTTP"),
-    "HTTP/1.2": (b"HTTP/1.2 200 OK\r\nContent-Length: 12\r\n\r\n", "NO_HTTP"),
-    "HTTP/2": (b"HTTP/2 200 OK\r\nContent-Length: 12\r\n\r\n", "NO_HTTP"),
-    "status of two digits": (b"HTTP/1.1 20 OK\r\n\r\n", "NO_HTTP"),
-    "status of four digits": (b"HTTP/1.1 2000 OK\r\n\r\n", "NO_HTTP"),
-    "no colon": (b"HTTP/1.1 200 OK\r\nContent-Length 12\r\n\r\n", "NO_HTTP"),
-    "blank before the colon": (b"HTTP/1.1 200 OK\r\nContent-Length : 12\r\n\r\n", "NO_HTTP"),
-    "no name": (b"HTTP/1.1 200 OK\r\n: 12\r\n\r\n", "NO_HTTP"),
+    "empty length": (b"HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n", "BAD_HTTP"),
+    "negative length": (b"HTTP/1.1 200 OK\r\nContent-Length: -12\r\n\r\n", "BAD_HTTP"),
+    "a list of lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 12, 12\r\n\r\n", "BAD_HTTP"),
+    "a length with a word": (b"HTTP/1.1 200 OK\r\nContent-Length: 12 bytes\r\n\r\n", "BAD_HTTP"),
+    "hexadecimal length": (b"HTTP/1.1 200 OK\r\nContent-Length: 0x12\r\n\r\n", "BAD_HTTP"),
+    "two lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nContent-Length: 13\r\n\r\n", "BAD_HTTP"),
+    "HTTP/0.9": (b"\xea\x04\x00\x20", "BAD_HTTP"),
+    "HTTP/1.2": (b"HTTP/1.2 200 OK\r\nContent-Length: 12\r\n\r\n", "BAD_HTTP"),
+    "HTTP/2": (b"HTTP/2 200 OK\r\nContent-Length: 12\r\n\r\n", "BAD_HTTP"),
+    "status of two digits": (b"HTTP/1.1 20 OK\r\n\r\n", "BAD_HTTP"),
+    "status of four digits": (b"HTTP/1.1 2000 OK\r\n\r\n", "BAD_HTTP"),
+    "no colon": (b"HTTP/1.1 200 OK\r\nContent-Length 12\r\n\r\n", "BAD_HTTP"),
+    "blank before the colon": (b"HTTP/1.1 200 OK\r\nContent-Length : 12\r\n\r\n", "BAD_HTTP"),
+    "no name": (b"HTTP/1.1 200 OK\r\n: 12\r\n\r\n", "BAD_HTTP"),
     "folded": (b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\t\r\nContent-Length: 12\r\n\r\n", "OK"),
-    "folded length": (b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n 34\r\n\r\n", "NO_HTTP"),
-    "folded coding": (b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nContent-Encoding:\r\n gzip\r\n\r\n", "NO_HTTP"),
-    "folded status line": (b"HTTP/1.1 200 OK\r\n c\r\nContent-Length: 12\r\n\r\n", "NO_HTTP"),
+    "folded length": (b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n 34\r\n\r\n", "BAD_HTTP"),
+    "folded coding": (b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nContent-Encoding:\r\n gzip\r\n\r\n", "BAD_HTTP"),
+    "folded status line": (b"HTTP/1.1 200 OK\r\n c\r\nContent-Length: 12\r\n\r\n", "BAD_HTTP"),
     "folded after an interim reply": (
         b"HTTP/1.1 100 \r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n c\r\nContent-Length: 12\r\n\r\n",
-        "NO_HTTP",
+        "BAD_HTTP",
     ),
     "empty coding": (b"HTTP/1.1 200 OK\r\nContent-Encoding: \r\nContent-Length: 12\r\n\r\n", "OK"),
-    "empty transfer coding": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\nContent-Length: 12\r\n\r\n", "CODING"),
+    "empty transfer coding": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\nContent-Length: 12\r\n\r\n", "BAD_ENCODING"),
     "identity and blanks": (b"HTTP/1.1 200 OK\r\nContent-Encoding: identity \t\r\nContent-Length: 12\r\n\r\n", "OK"),
     "identity and more": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity \tchunked\r\nContent-Length: 12\r\n\r\n",
-        "CODING",
+        "BAD_ENCODING",
     ),
-    "a zero": (b"HTTP/1.1 200 OK\r\nA: b\0\r\nContent-Length: 12\r\n\r\n", "NO_HTTP"),
-    "a carriage return alone": (b"HTTP/1.1 200 OK\r\nA: b\rContent-Length: 12\r\n\r\n", "NO_HTTP"),
+    "a zero": (b"HTTP/1.1 200 OK\r\nA: b\0\r\nContent-Length: 12\r\n\r\n", "BAD_HTTP"),
+    "a carriage return alone": (b"HTTP/1.1 200 OK\r\nA: b\rContent-Length: 12\r\n\r\n", "BAD_HTTP"),
     "too long": (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 4096, "HEADER_SIZE"),
     "interim for ever": (b"HTTP/1.1 102 Processing\r\n\r\n" * 200, "HEADER_SIZE"),
 }
@@ -361,15 +367,15 @@ def test_a_length_beyond_32_bits_does_not_wrap(new: NewHost, length: str) -> Non
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (reply(b"<html>a page with status 200, as some servers have it</html>"), "NO_ROM"),
-        (reply(b"\xea\x05" + ROM[2:]), "NO_ROM"),
-        (reply(ROM[:16]), "NO_ROM"),
-        (reply(b""), "NO_ROM"),
-        (b"", "SHORT"),
-        (reply()[:30], "SHORT"),
-        (reply(b"", len(ROM)), "SHORT"),
-        (reply() + b"!", "SURPLUS"),
-        (reply(ROM, 100), "SURPLUS"),
+        (reply(b"<html>a page with status 200, as some servers have it</html>"), "NOT_A_ROM"),
+        (reply(b"\xea\x05" + ROM[2:]), "NOT_A_ROM"),
+        (reply(ROM[:16]), "NOT_A_ROM"),
+        (reply(b""), "NOT_A_ROM"),
+        (b"", "TRUNCATED"),
+        (reply()[:30], "TRUNCATED"),
+        (reply(b"", len(ROM)), "TRUNCATED"),
+        (reply() + b"!", "EXCESS_DATA"),
+        (reply(ROM, 100), "EXCESS_DATA"),
     ],
 )
 def test_what_is_no_rom_is_seen_before_anything_is_erased(new: NewHost, answer: bytes, why: str) -> None:
@@ -383,7 +389,7 @@ def test_what_is_no_rom_is_seen_before_anything_is_erased(new: NewHost, answer: 
 def test_a_body_that_ends_early_is_no_rom_to_any_loader(new: NewHost) -> None:
     for length in range(4, len(ROM), 29):
         host = new()
-        assert reason(update(host, reply(ROM[:length], len(ROM)))) == "SHORT"
+        assert reason(update(host, reply(ROM[:length], len(ROM)))) == "TRUNCATED"
         assert host.flash[0x82000:0x82004] == b"\xff" * 4
         assert_slot_1_alone_changed(host, flash())
 
@@ -391,7 +397,7 @@ def test_a_body_that_ends_early_is_no_rom_to_any_loader(new: NewHost) -> None:
 def test_more_than_the_length_says_is_refused_in_any_packet(new: NewHost) -> None:
     for piece in (1460, 64):
         host = new()
-        assert reason(update(host, reply(ROM + bytes(64), len(ROM) + 32), piece)) == "SURPLUS"
+        assert reason(update(host, reply(ROM + bytes(64), len(ROM) + 32), piece)) == "EXCESS_DATA"
         assert host.flash[0x82000:0x82004] in (b"\xff" * 4, b"\xa5" * 4)
 
 
@@ -461,9 +467,9 @@ def test_the_limits_are_the_applications_to_set(tmp_path: Path) -> None:
 
 
 def test_a_connection_that_fails_or_breaks(new: NewHost) -> None:
-    assert reason(new().do("start 1 0 0 -", "failed", "run", "reason").run()) == "CONNECT"
-    assert reason(new().do("start 1 0 0 -", "closed", "run", "reason").run()) == "CONNECT"
-    assert reason(new().do("start 1 0 0 -", "connected", "failed", "run", "reason").run()) == "LOST"
+    assert reason(new().do("start 1 0 0 -", "failed", "run", "reason").run()) == "NO_CONNECTION"
+    assert reason(new().do("start 1 0 0 -", "closed", "run", "reason").run()) == "NO_CONNECTION"
+    assert reason(new().do("start 1 0 0 -", "connected", "failed", "run", "reason").run()) == "CONNECTION_LOST"
 
 
 def test_what_comes_after_the_end_is_ignored(new: NewHost) -> None:
@@ -525,9 +531,9 @@ def test_a_sound_rom_passes_in_its_slot(new: NewHost, name: str, irom_checksum: 
 
 @pytest.mark.parametrize("name", ["tiny", "mixed"])
 def test_a_rom_in_a_slot_that_it_is_not_linked_for_is_refused(new: NewHost, name: str) -> None:
-    assert verdict(new(), rom(0, name), SLOTS[1]) == "OTHER_SLOT"
-    assert verdict(new(), rom(1, name), SLOTS[0]) == "OTHER_SLOT"
-    assert reason(update(new(), reply(rom(0, name)))) == "OTHER_SLOT"
+    assert verdict(new(), rom(0, name), SLOTS[1]) == "WRONG_SLOT"
+    assert verdict(new(), rom(1, name), SLOTS[0]) == "WRONG_SLOT"
+    assert reason(update(new(), reply(rom(0, name)))) == "WRONG_SLOT"
 
 
 def test_a_rom_that_does_not_tell_its_slot_passes(new: NewHost) -> None:
@@ -543,8 +549,8 @@ def test_a_ram_image_without_irom_passes(new: NewHost) -> None:
 def test_the_checksum_is_of_the_kind_that_is_asked_for(new: NewHost) -> None:
     assert verdict(new(), rom(1), irom_checksum=1) == "BAD_ROM"
     assert verdict(new(), rom(1, irom_checksum=True)) == "BAD_ROM"
-    assert reason(update(new(), reply(rom(1)), demands="0 1 -")) == "BAD_ROM"
-    assert reason(update(new(), reply(rom(1, irom_checksum=True)), demands="0 1 -")) == "OK"
+    assert reason(update(new(), reply(rom(1)), requirements="0 1 -")) == "BAD_ROM"
+    assert reason(update(new(), reply(rom(1, irom_checksum=True)), requirements="0 1 -")) == "OK"
 
 
 def test_of_a_damaged_rom_none_passes_that_rboot_would_not_boot(new: NewHost) -> None:
@@ -577,10 +583,10 @@ def test_the_check_stays_within_any_data(program: Path, data: bytes, start: byte
 
 def test_a_sha_256_that_is_asked_for_must_be_that_of_the_file(new: NewHost) -> None:
     digest = hashlib.sha256(ROM).hexdigest()
-    assert reason(update(new(), reply(), demands=f"0 0 {digest}")) == "OK"
+    assert reason(update(new(), reply(), requirements=f"0 0 {digest}")) == "OK"
     host = new()
     other = ROM + b"\0"
-    assert reason(update(host, reply(other), demands=f"0 0 {digest}")) == "DIGEST"
+    assert reason(update(host, reply(other), requirements=f"0 0 {digest}")) == "DIGEST"
     assert host.flash[0x82000:0x82004] == b"\xff" * 4
 
 
@@ -657,17 +663,17 @@ def test_a_version_check_says_newer_same_or_older(new: NewHost, body: bytes, fou
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "NO_VERSION"),
-        (b"\n", "NO_VERSION"),
-        (b"1.3.0\n\n", "NO_VERSION"),
-        (b"1.3.0\r\n", "NO_VERSION"),
-        (b" 1.3.0\n", "NO_VERSION"),
-        (b"1.3.0\0\n", "NO_VERSION"),
-        (b"1.3.0\0junk", "NO_VERSION"),
-        (b"1" * 64, "NO_VERSION"),
+        (b"", "NOT_A_VERSION"),
+        (b"\n", "NOT_A_VERSION"),
+        (b"1.3.0\n\n", "NOT_A_VERSION"),
+        (b"1.3.0\r\n", "NOT_A_VERSION"),
+        (b" 1.3.0\n", "NOT_A_VERSION"),
+        (b"1.3.0\0\n", "NOT_A_VERSION"),
+        (b"1.3.0\0junk", "NOT_A_VERSION"),
+        (b"1" * 64, "NOT_A_VERSION"),
         (b"1" * 65, "TOO_BIG"),
-        (b"<html>", "NO_VERSION"),
-        (b"\xef\xbb\xbf1.3.0\n", "NO_VERSION"),
+        (b"<html>", "NOT_A_VERSION"),
+        (b"\xef\xbb\xbf1.3.0\n", "NOT_A_VERSION"),
     ],
 )
 def test_what_is_no_version_answers_a_version_check_with_unknown(new: NewHost, body: bytes, why: str) -> None:
@@ -680,11 +686,14 @@ def test_of_a_version_that_came_in_part_nothing_is_found(new: NewHost) -> None:
     host = new().do("check 1.0.0", "connected").data(reply(b"1.3", 6)).do("closed", "run", "reason")
     lines = host.run()
     assert lines[-2] == "version 1 2 "
-    assert reason(lines) == "SHORT"
+    assert reason(lines) == "TRUNCATED"
 
 
 def test_a_version_check_for_no_version_does_not_start(new: NewHost) -> None:
-    assert new().do("check 1.0", "reason").run() == ["start 0", "reason 1 no request, too long a one, or no callback"]
+    assert new().do("check 1.0", "reason").run() == [
+        "start 0",
+        "reason 1 invalid argument: request, callback or version",
+    ]
 
 
 # The first boot of a new ROM
@@ -735,7 +744,7 @@ def test_a_confirmation_without_a_temp_rom_writes_nothing(new: NewHost) -> None:
     assert new().do(rtc(0, 0, 0, 0), "confirm").run() == ["confirm 1"]
     assert new().do("confirm").run() == ["confirm 1"]
     host = new().do(rtc(0, 0, 0, 0), "set-current 1", "confirm")
-    assert host.run()[-1] == "confirm 0", "ROM 0 runs"
+    assert host.run()[-1] == "confirm 0", "running ROM 0"
 
 
 def test_rtc_data_with_a_wrong_checksum_say_nothing(new: NewHost) -> None:

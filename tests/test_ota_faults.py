@@ -17,29 +17,29 @@ from rbootimg.serve.server import ServerOptions, serving
 IMPATIENT = ("-DOTA_NETWORK_TIMEOUT=2000",)
 
 # Of a fault of rom1.bin and one of `version`, with what the device says then; None where it does no harm.
-NO_ROM = "what came is no ROM"
-NO_VERSION = "what came is no version"
+NOT_A_ROM = "file is not a ROM"
+NOT_A_VERSION = "file is not a semantic version"
 EXPECTED = {
-    "404": ("the server does not have it",) * 2,
-    "500": ("the server does not have it",) * 2,
-    "404-as-200": (NO_ROM, "too big for the slot"),
-    "redirect": ("the server redirects",) * 2,
-    "chunked": ("the reply is chunked or compressed",) * 2,
+    "404": ("HTTP status is not 200",) * 2,
+    "500": ("HTTP status is not 200",) * 2,
+    "404-as-200": (NOT_A_ROM, "file too large"),
+    "redirect": ("HTTP redirect, not followed",) * 2,
+    "chunked": ("chunked or compressed reply",) * 2,
     "lower-case": (None, None),
     "bursts": (None, None),
-    "truncate@0": ("the reply ended early",) * 2,
-    "truncate@5": ("the reply ended early",) * 2,
-    "truncate@9999": ("the reply ended early", None),
-    "reset@0": ("the reply ended early",) * 2,
-    "reset@5": ("the reply ended early",) * 2,
-    "reset@9999": ("the reply ended early", None),
-    "stall@0": ("the server is silent or too slow",) * 2,
-    "stall@5": ("the server is silent or too slow",) * 2,
-    "stall@9999": ("the server is silent or too slow", None),
+    "truncate@0": ("truncated reply",) * 2,
+    "truncate@5": ("truncated reply",) * 2,
+    "truncate@9999": ("truncated reply", None),
+    "reset@0": ("truncated reply",) * 2,
+    "reset@5": ("truncated reply",) * 2,
+    "reset@9999": ("truncated reply", None),
+    "stall@0": ("timeout: server silent or too slow",) * 2,
+    "stall@5": ("timeout: server silent or too slow",) * 2,
+    "stall@9999": ("timeout: server silent or too slow", None),
     "stall@5:1": (None, None),
-    "flip@0": (NO_ROM, NO_VERSION),
-    "flip@5": ("the ROM is not sound", NO_VERSION),  # in the first header's entry
-    "flip@12000": ("the ROM is not sound", None),
+    "flip@0": (NOT_A_ROM, NOT_A_VERSION),
+    "flip@5": ("invalid ROM: header, section or checksum", NOT_A_VERSION),  # in the first header's entry
+    "flip@12000": ("invalid ROM: header, section or checksum", None),
     **{f"split@{size}": (None, None) for size in (1, 9, 20, 9999)},
 }
 
@@ -72,7 +72,7 @@ def test_a_faulty_rom_is_not_booted_and_a_good_one_right_after_is(web_root: Path
             assert "version 1.1.0, ROM 1\r\n> " in said
         else:
             assert f"failed: {why}\r\n" in said
-            assert "version 1.0.0, ROM 0 runs" in device.ask("info")
+            assert "version 1.0.0, running ROM 0" in device.ask("info")
             with serving(web_root, port=port):
                 device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
         assert "\nconfirmed" in "\n" + device.ask("confirm")

@@ -124,7 +124,7 @@ def test_a_rom_larger_than_its_slot_touches_nothing() -> None:
     assert reason(update(host, reply(large))) == "TOO_BIG"
     assert host.flash == before
     host = Host(program(None), before)
-    assert reason(update(host, reply(large), demands="10000 0 -")) == "TOO_BIG"
+    assert reason(update(host, reply(large), requirements="10000 0 -")) == "TOO_BIG"
     assert host.flash[FILES.start : FILES.stop] == before[FILES.start : FILES.stop]
 
 

@@ -77,7 +77,7 @@ def test_a_rom_that_is_not_there_is_told(root: Path, port: int) -> None:
     (root / "rom1.bin").unlink()
     with Device(new_device(), port) as device:
         device.read_until("> ")
-        assert "failed: the server does not have it\r\n" in device.ask("ota")
+        assert "failed: HTTP status is not 200\r\n" in device.ask("ota")
 
 
 def test_a_hundred_devices_update_in_one_go(port: int) -> None:
@@ -86,7 +86,7 @@ def test_a_hundred_devices_update_in_one_go(port: int) -> None:
     def update(number: int) -> Device:
         with Device(chip, port) as device:
             update_and_confirm(device, "1.1.0")
-            assert "version 1.1.0, ROM 1 runs, confirmed\r\n" in device.ask("info")
+            assert "version 1.1.0, running ROM 1, confirmed\r\n" in device.ask("info")
             device.ask("restart", "version 1.1.0, ROM 1\r\n> ")
         return device
 

@@ -155,14 +155,14 @@ def test_an_update_on_the_sdk(happen: Callable[..., list[str]], tmp_path: Path, 
 def test_a_connection_is_closed_from_a_timer(happen: Callable[..., list[str]]) -> None:
     """The SDK forbids to disconnect in its callbacks."""
     lines = happen("start", "connected", NOT_FOUND, "fire", "fire", "closed", "fire", "start")
-    why = "callback 0 the server does not have it"
+    why = "callback 0 HTTP status is not 200"
     assert lines[3:] == ["fire 1", "disconnect", "fire 1", why, "fire 1", "connect 80", "start 1"]
 
 
 def test_a_connection_that_fails(happen: Callable[..., list[str]]) -> None:
     assert happen("start", "failed", "run")[-1] == "callback 0 no connection to the server"
     assert happen("start", "connected", "failed", "run", "start")[-3:] == [
-        "callback 0 the connection broke",
+        "callback 0 connection lost",
         "connect 80",
         "start 1",
     ]
@@ -170,7 +170,7 @@ def test_a_connection_that_fails(happen: Callable[..., list[str]]) -> None:
 
 TIMEOUT = ["fire"] * 21
 LEFT = [*TIMEOUT, "fire", "fire"]
-WHY = "callback 0 the server is silent or too slow"
+WHY = "callback 0 timeout: server silent or too slow"
 
 
 def test_an_attempt_that_is_given_up_does_not_get_in_the_way_of_the_next(happen: Callable[..., list[str]]) -> None:
@@ -186,14 +186,14 @@ def test_an_attempt_that_is_given_up_does_not_get_in_the_way_of_the_next(happen:
 def test_what_the_sdk_says_late_does_not_reach_the_next(happen: Callable[..., list[str]], what: list[str]) -> None:
     first = ["start", "connected", NOT_FOUND, "fire", "fire", "fire"]
     lines = happen(*first, "start", "late", *what, "connected", reply(), "closed", "run")
-    assert lines.count("callback 0 the server does not have it") == 1
+    assert lines.count("callback 0 HTTP status is not 200") == 1
     assert lines.count("callback 1 done") == 1
 
 
 def test_what_comes_twice_counts_once(happen: Callable[..., list[str]]) -> None:
     lines = happen("start", "connected", "connected", NOT_FOUND, "closed", "closed", "failed", "run")
     assert lines.count("send 26") == 1
-    assert [line for line in lines if line.startswith("callback")] == ["callback 0 the server does not have it"]
+    assert [line for line in lines if line.startswith("callback")] == ["callback 0 HTTP status is not 200"]
 
 
 def test_a_close_that_is_never_reported_ends_by_itself(happen: Callable[..., list[str]]) -> None:
@@ -212,7 +212,7 @@ def test_an_attempt_that_is_never_reported_ends_by_itself(happen: Callable[..., 
 def test_a_disconnect_that_fails_does_not_block_updates_for_ever(happen: Callable[..., list[str]]) -> None:
     lines = happen("disconnect-fails", *["start", "connected", NOT_FOUND, "run"] * 3, "start")
     assert lines.count("disconnect") == 3
-    assert lines[-3:] == ["callback 0 the server does not have it", "connect 80", "start 1"]
+    assert lines[-3:] == ["callback 0 HTTP status is not 200", "connect 80", "start 1"]
 
 
 ONCE = ["start", "connected", NOT_FOUND]
@@ -269,5 +269,5 @@ def test_a_request_that_cannot_be_sent_ends_the_connection_from_a_timer(happen: 
         "fire 1",
         "disconnect",
         "fire 1",
-        "callback 0 the connection broke",
+        "callback 0 connection lost",
     ]

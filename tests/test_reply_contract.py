@@ -149,7 +149,7 @@ def test_the_fuzzers_target_runs_clean_with_the_list(tmp_path: Path) -> None:
 def test_what_comes_after_the_end_is_not_waited_for(program: Path) -> None:
     """Where the surplus does not come with the last bytes, nobody sees it."""
     assert taken_by_client(program, [REPLIES["surplus"]], 1) == ["OK"]
-    assert taken_by_client(program, [REPLIES["surplus"]]) == ["SURPLUS"]
+    assert taken_by_client(program, [REPLIES["surplus"]]) == ["EXCESS_DATA"]
 
 
 @pytest.mark.parametrize("name", REPLIES)
@@ -238,9 +238,9 @@ def assert_agreed(program: Path, server: Server, replies: Sequence[bytes]) -> in
     for reply, why in zip(replies, found):
         # A body that is not a version was taken, too; that it is not is for another part of check_url to say. One that
         # is empty is a fault of the reply to check_url.
-        taken = why == "OK" or (why == "NO_VERSION" and read_as_client(reply).length > 0)
+        taken = why == "OK" or (why == "NOT_A_VERSION" and read_as_client(reply).length > 0)
         assert taken_by_check(server, reply)[0] == taken, (why, reply)
-    return sum(why in ("OK", "NO_VERSION") for why in found)
+    return sum(why in ("OK", "NOT_A_VERSION") for why in found)
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,18 +1,18 @@
-/* A bare-metal application: it says through the mask ROM which slot and address it runs from.
+/* A bare-metal application: it prints the slot and the address that it runs from.
 
-   call_user_start and whatever else must work before the flash is mapped are in IRAM, like all code
-   that is not marked. FLASH code runs straight from the flash. */
+   call_user_start and all other code that runs before the flash is mapped must be in IRAM, which is the default.
+   Code marked FLASH runs directly from the flash. */
 #include <stdint.h>
 
 #define FLASH __attribute__((section(".irom0.text"), noinline))
 #define FLASH_WORDS __attribute__((section(".irom.text"), aligned(4)))
 
-/* The mask ROM's; the linker script has their addresses. */
+/* In the mask ROM; the linker script has the addresses. */
 extern int ets_printf(const char *format, ...);
 extern uint32_t SPIRead(uint32_t address, void *buffer, uint32_t length);
 extern void Cache_Read_Enable(uint32_t odd_megabyte, uint32_t megabyte_pair, uint32_t no_cache);
 
-/* The linker script's. */
+/* Defined by the linker script. */
 extern uint32_t _bss_start[], _bss_end[];
 extern const char _irom0_text_start[];
 
@@ -35,8 +35,8 @@ static uint32_t greeted = 0x2A;                 /* .data */
 static const char greeting[] = "hello";         /* .rodata */
 static const volatile uint32_t primes[] FLASH_WORDS = {2, 3, 5, 7, 11, 13, 17, 19}; /* in the flash */
 
-/* The slot that this ROM runs from: rBoot's current one, or, after a boot from another, the first
-   whose address fits the address that this code was linked for. -1 without a config. */
+/* Return the slot that this ROM runs from: the current one, or, if this code is linked for another
+   address, the first slot with that address. -1 without a config. */
 static int running_slot(void)
 {
     uint32_t offset = (uint32_t)_irom0_text_start - FLASH_WINDOW - ROM_HEADERS;

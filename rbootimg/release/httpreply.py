@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 HEADER_MOST = 4096
-"""Bytes of the header, with the interim replies before it: OTA_HEADER_MOST."""
+"""Bytes of the header, with the interim replies before it: OTA_MAX_HEADER_SIZE."""
 
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: " + _TEXT + rb")?")

@@ -27,11 +27,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (reason != parted_reason || used != parted_used || ota_http_is_done(&whole) != ota_http_is_done(&parted)) {
         abort();
     }
-    if (used > size || used > OTA_HEADER_MOST + 1) {
+    if (used > size || used > OTA_MAX_HEADER_SIZE + 1) {
         abort();
     }
     if (ota_http_is_done(&whole) && reason == OTA_OK) {
-        if (whole.length != parted.length || whole.length > OTA_LENGTH_LIMIT || !whole.has_length ||
+        if (whole.length != parted.length || whole.length > OTA_MAX_LENGTH || !whole.has_length ||
             whole.status != 200 || data[used - 1] != '\n' || memcmp(data, "HTTP/1.", 7)) {
             abort();
         }

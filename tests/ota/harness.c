@@ -23,7 +23,7 @@ static long operations, failing; /* the operation that fails, from 1 */
 
 static rboot_ota *ota; /* freed in the callback */
 static bool again; /* another update is to start there */
-static rboot_ota_demands demands;
+static rboot_ota_requirements requirements;
 static rboot_version_check check;
 static uint8 digest[32];
 static char own[200];
@@ -133,7 +133,7 @@ static void at_end(void *arg, bool result)
 
 static void at_version(rboot_version_check *arg, rboot_version_order order)
 {
-    printf("version %d %d %s\n", arg == &check, order, arg->found);
+    printf("version %d %d %s\n", arg == &check, order, arg->server_version);
     restart();
 }
 
@@ -263,13 +263,13 @@ static void start(uint8 slot, uint32 slot_size, uint32 irom_checksum, const char
     ota->request = request;
     ota->rom_slot = slot;
     ota->callback = at_end;
-    memset(&demands, 0, sizeof demands);
-    demands.slot_size = slot_size;
-    demands.irom_checksum = irom_checksum != 0;
+    memset(&requirements, 0, sizeof requirements);
+    requirements.slot_size = slot_size;
+    requirements.irom_checksum = irom_checksum != 0;
     if (from_hex(sha, digest)) {
-        demands.sha256 = digest;
+        requirements.sha256 = digest;
     }
-    is_started = demands.sha256 || slot_size || irom_checksum ? rboot_ota_start_demanding(ota, &demands)
+    is_started = requirements.sha256 || slot_size || irom_checksum ? rboot_ota_start_with(ota, &requirements)
                                                               : rboot_ota_start(ota);
     if (!is_started) {
         free(ota);
@@ -313,7 +313,7 @@ int main(void)
         } else if (!strcmp(command, "check") && sscanf(line, "%*s %199s", own) == 1) {
             check.port = 80;
             check.request = request;
-            check.own = own;
+            check.own_version = own;
             check.callback = at_version;
             printf("start %d\n", rboot_ota_check_version(&check));
         } else if (!strcmp(command, "connected")) {
@@ -347,7 +347,7 @@ int main(void)
             ota_verify verify;
             ota_verify_init(&verify, one, two, three != 0);
             ota_verify_add(&verify, (uint32 *)(void *)(flash + one), two / 4);
-            printf("verify %d %u %u\n", ota_verify_end(&verify), verify.own, verify.elsewhere);
+            printf("verify %d %u %u\n", ota_verify_end(&verify), verify.own_pointers, verify.other_pointers);
         } else if (!strcmp(command, "sha256")) {
             ota_sha256 sha;
             ota_sha256_init(&sha);
@@ -356,7 +356,7 @@ int main(void)
                 ota_sha256_add(&sha, data + one, 1);
             }
             from_hex(line + 7, digest);
-            printf("sha256 %d\n", ota_sha256_is(&sha, digest));
+            printf("sha256 %d\n", ota_sha256_matches(&sha, digest));
         } else if (!strcmp(command, "write") && sscanf(line, "%*s %x", &one) == 1) {
             writer = rboot_write_init(one);
         } else if (!strcmp(command, "piece")) {

@@ -1,1 +1,1 @@
-/* The SDK's osapi.h includes this file; it may be empty. */
+/* Included by the SDK's osapi.h; may be empty. */

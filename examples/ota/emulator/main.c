@@ -1,10 +1,10 @@
-/* Without an SDK: the mask ROM's functions, and the emulator's network. All but the start runs from the flash. */
+/* Platform without an SDK: uses the mask ROM and the emulator's network. All code but call_user_start is in the flash. */
 #include <stdint.h>
 
 #include "app.h"
 #include "ota_port_emulator.h"
 
-/* The mask ROM's and the linker script's. */
+/* In the mask ROM, and in the linker script. */
 extern int uart_rx_one_char(uint8_t *character);
 extern void software_reset(void);
 extern uint32_t _bss_start[], _bss_end[];

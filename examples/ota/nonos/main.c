@@ -1,4 +1,4 @@
-/* On Espressif's NONOS SDK, 2.1 or later: Wi-Fi, and the UART looked at every 10 ms. */
+/* Platform for Espressif's NONOS SDK, 2.1 or later: Wi-Fi, and a UART polled every 10 ms. */
 #include "c_types.h"
 #include "ets_sys.h"
 #include "osapi.h"
@@ -8,10 +8,10 @@
 
 #include "app.h"
 
-/* UART 0 (ESP8266 Technical Reference, chapter 11): what was received, and how many bytes of it wait. */
+/* UART 0: receive FIFO, and number of bytes in it. Source: ESP8266 Technical Reference, chapter 11. */
 #define UART_FIFO (*(volatile uint32 *)0x60000000)
 #define UART_STATUS (*(volatile uint32 *)0x6000001C)
-#define WAITING (UART_STATUS & 0xFF)
+#define UART_FIFO_COUNT (UART_STATUS & 0xFF)
 #define POLL_MS 10
 
 static os_timer_t key_timer;
@@ -24,12 +24,12 @@ void ICACHE_FLASH_ATTR machine_restart(void)
 static void ICACHE_FLASH_ATTR read_keys(void *arg)
 {
     (void)arg;
-    while (WAITING) {
+    while (UART_FIFO_COUNT) {
         app_key((char)UART_FIFO);
     }
 }
 
-static void ICACHE_FLASH_ATTR at_ready(void)
+static void ICACHE_FLASH_ATTR on_ready(void)
 {
     app_start();
     os_timer_setfn(&key_timer, (os_timer_func_t *)read_keys, NULL);
@@ -37,12 +37,12 @@ static void ICACHE_FLASH_ATTR at_ready(void)
 }
 
 #if ESP_SDK_VERSION_MAJOR >= 3
-#include "partitions.h" /* from board.toml */
+#include "partitions.h" /* generated from board.toml */
 
 void ICACHE_FLASH_ATTR user_pre_init(void)
 {
     if (!system_partition_table_regist(rboot_partitions, RBOOT_PARTITION_COUNT, RBOOT_FLASH_MAP)) {
-        os_printf("the partition table does not suit the SDK\r\n");
+        os_printf("the SDK rejected the partition table\r\n");
     }
 }
 #endif
@@ -52,14 +52,14 @@ uint32 ICACHE_FLASH_ATTR user_rf_cal_sector_set(void)
     return RF_CAL_SECTOR;
 }
 
-static void ICACHE_FLASH_ATTR copy(uint8 *to, const char *from) /* at most 32 and 64 characters, as app.c sees to */
+static void ICACHE_FLASH_ATTR copy(uint8 *to, const char *from) /* app.c limits the lengths to 32 and 64 */
 {
     while (*from) {
         *to++ = (uint8)*from++;
     }
 }
 
-/* The SDK keeps name and password in its own sectors of the flash: they are in no ROM. */
+/* The SDK stores name and password in its own sectors of the flash, so they are not in a ROM. */
 bool ICACHE_FLASH_ATTR machine_set_wifi(const char *ssid, const char *password)
 {
     struct station_config station;
@@ -84,5 +84,5 @@ bool ICACHE_FLASH_ATTR machine_get_wifi(char ssid[SSID_SIZE])
 void ICACHE_FLASH_ATTR user_init(void)
 {
     wifi_set_opmode_current(STATION_MODE);
-    system_init_done_cb(at_ready);
+    system_init_done_cb(on_ready);
 }

@@ -1,12 +1,12 @@
-/* A boot loader that decides as rBoot's master does (2019-08, it says v1.4.2), for a machine without rBoot's sources.
- * It uses the mask ROM only.
+/* Boot loader that selects the ROM to boot like rBoot's master branch of 2019-08, which reports v1.4.2. It is used
+ * where rBoot's sources are not available, and needs the mask ROM only.
  *
- * Options, by rBoot's names: BOOT_BIG_FLASH, BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM, BOOT_RTC_ENABLED,
- * BOOT_GPIO_ENABLED or BOOT_GPIO_SKIP_ENABLED with BOOT_GPIO_NUM, MAX_ROMS. It says which at power-on, in rBoot's
- * words. With OLD_FLASH_SIZES it knows the flash sizes of the release of v1.4.2 only. As an image it has at most 4,096
- * bytes, as the config sector is at 0x1000.
+ * Options, under rBoot's names: BOOT_BIG_FLASH, BOOT_CONFIG_CHKSUM, BOOT_IROM_CHKSUM, BOOT_RTC_ENABLED,
+ * BOOT_GPIO_ENABLED or BOOT_GPIO_SKIP_ENABLED with BOOT_GPIO_NUM, MAX_ROMS. It prints them on the UART at each boot, in
+ * rBoot's wording. With OLD_FLASH_SIZES it supports only the flash sizes of the v1.4.2 release. The maximum size of its
+ * image is 4,096 bytes, as the config sector is at 0x1000.
  *
- * rbootimg/predict.py is the same decision in Python: a change here is one there.
+ * rbootimg/flash/bootlogic.py implements the same decision in Python; change both together.
  */
 #include "../ota/rboot.h"
 
@@ -23,13 +23,13 @@ extern int SPIEraseSector(uint32_t sector);
 #define MEGABYTE ESP8266_WINDOW_SIZE
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
-/* The whole config sector: what stands behind the config is the application's and is written back as it was. */
+/* The complete config sector: the application's data after the config are preserved. */
 static union {
     rboot_config config;
     uint32_t words[SECTOR_SIZE / 4];
 } sector;
 
-static uint32_t piece[SECTOR_SIZE / 4];
+static uint32_t buffer[SECTOR_SIZE / 4];
 
 #if defined BOOT_CONFIG_CHKSUM || defined BOOT_RTC_ENABLED
 static uint8_t checksum(const void *data, uint32_t size)
@@ -48,27 +48,27 @@ static bool read(uint32_t address, void *to, uint32_t size)
     return SPIRead(address, to, size) == 0;
 }
 
-/* XOR of `size` bytes of flash into `sum`. */
+/* XOR `size` bytes at flash address `address` into `sum`; false on failure. */
 static bool add_to_sum(uint32_t address, uint32_t size, uint32_t *sum)
 {
     if (size % 4) {
-        return false; /* no packer writes that, and the chip reads whole words */
+        return false; /* no packer writes such a section, and the chip reads words */
     }
     while (size) {
-        uint32_t part = size < sizeof piece ? size : sizeof piece;
-        if (!read(address, piece, part)) {
+        uint32_t chunk = size < sizeof buffer ? size : sizeof buffer;
+        if (!read(address, buffer, chunk)) {
             return false;
         }
-        for (uint32_t i = 0; i < part / 4; i++) {
-            *sum ^= piece[i];
+        for (uint32_t i = 0; i < chunk / 4; i++) {
+            *sum ^= buffer[i];
         }
-        address += part;
-        size -= part;
+        address += chunk;
+        size -= chunk;
     }
     return true;
 }
 
-/* The flash address of the RAM part of the ROM at `address`, or 0 if the ROM is bad. */
+/* Return the flash address of the image with the RAM sections of the ROM at `address`; 0 if the ROM is invalid. */
 static uint32_t check_rom(uint32_t address)
 {
     esp8266_image_header header;
@@ -100,7 +100,7 @@ static uint32_t check_rom(uint32_t address)
         return 0;
     }
     address = image + sizeof header;
-    for (uint32_t left = header.count; left; left--) {
+    for (uint32_t sections_left = header.count; sections_left; sections_left--) {
         if (!read(address, &section, sizeof section)) {
             return 0;
         }
@@ -110,13 +110,13 @@ static uint32_t check_rom(uint32_t address)
         }
         address += section.length;
     }
-    /* The last byte of its block, read in its word. */
-    if (!read((address | (RBOOT_ALIGNMENT - 1)) - 3, piece, 4)) {
+    /* The checksum is the last byte of its block; the chip reads words. */
+    if (!read((address | (RBOOT_ALIGNMENT - 1)) - 3, buffer, 4)) {
         return 0;
     }
     sum ^= sum >> 16;
     sum ^= sum >> 8;
-    return ((sum ^ RBOOT_CHECKSUM_SEED) & 0xFF) == piece[0] >> 24 ? image : 0;
+    return ((sum ^ RBOOT_CHECKSUM_SEED) & 0xFF) == buffer[0] >> 24 ? image : 0;
 }
 
 static void write_config(void)
@@ -128,7 +128,7 @@ static void write_config(void)
     SPIWrite(RBOOT_CONFIG_ADDRESS, &sector, SECTOR_SIZE);
 }
 
-/* Reads the config, or writes rBoot's default where there is none. */
+/* Read the config; write rBoot's default if it is invalid. */
 static void read_config(uint32_t flash_size)
 {
     rboot_config *config = &sector.config;
@@ -157,8 +157,9 @@ static void read_config(uint32_t flash_size)
     write_config();
 }
 
-/* Says what the header at flash 0 holds; the bytes of flash that the loader uses.
- * The sizes are complete texts, as rBoot has them: by these rbootimg/loader.py knows which ones a loader knows. */
+/* Print the flash parameters from the header at flash 0. Return the size in bytes of the flash that the loader uses.
+ *
+ * The sizes are complete strings, as in rBoot: rbootimg/flash/loader.py finds by them which sizes a loader supports. */
 static uint32_t report_flash(void)
 {
     static const char *const modes[] = {[ESP8266_FLASH_QIO] = "QIO", [ESP8266_FLASH_QOUT] = "QOUT",
@@ -204,17 +205,17 @@ static uint32_t report_flash(void)
 }
 
 #if defined BOOT_GPIO_ENABLED || defined BOOT_GPIO_SKIP_ENABLED
-/* Whether the pin is low, with the chip's pull-up on it. */
+/* Return true if the pin is low, with the chip's pull-up enabled. */
 static bool pin_is_low(void)
 {
-#if BOOT_GPIO_NUM == 16 /* a pin of the RTC */
+#if BOOT_GPIO_NUM == 16 /* connected to the RTC */
     REGISTER(0x60000768) |= 1;                                       /* RTC_GPIO_OUT */
     REGISTER(0x600007A0) = (REGISTER(0x600007A0) & 0xFFFFFFBC) | 1; /* PAD_XPD_DCDC_CONF */
     REGISTER(0x60000790) &= ~1u;                                     /* RTC_GPIO_CONF */
     REGISTER(0x60000774) &= ~1u;                                     /* RTC_GPIO_ENABLE */
     return !(REGISTER(ESP8266_RTC_GPIO_IN) & 1);
 #else
-    /* The IOMUX register of each pin, and its function that is GPIO: 0 or 3, in bits 4 and 5. */
+    /* Offset of each pin's IOMUX register. 0x100 is added if the pin's GPIO function (bits 4 and 5) is 3, not 0. */
     static const uint32_t mux[] = {0x34, 0x118, 0x38, 0x114, 0x3C, 0x40, 0x11C, 0x120,
                                    0x124, 0x128, 0x12C, 0x130, 0x104, 0x108, 0x10C, 0x110};
     uint32_t pin = 1u << BOOT_GPIO_NUM;
@@ -225,16 +226,16 @@ static bool pin_is_low(void)
     REGISTER(0x6000030C) = old_enable & ~pin;
     REGISTER(address) = (old_mux & ~0x130u) | function | 0x80; /* 0x80: pull-up */
     ets_delay_us(10);
-    bool low = !(REGISTER(ESP8266_GPIO_IN) & pin);
+    bool is_low = !(REGISTER(ESP8266_GPIO_IN) & pin);
     REGISTER(address) = old_mux;
     REGISTER(0x6000030C) = old_enable;
-    return low;
+    return is_low;
 #endif
 }
 #endif
 
 #ifdef BOOT_RTC_ENABLED
-/* RTC memory takes words only. */
+/* Write the RTC data by words: RTC memory allows only word access. */
 static void write_rtc(rboot_rtc_data *rtc)
 {
     const uint32_t *words = (const uint32_t *)rtc;
@@ -245,8 +246,9 @@ static void write_rtc(rboot_rtc_data *rtc)
 }
 #endif
 
-/* Copies the ROM's sections to RAM; its entry. Uses nothing in the RAM that they may go to: see loader.ld. */
-static uint32_t load(uint32_t image)
+/* Copy the sections of the image to RAM and return its entry point. The loader's own data may be overwritten: see
+ * loader.ld. */
+static uint32_t load_image(uint32_t image)
 {
     esp8266_image_header header;
     esp8266_section_header section;
@@ -261,11 +263,11 @@ static uint32_t load(uint32_t image)
     return header.entry;
 }
 
-/* The flash address of the RAM part of the ROM to start, or 0. */
-static uint32_t choose(void)
+/* Select the ROM to boot. Return the flash address of its image; 0 if there is none. */
+static uint32_t choose_image(void)
 {
     rboot_config *config = &sector.config;
-    bool write = false;
+    bool must_write = false;
 
     ets_printf("\r\nrbootimg loader, decides as rBoot v1.4.2\r\n");
     uint32_t flash_size = report_flash();
@@ -296,7 +298,7 @@ static uint32_t choose(void)
 
 #ifdef BOOT_RTC_ENABLED
     rboot_rtc_data rtc;
-    bool temp_boot = false;
+    bool is_temp_boot = false;
     for (uint32_t i = 0; i < sizeof rtc / 4; i++) {
         ((uint32_t *)&rtc)[i] = REGISTER(RBOOT_RTC_START + 4 * i);
     }
@@ -306,14 +308,14 @@ static uint32_t choose(void)
             return 0;
         }
         ets_printf("Booting temp rom.\r\n");
-        temp_boot = true;
+        is_temp_boot = true;
         rom = rtc.temp_rom;
     }
 #endif
 
 #if defined BOOT_GPIO_ENABLED || defined BOOT_GPIO_SKIP_ENABLED
-    bool gpio_boot = pin_is_low(); /* whatever the config's mode says, as in rBoot 1.4.2 */
-    if (gpio_boot) {
+    bool is_gpio_boot = pin_is_low(); /* rBoot 1.4.2 ignores the config's mode here too */
+    if (is_gpio_boot) {
 #ifdef BOOT_GPIO_ENABLED
         if (config->gpio_rom >= config->count) {
             ets_printf("Invalid GPIO rom selected.\r\n");
@@ -328,7 +330,7 @@ static uint32_t choose(void)
         }
         config->current_rom = rom;
 #endif
-        write = true;
+        must_write = true;
         if (config->mode & MODE_GPIO_ERASES_SDKCONFIG) {
             ets_printf("Erasing SDK config sectors before booting.\r\n");
             for (uint32_t i = 1; i < 5; i++) {
@@ -342,20 +344,20 @@ static uint32_t choose(void)
         ets_printf("Invalid rom selected, defaulting to 0.\r\n");
         rom = 0;
         config->current_rom = 0;
-        write = true;
+        must_write = true;
     }
 
-    /* A count beyond MAX_ROMS reads on in the sector, as rBoot does. */
+    /* If the count is larger than MAX_ROMS, addresses are read past the config, as in rBoot. */
     uint32_t image;
     while (!(image = check_rom(sector.words[RBOOT_CONFIG_ROMS / 4 + rom]))) {
 #ifdef BOOT_GPIO_ENABLED
-        if (gpio_boot) {
+        if (is_gpio_boot) {
             ets_printf("GPIO boot rom (%d) is bad.\r\n", rom);
             return 0;
         }
 #endif
 #ifdef BOOT_RTC_ENABLED
-        if (temp_boot) {
+        if (is_temp_boot) {
             ets_printf("Temp boot rom (%d) is bad.\r\n", rom);
             rtc.next_mode = 0;
             write_rtc(&rtc);
@@ -363,7 +365,7 @@ static uint32_t choose(void)
         }
 #endif
         ets_printf("Rom %d at %x is bad.\r\n", rom, sector.words[RBOOT_CONFIG_ROMS / 4 + rom]);
-        write = true;
+        must_write = true;
         if (--rom < 0) {
             rom = config->count ? config->count - 1 : 0;
         }
@@ -373,16 +375,16 @@ static uint32_t choose(void)
         }
     }
 
-    if (write) {
+    if (must_write) {
         config->current_rom = rom;
         write_config();
     }
 #ifdef BOOT_RTC_ENABLED
     rtc.magic = RBOOT_RTC_MAGIC;
     rtc.next_mode = 0;
-    rtc.last_mode = temp_boot ? MODE_TEMP_ROM : 0;
+    rtc.last_mode = is_temp_boot ? MODE_TEMP_ROM : 0;
 #ifdef BOOT_GPIO_ENABLED
-    rtc.last_mode |= gpio_boot ? MODE_GPIO_ROM : 0;
+    rtc.last_mode |= is_gpio_boot ? MODE_GPIO_ROM : 0;
 #endif
     rtc.last_rom = rom;
     rtc.temp_rom = 0;
@@ -392,15 +394,15 @@ static uint32_t choose(void)
     return image;
 }
 
-/* Called below: the entry of the ROM, or 0. */
+/* Return the entry point of the loaded ROM; 0 if there is none. */
 uint32_t choose_and_load(void)
 {
-    uint32_t image = choose();
-    return image ? load(image) : 0;
+    uint32_t image = choose_image();
+    return image ? load_image(image) : 0;
 }
 
-/* The ROM gets the mask ROM's stack and return address: an SDK's entry returns there, and by then the flash's cache may
- * be where this code was. */
+/* Entry point. It jumps to the ROM with the stack and return address of the mask ROM: the entry point of an SDK returns
+ * there, and by then the flash cache may be in place of this code. */
 __asm__(".text\n"
         ".align 4\n"
         ".global call_user_start\n"

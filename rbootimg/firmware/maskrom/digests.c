@@ -1,4 +1,4 @@
-/* MD5 (RFC 1321) and SHA-1 (RFC 3174), which the mask ROM has. The contexts are those of the chip: 88 and 92 bytes. */
+/* The mask ROM's MD5 (RFC 1321) and SHA-1 (RFC 3174). The contexts have the chip's sizes: 88 and 92 bytes. */
 #include <stdint.h>
 
 extern void *rom_ets_memcpy(void *to, const void *from, uint32_t size);
@@ -9,7 +9,7 @@ static uint32_t rotate(uint32_t value, int bits)
     return value << bits | value >> (32 - bits);
 }
 
-/* Counts the bits, and gives each full block of 64 bytes to `add_block`. */
+/* Add data: count the bits, and call `add_block` for each complete block of 64 bytes. */
 static void update(uint32_t *state, uint32_t *bits, uint8_t *block, const uint8_t *data, uint32_t size,
                    void (*add_block)(uint32_t *, const uint8_t *))
 {
@@ -60,7 +60,7 @@ struct md5 {
     uint8_t block[64];
 };
 
-/* The integer part of 2^32 times the sine of 1 to 64. */
+/* The integer part of 2^32 * abs(sin(i)), for i from 1 to 64. */
 static const uint32_t sines[64] = {
     0xD76AA478, 0xE8C7B756, 0x242070DB, 0xC1BDCEEE, 0xF57C0FAF, 0x4787C62A, 0xA8304613, 0xFD469501,
     0x698098D8, 0x8B44F7AF, 0xFFFF5BB1, 0x895CD7BE, 0x6B901122, 0xFD987193, 0xA679438E, 0x49B40821,
@@ -77,18 +77,18 @@ static void md5_block(uint32_t *state, const uint8_t *block)
     static const uint8_t shifts[4][4] = {{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}};
     uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
     for (int i = 0; i < 64; i++) {
-        uint32_t mixed, word;
+        uint32_t sum, word;
         switch (i / 16) {
-        case 0: mixed = (b & c) | (~b & d), word = i; break;
-        case 1: mixed = (d & b) | (~d & c), word = (5 * i + 1) % 16; break;
-        case 2: mixed = b ^ c ^ d, word = (3 * i + 5) % 16; break;
-        default: mixed = c ^ (b | ~d), word = 7 * i % 16;
+        case 0: sum = (b & c) | (~b & d), word = i; break;
+        case 1: sum = (d & b) | (~d & c), word = (5 * i + 1) % 16; break;
+        case 2: sum = b ^ c ^ d, word = (3 * i + 5) % 16; break;
+        default: sum = c ^ (b | ~d), word = 7 * i % 16;
         }
-        mixed += a + sines[i] + load(block + 4 * word, 0);
+        sum += a + sines[i] + load(block + 4 * word, 0);
         a = d;
         d = c;
         c = b;
-        b += rotate(mixed, shifts[i / 16][i % 4]);
+        b += rotate(sum, shifts[i / 16][i % 4]);
     }
     state[0] += a;
     state[1] += b;
@@ -130,19 +130,19 @@ static void sha1_block(uint32_t *state, const uint8_t *block)
     for (int i = 0; i < 80; i++) {
         words[i] = i < 16 ? load(block + 4 * i, 1)
                           : rotate(words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16], 1);
-        uint32_t mixed;
+        uint32_t sum;
         switch (i / 20) {
-        case 0: mixed = ((b & c) | (~b & d)) + 0x5A827999; break;
-        case 1: mixed = (b ^ c ^ d) + 0x6ED9EBA1; break;
-        case 2: mixed = ((b & c) | (b & d) | (c & d)) + 0x8F1BBCDC; break;
-        default: mixed = (b ^ c ^ d) + 0xCA62C1D6;
+        case 0: sum = ((b & c) | (~b & d)) + 0x5A827999; break;
+        case 1: sum = (b ^ c ^ d) + 0x6ED9EBA1; break;
+        case 2: sum = ((b & c) | (b & d) | (c & d)) + 0x8F1BBCDC; break;
+        default: sum = (b ^ c ^ d) + 0xCA62C1D6;
         }
-        mixed += rotate(a, 5) + e + words[i];
+        sum += rotate(a, 5) + e + words[i];
         e = d;
         d = c;
         c = rotate(b, 30);
         b = a;
-        a = mixed;
+        a = sum;
     }
     state[0] += a;
     state[1] += b;

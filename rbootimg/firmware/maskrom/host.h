@@ -1,4 +1,5 @@
-/* QEMU's semihosting on Xtensa: SIMCALL with a number in a2 and arguments in a3 to a6; the result comes in a2. */
+/* QEMU's semihosting on Xtensa: SIMCALL with a call number in a2, arguments in a3 to a6, and the result in a2. Source:
+ * QEMU, target/xtensa/xtensa-semi.c. */
 #ifndef HOST_H
 #define HOST_H
 
@@ -41,7 +42,7 @@ static inline void host_write_all(int file, const void *from, uint32_t size)
     while (size) {
         int written = host_write(file, bytes, size);
         if (written <= 0) {
-            return; /* nobody reads it */
+            return; /* no reader: discard the rest */
         }
         bytes += written;
         size -= written;
@@ -58,11 +59,11 @@ static inline int host_seek(int file, uint32_t offset)
     return host_call(19, file, offset, 0, 0);
 }
 
-/* Whether a read of the file would not wait. */
+/* Return true if a read would not block. */
 static inline bool host_is_ready(int file)
 {
-    uint32_t no_time[2] = {0, 0};
-    return host_call(29, file, 1, (uint32_t)no_time, 0) > 0;
+    uint32_t zero_timeout[2] = {0, 0};
+    return host_call(29, file, 1, (uint32_t)zero_timeout, 0) > 0;
 }
 
 static inline int host_argument_count(void)

@@ -1,18 +1,18 @@
-/* A stand-in for the ESP8266's mask ROM, for QEMU's lx106 only: it loads the image at flash 0 and has the functions
- * that boot loaders and applications without an SDK call, at their addresses (vectors.S).
+/* Replacement for the ESP8266's mask ROM, for QEMU's lx106 only. It loads the image at flash 0, and implements the
+ * functions that boot loaders and applications without an SDK call, at their addresses (vectors.S).
  *
- * The flash is a file on the host. Each write and erase is in it when the function returns, so that stopping QEMU is
- * a power cut. What an application prints goes to the first serial port; what the emulator wants to know goes,
- * line by line, to a file of its own. rbootimg/emulator.py reads that.
+ * The flash is a file on the host. Each write and erase is in the file when the function returns, so stopping QEMU has
+ * the effect of a power cut. UART output goes to the first serial port. Events for the emulator go to the report file,
+ * one per line; rbootimg/emulator/qemu.py reads it.
  *
- * Settings come from QEMU's -append, as NAME=VALUE words:
- *   flash=FILE report=FILE   the two files
- *   size=BYTES               of the flash
- *   uart-in=FILE uart-out=FILE   the UART, instead of the serial port
- *   gpio=MASK gpio16=0|1     the levels of the pins (all high)
- *   rtc=HEX                  three words of RTC memory, from user block 64 on
- *   resets=N                 the run ends at the reset after so many
- *   cut=N part=0|1|2         a power cut at the Nth write or erase: before it, half-way, after it
+ * Settings are NAME=VALUE words of QEMU's -append:
+ *   flash=FILE report=FILE       the two files
+ *   size=BYTES                   size of the flash
+ *   uart-in=FILE uart-out=FILE   UART input and output, instead of the serial port
+ *   gpio=MASK gpio16=0|1         levels of the pins (default: all high)
+ *   rtc=HEX                      three words of RTC memory, starting at user block 64
+ *   resets=N                     maximum number of resets; the run ends at the next one
+ *   cut=N part=0|1|2             power cut at the Nth write or erase: before, in the middle, or after it
  */
 #include <stdarg.h>
 #include <stdbool.h>
@@ -27,7 +27,7 @@
 
 enum { POWER_ON = 1, SOFTWARE_RESET = 3 }; /* reset reasons */
 
-/* Stacks for what runs before and instead of the image at flash 0. */
+/* Stacks for the code before the image at flash 0, and for the crash handler. */
 uint32_t reset_stack[1024], crash_stack[1024];
 
 struct crash {
@@ -35,8 +35,8 @@ struct crash {
 } crash;
 
 static struct {
-    bool running; /* not the first reset */
-    uint32_t reason, size, window, cut, part, operations, resets, most_resets;
+    bool is_initialized; /* false until the first reset */
+    uint32_t reason, size, window, cut, part, operations, resets, max_resets;
     int flash, report, uart_in, uart_out;
     uint32_t reads, read_bytes, writes, written_bytes, erases;
     void (*putc)(char);
@@ -44,7 +44,7 @@ static struct {
     uint32_t input_size, input_used;
 } rom;
 
-static const uint32_t none = 0xFFFFFFFF;
+static const uint32_t NONE = 0xFFFFFFFF;
 
 /* Strings and memory */
 
@@ -119,7 +119,7 @@ int rom_ets_strncmp(const char *one, const char *other, uint32_t size)
 
 int rom_ets_strcmp(const char *one, const char *other)
 {
-    return rom_ets_strncmp(one, other, none);
+    return rom_ets_strncmp(one, other, NONE);
 }
 
 char *rom_ets_strcpy(char *to, const char *from)
@@ -138,11 +138,11 @@ char *rom_ets_strncpy(char *to, const char *from, uint32_t size)
     return to;
 }
 
-char *rom_ets_strstr(const char *text, const char *wanted)
+char *rom_ets_strstr(const char *text, const char *pattern)
 {
-    uint32_t size = rom_ets_strlen(wanted);
+    uint32_t size = rom_ets_strlen(pattern);
     for (;; text++) {
-        if (rom_ets_strncmp(text, wanted, size) == 0) {
+        if (rom_ets_strncmp(text, pattern, size) == 0) {
             return (char *)text;
         }
         if (!*text) {
@@ -151,7 +151,7 @@ char *rom_ets_strstr(const char *text, const char *wanted)
     }
 }
 
-/* The same under the names that the compiler calls, which the chip has a second time. */
+/* Aliases: the names that the compiler calls, and the second copies that the chip has. */
 void *memset(void *, int, uint32_t) __attribute__((alias("rom_ets_memset")));
 void *memcpy(void *, const void *, uint32_t) __attribute__((alias("rom_ets_memcpy")));
 void *rom_ets_memset2(void *, int, uint32_t) __attribute__((alias("rom_ets_memset")));
@@ -161,7 +161,7 @@ int rom_ets_strcmp2(const char *, const char *) __attribute__((alias("rom_ets_st
 uint32_t rom_ets_strlen2(const char *) __attribute__((alias("rom_ets_strlen")));
 char *rom_ets_strstr2(const char *, const char *) __attribute__((alias("rom_ets_strstr")));
 
-/* Division, which the CPU has not: by shifting and subtracting. By 0 it gives what that leads to, as on the chip. */
+/* Division by shift and subtract, as the CPU has no division. Division by 0 is not trapped, as on the chip. */
 
 static uint32_t divide(uint32_t dividend, uint32_t divisor, uint32_t *remainder)
 {
@@ -202,7 +202,7 @@ uint32_t __udivsi3(uint32_t, uint32_t) __attribute__((alias("rom_udivsi3")));
 uint32_t __umodsi3(uint32_t, uint32_t) __attribute__((alias("rom_umodsi3")));
 int32_t __divsi3(int32_t, int32_t) __attribute__((alias("rom_divsi3")));
 
-/* Text: into a buffer that is written when it is full and at the end of each call */
+/* Formatted output: buffered, written when the buffer is full and at the end of each call */
 
 struct text {
     int file;
@@ -218,7 +218,7 @@ static void flush(struct text *text)
 
 static void add(struct text *text, char character)
 {
-    if (text->file == (int)none) { /* the application's own putc */
+    if (text->file == (int)NONE) { /* putc installed by the application */
         rom.putc(character);
         return;
     }
@@ -354,13 +354,13 @@ static void format_to(struct text *text, const char *format, va_list values)
         }
         case 0:
             return;
-        default: /* %% and what nobody knows */
+        default: /* %%, and unknown conversions */
             add(text, *format);
         }
     }
 }
 
-/* A line for the host. */
+/* Write a line to the report file. */
 static void report(const char *format, ...)
 {
     struct text text = {.file = rom.report};
@@ -372,8 +372,8 @@ static void report(const char *format, ...)
     flush(&text);
 }
 
-/* Ends the run: says how, and what the flash had to do. */
-__attribute__((noreturn)) static void end(const char *how, int status)
+/* End the run: report `how`, the flash statistics and the RTC data. */
+__attribute__((noreturn)) static void end_run(const char *how, int status)
 {
     report("spi %u %u %u %u %u", rom.reads, rom.read_bytes, rom.writes, rom.written_bytes, rom.erases);
     report("rtc %08x %08x %08x", REGISTER(RBOOT_RTC_START), REGISTER(RBOOT_RTC_START + 4),
@@ -382,7 +382,7 @@ __attribute__((noreturn)) static void end(const char *how, int status)
     host_exit(status);
 }
 
-/* The UART */
+/* UART */
 
 void rom_uart_div_modify(uint32_t port, uint32_t divisor)
 {
@@ -396,7 +396,7 @@ int rom_uart_tx_one_char(uint8_t character)
     return 0;
 }
 
-/* 0 and a byte, or 1 if there is none. */
+/* Return 0 and a byte, or 1 if no byte is available. */
 int rom_uart_rx_one_char(uint8_t *character)
 {
     if (rom.input_used == rom.input_size) {
@@ -429,7 +429,7 @@ void rom_ets_putc(char character)
 
 int rom_ets_printf(const char *format, ...)
 {
-    struct text text = {.file = rom.putc ? (int)none : rom.uart_out};
+    struct text text = {.file = rom.putc ? (int)NONE : rom.uart_out};
     va_list values;
     va_start(values, format);
     format_to(&text, format, values);
@@ -440,19 +440,20 @@ int rom_ets_printf(const char *format, ...)
 
 void rom_ets_delay_us(uint32_t microseconds)
 {
-    (void)microseconds; /* no clock runs here: nothing is gained by waiting */
+    (void)microseconds; /* there are no peripherals to wait for */
 }
 
-/* The flash */
+/* Flash */
 
-static bool misused(const char *what, uint32_t address, uint32_t size)
+static bool is_misuse(const char *what, uint32_t address, uint32_t size)
 {
-    bool outside = address > rom.size || size > rom.size - address;
-    bool odd = what[0] != 'r' && (address | size) % 4; /* rBoot reads single bytes */
-    if (outside || odd) {
-        report("misuse %s of %u bytes at %x: %s", what, size, address, outside ? "outside the flash" : "not in words");
+    bool is_outside = address > rom.size || size > rom.size - address;
+    bool is_unaligned = what[0] != 'r' && (address | size) % 4; /* reads are not checked: rBoot reads single bytes */
+    if (is_outside || is_unaligned) {
+        report("misuse %s of %u bytes at %x: %s", what, size, address,
+               is_outside ? "outside the flash" : "not in words");
     }
-    return outside || odd;
+    return is_outside || is_unaligned;
 }
 
 static void transfer(bool to_flash, uint32_t address, void *data, uint32_t size)
@@ -463,7 +464,7 @@ static void transfer(bool to_flash, uint32_t address, void *data, uint32_t size)
     while (size) {
         int moved = move(rom.flash, bytes, size);
         if (moved <= 0) {
-            end("host-error", 3);
+            end_run("host-error", 3);
         }
         bytes += moved;
         size -= moved;
@@ -472,7 +473,7 @@ static void transfer(bool to_flash, uint32_t address, void *data, uint32_t size)
 
 int rom_SPIRead(uint32_t address, void *to, uint32_t size)
 {
-    if (misused("read", address, size)) {
+    if (is_misuse("read", address, size)) {
         return 1;
     }
     rom.reads++;
@@ -481,8 +482,8 @@ int rom_SPIRead(uint32_t address, void *to, uint32_t size)
     return 0;
 }
 
-/* Puts `data` into the file, and into the window where that shows the place. */
-static void put(uint32_t address, const void *data, uint32_t size)
+/* Write `data` to the flash file, and to the flash window if it maps that address. */
+static void write_flash(uint32_t address, const void *data, uint32_t size)
 {
     transfer(true, address, (void *)data, size);
     if (address / ESP8266_WINDOW_SIZE == rom.window) {
@@ -490,8 +491,8 @@ static void put(uint32_t address, const void *data, uint32_t size)
     }
 }
 
-/* Before each write and erase: how many of its `size` bytes happen; the power cut, if it is now. */
-static uint32_t before_cut(uint32_t size)
+/* Call before each write and erase. Return how many of its `size` bytes to perform: fewer at the power cut. */
+static uint32_t limit_to_power_cut(uint32_t size)
 {
     if (++rom.operations != rom.cut) {
         return size;
@@ -499,10 +500,10 @@ static uint32_t before_cut(uint32_t size)
     return rom.part == 0 ? 0 : rom.part == 1 ? size / 8 * 4 : size;
 }
 
-static void after_cut(void)
+static void end_at_power_cut(void)
 {
     if (rom.operations == rom.cut) {
-        end("power-cut", 0);
+        end_run("power-cut", 0);
     }
 }
 
@@ -510,64 +511,64 @@ int rom_SPIWrite(uint32_t address, const void *from, uint32_t size)
 {
     static uint32_t cells[ESP8266_SECTOR_SIZE / 4];
     const uint32_t *words = from;
-    bool unerased = false;
+    bool needs_erase = false;
     uint32_t start = address;
-    if (misused("write", address, size)) {
+    if (is_misuse("write", address, size)) {
         return 1;
     }
     report("write %x %u", address, size);
     rom.writes++;
     rom.written_bytes += size;
-    size = before_cut(size);
+    size = limit_to_power_cut(size);
     while (size) {
         uint32_t part = size < sizeof cells ? size : sizeof cells;
         transfer(false, address, cells, part);
         for (uint32_t i = 0; i < part / 4; i++) {
             uint32_t word;
             rom_ets_memcpy(&word, words + i, 4);
-            unerased |= (cells[i] & word) != word;
-            cells[i] &= word; /* a write can only clear bits */
+            needs_erase |= (cells[i] & word) != word;
+            cells[i] &= word; /* a write only clears bits */
         }
-        put(address, cells, part);
+        write_flash(address, cells, part);
         address += part;
         words += part / 4;
         size -= part;
     }
-    if (unerased) {
+    if (needs_erase) {
         report("misuse write at %x: bits that are 0 cannot become 1; erase the sector first", start);
     }
-    after_cut();
+    end_at_power_cut();
     return 0;
 }
 
 static int erase(uint32_t address, uint32_t size)
 {
     static uint32_t blank[ESP8266_SECTOR_SIZE / 4];
-    if (misused("erase", address, size)) {
+    if (is_misuse("erase", address, size)) {
         return 1;
     }
     report("erase %x %u", address, size);
     rom.erases++;
     rom_ets_memset(blank, 0xFF, sizeof blank);
-    size = before_cut(size);
+    size = limit_to_power_cut(size);
     while (size) {
         uint32_t part = size < sizeof blank ? size : sizeof blank;
-        put(address, blank, part);
+        write_flash(address, blank, part);
         address += part;
         size -= part;
     }
-    after_cut();
+    end_at_power_cut();
     return 0;
 }
 
 int rom_SPIEraseSector(uint32_t sector)
 {
-    return erase(sector < none / ESP8266_SECTOR_SIZE ? sector * ESP8266_SECTOR_SIZE : none, ESP8266_SECTOR_SIZE);
+    return erase(sector < NONE / ESP8266_SECTOR_SIZE ? sector * ESP8266_SECTOR_SIZE : NONE, ESP8266_SECTOR_SIZE);
 }
 
 int rom_SPIEraseBlock(uint32_t block)
 {
-    return erase(block < none / BLOCK ? block * BLOCK : none, BLOCK);
+    return erase(block < NONE / BLOCK ? block * BLOCK : NONE, BLOCK);
 }
 
 int rom_SPIEraseChip(void)
@@ -580,27 +581,26 @@ int rom_SPIUnlock(void)
     return 0;
 }
 
-void rom_Cache_Read_Enable(uint32_t odd, uint32_t two_megabytes, uint32_t no_cache)
+void rom_Cache_Read_Enable(uint32_t odd_megabyte, uint32_t megabyte_pair, uint32_t no_cache)
 {
-    uint32_t megabyte = two_megabytes * 2 + (odd & 1);
+    uint32_t megabyte = megabyte_pair * 2 + (odd_megabyte & 1);
     (void)no_cache;
     report("cache %u", megabyte);
     if (megabyte != rom.window) {
         uint32_t start = megabyte * ESP8266_WINDOW_SIZE;
         uint32_t after = start < rom.size ? rom.size - start : 0;
-        uint32_t there = after < ESP8266_WINDOW_SIZE ? after : ESP8266_WINDOW_SIZE;
-        if (!there) {
+        uint32_t available = after < ESP8266_WINDOW_SIZE ? after : ESP8266_WINDOW_SIZE;
+        if (!available) {
             report("misuse cache: megabyte %u is outside the flash", megabyte);
         }
-        transfer(false, start, WINDOW, there);
+        transfer(false, start, WINDOW, available);
         rom.window = megabyte;
     }
 }
 
 void rom_Cache_Read_Disable(void)
 {
-    /* The window keeps what it shows, and shows what is written: code that runs from it while the cache is off goes
-     * unseen. */
+    /* The window stays mapped: code that runs from the flash while the cache is off is not detected. */
 }
 
 /* Reset */
@@ -620,19 +620,19 @@ __attribute__((noreturn)) void rom_software_reset(void)
 __attribute__((noreturn)) void rom_crash(void)
 {
     static const char *const kinds[] = {"exception", "double exception", "debug exception", "NMI"};
-    bool is_unmapped = rom.window == none && crash.pc - ESP8266_WINDOW_START < ESP8266_WINDOW_SIZE;
+    bool is_unmapped = rom.window == NONE && crash.pc - ESP8266_WINDOW_START < ESP8266_WINDOW_SIZE;
     report("crash %u %x %x %s", crash.cause, crash.pc, crash.address, is_unmapped ? "unmapped" : kinds[crash.kind]);
     for (int i = 0; i < 16; i += 4) {
         report("a%d %08x %08x %08x %08x", i, crash.a[i], crash.a[i + 1], crash.a[i + 2], crash.a[i + 3]);
     }
     rom.putc = 0;
     rom_ets_printf("\r\nFatal exception (%d): pc %08x, address %08x\r\n", crash.cause, crash.pc, crash.address);
-    end("crash", 1);
+    end_run("crash", 1);
 }
 
 /* Settings */
 
-static uint32_t number(const char *text)
+static uint32_t parse_number(const char *text)
 {
     uint32_t value = 0;
     for (; *text >= '0' && *text <= '9'; text++) {
@@ -641,7 +641,7 @@ static uint32_t number(const char *text)
     return value;
 }
 
-static uint32_t hex(const char *text, uint32_t digits)
+static uint32_t parse_hex(const char *text, uint32_t digits)
 {
     uint32_t value = 0;
     for (; digits && *text; digits--, text++) {
@@ -650,7 +650,7 @@ static uint32_t hex(const char *text, uint32_t digits)
     return value;
 }
 
-static void set(const char *word)
+static void apply_setting(const char *word)
 {
     static const char *const names[] = {"flash=", "report=", "size=", "uart-in=", "uart-out=",
                                         "gpio=",  "gpio16=", "rtc=",  "cut=",     "part=",    "resets="};
@@ -663,19 +663,19 @@ static void set(const char *word)
         switch (i) {
         case 0: rom.flash = host_open(value, HOST_READ_WRITE); break;
         case 1: rom.report = host_open(value, HOST_WRITE); break;
-        case 2: rom.size = number(value); break;
+        case 2: rom.size = parse_number(value); break;
         case 3: rom.uart_in = host_open(value, HOST_READ); break;
         case 4: rom.uart_out = host_open(value, HOST_WRITE); break;
-        case 5: REGISTER(ESP8266_GPIO_IN) = hex(value, 8); break;
-        case 6: REGISTER(ESP8266_RTC_GPIO_IN) = number(value); break;
+        case 5: REGISTER(ESP8266_GPIO_IN) = parse_hex(value, 8); break;
+        case 6: REGISTER(ESP8266_RTC_GPIO_IN) = parse_number(value); break;
         case 7:
             for (uint32_t word_number = 0; word_number < 3; word_number++) {
-                REGISTER(RBOOT_RTC_START + 4 * word_number) = hex(value + 8 * word_number, 8);
+                REGISTER(RBOOT_RTC_START + 4 * word_number) = parse_hex(value + 8 * word_number, 8);
             }
             break;
-        case 8: rom.cut = number(value); break;
-        case 9: rom.part = number(value); break;
-        case 10: rom.most_resets = number(value); break;
+        case 8: rom.cut = parse_number(value); break;
+        case 9: rom.part = parse_number(value); break;
+        case 10: rom.max_resets = parse_number(value); break;
         }
     }
 }
@@ -689,29 +689,29 @@ static void read_settings(void)
     rom.report = 2;
     int count = host_argument_count();
     if (host_argument_size() > (int)sizeof arguments) {
-        end("too many settings", 3);
+        end_run("too many settings", 3);
     }
     host_arguments(arguments);
     for (int i = 0; i < count; i++) {
-        set((const char *)arguments[i]);
+        apply_setting((const char *)arguments[i]);
     }
     if (rom.flash <= 0 || rom.size == 0) {
-        end("no flash", 3);
+        end_run("no flash", 3);
     }
 }
 
-/* The image at flash 0: a loader, which may be where a ROM's sections may not */
+/* The image at flash 0: a loader, which may use RAM that the sections of a ROM must not */
 
 #define DRAM_LIMIT 0x40000000
 #define IRAM_LIMIT 0x40110000
 
-static bool is_ram(uint32_t address, uint32_t size)
+static bool is_ram_range(uint32_t address, uint32_t size)
 {
     return (address >= ESP8266_DRAM_START && address <= DRAM_LIMIT && size <= DRAM_LIMIT - address) ||
            (address >= ESP8266_IRAM_START && address <= IRAM_LIMIT && size <= IRAM_LIMIT - address);
 }
 
-/* Its entry, or 0 with a word on the UART and to the host. */
+/* Load the image at flash 0 and return its entry point; 0, with a message on the UART, if it is invalid. */
 static uint32_t load_image(void)
 {
     esp8266_image_header header;
@@ -725,7 +725,7 @@ static uint32_t load_image(void)
         return 0;
     }
     for (uint32_t left = header.count; left; left--) {
-        if (rom_SPIRead(place, &section, sizeof section) || !is_ram(section.address, section.length) ||
+        if (rom_SPIRead(place, &section, sizeof section) || !is_ram_range(section.address, section.length) ||
             rom_SPIRead(place + sizeof section, (void *)section.address, section.length)) {
             rom_ets_printf("flash read err: section at %x\r\n", place);
             return 0;
@@ -747,23 +747,23 @@ extern void rom_start(uint32_t entry);
 
 void rom_main(void)
 {
-    if (!rom.running) {
-        rom.running = true;
+    if (!rom.is_initialized) {
+        rom.is_initialized = true;
         rom.reason = POWER_ON;
         read_settings();
     }
-    rom.window = none;
+    rom.window = NONE;
     rom.putc = 0;
     report("reset %u", rom.reason);
-    if (rom.resets++ > rom.most_resets) {
-        end("resets", 0);
+    if (rom.resets++ > rom.max_resets) {
+        end_run("resets", 0);
     }
     rom_ets_printf("\r\n ets (rbootimg), rst cause:%d, boot mode:(3,7)\r\n\r\n", rom.reason);
     uint32_t entry = load_image();
     if (!entry) {
-        end("no-image", 2);
+        end_run("no-image", 2);
     }
     rom_start(entry);
     rom_ets_printf("user code done\r\n");
-    end("done", 0);
+    end_run("done", 0);
 }

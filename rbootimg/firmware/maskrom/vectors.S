@@ -1,6 +1,6 @@
-/* Where the CPU begins, the exception vectors, and the mask ROM's functions at their addresses. */
+/* Reset vector, exception vectors, and the entry points of the mask ROM's functions. */
 
-/* Reset: QEMU's lx106 starts at 0x50000000, and a jump there is a reset of the chip. */
+/* Reset vector: QEMU's lx106 starts at 0x50000000. A jump there resets the chip. */
     .section .reset, "ax"
     .global reset
 reset:
@@ -8,14 +8,14 @@ reset:
     .align  4
 2:  .word   reset_stack + 4096 - 32
 3:  .word   rom_main
-1:  movi    a0, 0x20                /* PS: user mode, not in an exception as after the CPU's reset */
+1:  movi    a0, 0x20                /* PS: user mode; a CPU reset sets exception mode */
     wsr     a0, ps
     rsync
     l32r    a1, 2b
     l32r    a0, 3b
     jx      a0
 
-/* Each vector keeps a0 and goes where there is room. */
+/* Each vector saves a0 and jumps to its handler, as there is no space for more. */
     .macro  vector offset, register
     .org    \offset
     wsr     a0, \register
@@ -33,7 +33,7 @@ reset:
     wsr     a0, excsave1            /* double */
     j       double_handler
 
-/* Save all registers and let C say what happened. `crash` has the layout of struct crash in maskrom.c. */
+/* Save all registers to `crash` (struct crash in maskrom.c), and call rom_crash to report them. */
     .section .text.handlers, "ax"
     .align  4
 4:  .word   crash
@@ -89,7 +89,7 @@ excsave3_handler:
     save_registers epc3, 3
     finish  excsave3
 
-/* Calls the image at flash 0 on the stack that the chip gives it, at the end of the DRAM. */
+/* Call the image at flash 0, with the stack that it has on the chip, at the end of the DRAM. */
     .align  4
 7:  .word   0x3ffffff0
 8:  .word   reset_stack + 4096 - 16
@@ -105,7 +105,7 @@ rom_start:
     l32i    a1, a3, 4
     ret
 
-/* The functions, by address. Each jumps to its body, which is called rom_ and the name. */
+/* Entry points by address. Each jumps to the function of the same name with the prefix rom_. */
     .section .functions, "ax"
     .macro  function address, name
     .org    \address - 0x40001000

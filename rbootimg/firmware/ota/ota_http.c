@@ -1,5 +1,6 @@
-/* See RFC 9112. Strict, as what follows is written to the flash: what a server does not send is refused. `rbootimg
- * check --url` states the same rules (httpreply.py): whoever changes one changes both. */
+/* HTTP reply parser. Source: RFC 9112. It is strict, as the body is written to the flash: any reply that is
+ * malformed or ambiguous is refused. rbootimg/release/httpreply.py implements the same rules for `rbootimg check
+ * --url`; change both together. */
 #include "ota_http.h"
 
 enum state { STATUS_LINE, REASON, LINE_END, LINE_START, NAME, BEFORE_VALUE, VALUE, AFTER_VALUE, HEADER_END, DONE };
@@ -9,10 +10,10 @@ void ICACHE_FLASH_ATTR ota_http_init(ota_http *http)
 {
     http->state = STATUS_LINE;
     http->column = 0;
-    http->names = ALL_NAMES; /* no header to be continued */
+    http->names = ALL_NAMES; /* no header line to continue yet */
     http->size = http->status = 0;
     http->length = http->value = 0;
-    http->has_length = http->coded = false;
+    http->has_length = http->is_encoded = false;
 }
 
 bool ICACHE_FLASH_ATTR ota_http_is_done(const ota_http *http)
@@ -30,21 +31,21 @@ static uint8 ICACHE_FLASH_ATTR lower(uint8 byte)
     return byte >= 'A' && byte <= 'Z' ? byte + 0x20 : byte;
 }
 
-/* RFC 9110: tchar. */
-static bool ICACHE_FLASH_ATTR is_token(uint8 byte)
+/* Return true for a character of a header name. Source: RFC 9110, tchar. */
+static bool ICACHE_FLASH_ATTR is_token_byte(uint8 byte)
 {
-    static const char others[] = "!#$%&'*+-.^_`|~";
+    static const char symbols[] = "!#$%&'*+-.^_`|~";
     uint32 i;
-    for (i = 0; others[i]; i++) {
-        if (byte == (uint8)others[i]) {
+    for (i = 0; symbols[i]; i++) {
+        if (byte == (uint8)symbols[i]) {
             return true;
         }
     }
     return is_digit(byte) || (lower(byte) >= 'a' && lower(byte) <= 'z');
 }
 
-/* The byte of "HTTP/1.x nnn" at the column; false if it cannot stand there. */
-static bool ICACHE_FLASH_ATTR status_byte(ota_http *http, uint8 byte)
+/* Read the next byte of "HTTP/1.x nnn"; false if it is invalid. */
+static bool ICACHE_FLASH_ATTR read_status_byte(ota_http *http, uint8 byte)
 {
     static const char start[] = "HTTP/1.";
     uint8 column = http->column++;
@@ -65,7 +66,7 @@ static bool ICACHE_FLASH_ATTR status_byte(ota_http *http, uint8 byte)
     return is_digit(byte);
 }
 
-static void ICACHE_FLASH_ATTR name_byte(ota_http *http, uint8 byte)
+static void ICACHE_FLASH_ATTR read_name_byte(ota_http *http, uint8 byte)
 {
     static const char length[] = "content-length", transfer[] = "transfer-encoding", content[] = "content-encoding";
     uint8 column = http->column;
@@ -83,8 +84,8 @@ static void ICACHE_FLASH_ATTR name_byte(ota_http *http, uint8 byte)
     }
 }
 
-/* The name has ended: which of ours it is, if any. */
-static void ICACHE_FLASH_ATTR name_end(ota_http *http)
+/* End the name: keep the bit of a header name that matches completely. */
+static void ICACHE_FLASH_ATTR end_name(ota_http *http)
 {
     if (http->column != sizeof "content-length" - 1) {
         http->names &= ~CONTENT_LENGTH;
@@ -99,7 +100,7 @@ static void ICACHE_FLASH_ATTR name_end(ota_http *http)
     http->column = 0;
 }
 
-static bool ICACHE_FLASH_ATTR value_byte(ota_http *http, uint8 byte)
+static bool ICACHE_FLASH_ATTR read_value_byte(ota_http *http, uint8 byte)
 {
     static const char identity[] = "identity";
     if (http->names & CONTENT_LENGTH) {
@@ -107,12 +108,12 @@ static bool ICACHE_FLASH_ATTR value_byte(ota_http *http, uint8 byte)
             return false;
         }
         http->value = http->value * 10 + (byte - '0');
-        if (http->value > OTA_LENGTH_LIMIT) {
-            http->value = OTA_LENGTH_LIMIT;
+        if (http->value > OTA_MAX_LENGTH) {
+            http->value = OTA_MAX_LENGTH;
         }
     } else if (http->names) {
         if (http->column >= sizeof identity - 1 || lower(byte) != (uint8)identity[http->column]) {
-            http->coded = true;
+            http->is_encoded = true;
         }
     }
     if (http->column < 0xFF) {
@@ -121,8 +122,8 @@ static bool ICACHE_FLASH_ATTR value_byte(ota_http *http, uint8 byte)
     return true;
 }
 
-/* The end of a header's line. */
-static bool ICACHE_FLASH_ATTR value_end(ota_http *http)
+/* End the value, at the end of the line; false if it is invalid. */
+static bool ICACHE_FLASH_ATTR end_value(ota_http *http)
 {
     if (http->names & CONTENT_LENGTH) {
         if (http->column == 0 || (http->has_length && http->length != http->value)) {
@@ -131,14 +132,14 @@ static bool ICACHE_FLASH_ATTR value_end(ota_http *http)
         http->has_length = true;
         http->length = http->value;
     } else if (http->names && http->column != sizeof "identity" - 1) {
-        if (http->column || !(http->names & CONTENT_ENCODING)) { /* an empty list of codings is none */
-            http->coded = true;
+        if (http->column || !(http->names & CONTENT_ENCODING)) { /* an empty Content-Encoding means identity */
+            http->is_encoded = true;
         }
     }
     return true;
 }
 
-/* False if the byte cannot stand there. */
+/* Read the next byte of the header; false if it is invalid. */
 static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint8 byte)
 {
     bool is_blank = byte == ' ' || byte == '\t';
@@ -146,12 +147,12 @@ static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint8 byte)
     bool is_text = byte == '\t' || (byte >= 0x20 && byte != 0x7F);
     if (is_end && (http->state == BEFORE_VALUE || http->state == VALUE || http->state == AFTER_VALUE)) {
         http->state = byte == '\n' ? LINE_START : LINE_END;
-        return value_end(http);
+        return end_value(http);
     }
     switch (http->state) {
     case STATUS_LINE:
-        return status_byte(http, byte);
-    case REASON: /* a blank before it, if there is one */
+        return read_status_byte(http, byte);
+    case REASON: /* optional; a space precedes it */
         if (is_end) {
             http->state = byte == '\n' ? LINE_START : LINE_END;
             return true;
@@ -169,37 +170,37 @@ static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint8 byte)
             http->state = byte == '\n' ? DONE : HEADER_END;
             return true;
         }
-        if (is_blank && !http->names) { /* the last header goes on, which is none of ours */
+        if (is_blank && !http->names) { /* continuation of a header that is not relevant */
             http->state = VALUE;
             return true;
         }
         http->state = NAME;
         http->names = ALL_NAMES;
         http->column = 0;
-        name_byte(http, byte);
-        return is_token(byte);
+        read_name_byte(http, byte);
+        return is_token_byte(byte);
     case NAME:
         if (byte == ':') {
-            name_end(http);
+            end_name(http);
             http->state = BEFORE_VALUE;
             return true;
         }
-        name_byte(http, byte);
-        return is_token(byte);
+        read_name_byte(http, byte);
+        return is_token_byte(byte);
     case BEFORE_VALUE:
         if (is_blank) {
             return true;
         }
         http->state = VALUE;
-        return is_text && value_byte(http, byte);
+        return is_text && read_value_byte(http, byte);
     case VALUE:
         if (is_blank && http->names) {
             http->state = AFTER_VALUE;
             return true;
         }
-        return is_text && (!http->names || value_byte(http, byte));
-    case AFTER_VALUE: /* blanks; of a coding more may follow, so it is another one than identity */
-        http->coded = http->coded || !is_blank;
+        return is_text && (!http->names || read_value_byte(http, byte));
+    case AFTER_VALUE: /* blanks only; more text after a coding means that it is not identity */
+        http->is_encoded = http->is_encoded || !is_blank;
         return is_blank || (is_text && !(http->names & CONTENT_LENGTH));
     case HEADER_END:
         http->state = DONE;
@@ -209,13 +210,13 @@ static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint8 byte)
     }
 }
 
-static rboot_ota_reason ICACHE_FLASH_ATTR judge(const ota_http *http)
+static rboot_ota_reason ICACHE_FLASH_ATTR check_reply(const ota_http *http)
 {
     if (http->status != 200) {
         return http->status / 100 == 3 ? OTA_REDIRECT : OTA_STATUS;
     }
-    if (http->coded) {
-        return OTA_CODING;
+    if (http->is_encoded) {
+        return OTA_BAD_ENCODING;
     }
     return http->has_length ? OTA_OK : OTA_NO_LENGTH;
 }
@@ -226,21 +227,21 @@ uint32 ICACHE_FLASH_ATTR ota_http_read(ota_http *http, const uint8 *data, uint32
     *reason = OTA_OK;
     while (used < size && http->state != DONE) {
         if (!read_byte(http, data[used++])) {
-            *reason = OTA_NO_HTTP;
+            *reason = OTA_BAD_HTTP;
             return used;
         }
-        if (++http->size > OTA_HEADER_MOST) {
+        if (++http->size > OTA_MAX_HEADER_SIZE) {
             *reason = OTA_HEADER_SIZE;
             return used;
         }
         if (http->state == DONE && http->status / 100 == 1 && http->status != 101) {
-            uint16 so_far = http->size; /* an interim reply: the one that counts follows (RFC 9110, 15.2) */
+            uint16 header_size = http->size; /* interim reply: the final one follows (RFC 9110, 15.2) */
             ota_http_init(http);
-            http->size = so_far;
+            http->size = header_size;
         }
     }
     if (http->state == DONE) {
-        *reason = judge(http);
+        *reason = check_reply(http);
     }
     return used;
 }

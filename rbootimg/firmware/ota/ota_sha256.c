@@ -1,7 +1,7 @@
 #include "ota_sha256.h"
 
-/* The fractions of the cube roots of the first 64 primes; in the flash, which gives whole words. */
-static const uint32 roots[64] ICACHE_RODATA_ATTR = {
+/* Source: FIPS 180-4, 4.2.2. In the flash, which allows only word access. */
+static const uint32 round_constants[64] ICACHE_RODATA_ATTR = {
     0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
     0xD807AA98, 0x12835B01, 0x243185BE, 0x550C7DC3, 0x72BE5D74, 0x80DEB1FE, 0x9BDC06A7, 0xC19BF174,
     0xE49B69C1, 0xEFBE4786, 0x0FC19DC6, 0x240CA1CC, 0x2DE92C6F, 0x4A7484AA, 0x5CB0A9DC, 0x76F988DA,
@@ -12,7 +12,8 @@ static const uint32 roots[64] ICACHE_RODATA_ATTR = {
     0x748F82EE, 0x78A5636F, 0x84C87814, 0x8CC70208, 0x90BEFFFA, 0xA4506CEB, 0xBEF9A3F7, 0xC67178F2,
 };
 
-static const uint32 start[8] ICACHE_RODATA_ATTR = {
+/* Source: FIPS 180-4, 5.3.3. */
+static const uint32 initial_state[8] ICACHE_RODATA_ATTR = {
     0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19,
 };
 
@@ -27,22 +28,23 @@ static void ICACHE_FLASH_ATTR add_block(uint32 *state, uint32 *words)
     uint32 e = state[4], f = state[5], g = state[6], h = state[7];
     uint32 i;
     for (i = 0; i < 64; i++) {
-        uint32 one, two;
+        uint32 sum1, sum2;
         if (i >= 16) {
-            uint32 near = words[(i + 14) % 16], far = words[(i + 1) % 16];
-            words[i % 16] += (rotate(near, 17) ^ rotate(near, 19) ^ near >> 10) + words[(i + 9) % 16] +
-                             (rotate(far, 7) ^ rotate(far, 18) ^ far >> 3);
+            uint32 word2 = words[(i + 14) % 16], word15 = words[(i + 1) % 16];
+            words[i % 16] += (rotate(word2, 17) ^ rotate(word2, 19) ^ word2 >> 10) + words[(i + 9) % 16] +
+                             (rotate(word15, 7) ^ rotate(word15, 18) ^ word15 >> 3);
         }
-        one = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + roots[i] + words[i % 16];
-        two = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        sum1 = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + round_constants[i] +
+               words[i % 16];
+        sum2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
         h = g;
         g = f;
         f = e;
-        e = d + one;
+        e = d + sum1;
         d = c;
         c = b;
         b = a;
-        a = one + two;
+        a = sum1 + sum2;
     }
     state[0] += a;
     state[1] += b;
@@ -58,16 +60,16 @@ void ICACHE_FLASH_ATTR ota_sha256_init(ota_sha256 *sha)
 {
     uint32 i;
     for (i = 0; i < 8; i++) {
-        sha->state[i] = start[i];
+        sha->state[i] = initial_state[i];
     }
     sha->size = 0;
 }
 
 static void ICACHE_FLASH_ATTR add_byte(ota_sha256 *sha, uint8 byte)
 {
-    uint32 place = sha->size++ % 64;
-    sha->words[place / 4] = sha->words[place / 4] << 8 | byte;
-    if (place == 63) {
+    uint32 position = sha->size++ % 64;
+    sha->words[position / 4] = sha->words[position / 4] << 8 | byte;
+    if (position == 63) {
         add_block(sha->state, sha->words);
     }
 }
@@ -79,7 +81,7 @@ void ICACHE_FLASH_ATTR ota_sha256_add(ota_sha256 *sha, const uint8 *data, uint32
     }
 }
 
-bool ICACHE_FLASH_ATTR ota_sha256_is(ota_sha256 *sha, const uint8 *digest)
+bool ICACHE_FLASH_ATTR ota_sha256_matches(ota_sha256 *sha, const uint8 *digest)
 {
     uint32 size = sha->size, i;
     add_byte(sha, 0x80);

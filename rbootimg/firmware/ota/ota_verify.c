@@ -1,14 +1,15 @@
-/* The image stores no link address, but its literals do: most of the words that point into the flash window point
- * into the ROM's own irom. A ROM of which more words point elsewhere is linked for another slot, unless there are no
- * more of them than chance may bring: of data, one word in 4,096 looks like a pointer into the window. */
+/* The link address is not stored in a ROM, but follows from its literals: most words that look like an address in
+ * the flash window are addresses in the ROM's own irom. If more words point to other places in the window, the ROM
+ * is linked for another slot. A few such words are tolerated: one word in 4,096 of random data looks like an address
+ * there. */
 #include "ota_verify.h"
 
-#define BY_CHANCE 1024 /* one word in so many, to be on the safe side */
+#define WORDS_PER_TOLERATED_POINTER 1024 /* tolerate one in 1,024 words: four times the expected number */
 
 enum part {
     FIRST_MAGIC,
     FIRST_ENTRY,
-    FIRST_NOTHING,
+    FIRST_RESERVED,
     IROM_SIZE,
     IROM,
     MAGIC,
@@ -17,22 +18,22 @@ enum part {
     SIZE,
     DATA,
     CHECKSUM,
-    BEHIND,
-    BAD
+    COMPLETE,
+    INVALID
 };
 
 void ICACHE_FLASH_ATTR ota_verify_init(ota_verify *verify, uint32 slot, uint32 size, bool irom_checksum)
 {
     verify->offset = 0;
     verify->size = size;
-    verify->left = 0;
+    verify->words_left = 0;
     verify->sum = RBOOT_CHECKSUM_SEED;
     verify->irom_size = 0;
-    verify->own = verify->elsewhere = 0;
-    verify->link = ESP8266_WINDOW_START + slot % ESP8266_WINDOW_SIZE + RBOOT_IROM_OFFSET;
+    verify->own_pointers = verify->other_pointers = 0;
+    verify->link_address = ESP8266_WINDOW_START + slot % ESP8266_WINDOW_SIZE + RBOOT_IROM_OFFSET;
     verify->entry = verify->address = 0;
     verify->part = FIRST_MAGIC;
-    verify->sections = verify->count = 0;
+    verify->sections_left = verify->loaded_count = 0;
     verify->irom_checksum = irom_checksum;
 }
 
@@ -41,32 +42,32 @@ static bool ICACHE_FLASH_ATTR is_within(uint32 address, uint32 size, uint32 star
     return address >= start && address <= end && size <= end - address;
 }
 
-/* Notes a section; false if the ROM must not load it. */
+/* Add the range of a section; false if it is outside the RAM or overlaps another one. */
 static bool ICACHE_FLASH_ATTR add_section(ota_verify *verify, uint32 address, uint32 size)
 {
     uint32 i;
-    if (address % 4 || verify->count == RBOOT_MAX_SECTIONS ||
+    if (address % 4 || verify->loaded_count == RBOOT_MAX_SECTIONS ||
         !(is_within(address, size, ESP8266_DRAM_START, ESP8266_DRAM_END) ||
           is_within(address, size, ESP8266_IRAM_START, ESP8266_IRAM_END))) {
         return false;
     }
-    for (i = 0; i < verify->count; i++) {
+    for (i = 0; i < verify->loaded_count; i++) {
         const ota_range *other = &verify->loaded[i];
         uint32 first = address > other->start ? address : other->start;
-        if (first < address + size && first < other->end) { /* an empty one overlaps nothing */
+        if (first < address + size && first < other->end) { /* an empty range overlaps nothing */
             return false;
         }
     }
-    verify->loaded[verify->count].start = address;
-    verify->loaded[verify->count++].end = address + size;
+    verify->loaded[verify->loaded_count].start = address;
+    verify->loaded[verify->loaded_count++].end = address + size;
     return true;
 }
 
-/* Whether the entry is in a section in IRAM, where a function can start. */
-static bool ICACHE_FLASH_ATTR has_entry(const ota_verify *verify)
+/* Return true if the entry point is in a section in IRAM, aligned to 4 bytes. */
+static bool ICACHE_FLASH_ATTR is_entry_in_iram(const ota_verify *verify)
 {
     uint32 i;
-    for (i = 0; i < verify->count; i++) {
+    for (i = 0; i < verify->loaded_count; i++) {
         const ota_range *range = &verify->loaded[i];
         if (range->start >= ESP8266_IRAM_START && range->start <= verify->entry && verify->entry < range->end) {
             return verify->entry % 4 == 0;
@@ -75,76 +76,77 @@ static bool ICACHE_FLASH_ATTR has_entry(const ota_verify *verify)
     return false;
 }
 
-/* Where to read on after the headers, or after a section. */
+/* Return the part after the headers or after a section. */
 static uint8 ICACHE_FLASH_ATTR next_section(ota_verify *verify)
 {
-    if (verify->sections == 0) {
-        return has_entry(verify) ? CHECKSUM : BAD;
+    if (verify->sections_left == 0) {
+        return is_entry_in_iram(verify) ? CHECKSUM : INVALID;
     }
-    verify->sections--;
+    verify->sections_left--;
     return ADDRESS;
 }
 
-/* The start of so many bytes, which `part` has; `next` if there are none. */
-static uint8 ICACHE_FLASH_ATTR start(ota_verify *verify, uint32 size, uint8 part, uint8 next)
+/* Start a part of `size` bytes. Return `part`, `next` if it is empty, or INVALID. */
+static uint8 ICACHE_FLASH_ATTR start_part(ota_verify *verify, uint32 size, uint8 part, uint8 next)
 {
-    verify->left = size / 4;
+    verify->words_left = size / 4;
     if (size % 4 || size > verify->size - verify->offset) {
-        return BAD;
+        return INVALID;
     }
     return size ? part : next;
 }
 
-/* The second header, or that of a ROM without irom. */
-static uint8 ICACHE_FLASH_ATTR image(ota_verify *verify, uint32 word)
+/* Read the first word of the second header, or of the only one if there is no irom. */
+static uint8 ICACHE_FLASH_ATTR read_image_header(ota_verify *verify, uint32 word)
 {
     bool is_image = (word & 0xFF) == ESP8266_IMAGE_MAGIC;
-    verify->sections = word >> 8 & 0xFF;
-    return is_image && verify->sections && verify->sections <= RBOOT_MAX_SECTIONS ? ENTRY : BAD;
+    verify->sections_left = word >> 8 & 0xFF;
+    return is_image && verify->sections_left && verify->sections_left <= RBOOT_MAX_SECTIONS ? ENTRY : INVALID;
 }
 
 static void ICACHE_FLASH_ATTR count_pointer(ota_verify *verify, uint32 word)
 {
-    if (word - verify->link < verify->irom_size) {
-        verify->own++;
+    if (word - verify->link_address < verify->irom_size) {
+        verify->own_pointers++;
     } else if (word - ESP8266_WINDOW_START < ESP8266_WINDOW_SIZE) {
-        verify->elsewhere++;
+        verify->other_pointers++;
     }
 }
 
-static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
+static void ICACHE_FLASH_ATTR add_word(ota_verify *verify, uint32 word)
 {
     verify->offset += 4;
     switch (verify->part) {
     case FIRST_MAGIC:
-        verify->part = (word & 0xFFFF) == (RBOOT_ROM_COUNT << 8 | RBOOT_ROM_MAGIC) ? FIRST_ENTRY : image(verify, word);
+        verify->part = (word & 0xFFFF) == (RBOOT_ROM_COUNT << 8 | RBOOT_ROM_MAGIC) ? FIRST_ENTRY
+                                                                                   : read_image_header(verify, word);
         break;
     case FIRST_ENTRY:
         verify->entry = word;
-        verify->part = FIRST_NOTHING;
+        verify->part = FIRST_RESERVED;
         break;
-    case FIRST_NOTHING:
-        verify->part = word == 0 ? IROM_SIZE : BAD;
+    case FIRST_RESERVED:
+        verify->part = word == 0 ? IROM_SIZE : INVALID;
         break;
     case IROM_SIZE:
         verify->irom_size = word;
-        verify->part = word && word % RBOOT_ALIGNMENT == 0 ? start(verify, word, IROM, MAGIC) : BAD;
+        verify->part = word && word % RBOOT_ALIGNMENT == 0 ? start_part(verify, word, IROM, MAGIC) : INVALID;
         break;
     case IROM:
         if (verify->irom_checksum) {
             verify->sum ^= word;
         }
         count_pointer(verify, word);
-        if (--verify->left == 0) {
+        if (--verify->words_left == 0) {
             verify->part = MAGIC;
         }
         break;
     case MAGIC:
-        verify->part = image(verify, word);
+        verify->part = read_image_header(verify, word);
         break;
     case ENTRY:
         if (verify->irom_size && word != verify->entry) {
-            verify->part = BAD; /* the headers do not belong together */
+            verify->part = INVALID; /* the entry points of the two headers differ */
             break;
         }
         verify->entry = word;
@@ -156,10 +158,10 @@ static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
         break;
     case SIZE:
         if (!add_section(verify, verify->address, word)) {
-            verify->part = BAD;
+            verify->part = INVALID;
             break;
         }
-        verify->part = start(verify, word, DATA, CHECKSUM);
+        verify->part = start_part(verify, word, DATA, CHECKSUM);
         if (verify->part == CHECKSUM) {
             verify->part = next_section(verify);
         }
@@ -167,20 +169,20 @@ static void ICACHE_FLASH_ATTR add(ota_verify *verify, uint32 word)
     case DATA:
         verify->sum ^= word;
         count_pointer(verify, word);
-        if (--verify->left == 0) {
+        if (--verify->words_left == 0) {
             verify->part = next_section(verify);
         }
         break;
-    case CHECKSUM: /* the last byte of its block */
+    case CHECKSUM: /* the last byte of a block of RBOOT_ALIGNMENT bytes */
         if (verify->offset % RBOOT_ALIGNMENT ? word : word << 8) {
-            verify->part = BAD; /* the padding, which packers write as zeros */
+            verify->part = INVALID; /* packers write the padding as zeros */
         } else if (verify->offset % RBOOT_ALIGNMENT == 0) {
             uint32 sum = verify->sum ^ verify->sum >> 16;
             sum ^= sum >> 8;
-            verify->part = (sum & 0xFF) == word >> 24 ? BEHIND : BAD;
+            verify->part = (sum & 0xFF) == word >> 24 ? COMPLETE : INVALID;
         }
         break;
-    default: /* what follows the checksum, rBoot ignores */
+    default: /* rBoot ignores data after the checksum */
         break;
     }
 }
@@ -189,19 +191,23 @@ void ICACHE_FLASH_ATTR ota_verify_add(ota_verify *verify, const uint32 *words, u
 {
     uint32 i;
     for (i = 0; i < count; i++) {
-        add(verify, words[i]);
+        add_word(verify, words[i]);
     }
 }
 
-bool ICACHE_FLASH_ATTR ota_verify_is_over(const ota_verify *verify)
+bool ICACHE_FLASH_ATTR ota_verify_is_done(const ota_verify *verify)
 {
-    return verify->part == BEHIND || verify->part == BAD;
+    return verify->part == COMPLETE || verify->part == INVALID;
 }
 
 rboot_ota_reason ICACHE_FLASH_ATTR ota_verify_end(const ota_verify *verify)
 {
-    if (verify->part != BEHIND) {
+    if (verify->part != COMPLETE) {
         return OTA_BAD_ROM;
     }
-    return verify->irom_size && verify->elsewhere > verify->own + verify->offset / 4 / BY_CHANCE ? OTA_OTHER_SLOT : OTA_OK;
+    if (verify->irom_size &&
+        verify->other_pointers > verify->own_pointers + verify->offset / 4 / WORDS_PER_TOLERATED_POINTER) {
+        return OTA_WRONG_SLOT;
+    }
+    return OTA_OK;
 }

@@ -1,14 +1,14 @@
-/* Semantic versions, as semver.org 2.0.0 has them. */
+/* Comparison of versions. Source: Semantic Versioning 2.0.0 (semver.org). */
 #include "rboot-ota.h"
 
-#define MOST_DIGITS 9
+#define MAX_DIGITS 9
 
 static bool ICACHE_FLASH_ATTR is_digit(char character)
 {
     return character >= '0' && character <= '9';
 }
 
-static bool ICACHE_FLASH_ATTR is_identifier(char character)
+static bool ICACHE_FLASH_ATTR is_identifier_character(char character)
 {
     return is_digit(character) || (character >= 'A' && character <= 'Z') || (character >= 'a' && character <= 'z') ||
            character == '-';
@@ -20,49 +20,51 @@ typedef struct {
     bool is_number;
 } identifier;
 
-/* The identifier at `text`, up to what can be in none. */
-static identifier ICACHE_FLASH_ATTR identifier_at(const char *text)
+/* Return the identifier at `text`, up to the first other character. */
+static identifier ICACHE_FLASH_ATTR parse_identifier(const char *text)
 {
-    identifier found;
-    found.text = text;
-    found.size = 0;
-    found.is_number = true;
-    while (is_identifier(text[found.size])) {
-        if (!is_digit(text[found.size])) {
-            found.is_number = false;
+    identifier result;
+    result.text = text;
+    result.size = 0;
+    result.is_number = true;
+    while (is_identifier_character(text[result.size])) {
+        if (!is_digit(text[result.size])) {
+            result.is_number = false;
         }
-        found.size++;
+        result.size++;
     }
-    return found;
+    return result;
 }
 
-/* A number of three, and the place behind it. */
-static identifier ICACHE_FLASH_ATTR take_number(const char **text)
+/* Return the number at `*text`, and move `*text` past it. */
+static identifier ICACHE_FLASH_ATTR parse_number(const char **text)
 {
-    identifier found;
-    found.text = *text;
-    found.is_number = true;
-    for (found.size = 0; is_digit(**text); found.size++) {
+    identifier result;
+    result.text = *text;
+    result.is_number = true;
+    for (result.size = 0; is_digit(**text); result.size++) {
         ++*text;
     }
-    return found;
+    return result;
 }
 
-static bool ICACHE_FLASH_ATTR is_plain_number(identifier found)
+/* Return true for a number of at most MAX_DIGITS digits, without leading zeros. */
+static bool ICACHE_FLASH_ATTR is_version_number(identifier result)
 {
-    return found.is_number && found.size > 0 && found.size <= MOST_DIGITS && (found.size == 1 || found.text[0] != '0');
+    return result.is_number && result.size > 0 && result.size <= MAX_DIGITS &&
+           (result.size == 1 || result.text[0] != '0');
 }
 
-/* Identifiers with dots between them, up to `*text`'s new place; false for an empty one, and for a number with a 0
- * before it where that matters. */
+/* Move `*text` past identifiers separated by dots; false if one is empty, or, except in build metadata, is a number
+ * that is too long or has leading zeros. */
 static bool ICACHE_FLASH_ATTR skip_identifiers(const char **text, bool is_build)
 {
     for (;; ++*text) {
-        identifier found = identifier_at(*text);
-        if (found.size == 0 || (!is_build && found.is_number && !is_plain_number(found))) {
+        identifier result = parse_identifier(*text);
+        if (result.size == 0 || (!is_build && result.is_number && !is_version_number(result))) {
             return false;
         }
-        *text += found.size;
+        *text += result.size;
         if (**text != '.') {
             return true;
         }
@@ -79,7 +81,7 @@ static bool ICACHE_FLASH_ATTR is_version(const char *text)
         }
     }
     for (i = 0; i < 3; i++) {
-        if (!is_plain_number(take_number(&start))) {
+        if (!is_version_number(parse_number(&start))) {
             return false;
         }
         if (i < 2 && *start++ != '.') {
@@ -101,7 +103,7 @@ static bool ICACHE_FLASH_ATTR is_version(const char *text)
     return *start == 0;
 }
 
-static int32 ICACHE_FLASH_ATTR compare_texts(identifier one, identifier other)
+static int32 ICACHE_FLASH_ATTR compare_strings(identifier one, identifier other)
 {
     uint32 i;
     for (i = 0; i < one.size && i < other.size; i++) {
@@ -117,42 +119,42 @@ static int32 ICACHE_FLASH_ATTR compare_identifiers(identifier one, identifier ot
     if (one.is_number != other.is_number) {
         return one.is_number ? -1 : 1;
     }
-    if (one.is_number && one.size != other.size) { /* neither begins with 0 */
+    if (one.is_number && one.size != other.size) { /* no leading zeros: the longer number is larger */
         return one.size < other.size ? -1 : 1;
     }
-    return compare_texts(one, other);
+    return compare_strings(one, other);
 }
 
-rboot_version_order ICACHE_FLASH_ATTR rboot_compare_versions(const char *found, const char *own)
+rboot_version_order ICACHE_FLASH_ATTR rboot_compare_versions(const char *version, const char *reference)
 {
     uint32 i;
     int32 order;
-    if (!is_version(found) || !is_version(own)) {
+    if (!is_version(version) || !is_version(reference)) {
         return RBOOT_UNKNOWN;
     }
     for (i = 0; i < 3; i++) {
-        order = compare_identifiers(take_number(&found), take_number(&own));
+        order = compare_identifiers(parse_number(&version), parse_number(&reference));
         if (order) {
             return order < 0 ? RBOOT_OLDER : RBOOT_NEWER;
         }
         if (i < 2) {
-            found++;
-            own++;
+            version++;
+            reference++;
         }
     }
-    if (*found != '-' || *own != '-') { /* a version without a prerelease is newer */
-        return (*own == '-') - (*found == '-');
+    if (*version != '-' || *reference != '-') { /* a version without a prerelease is newer */
+        return (*reference == '-') - (*version == '-');
     }
     for (;;) {
-        identifier one = identifier_at(++found), other = identifier_at(++own);
+        identifier one = parse_identifier(++version), other = parse_identifier(++reference);
         order = compare_identifiers(one, other);
         if (order) {
             return order < 0 ? RBOOT_OLDER : RBOOT_NEWER;
         }
-        found += one.size;
-        own += other.size;
-        if (*found != '.' || *own != '.') { /* more identifiers are newer */
-            return (*found == '.') - (*own == '.');
+        version += one.size;
+        reference += other.size;
+        if (*version != '.' || *reference != '.') { /* more identifiers are newer */
+            return (*version == '.') - (*reference == '.');
         }
     }
 }

@@ -1,8 +1,8 @@
-/* rBoot's functions for applications. See the headers; the formats are those of rBoot 1.4.2. */
+/* rBoot's functions for applications: see rboot-api.h. The formats are those of rBoot 1.4.2. */
 #include "ota_private.h"
 
-#define BROKEN 0xFFFFFFFF /* the address of a write that failed */
-#define PIECE 1460        /* a multiple of 4 */
+#define WRITE_FAILED 0xFFFFFFFF /* value of start_addr after a failure */
+#define MAX_WRITE_SIZE 1460     /* bytes; a multiple of 4 */
 
 uint32 ota_scratch[SECTOR_SIZE / 4];
 
@@ -41,30 +41,31 @@ rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
     return found.config;
 }
 
-#define ADDRESSES_END (RBOOT_CONFIG_ROMS + 4 * MAX_ROMS) /* of the config; then a word with the checksum */
+#define ADDRESSES_END (RBOOT_CONFIG_ROMS + 4 * MAX_ROMS) /* offset in the config; the word there has the checksum */
 
-#define MOST_ROMS 64 /* of a loader whose config is looked at */
-#define LOOKED_AT (RBOOT_CONFIG_ROMS + 4 * (MAX_ROMS > MOST_ROMS ? MAX_ROMS : MOST_ROMS) + 4)
+#define MAX_LOADER_ROMS 64 /* the largest MAX_ROMS of a loader whose config is recognised */
+/* Bytes of the config sector to read: addresses and checksum. */
+#define CONFIG_READ_SIZE (RBOOT_CONFIG_ROMS + 4 * (MAX_ROMS > MAX_LOADER_ROMS ? MAX_ROMS : MAX_LOADER_ROMS) + 4)
 
 #ifndef BOOT_CONFIG_CHKSUM
-/* Whether the first word that is not 0 after the addresses is a checksum, for any MAX_ROMS. Bytes of the application can
- * look like one, but hardly with what follows one: 0, or erased flash. */
+/* Return true if the first non-zero word after the addresses is a checksum, for any MAX_ROMS. The application may store
+ * data after the config, but it is unlikely that they match a checksum byte followed by zeros or erased flash. */
 static bool ICACHE_FLASH_ATTR has_checksum(void)
 {
     uint32 count = ((const rboot_config *)ota_scratch)->count;
-    uint32 at = RBOOT_CONFIG_ROMS / 4 + (count <= MOST_ROMS ? count : MAX_ROMS), word, rest;
-    while (at < LOOKED_AT / 4 - 1 && ota_scratch[at] == 0) {
-        at++;
+    uint32 index = RBOOT_CONFIG_ROMS / 4 + (count <= MAX_LOADER_ROMS ? count : MAX_ROMS), word, rest;
+    while (index < CONFIG_READ_SIZE / 4 - 1 && ota_scratch[index] == 0) {
+        index++;
     }
-    word = ota_scratch[at];
+    word = ota_scratch[index];
     rest = word >> 8;
     return word != 0 && word != 0xFFFFFFFF && (rest == 0 || rest == 0xFFFFFF) &&
-           (word & 0xFF) == checksum((const uint8 *)ota_scratch, 4 * at);
+           (word & 0xFF) == checksum((const uint8 *)ota_scratch, 4 * index);
 }
 #endif
 
-/* The same for the start of the config sector in the scratch memory. */
-static bool ICACHE_FLASH_ATTR is_ours(void)
+/* Like rboot_config_is_compatible, for a config that has been read to ota_scratch. */
+static bool ICACHE_FLASH_ATTR is_config_compatible(void)
 {
     const rboot_config *config = (const rboot_config *)ota_scratch;
     if (config->magic != BOOT_CONFIG_MAGIC || config->version != BOOT_CONFIG_VERSION) {
@@ -73,7 +74,7 @@ static bool ICACHE_FLASH_ATTR is_ours(void)
 #ifdef BOOT_CONFIG_CHKSUM
     {
         uint32 i;
-        for (i = config->count; i < MAX_ROMS; i++) { /* rBoot clears these; else a smaller config ends among them */
+        for (i = config->count; i < MAX_ROMS; i++) { /* rBoot writes 0 here, unless its MAX_ROMS is smaller */
             if (config->roms[i]) {
                 return false;
             }
@@ -85,13 +86,13 @@ static bool ICACHE_FLASH_ATTR is_ours(void)
 #endif
 }
 
-bool ICACHE_FLASH_ATTR rboot_config_is_ours(void)
+bool ICACHE_FLASH_ATTR rboot_config_is_compatible(void)
 {
-    return ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, LOOKED_AT) && is_ours();
+    return ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, CONFIG_READ_SIZE) && is_config_compatible();
 }
 
-/* How many of the bytes it takes to hold all in which the two differ. */
-static uint32 ICACHE_FLASH_ATTR differing(const uint8 *one, const uint8 *other, uint32 size)
+/* Return the number of bytes up to the last one that differs; 0 if all are equal. */
+static uint32 ICACHE_FLASH_ATTR difference_size(const uint8 *one, const uint8 *other, uint32 size)
 {
     while (size && one[size - 1] == other[size - 1]) {
         size--;
@@ -102,7 +103,7 @@ static uint32 ICACHE_FLASH_ATTR differing(const uint8 *one, const uint8 *other, 
 bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
 {
     const uint8 *bytes = (const uint8 *)conf, *stored = (const uint8 *)ota_scratch;
-    uint32 used = sizeof(rboot_config), size = SECTOR_SIZE, changed, before;
+    uint32 used = sizeof(rboot_config), size = SECTOR_SIZE, changed, old_word;
     bool done;
 #ifdef BOOT_CONFIG_CHKSUM
     used = ADDRESSES_END;
@@ -111,29 +112,29 @@ bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
     if (!ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, SECTOR_SIZE)) {
         return false;
     }
-    if (!is_ours()) {
+    if (!is_config_compatible()) {
         return false;
     }
-    changed = differing(stored, bytes, used);
+    changed = difference_size(stored, bytes, used);
     if (changed == 0) {
         return true;
     }
-    before = ota_scratch[0];
+    old_word = ota_scratch[0];
     ota_copy(ota_scratch, conf, used);
-    if (changed <= 4 && (before & ota_scratch[0]) == ota_scratch[0]) {
-        /* Bits can be cleared without an erase: such as from ROM 1 to 0. No power cut leaves no config then. */
+    if (changed <= 4 && (old_word & ota_scratch[0]) == ota_scratch[0]) {
+        /* Bits can be cleared without an erase, as from ROM 1 to 0: a power cut then leaves a valid config. */
         done = ota_port_write(RBOOT_CONFIG_ADDRESS, ota_scratch, 4);
     } else {
-        while (size > 4 && ota_scratch[size / 4 - 1] == 0xFFFFFFFF) { /* the less to write, the less can be cut off */
+        while (size > 4 && ota_scratch[size / 4 - 1] == 0xFFFFFFFF) { /* shorter: less likely to be interrupted */
             size -= 4;
         }
-        /* The word with the magic last: half a config would be one with wrong addresses, which rBoot would keep. */
+        /* Write the magic last: rBoot would accept an incomplete config with wrong addresses. */
         done = ota_port_erase(BOOT_CONFIG_SECTOR) &&
                ota_port_write(RBOOT_CONFIG_ADDRESS + 4, ota_scratch + 1, size - 4) &&
                ota_port_write(RBOOT_CONFIG_ADDRESS, ota_scratch, 4);
     }
     return done && ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, sizeof(rboot_config)) &&
-           differing(stored, bytes, used) == 0;
+           difference_size(stored, bytes, used) == 0;
 }
 
 uint8 ICACHE_FLASH_ATTR rboot_get_current_rom(void)
@@ -151,7 +152,7 @@ bool ICACHE_FLASH_ATTR rboot_set_current_rom(uint8 rom)
     return rboot_set_config(&config);
 }
 
-/* Writing */
+/* Flash writes */
 
 rboot_write_status ICACHE_FLASH_ATTR rboot_write_init(uint32 start_addr)
 {
@@ -162,7 +163,7 @@ rboot_write_status ICACHE_FLASH_ATTR rboot_write_init(uint32 start_addr)
     return status;
 }
 
-/* Writes the first `size` bytes of the scratch memory, whole words. */
+/* Write the first `size` bytes of ota_scratch, a multiple of 4. */
 static bool ICACHE_FLASH_ATTR write_words(rboot_write_status *status, uint32 size)
 {
     int32 last = (int32)((status->start_addr + size - 1) / SECTOR_SIZE);
@@ -183,27 +184,27 @@ bool ICACHE_FLASH_ATTR rboot_write_flash(rboot_write_status *status, uint8 *data
 {
     uint8 *bytes = (uint8 *)ota_scratch;
     uint32 left = len;
-    while (left && status->start_addr != BROKEN) {
+    while (left && status->start_addr != WRITE_FAILED) {
         uint32 used = status->extra_count;
-        uint32 part = left < PIECE - used ? left : PIECE - used;
-        uint32 whole = (used + part) / 4 * 4;
+        uint32 part = left < MAX_WRITE_SIZE - used ? left : MAX_WRITE_SIZE - used;
+        uint32 aligned_size = (used + part) / 4 * 4;
         ota_copy(bytes, status->extra_bytes, used);
         ota_copy(bytes + used, data, part);
         data += part;
         left -= part;
-        status->extra_count = (uint8)(used + part - whole);
-        ota_copy(status->extra_bytes, bytes + whole, status->extra_count);
-        if (whole && !write_words(status, whole)) {
-            status->start_addr = BROKEN;
+        status->extra_count = (uint8)(used + part - aligned_size);
+        ota_copy(status->extra_bytes, bytes + aligned_size, status->extra_count);
+        if (aligned_size && !write_words(status, aligned_size)) {
+            status->start_addr = WRITE_FAILED;
         }
     }
-    return status->start_addr != BROKEN;
+    return status->start_addr != WRITE_FAILED;
 }
 
 bool ICACHE_FLASH_ATTR rboot_write_end(rboot_write_status *status)
 {
-    uint8 blank[4] = {0xFF, 0xFF, 0xFF, 0xFF};
-    return rboot_write_flash(status, blank, status->extra_count ? 4 - status->extra_count : 0);
+    uint8 erased[4] = {0xFF, 0xFF, 0xFF, 0xFF};
+    return rboot_write_flash(status, erased, status->extra_count ? 4 - status->extra_count : 0);
 }
 
 /* RTC memory */

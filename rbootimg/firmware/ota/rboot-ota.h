@@ -1,4 +1,5 @@
-/* Over-the-air updates, with the interface of rBoot's OTA tutorial. One update or version check at a time. */
+/* Over-the-air updates: fetch a ROM by HTTP into a slot, verify it, and boot it. The names are those of rBoot's OTA
+ * sample. Only one update or version check can run at a time. */
 #ifndef RBOOT_OTA_H
 #define RBOOT_OTA_H
 
@@ -8,125 +9,140 @@
 extern "C" {
 #endif
 
-/* For the connection, and from one piece of the reply to the next; in milliseconds, at most half a second more. */
+/* Time limit for the connection and between two packets of the reply, in milliseconds. It is checked every 500 ms. */
 #ifndef OTA_NETWORK_TIMEOUT
 #define OTA_NETWORK_TIMEOUT 10000
 #endif
 
-/* For all of it, however often a piece comes; in milliseconds. */
+/* Time limit for the complete transfer, in milliseconds. */
 #ifndef OTA_TOTAL_TIMEOUT
 #define OTA_TOTAL_TIMEOUT 600000
 #endif
 
-/* The longest request, in bytes: one packet. */
-#define OTA_REQUEST_MOST 1460
+/* Maximum size of an HTTP request, in bytes: it is sent as one packet. */
+#define OTA_MAX_REQUEST_SIZE 1460
 
-/* The end of the flash that no slot may use: in an application on the SDK that has its data there. */
+/* Bytes at the end of the flash that belong to no slot. The default is the area where the SDK keeps its data. */
 #ifndef OTA_RESERVED_END
 #define OTA_RESERVED_END ESP8266_SDK_TAIL_SIZE
 #endif
 
-/* Why an update or a version check ended. */
+/* Result of an update or a version check. */
 typedef enum {
     OTA_OK,
-    OTA_ARGUMENT,      /* no request or too long a one, no callback, or the own version is none */
-    OTA_BUSY,          /* another one is on its way */
-    OTA_CONFIG,        /* no config, or no such slot in it */
-    OTA_RUNNING,       /* the slot runs now or boots next */
-    OTA_CONNECT,       /* no connection to the server, or the last one still closes */
-    OTA_LOST,          /* the connection broke */
-    OTA_TIMEOUT,       /* the server is silent, or too slow: see above */
-    OTA_NO_HTTP,       /* the reply is not HTTP/1.0 or 1.1, or is malformed */
-    OTA_HEADER_SIZE,   /* the reply's header is longer than 4 KB */
-    OTA_STATUS,        /* another status than 200 */
-    OTA_REDIRECT,
-    OTA_CODING,        /* chunked, compressed */
-    OTA_NO_LENGTH,     /* no Content-Length */
-    OTA_TOO_BIG,       /* for the slot, or for a version */
-    OTA_SHORT,         /* the reply ended early */
-    OTA_SURPLUS,       /* more than the Content-Length came */
-    OTA_NO_ROM,        /* what came is no ROM */
-    OTA_FLASH,         /* the flash could not be read or written */
-    OTA_BAD_ROM,       /* the ROM in the slot is not sound: rBoot would not boot it */
-    OTA_DIGEST,        /* the SHA-256 is another */
-    OTA_OTHER_SLOT,    /* the ROM is linked for another slot */
-    OTA_NO_VERSION,    /* what came is no version */
-    OTA_LAYOUT         /* the flash has another layout, or the loader other options, than this code was compiled for */
+    OTA_ARGUMENT,        /* request missing or too long, callback missing, or own version invalid */
+    OTA_BUSY,            /* an update or a version check is running */
+    OTA_CONFIG,          /* no valid boot config, or the slot is not in it */
+    OTA_SLOT_IN_USE,     /* the slot is running, or boots next */
+    OTA_NO_CONNECTION,   /* could not connect to the server, or the previous connection is not closed yet */
+    OTA_CONNECTION_LOST, /* the connection failed during the transfer */
+    OTA_TIMEOUT,         /* OTA_NETWORK_TIMEOUT or OTA_TOTAL_TIMEOUT is over */
+    OTA_BAD_HTTP,        /* the reply is malformed, or is not HTTP/1.0 or 1.1 */
+    OTA_HEADER_SIZE,     /* the header of the reply is longer than 4 KB */
+    OTA_STATUS,          /* the HTTP status is not 200 and not a redirect */
+    OTA_REDIRECT,        /* the HTTP status is 3xx: redirects are not followed */
+    OTA_BAD_ENCODING,    /* the reply is chunked or compressed */
+    OTA_NO_LENGTH,       /* the reply has no Content-Length */
+    OTA_TOO_BIG,         /* the file is larger than the slot, or than RBOOT_VERSION_SIZE in a version check */
+    OTA_TRUNCATED,       /* the server closed the connection before the end of the reply */
+    OTA_EXCESS_DATA,     /* the body is longer than its Content-Length */
+    OTA_NOT_A_ROM,       /* the file does not start like a ROM */
+    OTA_FLASH,           /* the flash could not be read, erased or written */
+    OTA_BAD_ROM,         /* the ROM in the slot is invalid: bad header, section or checksum */
+    OTA_DIGEST,          /* the SHA-256 of the file does not match */
+    OTA_WRONG_SLOT,      /* the ROM is linked for another slot */
+    OTA_NOT_A_VERSION,   /* the file is not a semantic version */
+    OTA_LAYOUT           /* the flash layout or the loader's options are not those that this code was compiled for */
 } rboot_ota_reason;
 
-/* `arg` is what the update was started with. It may be freed in the callback, and another one may be started. */
+/* Called once when an update ends. `arg` is the rboot_ota that it was started with. The callback may free it, and may
+ * start another update. */
 typedef void (*ota_callback)(void *arg, bool result);
 
 typedef struct {
     uint8 ip[4];
     uint16 port;
-    uint8 *request; /* the whole HTTP request, with a 0 behind; it is read in bytes, so it stands in RAM */
-    uint8 rom_slot; /* that is written */
+    uint8 *request; /* the complete HTTP request, zero-terminated; in RAM, as it is read byte by byte */
+    uint8 rom_slot; /* the slot to write */
     ota_callback callback;
 } rboot_ota;
 
-/* Starts to fetch a ROM into a slot. What is larger than the slot is refused before anything is erased. With
- * RBOOT_LAYOUT (see rboot.h) the slots are the layout's, and a flash with others, or that is smaller by the header at
- * its start, is refused: OTA_LAYOUT. Without, a slot ends where the next begins, its megabyte ends, or
- * OTA_RESERVED_END before the flash's end: if the flash after a slot has another use, such as a file system, that is
- * not known, and `slot_size` must say so. The ROM and its request stay where they are until the callback. False if
- * that cannot begin: then there is no callback. On success the ROM is in the slot and sound; to boot it is up to the
- * callback. */
+/* Start an update: fetch a ROM and write it to a slot.
+ *
+ * Return false if it cannot start; the callback is not called then, see rboot_ota_get_reason. `ota` and its request
+ * must stay valid until the callback. After a success the slot has a valid ROM; to boot it, the callback calls
+ * rboot_ota_switch.
+ *
+ * A file larger than the slot is refused before anything is erased. With RBOOT_LAYOUT (see rboot.h) the slots are those
+ * of the layout; if the boot config has other slots, or the header at flash 0 says a smaller flash, the update fails
+ * with OTA_LAYOUT. Without RBOOT_LAYOUT a slot extends to the next slot, to the end of its megabyte, or to
+ * OTA_RESERVED_END before the end of the flash. If that range contains other data, such as a file system, give the
+ * size of the slot in rboot_ota_requirements. */
 bool rboot_ota_start(rboot_ota *ota);
 
-/* What a ROM must satisfy beyond rBoot's own checks. */
+/* Requirements for a ROM in addition to rBoot's own checks. */
 typedef struct {
-    const uint8 *sha256; /* of the whole file, 32 bytes; or NULL */
-    bool irom_checksum;  /* its checksum covers irom: always so with BOOT_IROM_CHKSUM */
-    uint32 slot_size;    /* the slot's bytes if it is smaller than below; 0: as below */
-} rboot_ota_demands;
+    const uint8 *sha256; /* SHA-256 of the file, 32 bytes; NULL: not checked */
+    bool irom_checksum;  /* require a checksum that includes irom; always required with BOOT_IROM_CHKSUM */
+    uint32 slot_size;    /* size of the slot in bytes, if smaller than rboot_ota_start determines; 0: no limit */
+} rboot_ota_requirements;
 
-/* The same, for a ROM that satisfies `demands`, which stay where they are until the callback. */
-bool rboot_ota_start_demanding(rboot_ota *ota, const rboot_ota_demands *demands);
+/* Start an update like rboot_ota_start, for a ROM that must meet `requirements`.
+ *
+ * `requirements` must stay valid until the callback. NULL: no requirements. */
+bool rboot_ota_start_with(rboot_ota *ota, const rboot_ota_requirements *requirements);
 
-/* Why the last update or version check ended, or could not start. */
+/* Return the result of the last update or version check, or why it could not start. OTA_BUSY while one is running. */
 rboot_ota_reason rboot_ota_get_reason(void);
 
-/* That in words, for people. In a file of its own, rboot-ota-text.c, as the words take RAM. */
+/* Return a message for `reason`. It is in a file of its own, rboot-ota-text.c, as the messages take RAM. */
 const char *rboot_ota_reason_text(rboot_ota_reason reason);
 
-/* How much of the file is in the slot, then how much of it has been read back; and how long it is. */
-void rboot_ota_progress(uint32 *done, uint32 *all);
+/* Get the progress in bytes: first of the transfer, then of the verification, which reads the slot back. */
+void rboot_ota_progress(uint32 *done, uint32 *total);
 
-/* Boots `slot` at the next restart: with RTC data once, until rboot_ota_confirm; without from then on. False if it has
- * no sound ROM that is linked for it: asked to boot such a one once, rBoot would stop. */
+/* Boot `slot` at the next restart: once if the loader has RTC data, until rboot_ota_confirm makes it permanent;
+ * permanently otherwise.
+ *
+ * Return false if the slot has no valid ROM that is linked for it: if rBoot is told to boot an invalid ROM once, it
+ * stops. */
 bool rboot_ota_switch(uint8 slot);
 
-/* Makes the running ROM that of all boots to come. False if that is not possible. */
+/* Make the running ROM permanent: it boots at each restart from now on. Return false on failure. */
 bool rboot_ota_confirm(void);
 
-/* The ROM that runs. */
+/* Return the number of the running ROM. */
 uint8 rboot_ota_running_rom(void);
 
-/* Versions: MAJOR.MINOR.PATCH, then -PRERELEASE and +BUILD if need be, of at most 63 characters; as semver.org 2.0.0
- * says, with numbers of at most 9 digits where it has no limit. */
+/* Size of the buffer for a version, with its terminating zero.
+ *
+ * A version is MAJOR.MINOR.PATCH with optional -PRERELEASE and +BUILD, as in Semantic Versioning 2.0.0 (semver.org). It
+ * has at most 63 characters, and a number in it at most 9 digits; the standard has no such limits. */
 #define RBOOT_VERSION_SIZE 64
 
 typedef enum { RBOOT_OLDER = -1, RBOOT_SAME = 0, RBOOT_NEWER = 1, RBOOT_UNKNOWN = 2 } rboot_version_order;
 
-/* What `found` is to `own`; RBOOT_UNKNOWN if one of them is no version. */
-rboot_version_order rboot_compare_versions(const char *found, const char *own);
+/* Compare `version` with `reference`: RBOOT_NEWER if `version` is newer. RBOOT_UNKNOWN if one of them is invalid. */
+rboot_version_order rboot_compare_versions(const char *version, const char *reference);
 
 typedef struct rboot_version_check rboot_version_check;
 
-/* RBOOT_UNKNOWN: no answer, see rboot_ota_get_reason. */
-typedef void (*rboot_version_callback)(rboot_version_check *check, rboot_version_order found);
+/* Called once when a version check ends: `order` is RBOOT_NEWER if the server's version is newer. RBOOT_UNKNOWN if the
+ * check failed, see rboot_ota_get_reason. */
+typedef void (*rboot_version_callback)(rboot_version_check *check, rboot_version_order order);
 
 struct rboot_version_check {
     uint8 ip[4];
     uint16 port;
-    uint8 *request; /* the whole HTTP request for the file `version` */
-    const char *own;
+    uint8 *request; /* the complete HTTP request for the file `version`, as in rboot_ota */
+    const char *own_version;
     rboot_version_callback callback;
-    char found[RBOOT_VERSION_SIZE]; /* what the server has, for the callback */
+    char server_version[RBOOT_VERSION_SIZE]; /* set for the callback; empty on failure */
 };
 
-/* Fetches the server's version and compares it with `own`. False if that cannot begin. */
+/* Start a version check: fetch the server's version and compare it with `own_version`.
+ *
+ * Return false if it cannot start; the callback is not called then. `check` must stay valid until the callback. */
 bool rboot_ota_check_version(rboot_version_check *check);
 
 #ifdef __cplusplus

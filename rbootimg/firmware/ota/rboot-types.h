@@ -1,8 +1,8 @@
-/* The types that rBoot's interface uses: the SDK's own, or the same without an SDK. */
+/* The SDK's integer types and section attributes, which rBoot's interface uses; equivalents without an SDK. */
 #ifndef RBOOT_TYPES_H
 #define RBOOT_TYPES_H
 
-#ifdef __ets__ /* which the SDK's makefiles define */
+#ifdef __ets__ /* defined by the SDK's makefiles */
 #include "c_types.h"
 #else
 #include <stdbool.h>

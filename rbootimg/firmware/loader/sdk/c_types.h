@@ -1,4 +1,4 @@
-/* What rBoot takes from the SDK's header of this name, for a machine without the SDK. */
+/* The types that rBoot uses from the SDK's header of this name, to build rBoot without the SDK. */
 #ifndef C_TYPES_H
 #define C_TYPES_H
 

@@ -1,7 +1,8 @@
-/* The update client without an SDK: flash and RTC memory as on the chip; the network is two FIFOs beside QEMU, behind
- * which rbootimg/relay.py makes the connections: frames of two bytes of size, high byte first, and so much data.
+/* Port of the update client for an application without an SDK, in the emulator. Flash and RTC memory are accessed as on
+ * the chip. The network is a pair of FIFOs to rbootimg/emulator/network.py, which makes the TCP connections. A frame is
+ * a size of two bytes, high byte first, and the data.
  *
- * The chip runs no code from the flash while that is written or read through SPI: those functions are in IRAM. */
+ * The flash is not mapped while it is accessed through SPI, so the functions that do so are in IRAM. */
 #include "ota_port_emulator.h"
 
 #include "ota_port.h"
@@ -9,10 +10,10 @@
 
 #define IRAM __attribute__((noinline))
 #define REGISTER(address) (*(volatile uint32 *)(address))
-#define CYCLES_PER_MS 40000 /* as QEMU counts them */
-#define MOST 1460
-#define SIZE_CONNECT 0xFFFF /* there is, or shall be, a connection */
-#define SIZE_CLOSE 0        /* there is none, or none any more */
+#define CYCLES_PER_MS 40000 /* of QEMU's cycle counter */
+#define MAX_DATA_SIZE 1460
+#define SIZE_CONNECT 0xFFFF /* to the relay: connect; from it: connected */
+#define SIZE_CLOSE 0        /* to the relay: close; from it: closed, or could not connect */
 
 extern void Cache_Read_Disable(void);
 extern void Cache_Read_Enable(uint32 odd_megabyte, uint32 megabyte_pair, uint32 no_cache);
@@ -20,7 +21,7 @@ extern int SPIRead(uint32 address, void *to, uint32 size);
 extern int SPIWrite(uint32 address, const void *from, uint32 size);
 extern int SPIEraseSector(uint32 sector);
 
-/* The flash */
+/* Flash */
 
 static uint32 megabyte;
 
@@ -71,7 +72,7 @@ IRAM bool ota_port_erase(uint32 sector)
     return result == 0;
 }
 
-/* RTC memory, which takes words only */
+/* RTC memory: word access only */
 
 bool ICACHE_FLASH_ATTR ota_port_rtc_read(uint32 block, uint32 *to, uint32 words)
 {
@@ -91,11 +92,11 @@ bool ICACHE_FLASH_ATTR ota_port_rtc_write(uint32 block, const uint32 *from, uint
     return true;
 }
 
-/* The timer */
+/* Timer */
 
-static uint32 timer_start, timer_cycles; /* 0: not set */
+static uint32 timer_start, timer_cycles; /* 0: stopped */
 
-static uint32 ICACHE_FLASH_ATTR cycles(void)
+static uint32 ICACHE_FLASH_ATTR read_cycle_count(void)
 {
     uint32 count;
     __asm__ volatile("rsr %0, ccount" : "=r"(count));
@@ -104,22 +105,22 @@ static uint32 ICACHE_FLASH_ATTR cycles(void)
 
 void ICACHE_FLASH_ATTR ota_port_timer(uint32 milliseconds)
 {
-    timer_start = cycles();
+    timer_start = read_cycle_count();
     timer_cycles = milliseconds * CYCLES_PER_MS;
 }
 
-/* The network */
+/* Network */
 
 enum { CALL_READ = 3, CALL_WRITE = 4, CALL_OPEN = 5, CALL_SELECT = 29 };
 enum { OPEN_TO_READ = 0, OPEN_TO_WRITE = 1, SELECT_READ = 1 };
 
-static uint8 frame[2 + MOST];
+static uint8 frame[2 + MAX_DATA_SIZE];
 static uint32 frame_used;
-static int file_in, file_out; /* 0: not open yet */
-static bool is_open;          /* or asked for */
-static bool is_connected, is_closing, has_failed;
+static int file_in, file_out; /* 0: not opened yet */
+static bool is_open;          /* connected or connecting */
+static bool is_connected, is_closing, connect_failed;
 
-/* QEMU's semihosting. */
+/* Call QEMU's semihosting, see maskrom/host.h. */
 static int ICACHE_FLASH_ATTR host_call(uint32 number, uint32 one, uint32 two, uint32 three)
 {
     register uint32 a2 __asm__("a2") = number;
@@ -131,7 +132,7 @@ static int ICACHE_FLASH_ATTR host_call(uint32 number, uint32 one, uint32 two, ui
     return (int)a2;
 }
 
-static bool ICACHE_FLASH_ATTR put(const uint8 *data, uint32 size)
+static bool ICACHE_FLASH_ATTR write_all(const uint8 *data, uint32 size)
 {
     while (size) {
         int written = host_call(CALL_WRITE, (uint32)file_out, (uint32)data, size);
@@ -144,21 +145,21 @@ static bool ICACHE_FLASH_ATTR put(const uint8 *data, uint32 size)
     return true;
 }
 
-static bool ICACHE_FLASH_ATTR put_frame(uint32 number, const uint8 *data, uint32 size)
+static bool ICACHE_FLASH_ATTR write_frame(uint32 number, const uint8 *data, uint32 size)
 {
     uint8 head[2];
     head[0] = (uint8)(number >> 8);
     head[1] = (uint8)number;
-    return put(head, sizeof head) && put(data, size);
+    return write_all(head, sizeof head) && write_all(data, size);
 }
 
 static bool ICACHE_FLASH_ATTR is_ready(void)
 {
-    uint32 no_time[2] = {0, 0};
-    return host_call(CALL_SELECT, (uint32)file_in, SELECT_READ, (uint32)no_time) > 0;
+    uint32 zero_timeout[2] = {0, 0};
+    return host_call(CALL_SELECT, (uint32)file_in, SELECT_READ, (uint32)zero_timeout) > 0;
 }
 
-/* False if the emulator has no network. What was sent to the application before a reset is thrown away. */
+/* Open the FIFOs; false if the emulator has no network. Data that arrived before a reset are discarded. */
 static bool ICACHE_FLASH_ATTR open_files(void)
 {
     if (!file_out) {
@@ -178,69 +179,69 @@ static bool ICACHE_FLASH_ATTR open_files(void)
 bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
 {
     (void)ip;
-    (void)port; /* the relay knows where to */
+    (void)port; /* the relay has the address of the server */
     if (is_open) {
         return false;
     }
     is_connected = is_closing = false;
-    is_open = open_files() && put_frame(SIZE_CONNECT, NULL, 0);
-    has_failed = !is_open;
+    is_open = open_files() && write_frame(SIZE_CONNECT, NULL, 0);
+    connect_failed = !is_open;
     return true;
 }
 
 bool ICACHE_FLASH_ATTR ota_port_send(const uint8 *data, uint16 size)
 {
-    return put_frame(size, data, size);
+    return write_frame(size, data, size);
 }
 
 void ICACHE_FLASH_ATTR ota_port_close(void)
 {
-    if (has_failed) {
-        has_failed = false;
+    if (connect_failed) {
+        connect_failed = false;
         ota_event_closed();
         return;
     }
     is_closing = true;
-    put_frame(SIZE_CLOSE, NULL, 0); /* the relay answers the same */
+    write_frame(SIZE_CLOSE, NULL, 0); /* the relay answers with SIZE_CLOSE */
 }
 
-/* Adds to the frame what there is; whether it is whole. */
+/* Read the available bytes of a frame; true if it is complete. */
 static bool ICACHE_FLASH_ATTR read_frame(void)
 {
     for (;;) {
         uint32 size = (uint32)frame[0] << 8 | frame[1];
-        uint32 wanted = frame_used < 2 ? 2 : size == SIZE_CONNECT ? 2 : 2 + size;
-        int got;
-        if (frame_used >= 2 && frame_used == wanted) {
+        uint32 expected = frame_used < 2 ? 2 : size == SIZE_CONNECT ? 2 : 2 + size;
+        int count;
+        if (frame_used >= 2 && frame_used == expected) {
             return true;
         }
-        if (wanted > sizeof frame || !is_ready()) {
+        if (expected > sizeof frame || !is_ready()) {
             return false;
         }
-        got = host_call(CALL_READ, (uint32)file_in, (uint32)(frame + frame_used), wanted - frame_used);
-        if (got <= 0) {
+        count = host_call(CALL_READ, (uint32)file_in, (uint32)(frame + frame_used), expected - frame_used);
+        if (count <= 0) {
             return false;
         }
-        frame_used += (uint32)got;
+        frame_used += (uint32)count;
     }
 }
 
 void ICACHE_FLASH_ATTR ota_port_poll(void)
 {
-    if (has_failed) {
-        has_failed = false;
+    if (connect_failed) {
+        connect_failed = false;
         ota_event_failed();
     }
     if (file_in && read_frame()) {
         uint32 size = frame_used - 2;
-        bool is_wanted = is_open && !is_closing;
+        bool is_receiving = is_open && !is_closing;
         frame_used = 0;
         if (size) {
-            if (is_wanted && is_connected) { /* else it is of before a reset */
+            if (is_receiving && is_connected) { /* else it belongs to a connection from before a reset */
                 ota_event_received(frame + 2, (uint16)size);
             }
         } else if (frame[0]) {
-            if (is_wanted) {
+            if (is_receiving) {
                 is_connected = true;
                 ota_event_connected();
             }
@@ -249,7 +250,7 @@ void ICACHE_FLASH_ATTR ota_port_poll(void)
             ota_event_closed();
         }
     }
-    if (timer_cycles && cycles() - timer_start >= timer_cycles) {
+    if (timer_cycles && read_cycle_count() - timer_start >= timer_cycles) {
         timer_cycles = 0;
         ota_event_timer();
     }

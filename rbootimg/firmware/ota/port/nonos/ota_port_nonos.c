@@ -1,34 +1,34 @@
-/* The update client on Espressif's NONOS SDK. */
+/* Port of the update client for Espressif's NONOS SDK. */
 #include "ota_port.h"
 #include "rboot.h"
 
-/* In this order, as not each of them includes what it needs. */
+/* The order matters: some of these headers do not include the ones that they need. */
 #include "os_type.h"
 #include "osapi.h"
 #include "user_interface.h"
 #include "espconn.h"
 #include "spi_flash.h"
 
-#define LEAVE_AFTER 1       /* ms: from a timer, as the SDK forbids to disconnect in its callbacks */
-#define GIVE_UP_AFTER 30000 /* ms without a word of the SDK on how a connection ended, and again after an abort */
+#define DISCONNECT_DELAY 1  /* ms; the SDK forbids espconn_disconnect in its callbacks, so a timer calls it */
+#define CLOSE_TIMEOUT 30000 /* ms to wait for the SDK's callback after a disconnect, and again after an abort */
 
-/* Two, used in turn: what the SDK still has to say of the one that was left does not reach the next. */
+/* Two connections, used alternately: late callbacks for the previous one do not affect the next. */
 static struct link {
     struct espconn connection;
     esp_tcp tcp;
     os_timer_t timer;
-    bool in_use; /* the structures are the SDK's */
+    bool in_use; /* the SDK may still access the structures */
     bool is_connected;
-} links[2], *current;
+} links[2], *current_link;
 
 static os_timer_t timer;
 
-/* The network */
+/* Network */
 
-static struct link *ICACHE_FLASH_ATTR find(const void *arg)
+static struct link *ICACHE_FLASH_ATTR find_link(const void *arg)
 {
     struct link *link = arg == &links[0].connection ? &links[0] : &links[1];
-    return arg == &link->connection && link->in_use ? link : NULL; /* else it comes twice, or too late */
+    return arg == &link->connection && link->in_use ? link : NULL; /* else the callback is a duplicate, or late */
 }
 
 static void ICACHE_FLASH_ATTR set_timer(struct link *link, os_timer_func_t *function, uint32 milliseconds)
@@ -38,86 +38,86 @@ static void ICACHE_FLASH_ATTR set_timer(struct link *link, os_timer_func_t *func
     os_timer_arm(&link->timer, milliseconds, 0);
 }
 
-/* Whether anybody still waits for the link that has ended. */
-static bool ICACHE_FLASH_ATTR end(struct link *link)
+/* Mark the link as unused; true if the client is waiting for it. */
+static bool ICACHE_FLASH_ATTR release_link(struct link *link)
 {
-    bool is_current = link == current;
+    bool is_current = link == current_link;
     os_timer_disarm(&link->timer);
     link->in_use = link->is_connected = false;
     if (is_current) {
-        current = NULL;
+        current_link = NULL;
     }
     return is_current;
 }
 
-static void ICACHE_FLASH_ATTR forget(void *arg)
+static void ICACHE_FLASH_ATTR on_abort_timeout(void *arg)
 {
-    end(arg);
+    release_link(arg);
 }
 
-/* The SDK reports the end of what it aborts from a task, and until then the structures are its own. It aborts nothing
- * that already closes (ESPCONN_INPROGRESS). */
-static void ICACHE_FLASH_ATTR give_up(void *arg)
+/* After an abort the SDK still uses the structures, until its task calls back. A connection that is already closing is
+ * not aborted (ESPCONN_INPROGRESS). */
+static void ICACHE_FLASH_ATTR abort_link(void *arg)
 {
     struct link *link = arg;
-    set_timer(link, forget, GIVE_UP_AFTER);
+    set_timer(link, on_abort_timeout, CLOSE_TIMEOUT);
     if (espconn_abort(&link->connection) == ESPCONN_ARG) {
-        end(link); /* the SDK does not know it any more, and will not tell */
+        release_link(link); /* unknown to the SDK: no callback will come */
     }
 }
 
-static void ICACHE_FLASH_ATTR leave(void *arg)
+static void ICACHE_FLASH_ATTR disconnect_link(void *arg)
 {
     struct link *link = arg;
-    set_timer(link, give_up, GIVE_UP_AFTER);
+    set_timer(link, abort_link, CLOSE_TIMEOUT);
     if (link->is_connected && espconn_disconnect(&link->connection) == ESPCONN_ARG) {
-        end(link); /* as above; any other answer means that the SDK still has it */
+        release_link(link); /* as above; after any other result the SDK still has it */
     }
 }
 
 static void ICACHE_FLASH_ATTR on_connected(void *arg)
 {
-    struct link *link = find(arg);
+    struct link *link = find_link(arg);
     if (!link || link->is_connected) {
         return;
     }
     link->is_connected = true;
-    if (link == current) {
+    if (link == current_link) {
         ota_event_connected();
-    } else { /* it was left while the SDK still tried */
-        set_timer(link, leave, LEAVE_AFTER);
+    } else { /* the client has given it up while the SDK was connecting */
+        set_timer(link, disconnect_link, DISCONNECT_DELAY);
     }
 }
 
 static void ICACHE_FLASH_ATTR on_received(void *arg, char *data, unsigned short size)
 {
-    struct link *link = find(arg);
-    if (link && link == current) {
+    struct link *link = find_link(arg);
+    if (link && link == current_link) {
         ota_event_received((const uint8 *)data, size);
     }
 }
 
 static void ICACHE_FLASH_ATTR on_closed(void *arg)
 {
-    struct link *link = find(arg);
-    if (link && end(link)) {
+    struct link *link = find_link(arg);
+    if (link && release_link(link)) {
         ota_event_closed();
     }
 }
 
 static void ICACHE_FLASH_ATTR on_failed(void *arg, sint8 error)
 {
-    struct link *link = find(arg);
+    struct link *link = find_link(arg);
     (void)error;
-    if (link && end(link)) {
+    if (link && release_link(link)) {
         ota_event_failed();
     }
 }
 
 bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
 {
-    static uint8 next;
-    struct link *link = &links[next];
+    static uint8 next_link;
+    struct link *link = &links[next_link];
     sint8 result;
     if (link->in_use) {
         return false;
@@ -137,35 +137,35 @@ bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
     link->is_connected = false;
     link->in_use = true;
     result = espconn_connect(&link->connection);
-    current = result == ESPCONN_OK ? link : NULL;
-    if (result == ESPCONN_MEM) { /* without memory for the SYN the SDK keeps it all the same, and says nothing */
-        link->is_connected = true; /* as it is ended like that */
-        set_timer(link, leave, LEAVE_AFTER);
+    current_link = result == ESPCONN_OK ? link : NULL;
+    if (result == ESPCONN_MEM) { /* no memory for the SYN: the SDK keeps the connection, without a callback */
+        link->is_connected = true; /* so that disconnect_link ends it */
+        set_timer(link, disconnect_link, DISCONNECT_DELAY);
     } else if (result != ESPCONN_OK) {
         link->in_use = false;
     }
-    if (link->in_use || !links[!next].in_use) { /* after a refusal too: it may be for this one only (ESPCONN_ISCONN) */
-        next = !next;
+    if (link->in_use || !links[!next_link].in_use) { /* after an error too: ESPCONN_ISCONN may concern this link only */
+        next_link = !next_link;
     }
     return result == ESPCONN_OK;
 }
 
 bool ICACHE_FLASH_ATTR ota_port_send(const uint8 *data, uint16 size)
 {
-    return current && espconn_send(&current->connection, (uint8 *)data, size) == ESPCONN_OK;
+    return current_link && espconn_send(&current_link->connection, (uint8 *)data, size) == ESPCONN_OK;
 }
 
-/* The client goes on at once; the SDK is told from a timer. */
+/* The client continues immediately; a timer disconnects. */
 void ICACHE_FLASH_ATTR ota_port_close(void)
 {
-    if (current) {
-        set_timer(current, leave, LEAVE_AFTER);
-        current = NULL;
+    if (current_link) {
+        set_timer(current_link, disconnect_link, DISCONNECT_DELAY);
+        current_link = NULL;
     }
     ota_event_closed();
 }
 
-/* The flash */
+/* Flash */
 
 bool ICACHE_FLASH_ATTR ota_port_read(uint32 address, uint32 *to, uint32 size)
 {
@@ -194,7 +194,7 @@ bool ICACHE_FLASH_ATTR ota_port_rtc_write(uint32 block, const uint32 *from, uint
     return system_rtc_mem_write((uint8)block, from, (uint16)(4 * words));
 }
 
-/* The timer */
+/* Timer */
 
 static void ICACHE_FLASH_ATTR on_timer(void *arg)
 {
