@@ -1,5 +1,5 @@
 /* The constants of the formats of rBoot and of the ESP8266, once for all C code here: the loader, the emulator's mask
- * ROM, the update client. tests/test_c_format.py compares each with the Python side.
+ * ROM, the update client. tests/firmware/test_c_format.py compares each with the Python side.
  *
  * Applications see these names through rboot.h, so each begins with RBOOT_ or ESP8266_. Multi-byte fields are
  * little-endian; "offset" is in bytes from the start of the structure.
