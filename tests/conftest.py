@@ -1,135 +1,20 @@
-"""What tests of whole builds share: a project in a folder of its own, built by the real SCons."""
+"""The fixture of whole builds, and the programs that tests need: without one of them a run ends before it begins."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shutil
-import socket
-import struct
-import subprocess
-import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-VECTORS = ROOT / "tests" / "vectors"
+pytest.register_assert_rewrite("support")
 
-APP = """
-extern int ets_printf(const char *, ...);
-#define Cache_Read_Enable ((void (*)(int, int, int))0x40004678) /* the mask ROM's */
-static const char text[] = "an application";
-int counter = 3;
-__attribute__((section(".irom0.text"), noinline)) void in_flash(void) { ets_printf(text, counter++); }
-void call_user_start(void) { Cache_Read_Enable(0, 0, 1); in_flash(); }
-"""
+from support.project import APP, TOOL, Project  # noqa: E402
 
-TOOL = f"tools=['default', 'rboot'], toolpath=[{str(ROOT / 'site_scons' / 'site_tools')!r}], CCFLAGS='-Os'"
-
-
-def segments(client: socket.socket) -> int:
-    """How many TCP segments with data have come: tcpi_data_segs_in, linux/tcp.h."""
-    return int(struct.unpack_from("I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), 152)[0])
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run of a program came to."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        return self.out + self.err
-
-
-@dataclass(frozen=True)
-class Project:
-    """A project's folder."""
-
-    folder: Path
-
-    def write(self, name: str, text: str | bytes) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return path
-
-    def read(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
-
-    def digest(self, name: str) -> str:
-        return hashlib.sha256(self.read(name)).hexdigest()
-
-    def exists(self, name: str) -> bool:
-        return (self.folder / name).exists()
-
-    def run(self, *arguments: str, environment: dict[str, str] | None = None, **options: object) -> Run:
-        """Run scons with `arguments`, with `environment` over that of the tests."""
-        command = [sys.executable, "-m", "SCons", "-Q", *arguments]
-        surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**surroundings, **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            **options,
-        )
-        return Run(done.returncode, done.stdout, done.stderr)
-
-    def build(self, *arguments: str, **options: object) -> str:
-        """Run scons, which must succeed; what it printed."""
-        run = self.run(*arguments, **options)
-        assert run.status == 0, run.text
-        return run.out
-
-    def fail(self, *arguments: str, **options: object) -> str:
-        """Run scons, which must fail without a traceback; the line that says why."""
-        run = self.run(*arguments, **options)
-        assert run.status == 2, run.text
-        assert "Traceback" not in run.text
-        assert "Error:" not in run.err.replace("scons: ***", ""), run.text
-        lines = [line for line in run.err.splitlines() if line.startswith("scons: ***")]
-        assert len(lines) == 1, run.text
-        return lines[0]
-
-
-def known_files() -> list[str]:
-    """The project without what builds and tests left in it: what git knows, or all of an sdist."""
-    known = subprocess.run(
-        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout
-    made = re.compile(r"\.(?!ci/|gitignore$)|(.*/)?(build|__pycache__)/")
-    names = known.split("\0") if known else [str(path.relative_to(ROOT)) for path in ROOT.rglob("*")]
-    return [name for name in names if (ROOT / name).is_file() and (known or not made.match(name))]
-
-
-def clean_copy(folder: Path) -> Path:
-    for name in known_files():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
-def without_qemu(tmp_path: Path) -> dict[str, str]:
-    """An environment with all programs but QEMU on its PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for place in reversed(os.environ["PATH"].split(os.pathsep)):
-        for program in Path(place).glob("*") if Path(place).is_dir() else ():
-            if not program.name.startswith("qemu-"):
-                link = folder / program.name
-                link.unlink(missing_ok=True)
-                link.symlink_to(program)
-    return {"PATH": str(folder)}
+OTHER_NAMES = {"chromium": "chromium-browser"}
 
 
 @pytest.fixture
@@ -139,3 +24,37 @@ def project(tmp_path: Path) -> Project:
     project.write("main.c", APP)
     project.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('app', 'main.c')\n")
     return project
+
+
+def missing_programs(items: Iterable[pytest.Item]) -> list[str]:
+    """What the tests are marked to need, `@pytest.mark.needs(PROGRAM, ...)`, and this machine does not have."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin"  # a server's program is where only root's PATH leads
+    needed = {program for item in items for mark in item.iter_markers("needs") for program in mark.args}
+    return sorted(
+        program
+        for program in needed
+        if not any(shutil.which(name, path=path) for name in (program, OTHER_NAMES.get(program, program)))
+    )
+
+
+def end_without(programs: list[str]) -> NoReturn:
+    pytest.exit(
+        f"these tests need {', '.join(programs)}: not on PATH; `./sconsw test` installs what is missing",
+        returncode=pytest.ExitCode.USAGE_ERROR,
+    )
+
+
+@pytest.hookimpl(trylast=True)  # after the tests that are not asked for have gone
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = [] if config.option.collectonly else missing_programs(items)
+    if missing and hasattr(config, "workeroutput"):  # of xdist, of whose processes one shall say it
+        config.workeroutput["missing"] = missing
+        items.clear()
+    elif missing:
+        end_without(missing)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    if missing := getattr(node, "workeroutput", {}).get("missing"):
+        end_without(missing)

@@ -17,15 +17,14 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-import browser
 import pytest
-from conftest import ROOT
-from elf_builder import IRAM
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinja2 import TemplateError, UndefinedError, nodes
-from releases import make, with_recovery
-from test_size import Sym, with_symbols
+from support import browser
+from support.elf_builder import IRAM, Sym, with_symbols
+from support.project import ROOT
+from support.releases import make, with_recovery
 
 from rbootimg import templates
 from rbootimg.analysis.size import measure
@@ -504,6 +503,7 @@ PAYLOAD = (
 )
 
 
+@pytest.mark.needs("chromium")
 def test_no_script_runs_in_a_browser_even_without_a_policy(tmp_path: Path) -> None:
     release = with_texts(NEW.release, PAYLOAD)
     cells = [treemap.Cell(PAYLOAD, 5, "IRAM"), treemap.Cell("a", 5, PAYLOAD)]

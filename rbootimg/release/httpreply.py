@@ -1,7 +1,7 @@
 """A server's reply as rbootimg's update client takes it: the rules of firmware/ota/ota_http.c, stated once more.
 
 Both are strict in the same places (RFC 9112 is not everywhere), as what follows the header is written to the flash.
-tests/test_reply_contract.py holds them against each other.
+tests/release/test_reply_contract.py holds them against each other.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 /* The port for the NONOS SDK on the host: an SDK that does what its documentation says, and a command for each thing
- * that can happen. See tests/test_ota_nonos.py. */
+ * that can happen. See tests/firmware/test_ota_nonos.py. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

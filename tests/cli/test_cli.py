@@ -1,0 +1,872 @@
+"""The command line, run as its users run it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
+from support.project import ROOT, VECTORS
+
+import rbootimg
+from rbootimg.cli.main import COMMANDS, command_parser
+from rbootimg.rom import elf
+from rbootimg.rom.entry import NO_SYMBOLS
+from rbootimg.rom.format import Rom
+from rbootimg.rom.pack import pack
+
+MIXED = VECTORS / "mixed.rom0.elf"
+MIXED_ROM = pack(elf.parse_elf(MIXED.read_bytes())).to_bytes()
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 60, "cwd": ROOT}
+    command = [sys.executable, "-B", "-m", "rbootimg", *map(str, arguments)]
+    return subprocess.run(command, check=False, **{**settings, **options})
+
+
+def refused(*arguments: object, **options: object) -> str:
+    """Run rbootimg, which must exit with 1 and print one line, on stderr; that line without its end."""
+    done = run(*arguments, **options)
+    assert done.returncode == 1, done
+    assert not done.stdout
+    assert done.stderr.endswith("\n")
+    assert done.stderr.count("\n") == 1
+    return done.stderr[:-1]
+
+
+def wrong_usage(*arguments: object) -> str:
+    """Run rbootimg, which must exit with 2 and print its usage and an error; the error."""
+    done = run(*arguments)
+    assert done.returncode == 2, done
+    assert not done.stdout
+    assert done.stderr.startswith("usage: rbootimg")
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Where a ROM goes; its folder is empty."""
+    folder = tmp_path / "output"
+    folder.mkdir()
+    return folder / "rom.bin"
+
+
+@pytest.fixture
+def rom(tmp_path: Path) -> Path:
+    """A sound ROM."""
+    path = tmp_path / "sound.bin"
+    path.write_bytes(MIXED_ROM)
+    return path
+
+
+def made(output: Path) -> list[str]:
+    """All that is in the output's folder, hidden files too."""
+    return sorted(os.listdir(output.parent))
+
+
+# pack
+
+
+def test_pack_writes_the_rom_and_a_table(output: Path) -> None:
+    done = run("pack", MIXED, "-o", output)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{output}: linked at 0x40202010\n"
+        "  IRAM         36 of    32,768 bytes    0.1 %\n"
+        "  DRAM      1,232 of    81,920 bytes    1.5 %\n"
+        "  flash       240 bytes\n"
+    )
+    # esptool2's bytes for its own defaults: vectors/expected.tsv.
+    assert hashlib.sha256(output.read_bytes()).hexdigest().startswith("ff74a1b645c02ba6e62dc5caca08e360")
+    assert made(output) == ["rom.bin"]
+
+
+def test_pack_with_a_slot_checks_it_and_says_what_of_it_is_taken(output: Path) -> None:
+    done = run("pack", MIXED, "-o", output, "--slot", "0x2000:0x1000")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{output}: the slot at 0x2000, linked at 0x40202010"
+    assert lines[-1] == "  flash       240 of     4,096 bytes    5.9 %"
+
+
+@pytest.mark.parametrize(
+    ("options", "available"),
+    [
+        # Without a size: to the end of the megabyte, or to the SDK's sectors in a flash of known size.
+        (("--slot", "0x82000"), "516,096"),
+        (("--slot", "0x82000", "--flash-size", "1MB"), "495,616"),
+        (("--slot", "0x82000:16KB", "--flash-size", "1MB"), "16,384"),
+        (("--slot", "532480:16384"), "16,384"),
+    ],
+)
+def test_a_slot_without_a_size_reaches_as_far_as_it_can(output: Path, options: tuple[str, ...], available: str) -> None:
+    done = run("pack", VECTORS / "mixed.rom1.elf", "-o", output, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f" of {available:>9} bytes" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        # esptool2's bytes for the same choices: vectors/expected.tsv.
+        ("--irom-checksum", "5966527d4ebf81b5db85fba2fe152a0a"),
+        (
+            "--section .data --section .rodata --section .text --flash-size 4MB --flash-mode dio --flash-freq 80m",
+            "73be25c5a1dfaa7d63ad5bfdb8435089",
+        ),
+        ("--irom-checksum --flash-size 1m --flash-mode QOUT --flash-freq 26M", "571906642554265fca16ab0fbde43a47"),
+        ("--flash-size 16M", "d2f43107d7f02c11b5f3f4452e9ae890"),
+    ],
+)
+def test_options_change_the_bytes_as_esptool2s_do(output: Path, options: str, digest: str) -> None:
+    done = run("pack", *options.split(), "--output", output, MIXED)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert hashlib.sha256(output.read_bytes()).hexdigest().startswith(digest)
+
+
+def test_warnings_go_to_stderr_and_are_no_error(output: Path, tmp_path: Path) -> None:
+    app = tmp_path / "app.elf"
+    app.write_bytes(build_elf())
+    done = run("pack", app, "-o", output, "--section", ".text", "--section", ".rodata")
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"rbootimg: {app}: warning: section .data (4 bytes at 0x3ffe8000) is not in the ROM; "
+        "if the application needs it, name it among the sections\n"
+        f"rbootimg: {app}: warning: {NO_SYMBOLS}\n"
+    )
+    assert len(Rom.from_bytes(output.read_bytes()).sections) == 2
+
+
+def test_pack_replaces_an_older_rom_in_one_step(output: Path) -> None:
+    output.write_bytes(b"old")
+    with open(output, "rb") as reader:
+        assert run("pack", MIXED, "-o", output).returncode == 0
+        assert reader.read() == b"old"
+    assert output.read_bytes() == MIXED_ROM
+    assert made(output) == ["rom.bin"]
+
+
+def test_pack_writes_to_where_a_link_points(output: Path, tmp_path: Path) -> None:
+    output.symlink_to(tmp_path / "target.bin")
+    (tmp_path / "target.bin").write_bytes(b"old")
+    assert run("pack", MIXED, "-o", output).returncode == 0
+    assert output.is_symlink()
+    assert (tmp_path / "target.bin").read_bytes() == MIXED_ROM
+
+
+def test_pack_to_a_pipe_gives_the_rom_and_nothing_else() -> None:
+    done = run("pack", MIXED, "-o", "/dev/stdout", text=False)
+    assert done.returncode == 0
+    assert done.stdout == MIXED_ROM
+
+
+def test_pack_to_stdout_that_is_a_file_leaves_the_rom_in_it(output: Path) -> None:
+    with open(output, "wb") as file:
+        assert run("pack", MIXED, "-o", "/dev/stdout", stdout=file).returncode == 0
+    assert output.read_bytes() == MIXED_ROM
+    assert made(output) == ["rom.bin"]
+
+
+# verify
+
+
+def test_verify_says_what_is_in_a_rom(rom: Path) -> None:
+    done = run("verify", rom)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{rom}: ok, 240 bytes, entry 0x40100004, 112 bytes of irom, 3 RAM sections, checksum 0xe3 over RAM sections\n"
+    )
+
+
+def test_verify_finds_which_checksum_a_rom_has(rom: Path) -> None:
+    rom.write_bytes(pack(elf.parse_elf(MIXED.read_bytes()), irom_checksum=True).to_bytes())
+    done = run("verify", rom)
+    assert done.returncode == 0
+    assert done.stdout.endswith(" over RAM sections and irom\n")
+
+
+def test_verify_gives_the_same_as_json(rom: Path) -> None:
+    done = run("verify", "--json", rom)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {
+        "file": str(rom),
+        "size": 240,
+        "entry": 0x40100004,
+        "irom": {"size": 112},
+        "sections": [
+            {"address": 0x40100000, "size": 36},
+            {"address": 0x3FFE8000, "size": 8},
+            {"address": 0x3FFE8008, "size": 20},
+        ],
+        "flash": {"mode": 0, "size": 0, "freq": 0},
+        "checksum": {"value": 0xE3, "irom": False},
+        "esptool_crc": False,
+    }
+
+
+def test_what_pack_wrote_verify_takes(output: Path) -> None:
+    assert run("pack", MIXED, "-o", output, "--irom-checksum").returncode == 0
+    assert run("verify", output).returncode == 0
+
+
+# Help
+
+
+def test_help_names_the_commands_and_their_options() -> None:
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pack a linked application into a ROM" in done.stdout
+    assert "check a ROM as rBoot does" in done.stdout
+    packing = run("pack", "--help").stdout
+    for option in ("-o", "--section", "--flash-size", "--flash-mode", "--flash-freq", "--irom-checksum", "--slot"):
+        assert f"\n  {option} " in packing or f"\n  {option}\n" in packing
+    assert "--json" in run("verify", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "commands"),
+    [(("--help",), []), (("--version",), []), (("nosuch",), []), (("pack", "--help"), ["common", "pack"])],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_only_the_module_of_the_command_is_loaded(arguments: tuple[str, ...], commands: list[str]) -> None:
+    show = (
+        "import sys\nfrom rbootimg.cli.main import main\n"
+        f"try:\n    main({list(arguments)!r})\nexcept SystemExit:\n    pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    names = [name.removeprefix("rbootimg.commands.") for name in loaded.split() if "rbootimg.commands." in name]
+    assert sorted(names) == commands
+
+
+SLOW = {"dataclasses", "elftools", "esptool", "inspect", "jinja2", "rich", "shutil", "tomllib"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "slow"),
+    [
+        (("--version",), SLOW),
+        (("verify", "ROM"), SLOW),
+        (("info", "ROM"), SLOW),
+        (("pack", MIXED, "-o", "OUTPUT"), {"esptool", "jinja2", "rich", "tomllib"}),  # pyelftools loads some of them
+    ],
+    ids=["version", "verify", "info", "pack"],
+)
+def test_a_quick_command_loads_no_slow_module(
+    rom: Path, output: Path, arguments: tuple[object, ...], slow: set[str]
+) -> None:
+    names = {"ROM": rom, "OUTPUT": output}
+    command = [sys.executable, "-X", "importtime", "-m", "rbootimg", *(str(names.get(at, at)) for at in arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {line.rsplit(maxsplit=1)[-1] for line in done.stderr.splitlines()}
+    assert not loaded & slow
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "esptool2"])
+def test_each_command_has_a_help_of_its_own(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: rbootimg {command} ")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "esptool2"])
+def test_each_command_and_each_of_its_arguments_is_described(command: str) -> None:
+    parser = command_parser(command)
+    assert parser.description
+    assert [action.dest for action in parser._actions if not action.help] == []
+    readme = (ROOT / "README.md").read_text()
+    assert f"rbootimg {command}" in readme or f"`{command}" in readme
+    assert "`rbootimg COMMAND --help` lists" in readme
+
+
+def test_version_is_the_packages() -> None:
+    assert run("--version").stdout == f"rbootimg {rbootimg.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), "rbootimg: error: the following arguments are required: COMMAND"),
+        (("nosuch",), "rbootimg: error: argument COMMAND: invalid choice: 'nosuch'"),
+        (("verify",), "rbootimg verify: error: the following arguments are required: ROM.BIN"),
+        (("pack", MIXED), "rbootimg pack: error: the following arguments are required: -o/--output"),
+        (("verify", "a", "b"), "rbootimg verify: error: unrecognized arguments: b"),
+        (("verify", "a", "--nosuch"), "rbootimg verify: error: unrecognized arguments: --nosuch"),
+        (
+            ("pack", MIXED, "-o", "rom.bin", "--flash-size", "3MB"),
+            "rbootimg pack: error: argument --flash-size: unknown flash size '3MB'; "
+            "choose one of 256KB, 512KB, 1MB, 2MB, 4MB, 2MB-c1, 4MB-c1, 8MB, 16MB",
+        ),
+        (
+            ("pack", MIXED, "-o", "rom.bin", "--flash-mode", "qoi"),
+            "rbootimg pack: error: argument --flash-mode: invalid choice: 'qoi' (choose from",
+        ),
+        (
+            ("pack", MIXED, "-o", "rom.bin", "--flash-freq", "40"),
+            "rbootimg pack: error: argument --flash-freq: invalid choice: '40' (choose from",
+        ),
+        (
+            ("pack", MIXED, "-o", "rom.bin", "--slot", "nonsense"),
+            "rbootimg pack: error: argument --slot: 'nonsense' is no address or size; write 0x2000, 8192 or 8KB",
+        ),
+    ],
+    ids=lambda value: " ".join(map(str, value[:1] + value[-2:])) if isinstance(value, tuple) else "",
+)
+def test_wrong_usage_is_told_with_status_2(tmp_path: Path, arguments: tuple[object, ...], error: str) -> None:
+    # No path of the repository is written to: should one be taken for good, it is in a folder of its own.
+    in_folder = [tmp_path / argument if argument == "rom.bin" else argument for argument in arguments]
+    assert wrong_usage(*in_folder).startswith(error)
+    assert os.listdir(tmp_path) == []
+
+
+# Bad input
+
+
+def truncated(path: Path) -> str:
+    path.write_bytes(MIXED.read_bytes()[:5000])
+    return "the ELF is damaged or cut off"
+
+
+def of_another_machine(path: Path) -> str:
+    path.write_bytes(build_elf(machine=EM_386))
+    return "a 32-bit little-endian ELF for 386, not for the ESP8266"
+
+
+def without_irom(path: Path) -> str:
+    path.write_bytes(build_elf(APP[:2]))
+    return "no section .irom0.text with data in the ELF; it has .text, .data"
+
+
+def too_large_for_the_ram(path: Path) -> str:
+    path.write_bytes(build_elf((Sec(".text", IRAM, bytes(0x8004)), *APP[1:])))
+    return ".text ends at 0x40108004, 4 bytes behind the IRAM"
+
+
+def empty(path: Path) -> str:
+    path.write_bytes(b"")
+    return "the file is empty"
+
+
+def text(path: Path) -> str:
+    path.write_bytes(b"int main(void) { return 0; }\n")
+    return "not an ELF file"
+
+
+def missing(path: Path) -> str:
+    return "No such file or directory"
+
+
+def folder(path: Path) -> str:
+    path.mkdir()
+    return "Is a directory"
+
+
+def link_to_itself(path: Path) -> str:
+    # What even root cannot open.
+    path.symlink_to(path)
+    return "Too many levels of symbolic links"
+
+
+def below_a_file(path: Path) -> str:
+    path.parent.rmdir()
+    path.parent.write_bytes(b"")
+    return "Not a directory"
+
+
+UNREADABLE = (missing, folder, link_to_itself, below_a_file)
+BAD_ELFS = (empty, text, truncated, of_another_machine, without_irom, too_large_for_the_ram)
+
+
+@pytest.mark.parametrize("make", [*UNREADABLE, *BAD_ELFS], ids=lambda make: make.__name__)
+def test_a_bad_elf_is_refused_in_one_line_and_an_older_rom_stays(
+    tmp_path: Path, output: Path, make: Callable[[Path], str]
+) -> None:
+    path = tmp_path / "apps" / "app.elf"
+    path.parent.mkdir()
+    message = make(path)
+    output.write_bytes(b"old")
+    assert refused("pack", path, "-o", output).startswith(f"rbootimg: {path}: {message}")
+    assert output.read_bytes() == b"old"
+    assert made(output) == ["rom.bin"]
+
+
+@pytest.mark.parametrize("make", UNREADABLE, ids=lambda make: make.__name__)
+def test_a_rom_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, make: Callable[[Path], str]) -> None:
+    path = tmp_path / "roms" / "rom.bin"
+    path.parent.mkdir()
+    message = make(path)
+    assert refused("verify", path) == f"rbootimg: {path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the header of the ROM would end at offset 0x8, but there are only 0x0 bytes; the ROM is cut off"),
+        (MIXED_ROM[:-1], "the checksum would end at offset 0xf0, but there are only 0xef bytes; the ROM is cut off"),
+        (MIXED_ROM[:-1] + b"\0", "the checksum at offset 0xef is 0x00, but the data give 0xe3"),
+        (b"\x7fELF" + bytes(99), "an ELF and no ROM; pack it first"),
+    ],
+    ids=["empty", "cut off", "checksum", "an ELF"],
+)
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_a_bad_rom_is_refused_in_one_line(rom: Path, options: tuple[str, ...], data: bytes, message: str) -> None:
+    rom.write_bytes(data)
+    assert refused("verify", *options, rom).startswith(f"rbootimg: {rom}: {message}")
+
+
+def test_a_file_without_permission_is_refused_unless_one_may_read_it_all_the_same(rom: Path) -> None:
+    rom.chmod(0)
+    if os.access(rom, os.R_OK):  # root
+        assert run("verify", rom).returncode == 0
+    else:
+        assert refused("verify", rom) == f"rbootimg: {rom}: Permission denied"
+
+
+def test_an_application_for_another_slot_is_refused(output: Path, tmp_path: Path) -> None:
+    app = tmp_path / "app.elf"
+    app.write_bytes(build_elf((APP[0], Sec(".irom0.text", IROM1, b"code"))))
+    assert refused("pack", app, "-o", output, "--slot", "0x2000") == (
+        f"rbootimg: {app}: .irom0.text is linked at 0x40282010 (for a slot at 0x82000), "
+        "but the slot at 0x2000 runs at 0x40202010; link it with the linker script of that slot"
+    )
+    assert made(output) == []
+
+
+def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
+    big = VECTORS / "big.rom0.elf"
+    assert refused("pack", big, "-o", output, "--slot", "0x2000:0x6e000") == (
+        f"rbootimg: {big}: the ROM has 450,704 bytes, 144 more than the slot at 0x2000 holds (450,560); "
+        "make the application smaller or the slot larger"
+    )
+    assert "0xef bytes, but the flash is erased in sectors" in refused(
+        "pack", MIXED, "-o", output, "--slot", "0x2000:239"
+    )
+    assert made(output) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--slot", "0x2100"), "at 0x2100 does not start on a flash sector; use a multiple of 0x1000 such as 0x3000"),
+        (("--slot", "0x1000"), "at 0x1000 overlaps rBoot's config sector; the first free address is 0x2000"),
+        (("--slot", "0x102000", "--flash-size", "1MB"), "ends at 0x103000, outside the 1MB flash (0x100000 bytes)"),
+    ],
+)
+def test_a_slot_that_cannot_be_is_refused(output: Path, options: tuple[str, ...], message: str) -> None:
+    done = run("pack", MIXED, "-o", output, *options)
+    assert done.returncode in (1, 2)  # both the slot and the usage are wrong
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert made(output) == []
+
+
+# Bad output
+
+
+def test_an_output_in_a_folder_that_does_not_exist_is_refused_by_its_name(output: Path) -> None:
+    path = output.parent / "no" / "rom.bin"
+    # The name that the user gave, not that of the temporary file.
+    assert refused("pack", MIXED, "-o", path) == f"rbootimg: {path}: there is no folder {path.parent}"
+    assert made(output) == []
+
+
+def test_an_output_that_is_a_folder_is_refused_by_its_name(output: Path) -> None:
+    output.mkdir()
+    assert refused("pack", MIXED, "-o", output) == f"rbootimg: {output}: Is a directory"
+    assert made(output) == ["rom.bin"]
+    assert os.listdir(output) == []
+
+
+def test_a_full_disk_is_told_with_the_outputs_name_and_an_older_rom_stays(output: Path) -> None:
+    output.write_bytes(b"old")
+    line = refused(
+        "pack",
+        VECTORS / "big.rom0.elf",
+        "-o",
+        output,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert output.read_bytes() == b"old"
+    assert made(output) == ["rom.bin"]
+    assert line == f"rbootimg: {output}: File too large"
+
+
+def test_a_full_device_is_told_with_its_name() -> None:
+    assert refused("pack", MIXED, "-o", "/dev/full") == "rbootimg: /dev/full: No space left on device"
+
+
+# Bad stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify", "ROM"),
+        ("verify", "--json", "ROM"),
+        ("pack", MIXED, "-o", "OUTPUT"),
+        ("pack", "--help"),
+        ("info", "ROM"),
+    ],
+    ids=["verify", "json", "pack", "help", "info"],
+)
+def test_a_closed_pipe_ends_quietly(rom: Path, output: Path, arguments: tuple[object, ...]) -> None:
+    names = {"ROM": rom, "OUTPUT": output}
+    reader, writer = os.pipe()
+    os.close(reader)  # at once, so that no write can come before it
+    try:
+        done = run(*(names.get(argument, argument) for argument in arguments), stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert made(output) == (["rom.bin"] if "OUTPUT" in arguments else [])
+
+
+def test_a_rom_to_a_closed_pipe_ends_quietly() -> None:
+    # More than a pipe holds, so the writer is still at it when the reader goes.
+    command = [sys.executable, "-B", "-m", "rbootimg", "pack", str(VECTORS / "big.rom0.elf"), "-o", "/dev/stdout"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1) == b"\xea"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("pack", "--help"),
+        ("pack", MIXED, "-o", "OUTPUT"),
+        ("verify", "ROM"),
+        ("verify", "--json", "ROM"),
+        ("info", "ROM"),
+        ("info", "--json", "ROM"),
+        ("extract", "ROM", "-o", "OUTPUT"),
+        ("compare", "ROM", "ROM"),
+        ("layout", "1MB"),
+        ("layout", "--svg", "1MB"),  # more than is buffered
+        ("size", MIXED, "--json"),
+        ("nginx-conf", "ROM"),
+    ],
+    ids=lambda arguments: " ".join(str(getattr(argument, "name", argument)) for argument in arguments),
+)
+def test_a_full_stdout_is_one_line_that_names_it(rom: Path, output: Path, arguments: tuple[object, ...]) -> None:
+    names = {"ROM": rom, "OUTPUT": output}
+    with open("/dev/full", "w") as full:
+        done = run(*(names.get(argument, argument) for argument in arguments), stdout=full)
+    assert (done.returncode, done.stderr) == (1, "rbootimg: stdout: No space left on device\n")
+
+
+def test_without_a_stdout_there_is_no_traceback(rom: Path) -> None:
+    done = run("verify", rom, stdout=None, preexec_fn=lambda: os.close(1))
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+
+
+def test_a_name_that_stdout_cannot_show_gives_no_traceback(rom: Path) -> None:
+    path = rom.with_name("größe.bin")
+    path.write_bytes(MIXED_ROM)
+    done = run("verify", path, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+    assert "e.bin: ok, 240 bytes" in done.stdout
+
+
+def test_the_rom_does_not_replace_its_elf(output: Path) -> None:
+    app = output.with_name("app.elf")
+    app.write_bytes(MIXED.read_bytes())
+    assert refused("pack", app, "-o", app) == (
+        f"rbootimg: {app}: the output would replace {app}, which is an input; choose another file"
+    )
+    assert app.read_bytes() == MIXED.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("layout", "board.toml", "-o", "./board.toml"),
+        ("size", "app.elf", "old.elf", "--svg", "old.elf"),
+        ("size", "app.elf", "--map", "app.map", "--svg", "app.map"),
+    ],
+    ids=" ".join,
+)
+def test_an_output_does_not_replace_an_input(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    contents = {"board.toml": BOARD.encode(), "app.elf": MIXED.read_bytes(), "old.elf": MIXED.read_bytes()}
+    contents["app.map"] = b".text 0x40100000 0x10\n"
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    line = refused(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    name = arguments[-1].removeprefix("./")
+    assert line.endswith(f": the output would replace {name}, which is an input; choose another file")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_an_output_folder_that_is_not_there_is_told_as_it_was_written(tmp_path: Path) -> None:
+    line = refused("pack", MIXED, "-o", "no/rom.bin", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert line == "rbootimg: no/rom.bin: there is no folder no"
+
+
+@pytest.mark.parametrize("command", ["verify", "extract", "compare"])
+def test_an_elf_for_a_rom_is_told_as_that(rom: Path, command: str) -> None:
+    others = [rom] if command == "compare" else []
+    assert refused(command, MIXED, *others) == f"rbootimg: {MIXED}: an ELF and no ROM; pack it first"
+
+
+def test_verify_can_ask_for_one_kind_of_checksum(rom: Path) -> None:
+    assert run("verify", "--no-irom-checksum", rom).returncode == 0
+    assert "the other kind of checksum" in refused("verify", "--irom-checksum", rom)
+
+
+# layout
+
+BOARD = 'flash_size = "512KB"\n[[slot]]\naddress = 0x2000\n'
+
+
+def test_layout_draws_a_file_and_a_preset(tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text(BOARD)
+    for name, flash in ((tmp_path / "board.toml", "qio, 512KB, 40m"), ("4MB-big", "qio, 4MB, 40m")):
+        done = run("layout", name)
+        assert done.returncode == 0
+        assert done.stdout.startswith(f"{flash} flash; loader: ")
+        assert "0x40202010  slot 0\n" in done.stdout
+
+
+def test_layout_without_a_name_lists_the_presets() -> None:
+    lines = run("layout").stdout.splitlines()
+    assert "1MB          1MB flash, slots at 0x2000, 0x82000" in lines
+
+
+def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
+    assert "say of which LAYOUT" in wrong_usage("layout", "--svg")
+    assert run("layout", "1MB", "--svg").stdout.startswith("<svg ")
+    assert run("layout", "1MB", "--sdk-partitions", "-o", tmp_path / "partitions.h").stdout == ""
+    assert "SYSTEM_PARTITION_CUSTOMER_BEGIN + 2, 0x00082000" in (tmp_path / "partitions.h").read_text()
+    assert refused("layout", "512KB", "--sdk-partitions", "-o", tmp_path / "none.h").startswith(
+        "rbootimg: 512KB: NONOS SDK 3 accepts no partition table for a 512KB flash; it needs one of 1MB, "
+    )
+    assert not (tmp_path / "none.h").exists()
+
+
+def test_layout_writes_the_schema_of_layout_files(tmp_path: Path) -> None:
+    schema = (ROOT / "rbootimg" / "schemas" / "layout.schema.json").read_text()
+    assert run("layout", "--schema").stdout == schema
+    assert run("layout", "--schema", "-o", tmp_path / "layout.schema.json").stdout == ""
+    assert (tmp_path / "layout.schema.json").read_text() == schema
+    assert "--schema takes no LAYOUT" in wrong_usage("layout", "1MB", "--schema")
+
+
+def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:
+    assert "neither a file nor a preset; the presets are 512KB" in refused("layout", "3MB")
+    assert "No such file" in refused("layout", tmp_path / "no.toml")
+    assert "Is a directory" in refused("layout", tmp_path)
+    bad = tmp_path / "bad.toml"
+    for content, message in ((b"\xff", "not UTF-8"), (b"x", "not TOML"), (BOARD[:21].encode() * 2, "not TOML")):
+        bad.write_bytes(content)
+        assert message in refused("layout", bad)
+
+
+# compare
+
+
+def test_compare_takes_the_same_application_for_two_slots(tmp_path: Path) -> None:
+    other = tmp_path / "rom1.bin"
+    other.write_bytes(pack(elf.parse_elf((VECTORS / "mixed.rom1.elf").read_bytes())).to_bytes())
+    (tmp_path / "rom0.bin").write_bytes(MIXED_ROM)
+    done = run("compare", tmp_path / "rom0.bin", other)
+    assert done.returncode == 0
+    assert done.stdout.endswith("words relocated by 0x80000, nothing else differs\n")
+
+
+def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
+    good = Rom.from_bytes(MIXED_ROM)
+    other = tmp_path / "other.bin"
+    other.write_bytes(good._replace(entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
+    done = run("compare", rom, other)
+    assert done.returncode == 1
+    assert "  the entry is 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
+    assert "  irom+0x6f: 00 | 78\n" in done.stdout or "  irom+0x6f at 0x4020207f: 00 | 78\n" in done.stdout
+    assert done.stderr == f"rbootimg: {rom}: not the same application as {other}\n"
+
+
+@pytest.mark.parametrize(
+    ("elfs", "name"),
+    [
+        (("--elf0", MIXED), " in in_flash+0x8"),
+        (("--elf1", "OTHER"), " in in_flash+0x8"),
+        (("--elf0", MIXED, "--elf1", "OTHER"), " in in_flash+0x8"),
+        ((), ""),
+    ],
+    ids=["elf0", "elf1", "both", "none"],
+)
+def test_compare_names_what_differs_by_the_elfs(tmp_path: Path, rom: Path, elfs: tuple[object, ...], name: str) -> None:
+    # An instruction of in_flash in a second build; as in any ELF its bytes stand there once.
+    data, code = MIXED.read_bytes(), Rom.from_bytes(MIXED_ROM).irom
+    functions = [symbol for symbol in elf.elf_symbols(data) if symbol.name == "in_flash"]
+    offset = functions[0].address + 8 - 0x40202010
+    assert data.count(code[offset - 8 : offset + 8]) == 1
+    at = data.index(code[offset - 8 : offset + 8]) + 8
+    (tmp_path / "other.elf").write_bytes(data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :])
+    other = tmp_path / "other.bin"
+    assert run("pack", tmp_path / "other.elf", "-o", other).returncode == 0
+    done = run("compare", rom, other, *(tmp_path / "other.elf" if value == "OTHER" else value for value in elfs))
+    assert done.returncode == 1
+    assert re.search(
+        rf"^  irom\+{offset:#x} at {0x40202010 + offset:#x}{re.escape(name)}: .. \| ..$", done.stdout, re.M
+    )
+
+
+def test_compare_takes_the_elf_of_the_rom_only(tmp_path: Path, rom: Path) -> None:
+    assert refused("compare", rom, rom, "--elf1", VECTORS / "mixed.rom1.elf") == (
+        f"rbootimg: {rom}: {VECTORS}/mixed.rom1.elf is not the ELF of {rom}: their contents differ; "
+        "give the one it was packed from"
+    )
+    (tmp_path / "bad.elf").write_bytes(b"nothing")
+    assert refused("compare", rom, rom, "--elf0", tmp_path / "bad.elf") == (
+        f"rbootimg: {rom}: {tmp_path}/bad.elf: not an ELF file"
+    )
+
+
+# info
+
+
+def test_info_says_what_a_file_is(rom: Path) -> None:
+    done = run("info", rom)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{rom}: an rBoot ROM, sound\n  size      240 bytes\n")
+
+
+def test_info_prints_json(rom: Path) -> None:
+    values = json.loads(run("info", "--json", rom, "--slot", "0x2000:8KB").stdout)
+    assert (values["file"], values["schema"], values["kind"]) == (str(rom), 1, "rom")
+    assert values["slot"] == {"address": 0x2000, "size": 0x2000, "free": 0x2000 - 240}
+
+
+@pytest.mark.parametrize(
+    ("options", "free"),
+    [
+        (("--layout", "1MB"), "slot 0 at 0x2000, 524,048 bytes free"),
+        (("--slot", "0x2000"), "the slot at 0x2000, 1,040,144 bytes free"),
+        (("--layout", "BOARD"), "slot 0 at 0x2000, 495,376 bytes free"),
+    ],
+    ids=["preset", "slot", "file"],
+)
+def test_info_says_what_is_free_in_the_slot(tmp_path: Path, rom: Path, options: tuple[str, ...], free: str) -> None:
+    (tmp_path / "board.toml").write_text(BOARD)
+    done = run("info", rom, *(tmp_path / "board.toml" if option == "BOARD" else option for option in options))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"  slot      {free}\n" in done.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_info_shows_a_bad_rom_and_fails_with_one_line(rom: Path, options: tuple[str, ...]) -> None:
+    rom.write_bytes(MIXED_ROM[:-1] + b"\0")
+    done = run("info", rom, "--slot", "0x82000", *options)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"rbootimg: {rom}: the checksum at offset 0xef is 0x00, but the data give 0xe3 (0xc3 with irom); "
+        "the ROM is corrupt (and 1 more)\n"
+    )
+    if options:
+        assert len(json.loads(done.stdout)["problems"]) == 2
+    else:
+        assert done.stdout.startswith(f"{rom}: an rBoot ROM, with problems\n  problem   the checksum at offset 0xef")
+
+
+def test_info_of_what_it_does_not_know_is_one_line(tmp_path: Path, rom: Path) -> None:
+    path = tmp_path / "file"
+    for content, message in ((b"", "the file is empty"), (b"text", "neither a ROM, a flash, a boot config nor an ELF")):
+        path.write_bytes(content)
+        assert refused("info", path).startswith(f"rbootimg: {path}: {message}")
+    assert "the layout 3MB: neither a file nor a preset" in refused("info", rom, "--layout", "3MB")
+    assert "not allowed with argument" in wrong_usage("info", rom, "--layout", "1MB", "--slot", "0x2000")
+
+
+@pytest.mark.parametrize("command", ["info", "extract"])
+@pytest.mark.parametrize("make", UNREADABLE, ids=lambda make: make.__name__)
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, make: Callable[[Path], str], command: str) -> None:
+    path = tmp_path / "roms" / "rom.bin"
+    path.parent.mkdir()
+    message = make(path)
+    assert refused(command, path) == f"rbootimg: {path}: {message}"
+
+
+# extract
+
+
+def test_extract_writes_each_section_and_a_table(tmp_path: Path, rom: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    done = run("extract", rom, "-o", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{rom}: 4 files in {folder}\n"
+        "  file                   address     bytes  memory\n"
+        "  irom0.text.bin                       112  flash\n"
+        "  section0-40100000.bin  0x40100000     36  IRAM\n"
+        "  section1-3ffe8000.bin  0x3ffe8000      8  DRAM\n"
+        "  section2-3ffe8008.bin  0x3ffe8008     20  DRAM\n"
+    )
+    good = Rom.from_bytes(MIXED_ROM)
+    assert (folder / "irom0.text.bin").read_bytes() == good.irom
+    names = sorted(os.listdir(folder))
+    assert [(folder / name).read_bytes() for name in names[1:]] == [section.data for section in good.sections]
+
+
+def test_extract_makes_a_folder_by_the_roms_name_and_replaces_what_it_wrote(tmp_path: Path, rom: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for _ in range(2):
+        assert run("extract", rom, cwd=tmp_path, env=environment).returncode == 0
+    assert sorted(os.listdir(tmp_path / "sound-sections"))[0] == "irom0.text.bin"
+    assert len(os.listdir(tmp_path / "sound-sections")) == 4
+
+
+def test_extract_takes_sound_roms_only(tmp_path: Path, rom: Path) -> None:
+    rom.write_bytes(MIXED_ROM[:-1])
+    assert "the ROM is cut off" in refused("extract", rom, "-o", tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_extract_to_a_file_is_one_line(tmp_path: Path, rom: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert refused("extract", rom, "-o", tmp_path / "file") == (
+        f"rbootimg: {tmp_path}/file: not a folder; name one for the files, there or not yet"
+    )
+
+
+# size
+
+
+def test_size_shows_what_takes_the_memory_and_what_changed() -> None:
+    output = run("size", MIXED).stdout
+    assert re.search(r"^ +\d+ +32,768 +[\d.]+ +IRAM$", output, re.MULTILINE)
+    assert re.search(r"DRAM +\.bss +zeroed$", output, re.MULTILINE)
+    assert "IRAM" in run("size", MIXED, VECTORS / "big.rom0.elf").stdout
+
+
+def test_size_prints_json_and_draws_a_picture(tmp_path: Path) -> None:
+    done = run("size", MIXED, "--json", "--svg", tmp_path / "size.svg", "--by", "section")
+    assert json.loads(done.stdout)["file"] == str(MIXED)
+    assert "<svg" in (tmp_path / "size.svg").read_text()[:200]
+
+
+def test_size_needs_maps_for_objects() -> None:
+    for arguments in (("--by", "object"), ("--old-map", "x.map"), ("--top", "-1")):
+        assert wrong_usage("size", MIXED, *arguments).startswith("rbootimg size: error: ")
+
+
+def test_size_names_the_file_that_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "old.elf").write_bytes(b"nothing")
+    assert f"compared with {tmp_path}/old.elf: not an ELF file" in refused("size", MIXED, tmp_path / "old.elf")
+    assert "no-such.map: No such file" in refused("size", MIXED, "--map", tmp_path / "no-such.map")

@@ -1,0 +1,262 @@
+"""The update client and the layout that it was compiled for: it tells another one before it writes anything."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from support.images import rom
+from support.ota_host import HARNESS, REASONS, SLOTS, Host, build, flash, reply, update
+from support.project import ROOT, TOOL, Project
+
+from rbootimg.flash.bootconfig import BootConfig
+from rbootimg.flash.clientheader import client_header
+from rbootimg.layout.model import FlashLayout
+from rbootimg.layout.presets import preset_layout
+from rbootimg.layout.tomlfile import parse_layout
+
+pytestmark = pytest.mark.needs("gcc", "xtensa-lx106-elf-gcc")
+
+ONE_MB = 'flash_size = "1MB"\nslot = [{address = 0x2000}, {address = 0x82000, size = "64KB"}]\n'
+FILES = range(0x92000, 0xC4000)
+"""200 KB after slot 1, such as a file system."""
+
+
+def board(loader: str = "") -> FlashLayout:
+    return parse_layout(f"{ONE_MB}[loader]\n{loader}\n")
+
+
+@functools.cache
+def program(loader: str | None = "") -> Path:
+    """The client for a layout, or for none."""
+    folder = Path(tempfile.mkdtemp())
+    if loader is None:
+        return build(folder, HARNESS / "harness.c")
+    (folder / "rboot-layout.h").write_text(client_header(board(loader)))
+    return build(folder, HARNESS / "harness.c", options=["-DRBOOT_LAYOUT", f"-I{folder}"])
+
+
+def reason(lines: list[str]) -> str:
+    return REASONS[int(lines[-1].split()[1])]
+
+
+def config(max_roms: int = 4, checksum: bool = False, roms: tuple[int, ...] = SLOTS, rest: bytes = b"") -> bytes:
+    return BootConfig(roms).to_bytes(max_roms, checksum) + rest
+
+
+@pytest.mark.parametrize("loader", ["", "config_checksum = true", "config_checksum = true\nmax_roms = 8", "rtc = true"])
+@pytest.mark.parametrize("rest", [b"", b"\0\0\0", b"settings"])
+def test_its_own_layout_is_updated(loader: str, rest: bytes) -> None:
+    options = board(loader).loader
+    host = Host(program(loader), flash(config(options.max_roms, options.config_checksum, rest=rest)))
+    assert reason(update(host, reply())) == "OK"
+    assert host.do("switch 1").run()[-1] == "switch 1"
+
+
+@pytest.mark.parametrize(
+    ("loader", "found"),
+    [
+        ("", config(checksum=True)),
+        ("", config(checksum=True, rest=b"\0\0\0")),
+        ("config_checksum = true", config()),
+        ("config_checksum = true", config(8, checksum=True)),
+        ("config_checksum = true\nmax_roms = 8", config(4, checksum=True)),
+        ("", config(8, checksum=True)),
+        ("", config(8, checksum=True, rest=b"\0\0\0")),
+        (None, config(8, checksum=True)),
+        ("max_roms = 8", config(4, checksum=True)),
+        ("", config(roms=(0x2000, 0x80000))),
+        ("", config(roms=(0x2000,))),
+        ("", config(roms=(0x2000, 0x82000, 0xC2000))),
+    ],
+)
+def test_another_layout_is_told_before_anything_is_written(loader: str | None, found: bytes) -> None:
+    assert_refused(loader, flash(found))
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_smaller_flash_is_told_before_anything_is_written(code: int) -> None:
+    """Found: with a header of 512 KB an update was written at 0x82000, and the result was "done"."""
+    assert_refused("", flash(config(), bytes((0xE9, 1, 0, code << 4))))
+
+
+@pytest.mark.parametrize("code", [2, 3, 4, 5, 6, 8, 9])
+def test_a_larger_flash_has_the_slots_all_the_same(code: int) -> None:
+    host = Host(program(), flash(config(), bytes((0xE9, 1, 0, code << 4))))
+    assert reason(update(host, reply())) == "OK"
+
+
+def test_without_a_layout_the_flash_may_have_any_size() -> None:
+    host = Host(program(None), flash(config(), b"\xe9\x01\x00\x30"))
+    assert reason(update(host, reply())) == "OK"
+
+
+def assert_refused(loader: str | None, before: bytes) -> None:
+    host = Host(program(loader), before)
+    lines = host.do("start 1 0 0 -", "reason", "switch 1").run()
+    assert lines[0] == "start 0"
+    assert REASONS[int(lines[1].split()[1])] == "LAYOUT"
+    assert lines[1].endswith("built for another loader or flash layout")
+    assert lines[2] == "switch 0"
+    assert host.flash == before.ljust(0x100000, b"\xff")
+
+
+def test_a_config_that_the_loader_would_not_take_is_not_written() -> None:
+    """Found: with a config checksum only in the loader each switch was "done", and forgotten at the next start."""
+    for loader in ("", None):
+        before = flash(config(checksum=True))
+        host = Host(program(loader), before)
+        assert host.do("set-current 1").run()[-1].endswith(" 0")
+        assert host.flash == before
+
+
+def test_a_rom_larger_than_its_slot_touches_nothing() -> None:
+    """Found: what was in the flash after the slot was overwritten, and the result was "done"."""
+    large = rom(1, "big")
+    assert 0x10000 < len(large) < 0xFB000 - 0x82000
+    before = flash()
+    host = Host(program(), before)
+    assert reason(update(host, reply(large))) == "TOO_BIG"
+    assert host.flash == before
+    host = Host(program(None), before)
+    assert reason(update(host, reply(large), requirements="10000 0 -")) == "TOO_BIG"
+    assert host.flash[FILES.start : FILES.stop] == before[FILES.start : FILES.stop]
+
+
+# The header
+
+
+def test_the_header_has_the_loaders_options_and_the_slots() -> None:
+    text = client_header(parse_layout(ONE_MB + "[loader]\nconfig_checksum = true\nrtc = true\nall_sizes = false\n"))
+    lines = [line for line in text.splitlines() if line.startswith("#define ")]
+    assert lines == [
+        "#define RBOOT_LAYOUT_H",
+        "#define BOOT_CONFIG_CHKSUM",
+        "#define BOOT_RTC_ENABLED",
+        "#define MAX_ROMS 4",
+        "#define RBOOT_FLASH_SIZE 0x100000",
+        "#define RBOOT_SLOTS {0x2000, 0x80000}, {0x82000, 0x10000} /* address and size of each */",
+    ]
+
+
+def test_the_command_line_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "rboot-layout.h"
+    command = [sys.executable, "-m", "rbootimg", "layout", "4MB-big", "--client-header", "-o", path]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert path.read_text() == client_header(preset_layout("4MB-big"))
+
+
+# The builder
+
+
+FREESTANDING = TOOL.replace("-Os", "-Os -ffreestanding")
+MAIN = """
+#include "rboot-ota.h"
+__attribute__((section(".irom0.text"), noinline)) int other(void) { return rboot_ota_running_rom() == 0; }
+void call_user_start(void) { ((void (*)(int, int, int))0x40004678)(0, 0, 1); other(); }
+"""
+
+
+@pytest.fixture
+def app(project: Project) -> Project:
+    project.write("main.c", MAIN)
+    project.write("rom.c", "void machine_restart(void) {}\n")
+    project.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT=ARGUMENTS.get('RBOOT_LAYOUT', '1MB'))\n"
+        "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')])\n",
+    )
+    return project
+
+
+def test_the_client_is_compiled_into_the_build(app: Project) -> None:
+    before = set((ROOT / "rbootimg").rglob("*.o"))
+    app.build()
+    assert app.read("build/rboot/ota-client-emulator/rboot-layout.h").decode() == client_header(preset_layout("1MB"))
+    assert app.exists("build/rboot/ota-client-emulator/rboot-ota.o")
+    assert set((ROOT / "rbootimg").rglob("*.o")) == before
+    assert "up to date" in app.build()
+    output = app.build("RBOOT_LAYOUT=sming")
+    assert "-o build/rboot/ota-client-emulator/rboot-ota.o" in output
+    assert "-o main.o" in output
+
+
+def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for name in ("rbootimg", "site_scons"):
+        shutil.copytree(ROOT / name, site / name, ignore=shutil.ignore_patterns("__pycache__", "*.o"))
+    tool = f"toolpath=[{str(site / 'site_scons' / 'site_tools')!r}], CCFLAGS='-Os -ffreestanding'"
+    app.write(
+        "SConstruct",
+        f"env = Environment(tools=['default', 'rboot'], {tool}, RBOOT_LAYOUT='1MB')\n"
+        "app = env.RbootOtaClient(port='emulator')\n"
+        "print([str(source) for source in app[0].sources][0])\n",
+    )
+    before = set(site.rglob("*"))
+    for path in (site, *before):
+        path.chmod(0o555 if path.is_dir() else 0o444)  # root writes all the same, so what is there is compared too
+    environment = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        assert f"{site}/rbootimg/firmware" in app.build("build", environment=environment)
+    finally:
+        for path in (site, *before):
+            path.chmod(0o755)
+    assert set(site.rglob("*")) == before
+    assert app.exists("build/rboot/ota-client-emulator/rboot-ota.o")
+
+
+CLIENT = "build/rboot/ota-client-emulator"
+SLOTS_OF = '#include "rboot-ota.h"\nconst unsigned slots[][2] = {RBOOT_SLOTS};\n'
+
+
+def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:
+    """Found: what was compiled for a second layout included the header of the first, the client itself too."""
+    app.write("slots.c", SLOTS_OF)
+    app.write("slots2.c", SLOTS_OF)
+    app.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
+        "objects = env.RbootOtaClient(port='emulator')\n"
+        "assert objects == env.RbootOtaClient(port='emulator', RBOOT_FLASH_MODE='dio')\n"
+        "env.Object('slots.c')\n"
+        "clone = env.Clone(RBOOT_LAYOUT='sming')\n"
+        "clone.RbootOtaClient(port='emulator')\n"
+        "clone.Object('slots2.c')\n",
+    )
+    app.build(".")
+    for folder, compiled, name in ((CLIENT, "slots.o", "1MB"), (f"{CLIENT}-2", "slots2.o", "sming")):
+        slots = b"".join(struct.pack("<II", slot.address, slot.size) for slot in preset_layout(name).slots)
+        assert app.read(f"{folder}/rboot-layout.h").decode() == client_header(preset_layout(name))
+        assert slots in app.read(f"{folder}/rboot-ota.o"), name
+        assert slots in app.read(compiled), name
+
+
+def test_one_environment_has_the_client_for_one_layout(app: Project) -> None:
+    app.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
+        "env.RbootOtaClient(port='emulator')\n"
+        "env.RbootOtaClient(port='emulator', RBOOT_LAYOUT='sming')\n",
+    )
+    assert "RbootOtaClient: this environment has the client for another layout; use a Clone() of it" in app.run().err
+
+
+def test_an_application_takes_no_client_for_another_layout(app: Project) -> None:
+    app.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
+        "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')], RBOOT_LAYOUT='sming')\n",
+    )
+    why = f"app: {CLIENT}/ota_http.o was compiled by RbootOtaClient for another layout than the application's"
+    assert why in app.run().err
+
+
+def test_a_port_that_is_not_there_is_one_line(app: Project) -> None:
+    app.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootOtaClient(port='rtos')\n")
+    assert "RbootOtaClient: unknown port 'rtos': expected nonos or emulator" in app.run().err

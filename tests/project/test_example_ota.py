@@ -1,0 +1,97 @@
+"""examples/ota as a user runs it: `scons demo`, `rbootimg boot --net`, and without a network."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.ota_device import copy_example, run_scons
+from support.project import TOOL, Project
+
+from rbootimg.serve.server import serving
+
+pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
+
+FLASH = "build/emulator/flash.bin"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example with version 1.0.0 in its flash and 1.1.0 in its web root."""
+    folder = copy_example(tmp_path_factory.mktemp("example") / "ota")
+    run_scons(folder, FLASH)
+    run_scons(folder, "RBOOT_VERSION=1.1.0", "publish")
+    return folder
+
+
+def boot(folder: Path, *arguments: str, typed: str, status: int = 0) -> str:
+    command = [sys.executable, "-m", "rbootimg", "boot", FLASH, "--interactive", *arguments]
+    done = subprocess.run(command, cwd=folder, input=typed, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (status, "")
+    return done.stdout.replace("\r", "")
+
+
+def test_the_demo_shows_an_update(example: Path) -> None:
+    said = run_scons(example, "demo")
+    expected = (
+        ("scons RBOOT_VERSION=1.0.0", "app 1.0.0 is current"),
+        ("Booting rom 0 at 2000", "version 1.0.0, ROM 0", "the server has 1.0.0: the same"),
+        ("scons RBOOT_VERSION=1.1.0 publish", "app 1.1.0 is current"),
+        ("> ota", "the server has 1.1.0: newer", "fetching rom1.bin"),
+        ("bytes written and verified", "Booting temp rom.", "version 1.1.0, ROM 1"),
+        ("running ROM 1, not confirmed", "> confirm\nconfirmed"),
+        ("> restart", "Booting rom 1 at 82000", "version 1.1.0, ROM 1", "ROM 1 at 0x82000, current"),
+    )
+    place = 0
+    for text in (text for row in expected for text in row):
+        assert text in said[place:], f"{text!r} is not there, or not after what comes before it: {said}"
+        place = said.index(text, place) + len(text)
+    assert re.search(r"server: 127\.0\.0\.1  GET /rom1\.bin  200  done, [\d,]+ bytes", said)
+
+
+def test_what_is_typed_updates_the_device_from_the_server_of_net(example: Path) -> None:
+    with serving(example / "build" / "webroot") as listening:
+        said = boot(example, "--net", f"localhost:{listening.port}", "--timeout", "3", typed="ota\n")
+    assert "> ota\nthe server has 1.1.0: newer\nfetching rom1.bin\n" in said
+    assert said.endswith("version 1.1.0, ROM 1\n> ")
+
+
+def test_scons_boot_has_the_network_of_rboot_net(example: Path) -> None:
+    with serving(example / "build" / "webroot") as listening:
+        said = run_scons(example, "boot", f"RBOOT_NET=localhost:{listening.port}", typed="ota\n")
+    assert "the server has 1.1.0: newer" in said
+
+
+def test_a_rboot_net_that_is_no_address_is_one_line(project: Project) -> None:
+    project.write(
+        "SConstruct", f"env = Environment({TOOL})\nenv.RbootFlashImage('f.bin', env.RbootApp('app', 'main.c'))"
+    )
+    assert project.fail("boot", "RBOOT_NET=here").endswith("'here' is not HOST:PORT, such as localhost:8080")
+
+
+def test_without_net_there_is_no_connection(example: Path) -> None:
+    said = boot(example, "--timeout", "2", typed="check\n")
+    assert said.endswith("> check\nfailed: no connection to the server\n> ")
+
+
+@pytest.mark.parametrize("address", ["localhost", "localhost:", ":80", "localhost:0", "localhost:65536", "a:b"])
+def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
+    command = [sys.executable, "-m", "rbootimg", "boot", "flash.bin", "--net", address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"argument --net: {address!r} is not HOST:PORT, such as localhost:8080" in done.stderr
+
+
+def test_what_is_typed_wrongly_can_be_taken_back(example: Path) -> None:
+    said = boot(example, "--timeout", "2", typed="vex\brsion\nhelp\n")
+    assert "\n1.0.0\n> help\nhelp      list the commands\n" in said
+
+
+def test_a_password_is_not_shown(example: Path) -> None:
+    said = boot(example, "--timeout", "2", typed='wifi\nwifi "my net" hunter2 secret\n' + f"wifi {'x' * 33} y\n")
+    assert "> wifi\nWi-Fi: not set\n" in said
+    assert '> wifi "my net" **************\nno Wi-Fi on this device\n' in said
+    assert "expected: wifi SSID PASSWORD, at most 32 and 64 characters\n" in said

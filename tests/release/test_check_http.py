@@ -1,0 +1,634 @@
+"""A web root through its server: what of the replies a device would choke on."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.server
+import itertools
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from support.project import ROOT
+from support.releases import make, make_roms, with_recovery
+
+from rbootimg.errors import UrlError
+from rbootimg.release.check_http import Finding, check_url
+from rbootimg.release.webroot import publish
+from rbootimg.serve import faults
+from rbootimg.serve.server import ServerOptions, serving
+
+ROM = make_roms("1.0.0", 4096)[0]
+LENGTH = f"Content-Length: {len(ROM)}"
+COPES = "rBoot's OTA sample fails, rbootimg's update client copes"
+FAILS = "rbootimg's update client, which asks with HTTP/1.0, fails; rBoot's OTA sample copes"
+WITHOUT = "without it no digest of a ROM was compared"
+
+
+def head(*lines: str, status: str = "200 OK") -> bytes:
+    return "\r\n".join((f"HTTP/1.1 {status}", *lines, "Connection: close", "", "")).encode()
+
+
+class Server:
+    """A server that says what it is told to for rom0.bin, and the truth for all else.
+
+    A reply in pieces has pauses between them; a None in it resets the connection.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.reply: bytes | Iterable[bytes | None] = head(LENGTH) + ROM
+        self.reply_to_1_0: bytes | None = None
+        self.pause = 0.1
+        self.requests: list[bytes] = []
+        self.path = "rom0.bin"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                request = connection.recv(65536)
+                self.requests.append(request)
+                path = request.split()[1].decode().lstrip("/")
+                if path == self.path and b" HTTP/1.0\r\n" in request and self.reply_to_1_0:
+                    connection.sendall(self.reply_to_1_0)
+                elif path == self.path and isinstance(self.reply, bytes):
+                    connection.sendall(self.reply)
+                elif path == self.path:
+                    self._send_pieces(connection, self.reply)
+                else:
+                    data = (self.root / path).read_bytes()
+                    connection.sendall(head(f"Content-Length: {len(data)}") + data)
+
+    def _send_pieces(self, connection: socket.socket, pieces: Iterable[bytes | None]) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            try:
+                if piece is None:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                else:
+                    connection.sendall(piece)
+            except OSError:  # the client has enough
+                return
+            time.sleep(self.pause)
+
+
+class Endless:
+    """A reply that begins with `begin` and never ends."""
+
+    def __init__(self, begin: bytes, piece: bytes) -> None:
+        self.begin, self.piece = begin, piece
+
+    def __iter__(self) -> Iterator[bytes]:
+        return itertools.chain([self.begin], itertools.repeat(self.piece))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    publish(tmp_path, [make("1.0.0", size=4096)])
+    server = Server(tmp_path)
+    yield server
+    server.listener.close()
+
+
+def test_a_plain_server_has_nothing_that_is_noteworthy(server: Server) -> None:
+    assert check_url(server.url) == ()
+    assert [request.split()[2] for request in server.requests] == [b"HTTP/1.1", b"HTTP/1.0"] * 6
+    assert [request.split()[1] for request in server.requests[::2]] == [
+        b"/manifest.json",
+        b"/version",
+        b"/rom0.bin",
+        b"/releases/1.0.0/rom0.bin",
+        b"/rom1.bin",
+        b"/releases/1.0.0/rom1.bin",
+    ]
+
+
+def test_data_files_are_fetched_and_compared(server: Server) -> None:
+    path = "releases/1.1.0/ui.html"
+    publish(server.root, [make("1.1.0", size=4096, files=(("ui.html", b"<p>"),))])
+    server.path, server.reply = path, head("Content-Length: 3") + b"<p>"
+    assert check_url(server.url) == ()
+    assert server.requests[-2].split()[1] == server.requests[-1].split()[1] == f"/{path}".encode()
+    server.reply = head("Content-Length: 3") + b"<a>"
+    text = "is not the file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding(path, text),)
+
+
+def test_the_recovery_rom_is_fetched_and_compared(server: Server) -> None:
+    bundle = with_recovery("1.1.0", size=4096)
+    publish(server.root, [bundle])
+    data = bundle.contents["recovery.bin"]
+    server.path, server.reply = "releases/1.1.0/recovery.bin", head(f"Content-Length: {len(data)}") + data
+    assert check_url(server.url) == ()
+    server.reply = head("Content-Length: 3") + data[:3]
+    text = f"has 3 bytes, not {len(data)} as the manifest says; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding("releases/1.1.0/recovery.bin", text),)
+
+
+def test_checksum_files_are_fetched_and_compared(server: Server) -> None:
+    publish(server.root, [with_recovery("1.1.0", size=4096, checksum_files=True)])
+    server.path = ""
+    assert check_url(server.url) == ()
+    asked = [request.split()[1].decode() for request in server.requests if b"sha256" in request]
+    assert asked[::2] == [
+        "/rom0.bin.sha256",
+        "/releases/1.1.0/rom0.bin.sha256",
+        "/rom1.bin.sha256",
+        "/releases/1.1.0/rom1.bin.sha256",
+        "/releases/1.1.0/recovery.bin.sha256",
+    ]
+    server.path, server.reply = "rom1.bin.sha256", head("Content-Length: 76") + b"0" * 64 + b"  rom1.bin\n"
+    server.reply = head("Content-Length: 75") + b"0" * 64 + b"  rom1.bin\n"
+    text = "is not the checksum file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
+    assert check_url(server.url) == (Finding("rom1.bin.sha256", text),)
+
+
+def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
+    check_url(server.url)
+    lines = server.requests[4].decode().split("\r\n")
+    assert lines == [
+        "GET /rom0.bin HTTP/1.1",
+        f"Host: {server.url[7:-1]}",
+        "Connection: keep-alive",
+        "Cache-Control: no-cache",
+        "User-Agent: rBoot-Sample/1.0",
+        "Accept: */*",
+        "",
+        "",
+    ]
+
+
+def test_the_other_request_is_that_of_the_example(server: Server) -> None:
+    check_url(server.url)
+    app = (ROOT / "examples/ota/app.c").read_text()
+    (example,) = re.findall(r'"GET /" file ((?:.|\\\n)*?\\r\\n\\r\\n")', app)
+    for name, value in ("SERVER_HOST", server.url[7:-1]), ("RBOOT_VERSION", "1.0.0"):
+        example = example.replace(f'" {name} "', value)
+    assert server.requests[5].decode() == f"GET /rom0.bin{example[1:-1]}".replace(r"\r\n", "\r\n")
+
+
+CHUNKED = head("Transfer-Encoding: chunked") + f"{len(ROM):x}\r\n".encode() + ROM + b"\r\n0\r\n\r\n"
+ZIPPED = gzip.compress(ROM, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "texts"),
+    [
+        (head() + ROM, ["has no Content-Length; a device does not know where it ends"]),
+        (
+            CHUNKED,
+            [
+                "has Transfer-Encoding: chunked; a device would write the chunk sizes to the flash",
+                "has no Content-Length; a device does not know where it ends",
+            ],
+        ),
+        (
+            head("Content-Encoding: gzip", f"Content-Length: {len(ZIPPED)}") + ZIPPED,
+            [
+                "has Content-Encoding: gzip, unasked; a device would write that to the flash",
+                f"has {len(ZIPPED)} bytes, not 2,096 as the manifest says; one of the two is stale or damaged",
+            ],
+        ),
+        (
+            head("Location: https://x/rom0.bin", "Content-Length: 0", status="301 Moved"),
+            ["redirects to https://x/rom0.bin (status 301); no device follows"],
+        ),
+        (head("Content-Length: 4", status="404 Not Found") + b"none", ["has status 404, not 200"]),
+        (head(LENGTH) + ROM[:100], [f"ends after 100 bytes, {len(ROM) - 100:,} too early"]),
+        (
+            head(LENGTH) + bytes(len(ROM)),
+            ["is not the ROM of the manifest: its SHA-256 is another; one of the two is stale or damaged"],
+        ),
+        (head("Content-Length: 10") + ROM[:10], ["has 10 bytes, not 2,096 as the manifest says; one of the two is"]),
+        (head(LENGTH, "Age: 3600") + ROM, ["comes from a cache, 3,600 seconds old; let it ask the server each time"]),
+        (
+            head(LENGTH, "Cache-Control: public, max-age=600") + ROM,
+            ["may be served 600 seconds after a release; send Cache-Control: no-cache"],
+        ),
+        (
+            head(LENGTH, "Expires: Thu, 01 Dec 2044 16:00:00 GMT") + ROM,
+            ["may be served until Thu, 01 Dec 2044 16:00:00 GMT; send Cache-Control: no-cache"],
+        ),
+        (head(LENGTH, "Cache-Control: no-cache", "Age: 0") + ROM, []),
+        (
+            head(LENGTH, f"X-Long: {'x' * 1400}") + ROM,
+            [f"has a header of 1,470 bytes, not within 1,460; {COPES}"],
+        ),
+    ],
+)
+def test_what_a_device_would_choke_on_is_a_fault(server: Server, reply: bytes, texts: list[str]) -> None:
+    server.reply = reply
+    found = check_url(server.url)
+    assert [(finding.path, finding.fault) for finding in found] == [("rom0.bin", True)] * len(texts)
+    for finding, text in zip(found, texts):
+        assert finding.text.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (head(LENGTH.lower()) + ROM, f"has 'content-length: {len(ROM)}' for 'Content-Length: '; {COPES}"),
+        (head(LENGTH.upper()) + ROM, f"has 'CONTENT-LENGTH: {len(ROM)}' for 'Content-Length: '; {COPES}"),
+        (head(LENGTH.replace(" ", "")) + ROM, f"has 'Content-Length:{len(ROM)}' for 'Content-Length: '; {COPES}"),
+        (
+            head("X-Original-Content-Length: 9", LENGTH) + ROM,
+            f"has 'X-Original-Content-Length: 9' before its Content-Length; {COPES}",
+        ),
+        (
+            head("Server: x", status="100 Continue") + head(LENGTH) + ROM,
+            f"begins with 'HTTP/1.1 100'; a device wants 200 there; {COPES}",
+        ),
+        (head(LENGTH).replace(b"\r\n", b"\n") + ROM, f"has a header whose lines do not end with CR LF; {COPES}"),
+        (head(LENGTH).replace(b"\r\n", b"\n", 1) + ROM, f"has a header whose lines do not end with CR LF; {COPES}"),
+        ([head(LENGTH)[:20], head(LENGTH)[20:] + ROM], f"has 20 of its header's 60 bytes in the first packet; {COPES}"),
+        ([head(LENGTH)[:-1], head(LENGTH)[-1:] + ROM], f"has 59 of its header's 60 bytes in the first packet; {COPES}"),
+    ],
+)
+def test_what_rboots_sample_does_not_take_is_a_fault(server: Server, reply: bytes | list[bytes], text: str) -> None:
+    server.reply = reply
+    assert check_url(server.url) == (Finding("rom0.bin", text, client=False),)
+
+
+@pytest.mark.parametrize(
+    ("reply", "texts"),
+    [
+        (
+            (head(LENGTH) + ROM).replace(b"1.1 200", b"1.1  200"),
+            [
+                "begins with 'HTTP/1.1  20'; a device wants 200 there",
+                "begins with 'HTTP/1.1  200 OK', not with HTTP/1.0 or HTTP/1.1 and a status",
+            ],
+        ),
+        (head("nocolon", LENGTH) + ROM, [f"has the header line 'nocolon', which is malformed; {FAILS}"]),
+        (
+            head(f"X-Long: {'x' * 5000}", LENGTH) + ROM,
+            [
+                "has a header of 5,070 bytes; rbootimg's update client wants it within 4,096, rBoot's OTA sample "
+                "within 1,460"
+            ],
+        ),
+    ],
+)
+def test_who_fails_is_told(server: Server, reply: bytes, texts: list[str]) -> None:
+    server.reply = reply
+    assert [finding.text for finding in check_url(server.url)] == texts
+
+
+def test_a_server_may_answer_http_1_0_in_another_way(server: Server) -> None:
+    """As some do that want HTTP/1.1 or later; others send chunks to HTTP/1.1 alone."""
+    server.reply, server.reply_to_1_0 = head(LENGTH) + ROM, head("Content-Length: 0", status="426 Upgrade Required")
+    assert check_url(server.url) == (Finding("rom0.bin", f"has status 426, not 200; {FAILS}", sample=False),)
+    server.reply, server.reply_to_1_0 = CHUNKED, server.reply
+    found = check_url(server.url)
+    assert [(finding.client, finding.sample) for finding in found] == [(False, True)] * 2
+    assert found[0].text.endswith(f"chunk sizes to the flash; {COPES}")
+    server.reply = server.reply_to_1_0.replace(ROM[:9], b"otherwise")
+    (finding,) = check_url(server.url)
+    assert finding.text.endswith(f"one of the two is stale or damaged; {COPES}")
+
+
+def test_a_version_that_is_too_long_for_the_client_is_told(tmp_path: Path) -> None:
+    for version, text in (
+        (f"1.0.0-{'a' * 58}", "has 64 characters, more than 63"),
+        ("1.0.0-1234567890", "has a number of more than 9 digits"),
+    ):
+        root = tmp_path / version
+        publish(root, [make(version)])
+        with serving(root) as at:
+            assert check_url(f"http://127.0.0.1:{at.port}/") == (Finding("version", f"{text}; {FAILS}", sample=False),)
+
+
+def test_a_header_alone_in_the_first_packet_is_worth_one_note(tmp_path: Path) -> None:
+    publish(tmp_path, [make("1.0.0", size=4096)])
+    with serving(tmp_path, options=ServerOptions(faults=(faults.parse("rom*.bin=split@9999"),))) as at:
+        found = check_url(f"http://127.0.0.1:{at.port}/")
+    text = "has its header alone in the first packet; rBoot's OTA sample copes, its first versions did not"
+    assert found == (Finding("rom0.bin", text, fault=False, client=False, sample=False),)
+
+
+def test_what_never_changes_may_be_kept_by_caches(server: Server) -> None:
+    server.path = "releases/1.0.0/rom0.bin"
+    server.reply = head(LENGTH, "Cache-Control: max-age=31536000, immutable", "Age: 9") + ROM
+    assert check_url(server.url) == ()
+
+
+def test_a_version_that_is_not_the_manifests_is_stale(server: Server) -> None:
+    server.path, server.reply = "version", head("Content-Length: 6") + b"0.9.0\n"
+    (finding,) = check_url(server.url)
+    assert finding == Finding("version", r"is b'0.9.0\n', not that of the manifest; one of the two is stale")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        head(LENGTH).replace(b"1.1", b"1.0") + ROM,
+        head(LENGTH, LENGTH) + ROM,
+        head(LENGTH, f"Content-Length: 0{len(ROM)}") + ROM,
+        head(LENGTH, "Content-Encoding:", "Content-Encoding: identity ") + ROM,
+        head(LENGTH, "Server: a\r\n\tb") + ROM,
+        head(*("X: x" for _ in range(200)), LENGTH) + ROM,
+        head(LENGTH + " ") + ROM,
+        head(LENGTH, "Transfer-Encoding: identity", "Content-Encoding: Identity") + ROM,
+        head(LENGTH).replace(b"Connection: close", b"Connection: keep-alive") + ROM,
+        head(LENGTH).replace(b"200 OK", b"200") + ROM,
+        head(LENGTH, "Expires: Thu, 19 Nov 1981 08:52:00 GMT") + ROM,
+        head(LENGTH, "Expires: 0") + ROM,
+        head(LENGTH, "Date: Thu, 01 Dec 2044 16:00:00 GMT", "Expires: Thu, 01 Dec 2044 16:00:00 GMT") + ROM,
+    ],
+)
+def test_what_a_device_takes_is_no_fault(server: Server, reply: bytes) -> None:
+    server.reply = reply
+    assert check_url(server.url) == ()
+
+
+@pytest.mark.parametrize(
+    ("reply", "texts"),
+    [
+        (head(LENGTH, "Content-Range: bytes 0-9/10", status="206 Partial") + ROM, ["has status 206, not 200"]),
+        (head(status="304 Not Modified"), ["has status 304, not 200"]),
+        (head(LENGTH, "Content-Length: 7") + ROM, ["has Content-Length: 2096 and 7; a device takes one or the other"]),
+        (head(f"{LENGTH}, {len(ROM)}") + ROM, ["has Content-Length: 2096, 2096, which is no number"]),
+        (head(f"Content-Length: {'9' * 5000}") + ROM, ["has Content-Length: 999"]),
+        (head("nocolon") + ROM, ["has no Content-Length; "]),
+        (head(LENGTH) + ROM + b"\n", ["has 1 byte more than its Content-Length; a device never sees its end"]),
+        (
+            head(LENGTH, "Cache-Control: max-age=0, s-maxage=60") + ROM,
+            ["may be served 60 seconds after a release; send Cache-Control: no-cache"],
+        ),
+        (
+            CHUNKED[:-1000],
+            ["has Transfer-Encoding: chunked; ", "has no Content-Length; ", "ends after 1,103 bytes, too e"],
+        ),
+        (ROM, ["has no reply in HTTP: "]),
+        (b"", ["has no reply: the server closed the connection without one"]),
+        (b"HTTP/2 200\r\n\r\n", ["has no reply in HTTP: HTTP/2"]),
+        (head(f"X: {'x' * 70000}", LENGTH) + ROM, ["has no reply in HTTP: a header of more than 65,536 bytes"]),
+        ([None], ["has no reply: Connection reset by peer"]),
+        ([head(LENGTH)[:30], None], ["has no reply: Connection reset by peer"]),
+        (
+            [head(LENGTH) + ROM[:100], None],
+            [f"ends after 100 bytes, {len(ROM) - 100:,} too early: Connection reset by peer"],
+        ),
+    ],
+)
+def test_every_odd_reply_is_one_line_for_its_path(server: Server, reply: bytes | list[bytes], texts: list[str]) -> None:
+    server.reply = reply
+    found = check_url(server.url)
+    for finding, text in zip(found, texts):
+        assert finding.text.startswith(text)
+    assert [finding.path for finding in found if finding.fault] == ["rom0.bin"] * len(found)
+    assert len(found) >= len(texts)
+    assert len(server.requests) == 12
+
+
+def test_what_a_server_says_cannot_break_the_line_or_run_on(server: Server) -> None:
+    server.reply = head(f"Location: /\x1b[2J\r\n {'x' * 9999}", status="302 Found")
+    (finding,) = check_url(server.url)
+    assert finding.text.startswith("redirects to /?[2J xxx")
+    assert finding.text.isprintable()
+    assert len(finding.text) < 300
+
+
+def test_a_server_that_goes_away_is_told_for_what_was_not_fetched(server: Server) -> None:
+    server.reply = (server.listener.close() or piece for piece in [head(LENGTH) + ROM])  # type: ignore[func-returns-value]
+    found = check_url(server.url)
+    paths = ["rom0.bin", "releases/1.0.0/rom0.bin", "rom1.bin", "releases/1.0.0/rom1.bin"]
+    assert [finding.path for finding in found] == paths
+    assert {finding.text for finding in found} == {"has no reply: Connection refused"}
+
+
+def test_a_server_that_drips_is_given_up(server: Server) -> None:
+    server.pause = 0.02
+    texts = []
+    for begin in (b"HTTP/1.1 200 OK\r\nX: ", head(LENGTH)):
+        server.reply = Endless(begin, b"x")
+        begun = time.monotonic()
+        texts += [finding.text for finding in check_url(server.url, timeout=0.1) if finding.fault]
+        assert time.monotonic() - begun < 5
+    assert texts[0] == "has no reply: not whole after 1.2 seconds"
+    assert texts[1].startswith("ends after ")
+    assert texts[1].endswith(" too early: not whole after 1.2 seconds")
+    assert len(texts) == 2
+
+
+def test_an_endless_body_is_broken_off(server: Server) -> None:
+    server.pause = 0
+    server.reply = Endless(head(), bytes(1 << 20))
+    assert [finding.text for finding in check_url(server.url) if finding.fault] == [
+        "has no Content-Length; a device does not know where it ends",
+        "goes on after 16,777,216 bytes, more than any flash has",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "texts"),
+    [
+        ("redirect", ["redirects to /manifest.json?redirected (status 302); no device follows", WITHOUT]),
+        ("500", ["has status 500, not 200", WITHOUT]),
+        ("404", ["has status 404, not 200", WITHOUT]),
+        ("404-as-200", [f"cannot be used: the manifest is not JSON; {WITHOUT}"]),
+        (
+            "truncate@100",
+            ["ends after 100 bytes, ", f"cannot be used: the manifest is not JSON; {WITHOUT}"],
+        ),
+        (
+            "reset@100",
+            ["ends after 100 bytes, ", f"cannot be used: the manifest is not JSON; {WITHOUT}"],
+        ),
+        ("stall@100", ["ends after 100 bytes, ", f"cannot be used: the manifest is not JSON; {WITHOUT}"]),
+    ],
+)
+def test_a_manifest_that_is_hit_is_told_and_the_rest_is_looked_at(tmp_path: Path, fault: str, texts: list[str]) -> None:
+    publish(tmp_path, [make("1.0.0", size=4096)])
+    told = [faults.parse(text) for text in (f"manifest.json={fault}", "version=404-as-200", "rom1.bin=lower-case")]
+    with serving(tmp_path, options=ServerOptions(faults=tuple(told))) as at:
+        found = check_url(f"http://127.0.0.1:{at.port}/", timeout=0.5)
+    mine = [finding for finding in found if finding.path == "manifest.json"]
+    assert [finding.text.startswith(text) for finding, text in zip(mine, texts)] == [True] * len(mine)
+    assert mine[0].fault
+    assert [(finding.path, finding.text[:16]) for finding in found if finding.path != "manifest.json"] == [
+        ("version", "is no version: b"),
+        ("rom1.bin", "has 'content-len"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("split@20", "has 20 of its header's "),
+        ("lower-case", "has 'content-length: 2096' for 'Content-Length: '; rBoot's OTA sample fails"),
+        ("reset@9", "ends after 9 bytes, 2,087 too early: "),
+        ("truncate@9", "ends after 9 bytes, 2,087 too early"),
+        ("stall@9", "ends after 9 bytes, 2,087 too early: timed out"),
+        ("flip@9", "is not the ROM of the manifest"),
+        ("chunked", "has Transfer-Encoding: chunked"),
+        ("500", "has status 500, not 200"),
+        ("redirect", "redirects to /rom0.bin?redirected (status 302); no device follows"),
+        ("404-as-200", "has 68 bytes, not 2,096 as the manifest says"),
+    ],
+)
+def test_our_own_servers_faults_are_found(server: Server, fault: str, text: str) -> None:
+    with serving(server.root, options=ServerOptions(faults=(faults.parse(f"rom0.bin={fault}"),))) as at:
+        found = check_url(f"http://127.0.0.1:{at.port}/", timeout=1)
+    assert {(finding.path, finding.fault) for finding in found} == {("rom0.bin", True)}
+    assert found[0].text.startswith(text)
+
+
+def test_our_own_server_without_faults_has_nothing_that_is_noteworthy(server: Server) -> None:
+    with serving(server.root) as at:
+        assert check_url(f"http://127.0.0.1:{at.port}/") == ()
+
+
+def test_without_a_manifest_a_rom_must_still_be_one(server: Server) -> None:
+    (server.root / "manifest.json").write_bytes(b"{}")
+    server.reply = head("Content-Length: 4") + b"none"
+    text = "is not a valid ROM: the header of the ROM would end at offset 0x8, but there are only 0x4 bytes"
+    assert check_url(server.url) == (
+        Finding("manifest.json", f"cannot be used: the manifest has no number 'schema'; {WITHOUT}"),
+        Finding("rom0.bin", f"{text}; the ROM is cut off"),
+    )
+
+
+@pytest.mark.parametrize("fault", ["chunked", "lower-case", "split@20"])
+def test_a_manifest_that_can_be_read_all_the_same_is_gone_by(tmp_path: Path, fault: str) -> None:
+    publish(tmp_path, [make("1.0.0", size=4096)])
+    told = tuple(faults.parse(text) for text in (f"manifest.json={fault}", "releases/*/rom1.bin=flip@50"))
+    with serving(tmp_path, options=ServerOptions(faults=told)) as at:
+        *mine, last = check_url(f"http://127.0.0.1:{at.port}/")
+    assert {(finding.path, finding.fault) for finding in mine} == {("manifest.json", True)}
+    assert last.path == "releases/1.0.0/rom1.bin"
+
+
+URL = "this is no URL of a web root: "
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("www", f"{URL}it lacks http:// and a host; write one such as http://192.168.7.5/"),
+        ("", f"{URL}it lacks http:// and a host"),
+        ("ftp://x/", f"{URL}it lacks http:// and a host"),
+        ("http:///x", f"{URL}it lacks http:// and a host"),
+        ("http://[::1", f"{URL}Invalid IPv6 URL; write one such as http://192.168.7.5/"),
+        ("http://x:99999/", f"{URL}Port out of range 0-65535"),
+        ("http://x:abc/", f"{URL}Port could not be cast to integer value as 'abc'"),
+        ("http://a b/", f"{URL}'a b' is no host name in ASCII"),
+        ("http://bücher.invalid/", f"{URL}'bücher.invalid' is no host name in ASCII"),
+        ("http://a..b/", f"{URL}'a..b' is no host name in ASCII"),
+        (f"http://{'a' * 64}/", f"{URL}'{'a' * 64}' is no host name in ASCII"),
+        ("http://127.0.0.1/\n", f"{URL}it has a control character"),
+        ("http://127.0.0.1/ a\x7f", f"{URL}it has a control character"),
+        ("http://me:secret@127.0.0.1/", f"{URL}devices send no user name and password"),
+        ("http://@127.0.0.1/", f"{URL}devices send no user name and password"),
+        ("http://127.0.0.1/?app=blink", f"{URL}it has a query or fragment"),
+        ("http://127.0.0.1/#top", f"{URL}it has a query or fragment"),
+        (
+            "http://127.0.0.1:1/",
+            "manifest.json has no reply: Connection refused; is the server up, and the URL right?",
+        ),
+        (f"http://[fe80::1%{'a' * 64}]:1/", "manifest.json has no reply: "),
+        ("http://[1::2::3]/", URL),
+        ("http://[::1]:1/", "manifest.json has no reply: "),
+        ("https://127.0.0.1:1/", "manifest.json has no reply: Connection refused"),
+        ("http://127.0.0.1:1/\udcff ü", "manifest.json has no reply: Connection refused"),
+        ("http://no.such.host.invalid/", "manifest.json has no reply: "),
+    ],
+)
+def test_without_a_server_or_an_url_there_is_one_line(url: str, message: str) -> None:
+    with pytest.raises(UrlError) as error:
+        check_url(url)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_an_ipv6_address_may_do_without_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def connect(address: tuple[str, int], *_: object) -> socket.socket:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    for url in ("http://[::1]/", "https://[::2]/", "http://[::3]:81/"):
+        with pytest.raises(UrlError):
+            check_url(url)
+    assert asked == [("::1", 80), ("::2", 443), ("::3", 81)]
+
+
+def test_where_there_is_nothing_there_is_one_line(tmp_path: Path) -> None:
+    with serving(tmp_path) as at, pytest.raises(UrlError) as error:
+        check_url(f"http://127.0.0.1:{at.port}/x")
+    assert str(error.value) == "no manifest.json to go by: status 404; give the URL of the application's folder"
+
+
+def test_a_server_that_stalls_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = check_url(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.2)
+    assert [finding.path for finding in found if finding.fault] == ["manifest.json", "version", "rom0.bin", "rom1.bin"]
+    assert {finding.text for finding in found if finding.fault} == {"has no reply: timed out"}
+
+
+@contextlib.contextmanager
+def pythons(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Python's own server, and its port."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=folder)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_pythons_own_server_will_do(tmp_path: Path) -> None:
+    publish(tmp_path, [make("1.0.0"), make("2.0.0", "a b")])
+    with pythons(tmp_path) as port:
+        found = check_url(f"http://127.0.0.1:{port}/a b")
+    assert [finding for finding in found if finding.fault] == []
+
+
+@pytest.mark.needs("openssl")
+def test_a_server_that_speaks_tls_must_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web_root, certificate, key = tmp_path / "www", tmp_path / "certificate.pem", tmp_path / "key.pem"
+    publish(web_root, [make("1.0.0", size=4096)])
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with pythons(web_root, context) as port:
+        url = f"https://localhost:{port}/"
+        with pytest.raises(UrlError, match=r"manifest.json has no reply: its certificate is not trusted: self"):
+            check_url(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert check_url(url) == (
+            Finding(
+                url, "rBoot's OTA sample speaks no TLS, so a device needs a client of its own", False, False, False
+            ),
+        )
+        (web_root / "rom1.bin").write_bytes(b"x")
+        assert [finding.text[:18] for finding in check_url(url) if finding.fault] == ["has 1 bytes, not 2"]
+    with pythons(web_root) as port, pytest.raises(UrlError, match=r"manifest\.json has no reply: no TLS: "):
+        check_url(f"https://localhost:{port}/")

@@ -1,0 +1,213 @@
+"""What SCons says of an error is where the user can do something about it: his line, or the file it is about."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import SCons
+from support.project import APP, ROOT, TOOL, Project
+
+pytestmark = pytest.mark.needs("xtensa-lx106-elf-gcc")
+
+
+def place(project: Project, *arguments: str, **options: object) -> tuple[str, str]:
+    """The error and the place that SCons names, of a build that fails while SConscripts are read."""
+    run = project.run(*arguments, **options)
+    assert run.status == 2, run.text
+    assert "Traceback" not in run.text
+    error, where = run.err.strip().splitlines()
+    return error, where.replace(f"{project.folder}/", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("env.RbootApp('app', 'main.c', RBOOT_MISSPELT=1)", "there is no variable RBOOT_MISSPELT"),
+        ("env.RbootApp('..', 'main.c')", "an application cannot be called '..'"),
+        ("env.RbootApp('app', [])", "app: there are no files"),
+        ("env.RbootApp('app', 'main.c', RBOOT_LAYOUT='no.toml')", "app: no.toml: the layout file cannot be read"),
+        ("env.RbootApp('app', 'main.c', RBOOT_VERSION='1')", "RBOOT_VERSION: '1' is no semantic version"),
+        ("env.RbootApp('app', 'main.c', RBOOT_FLASH_MODE='x')", "app: "),
+        ("env.RbootProgram('app', 'main.c', RBOOT_LDSCRIPT=['a', 'b'])", "2 linker scripts for 1 programs"),
+        ("env.RbootLinkerScript('a.ld', 'b.ld')", "RBOOT_SLOT is not set"),
+        ("env.RbootImage('a.bin', 'a.elf', RBOOT_SLOT=5)", "a.bin: "),
+        ("env.RbootPublish('app', ['a.bin'], RBOOT_PROVE='always')", "app: RBOOT_PROVE is always"),
+        ("env.RbootLoader('l.bin', RBOOT_SRC='none')", "RBOOT_SRC (none) has no rboot.c"),
+        ("env.RbootOtaClient('rtos')", "unknown port 'rtos'"),
+        ("env.RbootFlashImage('f.bin', 'a.bin', RBOOT_FILES=5)", "f.bin: RBOOT_FILES is 5"),
+        ("env.RbootVersionHeader(RBOOT_VERSION='x')", "RBOOT_VERSION: 'x' is no semantic version"),
+        ("Environment(RBOOT_FLASHSIZE='1MB', " + TOOL + ")", "there is no variable RBOOT_FLASHSIZE"),
+        ("env.Clone(tools=[('rboot', {'RBOOT_NOT': 1})])", "there is no variable RBOOT_NOT"),
+        ("env.RbootApp('main.c', 'main.c')", "main.c"),
+        ("SetOption('experimental', 'ninja'); env.RbootApp('app', 'main.c')", "Ninja tool can neither link"),
+        ("env.RbootApp('app', 'main.c', RBOOT_BUILD_DIR='main.c')", "RBOOT_BUILD_DIR: "),
+    ],
+)
+def test_an_error_names_the_sconstruct_and_the_line(project: Project, line: str, message: str) -> None:
+    project.write("SConstruct", f"env = Environment({TOOL})\n\n{line}\n")
+    error, where = place(project)
+    assert error.startswith("scons: *** ")
+    assert message in error
+    assert where == 'File "SConstruct", line 3, in <module>'
+
+
+def test_in_a_function_it_is_the_function_and_in_an_sconscript_the_sconscript(project: Project) -> None:
+    project.write(
+        "sub/SConscript",
+        "Import('env')\n\ndef app(name):\n    return env.RbootApp(name, 'main.c')\n\napp('..')\n",
+    )
+    project.write("SConstruct", f"env = Environment({TOOL})\nSConscript('sub/SConscript', exports='env')\n")
+    assert place(project)[1] == 'File "sub/SConscript", line 4, in app'
+
+
+def test_what_was_typed_wrongly_is_said_where_the_tool_is_loaded(project: Project) -> None:
+    error, where = place(project, "RBOOT_FLASHSIZE=1MB")
+    assert "there is no variable RBOOT_FLASHSIZE" in error
+    assert where == 'File "SConstruct", line 1, in <module>'
+
+
+def test_scons_shows_the_rest_when_asked(project: Project) -> None:
+    project.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('..', 'main.c')\n")
+    run = project.run("--debug=stacktrace")
+    assert "rbootimg/scons/app" in run.err
+    assert 'SConstruct", line 2' in run.err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"\xff", "not UTF-8"), (b"flash_size = ", "board.toml"), (b"nothing = 1", "board.toml")]
+)
+def test_an_error_in_a_file_names_it(project: Project, content: bytes, words: str) -> None:
+    project.write("board.toml", content)
+    project.write(
+        "SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('app', 'main.c', RBOOT_LAYOUT='board.toml')\n"
+    )
+    error, where = place(project)
+    assert "app: board.toml: " in error
+    assert words in error
+    assert where == 'File "SConstruct", line 2, in <module>'
+
+
+def test_an_error_of_a_build_names_the_file_it_is_about(project: Project) -> None:
+    project.write("a.elf", b"no ELF")
+    project.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootImage('a.bin', 'a.elf')\n")
+    assert re.match(r"scons: \*\*\* \[a\.bin\] a\.elf: ", project.fail())
+
+
+# What is missing
+
+
+def test_a_submodule_without_its_packages_is_one_line_with_the_command(project: Project, tmp_path: Path) -> None:
+    """As in a fresh clone with submodules: nothing has installed what the package asks for."""
+    folder = tmp_path / "only scons"
+    folder.mkdir()
+    (folder / "SCons").symlink_to(Path(SCons.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(folder)!r})\n{_MAIN}", "-Q"],
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    error, where = done.stderr.strip().splitlines()
+    assert done.returncode == 2
+    assert "the Python of this scons lacks esptool, h11, jinja2, pyelftools, rich, semver" in error
+    assert f"run {sys.executable} -m pip install 'esptool>=5,<6' 'h11>=0.16,<1' " in error
+    assert where == f'File "{project.folder}/SConstruct", line 1, in <module>'
+
+
+_MAIN = "import SCons.Script; SCons.Script.main()"
+
+
+@pytest.mark.parametrize("module", ["rbootimg", "rbootimg.cli.main", "rbootimg.scons.tool"])
+def test_windows_is_one_line_that_says_what_to_use(module: str) -> None:
+    code = f"import sys; sys.platform = 'win32'; sys.path.insert(0, {str(ROOT)!r}); import {module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "rbootimg: there is no support for Windows itself; use it in WSL, the Windows Subsystem for Linux\n"
+    )
+
+
+# Ninja
+
+
+NINJA = f"""
+env = Environment({TOOL}, RBOOT_VERSION='1.0.0')
+env.RbootApp('app', 'main.c')
+SetOption('experimental', 'ninja')
+env.Tool('ninja')
+"""
+
+
+@pytest.mark.parametrize("target", [(), ("publish",), ("roms",)])
+@pytest.mark.needs("ninja")
+def test_ninja_never_ends_well_with_nothing_done(project: Project, target: tuple[str, ...]) -> None:
+    lines = NINJA.strip().splitlines()
+    project.write("SConstruct", "\n".join([lines[2], lines[0], lines[3], lines[1]]) + "\n")
+    error, where = place(project, *target)
+    assert "SCons's experimental Ninja tool can neither link for slots nor publish; leave it out" in error
+    assert where == 'File "SConstruct", line 2, in <module>'
+    project.write("SConstruct", NINJA)
+    run = project.run(*target)
+    assert run.status == 2, run.text
+    assert not project.exists("build/webroot")
+
+
+# Under -j targets run in threads
+
+
+@pytest.mark.parametrize("jobs", ["-j1", "-j4"])
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_serve_ends_with_ctrl_c_under_any_jobs(project: Project, jobs: str, whole_group: bool) -> None:
+    project.build("publish", "RBOOT_VERSION=1.0.0", "RBOOT_PROVE=never")
+    command = [sys.executable, "-m", "SCons", "-Q", jobs, "serve", "RBOOT_SERVE_PORT=0"]
+    with subprocess.Popen(
+        command,
+        cwd=project.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()))
+        reader.start()
+        deadline = time.monotonic() + 20
+        while not any("A device connects" in line for line in lines):
+            assert time.monotonic() < deadline, lines
+            assert process.poll() is None, lines
+            time.sleep(0.05)
+        (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+        status = process.wait(20)
+        reader.join()
+    text = "".join(lines)
+    assert "stopped" in text
+    assert "Traceback" not in text
+    assert status in (0, 2), text
+
+
+def test_size_tables_stay_whole_beside_other_jobs(project: Project) -> None:
+    names = [f"app{number}" for number in range(12)]
+    for name in names:
+        project.write(f"{name}.c", APP)
+    project.write(
+        "SConstruct", f"env = Environment({TOOL})\nfor name in {names}:\n    env.RbootApp(name, f'{{name}}.c')\n"
+    )
+    lines = project.build("-j8").splitlines()
+    for name in names:
+        first = lines.index(f"{name}/rom0.bin: slot 0 at 0x2000, linked at 0x40202010")
+        block = lines[first : first + 8]
+        assert [line.split()[0] for line in block] == [
+            *(f"{name}/rom0.bin:", "IRAM", "DRAM", "flash"),
+            *(f"{name}/rom1.bin:", "IRAM", "DRAM", "flash"),
+        ]

@@ -1,0 +1,506 @@
+"""Releases by `scons publish`, and the targets that go with them, through the real SCons."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from support.project import APP, TOOL, VECTORS, Project
+
+pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
+
+ROOT = "build/webroot"
+
+
+@pytest.fixture
+def released(project: Project) -> Project:
+    """A project whose version comes from the command line, without the proofs' time."""
+    project.write("SConstruct", f"env = Environment({TOOL}, RBOOT_PROVE='never')\nenv.RbootApp('app', 'main.c')\n")
+    return project
+
+
+def version_of(project: Project, folder: str = ROOT) -> str:
+    """The version that devices get, after a look at whether the ROMs are its own."""
+    manifest = json.loads(project.read(f"{folder}/manifest.json"))
+    for number, rom in enumerate(manifest["roms"]):
+        release = f"{folder}/releases/{manifest['version']}/rom{number}.bin"
+        assert project.read(f"{folder}/rom{number}.bin") == project.read(release)
+        assert rom["sha256"] == project.digest(release)
+    assert project.read(f"{folder}/version").decode() == manifest["version"] + "\n"
+    return str(manifest["version"])
+
+
+def change(project: Project, counter: int) -> None:
+    project.write("main.c", APP.replace("= 3", f"= {counter}"))
+
+
+def test_a_version_makes_a_release(released: Project) -> None:
+    output = released.build("publish", "RBOOT_VERSION=1.0.0")
+    assert "  app 1.0.0 is current\n" in output
+    assert f"    {ROOT}/rom1.bin  160 bytes  sha256 {released.digest('app/rom1.bin')}\n" in output
+    assert version_of(released) == "1.0.0"
+    assert released.read(f"{ROOT}/rom0.bin") == released.read("app/rom0.bin")
+    assert "app 1.0.0 is current already" in released.build("publish", "RBOOT_VERSION=1.0.0")
+
+
+def test_the_release_says_which_loader_proved_it(project: Project) -> None:
+    project.build("publish", "RBOOT_VERSION=1.0.0", "RBOOT_DEVICE=lamp", "RBOOT_PUBLISH_ELFS=yes")
+    manifest = json.loads(project.read(f"{ROOT}/manifest.json"))
+    assert manifest["device"] == "lamp"
+    assert [rom["proved_by"] for rom in manifest["roms"]] == ["loader-max_roms4.bin"] * 2
+    assert project.read(f"{ROOT}/releases/1.0.0/rom1.elf") == project.read("app/rom1.elf")
+
+
+def test_no_elf_is_published_that_its_rom_was_not_packed_from(released: Project) -> None:
+    """As when another scons runs in the same folder."""
+    released.build("publish", "RBOOT_VERSION=1.0.0")
+    sconstruct = released.read("SConstruct").decode()
+    released.write("SConstruct", f"{sconstruct}env.AddPreAction('publish', 'cp app/rom1.elf app/rom0.elf')\n")
+    line = released.fail("publish", "RBOOT_VERSION=1.1.0", "RBOOT_PUBLISH_ELFS=yes")
+    assert "app/rom0.bin of app is not published: app/rom0.elf: .irom0.text is linked at 0x40282010" in line
+    assert version_of(released) == "1.0.0"
+
+
+def test_roms_that_rboot_image_packed_take_their_elfs_along(released: Project) -> None:
+    elfs = [f"{slot}.elf" for slot in (0, 1)]
+    for slot, name in enumerate(elfs):
+        released.write(name, (VECTORS / f"mixed.rom{slot}.elf").read_bytes())
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_SECTIONS='.rodata .text', RBOOT_FLASH_MODE='dio')\n"
+        f"env.RbootPublish('app', [env.RbootImage(name)[0] for name in {elfs}])\n",
+    )
+    released.build("publish", "RBOOT_VERSION=1.0.0", "RBOOT_PUBLISH_ELFS=yes")
+    assert released.read(f"{ROOT}/releases/1.0.0/rom1.elf") == released.read("1.elf")
+    with open(released.folder / "SConstruct", "a") as file:
+        file.write("env.AddPreAction('publish', 'cp 0.elf 1.elf')\n")
+    assert "rom1.elf of app is not what rom1.bin of app was packed from: " in released.fail(
+        "publish", "RBOOT_VERSION=1.1.0", "RBOOT_PUBLISH_ELFS=yes"
+    )
+    assert version_of(released) == "1.0.0"
+
+
+def test_a_version_is_published_once_and_not_an_older_one(released: Project) -> None:
+    released.build("publish", "RBOOT_VERSION=1.1.0")
+    good = released.read(f"{ROOT}/rom0.bin")
+    change(released, 4)
+    assert released.fail("publish", "RBOOT_VERSION=1.1.0").endswith(
+        "1.1.0 of app was published already, with other ROMs; raise the version; "
+        "RBOOT_FORCE=yes does it all the same, for the desk"
+    )
+    assert released.fail("publish", "RBOOT_VERSION=1.0.9").endswith(
+        "; `scons rollback` goes back to what was published, RBOOT_ALLOW_DOWNGRADE=yes allows it all the same"
+    )
+    assert released.read(f"{ROOT}/rom0.bin") == good
+    released.build("publish", "RBOOT_VERSION=1.1.0", "RBOOT_FORCE=yes")
+    assert released.read(f"{ROOT}/rom0.bin") != good
+    released.build("publish", "RBOOT_VERSION=1.0.9", "RBOOT_ALLOW_DOWNGRADE=yes")
+    assert version_of(released) == "1.0.9"
+
+
+def test_releases_are_listed_and_taken_back(released: Project) -> None:
+    for number in (1, 2, 3):
+        change(released, number)
+        released.build("publish", f"RBOOT_VERSION=1.{number}.0")
+    listed = released.build("releases")
+    assert re.findall(r"^  (\S+)  (current|previous)?", listed, re.MULTILINE) == [
+        ("1.3.0", "current"),
+        ("1.2.0", "previous"),
+        ("1.1.0", ""),
+    ]
+    assert "app 1.2.0 is current again, instead of 1.3.0" in released.build("rollback")
+    assert version_of(released) == "1.2.0"
+    released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
+    assert version_of(released) == "1.1.0"
+    assert "9.9.9" in released.fail("rollback", "RBOOT_ROLLBACK=9.9.9")
+    assert released.fail("rollback").endswith("name the one to go to: `scons rollback RBOOT_ROLLBACK=VERSION`")
+    (released.folder / ROOT / "releases/history.json").unlink()
+    line = released.fail("publish", "RBOOT_VERSION=1.4.0")
+    assert line.endswith("`scons rollback RBOOT_ROLLBACK=VERSION` makes it anew, with that release as the current one")
+    assert "app 1.1.0 is current again\n" in released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
+    released.build("-c")
+    assert version_of(released) == "1.1.0"
+
+
+def test_several_applications_have_a_folder_and_a_version_each(released: Project) -> None:
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
+        "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'main.c', RBOOT_VERSION='2.0.0-rc.1')\n",
+    )
+    released.build("publish")
+    assert version_of(released, f"{ROOT}/one") == "1.0.0"
+    assert version_of(released, f"{ROOT}/two") == "2.0.0-rc.1"
+    assert released.exists(f"{ROOT}/index.html")
+    assert released.fail("rollback").endswith(
+        "[rollback] build/webroot: 1.0.0 is the only release of one so far; publish another one"
+    )
+
+
+@pytest.mark.parametrize("version", ["1", "vv1.0.0", "v1", "1.0.0+build", "../1.0.0"])
+def test_what_is_no_version_is_one_line_at_once(released: Project, version: str) -> None:
+    for target in ("publish", "app/rom0.bin"):
+        assert "is no semantic version" in released.fail(target, f"RBOOT_VERSION={version}").replace(
+            "has build metadata", "is no semantic version"
+        )
+    assert not released.exists("main.o")
+    assert not released.exists(ROOT)
+    for target in ("releases", "rollback", "serve"):
+        assert f"[{target}] build/webroot: there is no such folder" in released.fail(target)
+
+
+def test_a_wrong_version_is_named_before_anything_is_published(released: Project) -> None:
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
+        "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'main.c', RBOOT_VERSION='2', RBOOT_WEBROOT='other')\n",
+    )
+    assert "rboot: RBOOT_VERSION: '2' is no semantic version; " in released.fail("publish")
+    assert not released.exists(ROOT)
+
+
+def git(project: Project, *arguments: str) -> None:
+    identity = ["-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=project.folder, check=True, capture_output=True)
+
+
+def test_the_version_is_that_of_the_checkout(released: Project) -> None:
+    released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
+    git(released, "init", "-q")
+    git(released, "add", ".")
+    git(released, "commit", "-qm", "first")
+    run = released.run("publish")
+    assert (run.status, "rboot: published without releases: there is no version" in run.err) == (0, True), run.text
+    assert "; or give one: `scons publish RBOOT_VERSION=1.0.0`\n" in run.err
+    assert released.fail("releases").endswith(
+        "there is rom0.bin, published without a version, but no release; `scons publish RBOOT_VERSION=1.0.0` makes one"
+    )
+    shutil.rmtree(released.folder / "build")
+    git(released, "tag", "v1.2.0")
+    released.build("publish")
+    assert version_of(released) == "1.2.0"
+    for counter in (4, 5):  # not committed: on the desk, again and again
+        change(released, counter)
+        released.build("publish")
+        assert re.fullmatch(r"1\.2\.1-0\.dev\.0\.g[0-9a-f]+\.dirty", version_of(released))
+
+
+PRINTS = """
+#include "rboot-version.h"
+extern int ets_printf(const char *, ...);
+#define Cache_Read_Enable ((void (*)(int, int, int))0x40004678) /* the mask ROM's */
+__attribute__((section(".irom0.text"))) void say(void) { ets_printf("I am " RBOOT_VERSION "\\n"); while (1); }
+void call_user_start(void) { Cache_Read_Enable(0, 0, 1); say(); }
+"""
+
+
+def test_the_version_that_is_published_is_there_while_compiling(released: Project) -> None:
+    """Also when it comes from the tags: an application prints it, and only what includes it is compiled again."""
+    released.write("version.c", PRINTS)
+    released.write("other.c", "int other;\n")
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never')\n"
+        "print('VERSION', repr(env['RBOOT_VERSION']))\n"
+        "env.RbootVersionHeader()\n"
+        "roms = env.RbootApp('app', ['version.c', 'other.c'])\n"
+        "env.RbootFlashImage('flash.bin', roms)\n",
+    )
+    assert "VERSION ''" in released.build()
+    assert "I am 0.0.0-unknown\n" in released.build("boot")
+    released.write(".gitignore", "*\n!*.c\n!SConstruct\n!.gitignore\n")
+    git(released, "init", "-q")
+    git(released, "add", ".")
+    git(released, "commit", "-qm", "first")
+    git(released, "tag", "v1.2.0")
+    output = released.build("publish", "boot")
+    assert "VERSION '1.2.0'" in output
+    assert "I am 1.2.0\n" in output
+    assert version_of(released) == "1.2.0"
+    assert "-o version.o" in output
+    assert "-o other.o" not in output
+    assert "I am 1.3.0\n" in released.build("publish", "boot", "RBOOT_VERSION=v1.3.0")
+    assert version_of(released) == "1.3.0"
+    assert "VERSION '1.2.0'" in released.build()
+
+
+def test_each_application_may_have_its_own(released: Project) -> None:
+    released.write("version.c", PRINTS)
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never')\n"
+        "for name, version in (('one', '1.0.0'), ('two', '2.0.0')):\n"
+        "    each = env.Clone(RBOOT_VERSION=version, OBJPREFIX=name)\n"
+        "    each.RbootVersionHeader()\n"
+        "    each.RbootApp(name, 'version.c')\n",
+    )
+    released.build("publish")
+    assert b"I am " in released.read("one/rom0.bin")
+    assert b"1.0.0" in released.read("one/rom0.bin")
+    assert b"2.0.0" in released.read("two/rom0.bin")
+
+
+def test_a_checkout_that_changes_during_the_build_is_not_published(released: Project) -> None:
+    released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
+    released.write(
+        "SConstruct",
+        released.read("SConstruct").decode() + "AddPostAction('main.o', 'echo // >> main.c')\n",
+    )
+    git(released, "init", "-q")
+    git(released, "add", ".")
+    git(released, "commit", "-qm", "first")
+    git(released, "tag", "v1.2.0")
+    line = released.fail("publish")
+    assert re.search(r"the checkout was 1\.2\.0 when this build began, and is 1\.2\.1-0.* now; run scons again$", line)
+    assert not released.exists(ROOT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--depth=1",), "this is a shallow clone, which has not all tags"),
+        (("--no-tags",), "this clone was made without tags"),
+    ],
+)
+def test_a_clone_without_its_tags_is_not_published_as_bare_roms(
+    released: Project, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first"), ("tag", "v1.2.0")):
+        git(released, *command)
+    change(released, 5)
+    git(released, "commit", "-qam", "second")
+    git(released, "clone", "-q", *arguments, f"file://{released.folder}", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    assert message in clone.fail("publish")
+    assert not clone.exists(ROOT)
+    clone.build("publish", "RBOOT_VERSION=1.2.1")
+    assert version_of(clone) == "1.2.1"
+
+
+def test_tags_that_are_no_versions_do_not_make_bare_roms(released: Project) -> None:
+    released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first"), ("tag", "release-7")):
+        git(released, *command)
+    assert "none of the tags (release-7) is a version of this commit" in released.fail("publish")
+    assert not released.exists(ROOT)
+
+
+def test_one_application_is_published_and_rolled_back_alone(released: Project) -> None:
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
+        "env.RbootApp('one', 'main.c')\nenv.RbootApp('two', 'main.c')\nDefault(None)\n",
+    )
+    released.build("publish-one")
+    assert version_of(released, f"{ROOT}/one") == "1.0.0"
+    assert not released.exists(f"{ROOT}/two")
+    assert not released.exists("two/rom0.bin"), "only what is needed is built"
+    released.build("publish", "RBOOT_APPS=two")
+    assert version_of(released, f"{ROOT}/two") == "1.0.0"
+    released.build("publish", "RBOOT_VERSION=1.1.0")
+    released.build("rollback-one")
+    assert version_of(released, f"{ROOT}/one") == "1.0.0"
+    assert version_of(released, f"{ROOT}/two") == "1.1.0"
+    released.build("rollback", "RBOOT_APPS=two")
+    assert version_of(released, f"{ROOT}/two") == "1.0.0"
+    assert "two" not in released.build("releases", "RBOOT_APPS=one")
+    for target in ("publish", "rollback", "prove"):
+        message = f"[{target}-three] there is no such target; there are {target}-one, {target}-two"
+        assert released.fail(f"{target}-three").endswith(message)
+    assert "RBOOT_APPS: there is no application three, but one, two" in released.fail("publish", "RBOOT_APPS=three,one")
+
+
+def test_roms_are_built_without_being_published(released: Project) -> None:
+    released.write("SConstruct", released.read("SConstruct").decode() + "Default(None)\n")
+    assert "Packing app/rom0.bin" in released.build("roms")
+    assert not released.exists(ROOT)
+    assert "Nothing to be done" in released.build("roms")
+
+
+def test_a_checkout_that_git_refuses_to_read_is_not_one_without_a_tag(released: Project) -> None:
+    git(released, "init", "-q")
+    environment = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}  # git's own switch for its tests
+    line = released.fail("publish", environment=environment)
+    assert 'git cannot read the checkout: "fatal: detected dubious ownership in repository at ' in line
+    assert line.endswith("put that right; or give one: `scons publish RBOOT_VERSION=1.0.0`")
+    assert "git config --global --add safe.directory" in line
+    assert not released.exists(ROOT)
+    released.build("publish", "RBOOT_VERSION=1.0.0", environment=environment)
+    assert version_of(released) == "1.0.0"
+
+
+def test_where_there_are_releases_nothing_goes_in_without_a_version(released: Project) -> None:
+    released.build("publish", "RBOOT_VERSION=1.0.0")
+    change(released, 4)
+    assert "there is no version" in released.fail("publish")
+    assert version_of(released) == "1.0.0"
+
+
+def test_the_date_is_that_of_the_source(released: Project) -> None:
+    released.build("publish", "RBOOT_VERSION=1.0.0", environment={"SOURCE_DATE_EPOCH": "1700000000"})
+    assert json.loads(released.read(f"{ROOT}/manifest.json"))["date"] == "2023-11-14"
+
+
+def test_serve_hands_out_the_web_root_until_ctrl_c(released: Project) -> None:
+    released.build("publish", "RBOOT_VERSION=1.0.0")
+    command = [sys.executable, "-m", "SCons", "-Q", "serve", "RBOOT_SERVE_PORT=0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=released.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as server:
+        assert server.stdout is not None
+        lines: list[str] = []
+        deadline = time.monotonic() + 30
+        while not (match := re.search(r"http://[^\s/]+:(\d+)", "".join(lines))) and time.monotonic() < deadline:
+            lines.append(server.stdout.readline())
+        assert match, lines
+        with urllib.request.urlopen(f"http://127.0.0.1:{match[1]}/rom1.bin", timeout=10) as answer:
+            assert answer.read() == released.read("app/rom1.bin")
+        server.send_signal(signal.SIGINT)
+        rest = server.communicate(timeout=30)[0]
+        assert "Traceback" not in rest
+
+
+def test_a_slot_less_needs_force_also_on_the_desk(released: Project) -> None:
+    """What was not committed replaces a release of its version without a word, but takes no ROM away."""
+    released.build("publish", "RBOOT_VERSION=1.0.0-dirty.dirty")
+    one = ("publish", "RBOOT_VERSION=1.0.0-dirty.dirty", "RBOOT_SLOTS=0x2000")
+    assert "has no rom1.bin, which devices find now" in released.fail(*one)
+    released.build(*one, "RBOOT_FORCE=yes")
+    assert not released.exists(f"{ROOT}/rom1.bin")
+
+
+@pytest.mark.parametrize("port", ["abc", "99999"])
+def test_a_port_that_is_none_is_one_line(released: Project, port: str) -> None:
+    assert f"RBOOT_SERVE_PORT is '{port}'; write 1 to 65535" in released.fail("serve", f"RBOOT_SERVE_PORT={port}")
+
+
+# What a release carries along
+
+THREE_SLOTS = "RBOOT_SLOTS='0x2000:256KB 0x42000:256KB 0x82000:64KB'"
+
+
+def carrying(project: Project, settings: str, *lines: str, prove: str = "never") -> None:
+    project.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE={prove!r}, RBOOT_VERSION='1.0.0')\n"
+        + "\n".join(lines)
+        + f"\nenv.RbootApp('app', 'main.c', {settings})\n",
+    )
+
+
+def test_data_files_go_into_the_release_and_its_manifest(released: Project) -> None:
+    released.write("www/index.html", "<h1>hello</h1>")
+    released.write("ca.der", "certificate")
+    carrying(
+        released,
+        "RBOOT_RELEASE_FILES=[page, 'ca.der']",
+        "page = env.Command('out/ui.html', 'www/index.html', Copy('$TARGET', '$SOURCE'))",
+    )
+    assert "releases/1.0.0/ui.html" in released.build("publish")
+    manifest = json.loads(released.read(f"{ROOT}/manifest.json"))
+    assert [(entry["name"], entry["path"], entry["size"]) for entry in manifest["files"]] == [
+        ("ca.der", "releases/1.0.0/ca.der", 11),
+        ("ui.html", "releases/1.0.0/ui.html", 14),
+    ]
+    assert released.read(f"{ROOT}/releases/1.0.0/ui.html") == b"<h1>hello</h1>"
+    released.write("www/index.html", "<h1>another</h1>")
+    assert "1.0.0 of app was published already, with other files" in released.fail("publish")
+    carrying(released, "RBOOT_RELEASE_FILES={'web.html': 'www/index.html'}")
+    released.build("publish", "RBOOT_VERSION=1.1.0")
+    assert released.read(f"{ROOT}/releases/1.1.0/web.html") == b"<h1>another</h1>"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("['rom0.bin']", "RBOOT_RELEASE_FILES: "),
+        ("['a/x.txt', 'b/x.txt']", "RBOOT_RELEASE_FILES: x.txt is given twice; write a dictionary"),
+        ("{'a b': 'main.c'}", "RBOOT_RELEASE_FILES: "),
+        ("{'../x': 'main.c'}", "RBOOT_RELEASE_FILES: "),
+        ("5", "5 is no file"),
+    ],
+)
+def test_data_files_that_cannot_be_are_one_line(released: Project, value: str, message: str) -> None:
+    carrying(released, f"RBOOT_RELEASE_FILES={value}")
+    assert message in released.fail()
+
+
+def test_without_a_version_there_are_no_files_to_carry_along(released: Project) -> None:
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_RELEASE_FILES='main.c')\n"
+        "env.RbootApp('app', 'main.c')\n",
+    )
+    assert "app has files that only a release can have: there is no version" in released.fail("publish")
+    assert not released.exists(ROOT)
+
+
+def test_checksum_files_on_request(released: Project) -> None:
+    carrying(released, "")
+    released.build("publish", "RBOOT_CHECKSUM_FILES=yes")
+    line = released.read(f"{ROOT}/rom1.bin.sha256").decode()
+    assert line == f"{released.digest(f'{ROOT}/rom1.bin')}  rom1.bin\n"
+    released.build("publish", "RBOOT_VERSION=1.1.0")
+    assert not released.exists(f"{ROOT}/rom1.bin.sha256")
+
+
+RECOVERY = """
+extern int ets_printf(const char *, ...);
+#define Cache_Read_Enable ((void (*)(int, int, int))0x40004678) /* the mask ROM's */
+__attribute__((section(".irom0.text"))) void rescue(void) { ets_printf("rescue"); while (1); }
+void call_user_start(void) { Cache_Read_Enable(0, 0, 1); rescue(); }
+"""
+
+
+def test_a_recovery_rom_is_published_with_the_others(released: Project) -> None:
+    released.write("rescue.c", RECOVERY)
+    carrying(
+        released,
+        f"{THREE_SLOTS}, RBOOT_RECOVERY={{2: rescue}}",
+        "rescue = env.RbootRom('rescue.bin', 'rescue.c', RBOOT_SLOT=(0x82000, 0x10000))",
+        prove="always",
+    )
+    output = released.build("publish")
+    assert "app: 3 ROMs proved with" in output
+    assert released.exists("app/rom1.bin")
+    assert not released.exists("app/rom2.bin"), "that slot is the recovery ROM's"
+    assert released.read(f"{ROOT}/releases/1.0.0/recovery.bin") == released.read("rescue.bin")
+    manifest = json.loads(released.read(f"{ROOT}/manifest.json"))
+    assert (manifest["recovery"]["slot"], manifest["recovery"]["flash_address"]) == (2, 0x82000)
+    assert manifest["recovery"]["proved_by"] == "loader-max_roms4.bin"
+    assert released.build("prove") == "Proving\n  app: 3 ROMs already proved with loader-max_roms4.bin\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("'rescue.bin'", "write a dictionary, from the slot's number to its ROM"),
+        ("{0: 'rescue.bin'}", "RBOOT_RECOVERY is for slot 0; a recovery ROM has the last of the layout's 3 slots"),
+        ("{3: 'rescue.bin'}", "RBOOT_RECOVERY is for slot 3"),
+        ("{'x': 'rescue.bin'}", "RBOOT_RECOVERY is for slot x"),
+    ],
+)
+def test_a_recovery_rom_that_cannot_be_is_one_line(released: Project, value: str, message: str) -> None:
+    carrying(released, f"{THREE_SLOTS}, RBOOT_RECOVERY={value}")
+    assert message in released.fail()
+
+
+def test_a_recovery_rom_for_another_slot_is_refused(released: Project) -> None:
+    released.write("rescue.c", RECOVERY)
+    carrying(
+        released,
+        f"{THREE_SLOTS}, RBOOT_RECOVERY={{2: rescue}}",
+        "rescue = env.RbootRom('rescue.bin', 'rescue.c', RBOOT_SLOT=0x2000)",
+    )
+    assert "rescue.bin is not published: the ROM is linked at 0x40202010" in released.fail("publish")
