@@ -1,1 +1,1 @@
-"""A whole flash: boot config, boot loader, flash image, what the loader decides, writing it."""
+"""The flash image: boot config, boot loader, the loader's decision, building and writing the image."""

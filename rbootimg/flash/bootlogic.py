@@ -1,10 +1,11 @@
-"""What a boot loader makes of a flash, without running it: rBoot's rules in plain Python. No files.
+"""Prediction of what a boot loader does with a flash: rBoot's rules in Python. No files.
 
-`rbootimg/firmware/loader/loader.c` is the same decision on the chip; a change here is one there. Source: rBoot 1.4.2
-and its master of 2019-08 (rboot.c, find_image and check_image), which differ in the flash sizes that they know. Three
-things are safer here than there: a section length that is no multiple of 4 is bad, as the chip reads whole words; a
-config that counts no ROMs ends the search after ROM 0, where rBoot goes on to what stands before its list, perhaps for
-ever; and 255 sections are 255, where an rBoot with BOOT_IROM_CHKSUM counts them in a byte that becomes 0.
+`rbootimg/firmware/loader/loader.c` makes the same decisions on the chip: change both together. Source: rBoot 1.4.2
+and its master of 2019-08 (rboot.c, find_image and check_image), which differ in the flash sizes that they know.
+
+Three differences from rBoot, each of them safer: a section length that is not a multiple of 4 makes a ROM bad, as the
+chip reads words; with a config that counts no ROMs the search ends after ROM 0, where rBoot reads addresses before its
+list, possibly for ever; 255 sections count as 255, where an rBoot with BOOT_IROM_CHKSUM overflows its counter to 0.
 """
 
 from __future__ import annotations
@@ -13,34 +14,44 @@ import struct
 from dataclasses import dataclass, replace
 
 from ..errors import RomError
-from ..layout.memory import CONFIG_ADDRESS, SECTOR_SIZE, window_end
+from ..layout.memory import BLANK, CONFIG_ADDRESS, SECTOR_SIZE, window_end
 from ..layout.model import DEFAULT_LOADER, LoaderOptions
 from ..layout.params import FlashParams
 from ..rom import fit
-from ..rom.format import Rom, image_size, xor_checksum
-from .bootconfig import BootMode, RtcData
-from .loader import default_roms, usable_size
+from ..rom.format import (
+    CHECKSUM_SEED,
+    HEADER,
+    IROM_COUNT,
+    IROM_MAGIC,
+    PARAMS,
+    RAM_MAGIC,
+    SECTION_HEADER,
+    Rom,
+    checksum_offset,
+    image_size,
+    xor_checksum,
+)
+from . import bootconfig
+from .bootconfig import COUNT_OFFSET, CURRENT_ROM_OFFSET, GPIO_ROM_OFFSET, MODE_OFFSET, BootMode, RtcData
+from .loader import default_mode, default_roms, usable_size
 
-# Of the config sector: magic, version, mode, current_rom, gpio_rom, count, two unused bytes, then the ROMs' addresses.
-_MAGIC_AND_VERSION = bytes((0xE1, 0x01))
-_MODE, _CURRENT, _GPIO_ROM, _COUNT, _ROMS = 2, 3, 4, 5, 8
-_SEED = 0xEF
 _SECTOR = slice(CONFIG_ADDRESS, CONFIG_ADDRESS + SECTOR_SIZE)
-_WORD_MASK = 0xFFFFFFFF
-_HEADER = struct.Struct("<BB2sI")
-_SECTION = struct.Struct("<II")
 _WORD = struct.Struct("<I")
+_WORD_MASK = 0xFFFFFFFF
+_DEFAULT_COUNT = 2
+_SDK_SECTORS = 4
+"""Sectors at the end of the flash that a GPIO boot with GPIO_ERASES_SDK erases."""
 
 
 @dataclass(frozen=True)
 class BootDecision:
     """What the loader does at power-on.
 
-    `rom` is the number of the ROM that it starts, None if it stops; `address` that ROM's flash address, `image`
-    that of its RAM part, `entry` where it jumps to. `config` is the config sector that it writes, None if it
-    leaves it alone. `rtc` is its RTC data afterwards, None if it leaves them alone. `erased` are the flash
-    addresses of the SDK's sectors that it erases. `lines` is what it prints, from the config on. `problems` are why the
-    ROM that it starts would not run, which the loader does not look at: see fit.problems().
+    `rom` is the number of the ROM that it starts, None if it stops. `address` is that ROM's flash address, `image`
+    the flash address of its RAM part, `entry` its entry point. `config` is the config sector that it writes and `rtc`
+    the RTC data that it writes, each None if it writes none. `erased` are the flash addresses of the SDK's sectors
+    that it erases. `lines` are its messages from the config on. `problems` are the reasons why the started ROM would
+    not run, which the loader does not check: see fit.problems().
     """
 
     rom: int | None
@@ -57,80 +68,190 @@ class BootDecision:
 def predict_boot(
     flash: bytes, options: LoaderOptions = DEFAULT_LOADER, gpio_low: bool = False, rtc: RtcData | None = None
 ) -> BootDecision:
-    """What a loader built with `options` makes of `flash`, the whole chip's bytes.
+    """Predict what a loader built with `options` does with `flash`, the complete contents of the chip.
 
-    `gpio_low`: the pin of its GPIO mode is low; `rtc`: its valid data in RTC memory, None at power-on.
+    `gpio_low`: the pin of its GPIO mode is low. `rtc`: the valid data in RTC memory, None at power-on.
     """
-    chip = bytearray(flash)
-    params = FlashParams.from_bytes(flash[2:4])
-    sector = chip[_SECTOR]
-    config: bytes | None = None
-    erased: tuple[int, ...] = ()
-    lines: list[str] = []
+    boot = _Boot(flash, options, gpio_low, rtc)
+    try:
+        boot.read_config()
+        boot.choose_rom()
+        image = boot.find_valid_rom()
+    except _StoppedError as stop:
+        lines = (*boot.lines, str(stop))
+        return BootDecision(None, lines, config=boot.written_config, rtc=stop.rtc, erased=boot.erased)
+    return boot.start(image)
 
-    def stop(line: str, new_rtc: RtcData | None = None) -> BootDecision:
-        return BootDecision(None, (*lines, line), config=config, rtc=new_rtc, erased=erased)
 
-    if not _is_config(sector, options):
-        lines.append("Writing default boot config.")
-        _set_default(sector, options, params)
-        config = chip[_SECTOR] = _with_checksum(sector, options)
-    rom = sector[_CURRENT]
+class _StoppedError(Exception):
+    """The loader prints this message and stops; `rtc` is the RTC data that it writes before, if any."""
 
-    temp_boot = options.rtc and rtc is not None and bool(rtc.next_mode & BootMode.TEMP_ROM)
-    if temp_boot and rtc is not None:
-        if rtc.temp_rom >= sector[_COUNT]:
-            return stop("Invalid temp rom selected.")
-        lines.append("Booting temp rom.")
-        rom = rtc.temp_rom
+    def __init__(self, line: str, rtc: RtcData | None = None) -> None:
+        super().__init__(line)
+        self.rtc = rtc
 
-    write = gpio_boot = bool(options.gpio) and gpio_low
-    if gpio_boot and options.gpio == "rom":
-        if sector[_GPIO_ROM] >= sector[_COUNT]:
-            return stop("Invalid GPIO rom selected.")
-        lines.append("Booting GPIO-selected rom.")
-        rom = sector[_GPIO_ROM]
-    elif gpio_boot:
-        rom = sector[_CURRENT] + 1
-        rom = sector[_CURRENT] = 0 if rom >= sector[_COUNT] else rom
-    if gpio_boot and sector[_MODE] & BootMode.GPIO_ERASES_SDK:
-        lines.append("Erasing SDK config sectors before booting.")
-        end = usable_size(params, options.big_flash, options.all_sizes)
-        erased = tuple(end - SECTOR_SIZE * number for number in range(1, 5))
-        for address in erased:
-            chip[address : address + SECTOR_SIZE] = bytes(b"\xff" * len(chip[address : address + SECTOR_SIZE]))
 
-    if sector[_CURRENT] >= sector[_COUNT]:
-        lines.append("Invalid rom selected, defaulting to 0.")
-        rom = sector[_CURRENT] = 0
-        write = True
+class _Boot:
+    """A boot in progress. Its methods are the steps of find_image(), in their order."""
 
-    sums = _Sums(chip)
-    while (image := _check(sums, _rom_address(sector, rom), options.irom_checksum)) is None:
-        if gpio_boot and options.gpio == "rom":
-            return stop(f"GPIO boot rom ({rom}) is bad.")
-        if temp_boot and rtc is not None:
-            return stop(f"Temp boot rom ({rom}) is bad.", replace(rtc, next_mode=BootMode(0)))
-        lines.append(f"Rom {rom} at {_rom_address(sector, rom):x} is bad.")
-        write = True
-        rom = (rom or max(sector[_COUNT], 1)) - 1
-        if rom == sector[_CURRENT]:
-            return stop("No good rom available.")
-    if write:
-        sector[_CURRENT] = rom
-        config = _with_checksum(sector, options)
+    def __init__(self, flash: bytes, options: LoaderOptions, gpio_low: bool, rtc: RtcData | None) -> None:
+        self.lines: list[str] = []
+        self.written_config: bytes | None = None
+        self.erased: tuple[int, ...] = ()
+        self._chip = bytearray(flash)
+        self._options = options
+        self._params = FlashParams.from_bytes(flash[PARAMS])
+        self._config = _Config(self._chip[_SECTOR], options)
+        self._rom = 0
+        self._config_changed = False
+        self._is_gpio_boot = bool(options.gpio) and gpio_low
+        self._is_gpio_rom_boot = self._is_gpio_boot and options.gpio == "rom"
+        # The RTC data that ask for a temporary ROM.
+        self._temp = rtc if options.rtc and rtc is not None and rtc.next_mode & BootMode.TEMP_ROM else None
 
-    new_rtc = None
-    if options.rtc:
-        mode = BootMode.TEMP_ROM if temp_boot else BootMode(0)
-        new_rtc = RtcData(
-            last_mode=mode | BootMode.GPIO_ROM if gpio_boot and options.gpio == "rom" else mode, last_rom=rom
+    def read_config(self) -> None:
+        """Read the config; write the default one if there is none."""
+        if not self._config.is_valid:
+            self.lines.append("Writing default boot config.")
+            self._config.set_default(self._params)
+            self.written_config = self._chip[_SECTOR] = self._config.to_bytes()
+
+    def choose_rom(self) -> None:
+        """Choose the ROM to try first: the current, the temporary or the GPIO's one."""
+        self._rom = self._config.current_rom
+        if self._temp:
+            self._rom = self._checked(self._temp.temp_rom, "Booting temp rom.", "Invalid temp rom selected.")
+        if self._is_gpio_boot:
+            self._choose_by_gpio()
+        if self._config.current_rom >= self._config.count:
+            self.lines.append("Invalid rom selected, defaulting to 0.")
+            self._rom = self._config.current_rom = 0
+            self._config_changed = True
+
+    def _choose_by_gpio(self) -> None:
+        self._config_changed = True
+        if self._is_gpio_rom_boot:
+            self._rom = self._checked(self._config.gpio_rom, "Booting GPIO-selected rom.", "Invalid GPIO rom selected.")
+        else:
+            following = self._config.current_rom + 1
+            self._rom = self._config.current_rom = 0 if following >= self._config.count else following
+        if self._config.mode & BootMode.GPIO_ERASES_SDK:
+            self._erase_sdk()
+
+    def _checked(self, rom: int, line: str, error: str) -> int:
+        if rom >= self._config.count:
+            raise _StoppedError(error)
+        self.lines.append(line)
+        return rom
+
+    def _erase_sdk(self) -> None:
+        self.lines.append("Erasing SDK config sectors before booting.")
+        end = usable_size(self._params, self._options.big_flash, self._options.all_sizes)
+        self.erased = tuple(end - SECTOR_SIZE * number for number in range(1, _SDK_SECTORS + 1))
+        for address in self.erased:
+            sector = slice(address, address + SECTOR_SIZE)
+            self._chip[sector] = BLANK * len(self._chip[sector])  # the flash may be smaller than the loader assumes
+
+    def find_valid_rom(self) -> int:
+        """Return the flash address of the RAM part of the chosen ROM, else of the next valid one in rBoot's order."""
+        flash = _Sums(self._chip)
+        while (image := _check_image(flash, self._config.address(self._rom), self._options.irom_checksum)) is None:
+            if self._is_gpio_rom_boot:
+                raise _StoppedError(f"GPIO boot rom ({self._rom}) is bad.")
+            if self._temp:
+                raise _StoppedError(f"Temp boot rom ({self._rom}) is bad.", replace(self._temp, next_mode=BootMode(0)))
+            self.lines.append(f"Rom {self._rom} at {self._config.address(self._rom):x} is bad.")
+            self._config_changed = True
+            self._rom = (self._rom or max(self._config.count, 1)) - 1
+            if self._rom == self._config.current_rom:
+                raise _StoppedError("No good rom available.")
+        return image
+
+    def start(self, image: int) -> BootDecision:
+        """Return the decision to start the ROM whose RAM part is at `image`."""
+        if self._config_changed:
+            self._config.current_rom = self._rom
+            self.written_config = self._config.to_bytes()
+        address = self._config.address(self._rom)
+        self.lines.append(f"Booting rom {self._rom} at {address:x}, load addr {image:x}.")
+        return BootDecision(
+            self._rom,
+            tuple(self.lines),
+            address,
+            image,
+            HEADER.unpack_from(self._chip, image)[3],
+            self.written_config,
+            self._rtc_after() if self._options.rtc else None,
+            self.erased,
+            _problems(bytes(self._chip[address : window_end(address)]), self._options),
         )
-    address = _rom_address(sector, rom)
-    lines.append(f"Booting rom {rom} at {address:x}, load addr {image:x}.")
-    entry = _HEADER.unpack_from(chip, image)[3]
-    problems = _problems(bytes(chip[address : window_end(address)]), options)
-    return BootDecision(rom, tuple(lines), address, image, entry, config, new_rtc, erased, problems)
+
+    def _rtc_after(self) -> RtcData:
+        mode = BootMode.TEMP_ROM if self._temp else BootMode(0)
+        if self._is_gpio_rom_boot:
+            mode |= BootMode.GPIO_ROM
+        return RtcData(last_mode=mode, last_rom=self._rom)
+
+
+class _Config:
+    """The bytes of a config sector, valid or not, as the loader reads and changes them."""
+
+    def __init__(self, sector: bytearray, options: LoaderOptions) -> None:
+        self._sector = sector
+        self._options = options
+        self._checksum = bootconfig.checksum_offset(options.max_roms)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the loader takes the sector for a config."""
+        return self._sector.startswith(bootconfig.MAGIC) and (
+            not self._options.config_checksum or self._sector[self._checksum] == self._expected_checksum()
+        )
+
+    @property
+    def mode(self) -> int:
+        return self._sector[MODE_OFFSET]
+
+    @property
+    def current_rom(self) -> int:
+        return self._sector[CURRENT_ROM_OFFSET]
+
+    @current_rom.setter
+    def current_rom(self, number: int) -> None:
+        self._sector[CURRENT_ROM_OFFSET] = number
+
+    @property
+    def gpio_rom(self) -> int:
+        return self._sector[GPIO_ROM_OFFSET]
+
+    @property
+    def count(self) -> int:
+        return self._sector[COUNT_OFFSET]
+
+    def address(self, number: int) -> int:
+        """Return the flash address of ROM `number`; beyond MAX_ROMS it reads on in the sector, as rBoot does."""
+        address: int = _WORD.unpack_from(self._sector, bootconfig.address_offset(number))[0]
+        return address
+
+    def set_default(self, params: FlashParams) -> None:
+        """Replace the config by the loader's default for the flash parameters at flash 0."""
+        options = self._options
+        # The checksum has a word to itself in rBoot's structure.
+        size = self._checksum + _WORD.size * options.config_checksum
+        self._sector[:size] = bootconfig.MAGIC.ljust(size, b"\0")
+        self._sector[MODE_OFFSET] = default_mode(options.gpio)
+        self._sector[COUNT_OFFSET] = _DEFAULT_COUNT
+        for number, address in enumerate(default_roms(params, options.big_flash, options.all_sizes)):
+            _WORD.pack_into(self._sector, bootconfig.address_offset(number), address)
+
+    def to_bytes(self) -> bytes:
+        """Return the sector as the loader writes it, with a new checksum if it has one."""
+        if self._options.config_checksum:
+            self._sector[self._checksum] = self._expected_checksum()
+        return bytes(self._sector)
+
+    def _expected_checksum(self) -> int:
+        return bootconfig.config_checksum(self._sector[: self._checksum])
 
 
 def _problems(data: bytes, options: LoaderOptions) -> tuple[str, ...]:
@@ -141,24 +262,24 @@ def _problems(data: bytes, options: LoaderOptions) -> tuple[str, ...]:
 
 
 class _Sums:
-    """Pieces of a flash that does not change any more, and the XOR of each.
+    """The contents of a flash, and the XOR of its areas.
 
-    A config can have 255 ROMs that all reach to the flash's end, so what was summed once is not summed again.
+    A config can have 255 ROMs that all reach to the flash's end, so an area that was summed once is not summed again.
     """
 
     def __init__(self, chip: bytearray) -> None:
         self._chip = chip
-        self._left = 2 * len(chip)  # a flash with a good ROM or two takes no table
-        self._before = [0]
+        self._left = 2 * len(chip)  # bytes to sum directly: a flash with a valid ROM or two needs no table
+        self._before = [0]  # the XOR of all before sector n
 
     def read(self, address: int, length: int) -> bytearray:
-        """What the mask ROM's SPIRead reads. Raises IndexError for what it refuses."""
+        """Read as the mask ROM's SPIRead does. Raises IndexError past the end of the flash."""
         if address + length > len(self._chip):
             raise IndexError
         return self._chip[address : address + length]
 
-    def of_section(self, address: int, length: int) -> int:
-        """The XOR of a section of a ROM. Raises IndexError if it cannot be one."""
+    def sum_section(self, address: int, length: int) -> int:
+        """Return the XOR of a section of a ROM. Raises IndexError if its length is invalid."""
         if length % _WORD.size or address + length > len(self._chip):
             raise IndexError
         first, last = -(-address // SECTOR_SIZE), (address + length) // SECTOR_SIZE
@@ -172,59 +293,28 @@ class _Sums:
         return self._before[last] ^ self._before[first] ^ xor_checksum(ends)
 
 
-def _check(flash: _Sums, address: int, irom_checksum: bool) -> int | None:
-    """The flash address of the RAM part of the ROM at `address`, or None if it is bad."""
-    if address in (0, 0xFFFFFFFF):
+def _check_image(flash: _Sums, address: int, irom_checksum: bool) -> int | None:
+    """Return the flash address of the RAM part of the ROM at `address`, or None if the ROM is bad."""
+    if address in (0, _WORD_MASK):
         return None
     try:
-        magic, count, *_ = _HEADER.unpack(flash.read(address, _HEADER.size))
-        total = _SEED
-        if (magic, count) == (0xEA, 0x04):
-            _, length = _SECTION.unpack(flash.read(address + _HEADER.size, _SECTION.size))
-            address += _HEADER.size + _SECTION.size
+        magic, count, *_ = HEADER.unpack(flash.read(address, HEADER.size))
+        total = CHECKSUM_SEED
+        if (magic, count) == (IROM_MAGIC, IROM_COUNT):
+            _, length = SECTION_HEADER.unpack(flash.read(address + HEADER.size, SECTION_HEADER.size))
+            address += HEADER.size + SECTION_HEADER.size
             if irom_checksum:
-                total ^= flash.of_section(address, length)
+                total ^= flash.sum_section(address, length)
             address = (address + length) & _WORD_MASK
-            _, count, *_ = _HEADER.unpack(flash.read(address, _HEADER.size))
-        elif magic != 0xE9:
+            _, count, *_ = HEADER.unpack(flash.read(address, HEADER.size))
+        elif magic != RAM_MAGIC:
             return None
         image = address
-        address += _HEADER.size
+        address += HEADER.size
         for _ in range(count):
-            _, length = _SECTION.unpack(flash.read(address, _SECTION.size))
-            total ^= flash.of_section(address + _SECTION.size, length)
-            address = (address + _SECTION.size + length) & _WORD_MASK
-        return image if flash.read(address | 15, 1)[0] == total else None
+            _, length = SECTION_HEADER.unpack(flash.read(address, SECTION_HEADER.size))
+            total ^= flash.sum_section(address + SECTION_HEADER.size, length)
+            address = (address + SECTION_HEADER.size + length) & _WORD_MASK
+        return image if flash.read(checksum_offset(address), 1)[0] == total else None
     except IndexError:
         return None
-
-
-def _is_config(sector: bytearray, options: LoaderOptions) -> bool:
-    end = _ROMS + _WORD.size * options.max_roms
-    return sector[:2] == _MAGIC_AND_VERSION and (
-        not options.config_checksum or sector[end] == _SEED ^ xor_checksum(sector[:end])
-    )
-
-
-def _set_default(sector: bytearray, options: LoaderOptions, params: FlashParams) -> None:
-    # The checksum has a word to itself in rBoot's structure.
-    size = _ROMS + _WORD.size * (options.max_roms + options.config_checksum)
-    sector[:size] = bytes(size)
-    sector[:2] = _MAGIC_AND_VERSION
-    sector[_MODE] = {"rom": BootMode.GPIO_ROM, "skip": BootMode.GPIO_SKIP}.get(options.gpio, BootMode(0))
-    sector[_COUNT] = 2
-    for number, address in enumerate(default_roms(params, options.big_flash, options.all_sizes)):
-        _WORD.pack_into(sector, _ROMS + _WORD.size * number, address)
-
-
-def _rom_address(sector: bytearray, number: int) -> int:
-    # A count beyond MAX_ROMS reads on in the sector, as rBoot does.
-    address: int = _WORD.unpack_from(sector, _ROMS + _WORD.size * number)[0]
-    return address
-
-
-def _with_checksum(sector: bytearray, options: LoaderOptions) -> bytes:
-    if options.config_checksum:
-        end = _ROMS + _WORD.size * options.max_roms
-        sector[end] = _SEED ^ xor_checksum(sector[:end])
-    return bytes(sector)

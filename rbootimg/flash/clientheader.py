@@ -1,4 +1,4 @@
-"""The C header that tells the update client what the loader and the flash are: rboot-layout.h. No files."""
+"""The C header that describes loader and flash to the update client: rboot-layout.h. No files."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from ..layout.model import FlashLayout
 from .loader import defines
 
 NAME = "rboot-layout.h"
-"""What rboot.h includes if RBOOT_LAYOUT is defined."""
+"""The header that rboot.h includes if RBOOT_LAYOUT is defined."""
 
 _LOADER_ONLY = ("OLD_FLASH_SIZES", "BOOT_GPIO_ENABLED", "BOOT_GPIO_SKIP_ENABLED", "BOOT_GPIO_NUM")
 
 
 def client_header(layout: FlashLayout) -> str:
-    """The header for an application in the slots of `layout`.
+    """Return the header for an application in the slots of `layout`.
 
-    It has rBoot's macros for the options of the loader, by which the client reads and writes the config, and
-    RBOOT_FLASH_SIZE and RBOOT_SLOTS: bytes of the flash, and the flash address and bytes of each slot.
+    It defines rBoot's macros for the loader's options, which the client needs to read and write the config, and
+    RBOOT_FLASH_SIZE and RBOOT_SLOTS: the size of the flash, and the flash address and size of each slot, in bytes.
     """
     macros = {name: value for name, value in defines(layout.loader).items() if name not in _LOADER_ONLY}
     slots = ", ".join(f"{{{slot.address:#x}, {slot.size:#x}}}" for slot in layout.slots)

@@ -1,36 +1,31 @@
-"""The whole flash: loader, config, ROMs and data as checked pieces, the pieces as one image, and back. No files."""
+"""A flash image: loader, config, ROMs and data as checked pieces <-> the complete image. No files."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..errors import ConfigError, FitError, LayoutError, RomError
-from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
+from ..layout.memory import BLANK, CONFIG_ADDRESS, SECTOR_SIZE, is_blank
 from ..layout.model import FlashLayout
+from ..layout.segments import layout_segments
 from ..rom import fit
-from ..rom.format import image_size
+from ..rom.format import PARAMS, image_size
 from .bootconfig import BootConfig
 from .loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
 
 INIT_DATA_REGION = "phy_init"
-"""Where the SDK's esp_init_data_default.bin belongs."""
+"""The region for the SDK's esp_init_data_default.bin."""
 INIT_DATA_SIZE = 128
 """Bytes in each esp_init_data_default*.bin of the NONOS SDK, 2.0.0 to 3.0.6."""
-
-_BLANK = b"\xff"
-"""What an erased flash reads as."""
-
-_PARAMS = slice(2, 4)
-"""The flash parameters in an image header. The checksum does not cover headers."""
 
 
 @dataclass(frozen=True)
 class FlashPiece:
-    """`data` that stands at flash `address`: `loader`, `config`, `rom0` and so on, or a region by its `name`."""
+    """The `data` at flash `address`; `name` is `loader`, `config`, `rom0` and so on, or a region's name."""
 
     address: int
     data: bytes = field(repr=False)
@@ -43,12 +38,12 @@ class FlashPiece:
 
     @property
     def file_name(self) -> str:
-        """A file's name that says where the piece belongs: `0x002000-rom0.bin`."""
+        """A file name with the address: `0x002000-rom0.bin`."""
         return f"{self.address:#08x}-{re.sub(r'[^A-Za-z0-9._-]', '_', self.name)}.bin"
 
 
 def make_boot_config(layout: FlashLayout, loader: bytes, current_rom: int = 0) -> BootConfig:
-    """The config for all slots of `layout`, in the mode that `loader` was built for; boots `current_rom`.
+    """Return a config for all slots of `layout`, with the default mode of `loader`, that boots `current_rom`.
 
     Raises ConfigError if there is no such slot.
     """
@@ -62,22 +57,21 @@ def flash_pieces(
     config: BootConfig | None,
     files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> tuple[FlashPiece, ...]:
-    """What goes into the flash, by address: checked, so that a device with it boots what `config` says.
+    """Return the pieces of the flash, by address, checked: a device with them boots the current ROM of `config`.
 
-    `roms` by the number of their slots; different versions may stand side by side, and slots may stay empty.
-    `config` comes from boot_config(); None leaves its sector out, and then rBoot's default must name the slots.
-    `files` by the names of the layout's regions; init data have 128 bytes. The loader's header gets the layout's size,
-    mode and frequency.
+    `roms` are by slot number: versions may differ, and slots may be empty. `config` comes from make_boot_config();
+    with None there is no config piece, and rBoot's default config must match the slots. `files` are by the names of
+    the layout's regions; init data must have 128 bytes. The loader's header gets the layout's size, mode and
+    frequency.
 
-    Raises LoaderError, ConfigError, RomError, FitError or LayoutError. Takes up to a tenth of a second for
-    each MB of ROMs.
+    Raises LoaderError, ConfigError, RomError, FitError or LayoutError. Takes up to 0.1 s for each MB of ROMs.
     """
     info = check_loader(loader, layout)
-    header = loader[: _PARAMS.start] + layout.params.to_bytes()
-    pieces = [FlashPiece(0, header + loader[_PARAMS.stop :], "loader")]
+    header = loader[: PARAMS.start] + layout.params.to_bytes()
+    pieces = [FlashPiece(0, header + loader[PARAMS.stop :], "loader")]
     for number in roms:
         if not 0 <= number < len(layout.slots):
-            raise LayoutError(f"there is no slot {number} for a ROM; the layout has 0 to {len(layout.slots) - 1}")
+            raise LayoutError(f"invalid slot {number} for a ROM: expected 0-{len(layout.slots) - 1}")
     if config is None:
         _check_default(layout, roms, info)
     else:
@@ -88,16 +82,16 @@ def flash_pieces(
 
 
 def warnings(layout: FlashLayout, pieces: Sequence[FlashPiece]) -> tuple[str, ...]:
-    """What is no error, but should be known: no init data, no slot where the loader's default config looks.
+    """Return the warnings about valid `pieces`.
 
-    Or a loader that takes the flash for a smaller one.
+    These are missing init data, a loader that does not know the flash size, and a default config without ROMs in slots.
     """
     found = []
     addresses = {piece.address for piece in pieces}
     for region in layout.regions:
         if region.name == INIT_DATA_REGION and region.address not in addresses:
             found.append(
-                f"no init data for {region.label}; an SDK application restarts for ever where that is blank: "
+                f"no init data for {region.label}: SDK applications boot-loop without it; "
                 "add the SDK's esp_init_data_default.bin"
             )
     loader = next((piece.data for piece in pieces if piece.address == 0), b"")
@@ -106,72 +100,60 @@ def warnings(layout: FlashLayout, pieces: Sequence[FlashPiece]) -> tuple[str, ..
     slots = {slot.address for slot in layout.slots}
     if not knows_size(layout.params, all_sizes):
         found.append(
-            f"the loader does not know the flash size {layout.size.name} and takes it for 512KB, as rBoot v1.4.2 "
-            f"before 2019 does: if its config sector is lost, it looks for ROMs at {_both(defaults)}; "
-            "rBoot's master knows it"
+            f"the loader does not know the flash size {layout.size.name} and assumes 512KB, as rBoot v1.4.2 does: if "
+            f"the config sector is lost, it looks for ROMs at {_both(defaults)}; use a loader built from rBoot's master"
         )
     elif not slots & set(defaults):
         found.append(
-            f"if its config sector is lost, rBoot looks for ROMs at {_both(defaults)}, where the layout has no slot"
+            f"if the config sector is lost, rBoot looks for ROMs at {_both(defaults)}, where the layout has no slot"
         )
     return tuple(found)
 
 
 def assemble(pieces: Iterable[FlashPiece], size: int) -> bytes:
-    """The flash of `size` bytes with the `pieces` in it; what they leave free is 0xFF.
+    """Return a flash of `size` bytes with the `pieces` in it; the rest is blank (0xFF).
 
-    Raises LayoutError if one lies outside or two overlap.
+    Raises LayoutError if a piece is outside the flash or overlaps another.
     """
     in_order = sorted(pieces, key=lambda piece: piece.address)
     for piece, following in itertools.pairwise(in_order):
         if piece.end > following.address:
             raise LayoutError(f"{piece.name} ends at {piece.end:#x} and overlaps {following.name}")
-    flash = bytearray(_BLANK) * size
+    flash = bytearray(BLANK) * size
     for piece in in_order:
         if piece.address < 0 or piece.end > size:
-            raise LayoutError(f"{piece.name} ends at {piece.end:#x}, outside the flash of {size:#x} bytes")
+            raise LayoutError(f"{piece.name} ends at {piece.end:#x}, past the end of the flash at {size:#x}")
         flash[piece.address : piece.end] = piece.data
     return bytes(flash)
 
 
 def split(flash: bytes, layout: FlashLayout) -> tuple[FlashPiece, ...]:
-    """The pieces of a dump, without the blank ones: loader, config sector, ROMs, regions, and what is between.
+    """Return the pieces of a dump that are not blank: loader, config sector, ROMs, regions, and unassigned areas.
 
-    A ROM is as long as its headers say: what an older, longer one has left behind it is not in the piece. In
-    a slot without a ROM it is what is there up to the last byte that is not 0xFF. Init data are their 128 bytes, if
-    nothing follows them. Raises LayoutError if the dump has not the flash's size.
+    The piece of a ROM has the ROM's own length, without the rest of an older, longer one after it. In a slot without a
+    ROM the piece ends with the last byte that is not 0xFF. Init data have 128 bytes if the rest of their region is
+    blank. Raises LayoutError if the dump does not have the flash's size.
     """
     check_size(flash, layout)
-    slots = {slot.address for slot in layout.slots}
+    roms = {slot.address: f"rom{number}" for number, slot in enumerate(layout.slots)}
     pieces = []
-    for address, end, name in _areas(layout):
-        data = flash[address:end]
-        if data.count(_BLANK) == len(data):
+    for segment in layout_segments(layout):
+        data = flash[segment.address : segment.end]
+        if is_blank(data):
             continue
-        used = len(data.rstrip(_BLANK))
-        if address == 0:
+        used = len(data.rstrip(BLANK))
+        name = segment.name
+        if segment.kind == "loader":
             data = data[: max(used, _image_size(data))]
-        elif address in slots:
+        elif segment.kind == "config":
+            name = segment.kind
+        elif segment.kind == "slot":
             data = data[: _image_size(data) or used]
-        elif name == INIT_DATA_REGION:
+            name = roms[segment.address]
+        elif segment.kind == "region" and name == INIT_DATA_REGION:
             data = data[: max(INIT_DATA_SIZE, used)]
-        pieces.append(FlashPiece(address, data, name))
+        pieces.append(FlashPiece(segment.address, data, name))
     return tuple(pieces)
-
-
-def _areas(layout: FlashLayout) -> Iterator[tuple[int, int, str]]:
-    """(address, end, name) of all there is in the flash, gaps included, by address."""
-    areas = [(0, CONFIG_ADDRESS, "loader"), (CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, "config")]
-    areas += ((slot.address, slot.end, f"rom{number}") for number, slot in enumerate(layout.slots))
-    areas += ((region.address, region.end, region.name) for region in layout.regions)
-    behind = 0
-    for address, end, name in sorted(areas):
-        if behind < address:
-            yield behind, address, "free"
-        yield address, end, name
-        behind = end
-    if behind < layout.size.bytes:
-        yield behind, layout.size.bytes, "free"
 
 
 def _image_size(data: bytes) -> int:
@@ -182,7 +164,7 @@ def _image_size(data: bytes) -> int:
 
 
 def _all_sizes(layout: FlashLayout, info: LoaderInfo) -> bool:
-    """What the loader tells of itself, else what the layout says."""
+    """Whether the loader knows all flash sizes: as its bytes tell, else as the layout says."""
     return layout.loader.all_sizes if info.all_sizes is None else info.all_sizes
 
 
@@ -192,8 +174,8 @@ def _check_default(layout: FlashLayout, roms: Iterable[int], info: LoaderInfo) -
         slot = layout.slots[number]
         if slot.address not in defaults[number : number + 1]:
             raise ConfigError(
-                f"without a config rBoot looks for ROMs at {_both(defaults)}, and not for ROM {number} in "
-                f"{slot.label}; write the config"
+                f"without a config rBoot looks for ROMs at {_both(defaults)}, not for ROM {number} in {slot.label}; "
+                "write the config"
             )
 
 
@@ -201,23 +183,19 @@ def _config_sector(layout: FlashLayout, config: BootConfig, roms: Mapping[int, b
     addresses = tuple(slot.address for slot in layout.slots)
     if config.roms != addresses:
         raise ConfigError(
-            f"the config has ROMs at {_hex(config.roms)}, but the layout has slots at {_hex(addresses)}; "
-            "make the config for this layout"
+            f"config does not match the layout: expected ROMs at {_hex(addresses)}, got {_hex(config.roms)}"
         )
     if config.current_rom not in roms:
         slot = layout.slots[config.current_rom]
-        raise ConfigError(f"the config boots {slot.label}, which has no ROM; add one or choose another slot")
+        raise ConfigError(f"no ROM for {slot.label}, which the config boots; add one or choose another slot")
     options = layout.loader
-    return config.rewrite(_BLANK * SECTOR_SIZE, options.max_roms, options.config_checksum)
+    return config.rewrite(BLANK * SECTOR_SIZE, options.max_roms, options.config_checksum)
 
 
 def check_size(flash: bytes, layout: FlashLayout) -> None:
-    """Raise LayoutError unless the dump `flash` is as large as the layout's flash."""
+    """Raise LayoutError unless the dump `flash` has the size of the layout's flash."""
     if len(flash) != layout.size.bytes:
-        raise LayoutError(
-            f"the dump has {len(flash):#x} bytes, but the layout's flash {layout.size.bytes:#x}; "
-            "read the whole flash, or choose its layout"
-        )
+        raise LayoutError(f"dump size {len(flash):#x} does not match the layout's flash size {layout.size.bytes:#x}")
 
 
 def _rom_piece(layout: FlashLayout, number: int, data: bytes) -> FlashPiece:
@@ -225,7 +203,7 @@ def _rom_piece(layout: FlashLayout, number: int, data: bytes) -> FlashPiece:
     try:
         fit.read(data, layout.loader.irom_checksum, slot, layout.slots)
     except (RomError, FitError) as error:
-        raise type(error)(f"the ROM for {slot.label}: {error}") from None
+        raise type(error)(f"ROM for {slot.label}: {error}") from None
     return FlashPiece(slot.address, data, f"rom{number}")
 
 
@@ -234,18 +212,18 @@ def _region_piece(layout: FlashLayout, name: str, data: bytes) -> FlashPiece:
         if region.name == name:
             break
     else:
-        there = ", ".join(region.name for region in layout.regions) or "none"
-        raise LayoutError(f"the layout has no region {name!r} for a file; its regions: {there}")
+        known = ", ".join(region.name for region in layout.regions) or "none"
+        raise LayoutError(f"unknown region {name!r} for a file; the layout's regions: {known}")
     if not data:
-        raise FitError(f"the file for {region.label} is empty")
+        raise FitError(f"file for {region.label} is empty")
     if name == INIT_DATA_REGION and len(data) != INIT_DATA_SIZE:
         raise FitError(
-            f"the file for {region.label} has {len(data):,} bytes: expected {INIT_DATA_SIZE}, as the SDK's "
-            "esp_init_data_default.bin has"
+            f"invalid init data for {region.label}: expected {INIT_DATA_SIZE} bytes, as in the SDK's "
+            f"esp_init_data_default.bin, got {len(data):,}"
         )
     if len(data) > region.size:
         raise FitError(
-            f"the file for {region.label} has {len(data):,} bytes, {len(data) - region.size:,} more than the region"
+            f"file for {region.label} is {len(data):,} bytes, {len(data) - region.size:,} more than the region"
         )
     return FlashPiece(region.address, data, name)
 

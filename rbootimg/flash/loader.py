@@ -1,7 +1,7 @@
-"""What a boot loader's bytes tell about it: rBoot says at power-on how it was built. No files.
+"""A boot loader's version and build options, read from the messages that rBoot prints at power-on. No files.
 
-Sources: the texts of rBoot 1.0.0, 1.2.1, 1.4.2 and its master of 2019-08, which still says 1.4.2 (rboot.c); their
-default config (rboot.c, default_config).
+Sources: the messages of rBoot 1.0.0, 1.2.1, 1.4.2 and its master of 2019-08, whose version is still 1.4.2 (rboot.c);
+their default config (rboot.c, default_config).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .bootconfig import BootMode
 _VERSION = re.compile(rb"rBoot v([0-9]{1,9}(?:\.[0-9]{1,9}){1,9})")
 _OPTION = b"rBoot Option: "
 _LISTS_OPTIONS = (1, 2, 1)
-"""From this version on rBoot names the options that it was built with, so that one not named is not there."""
+"""The first version that prints its build options: an option that it does not print is off."""
 
 _SIZES = b" Mbit\r\n"
 _LARGE_SIZE = b"64 Mbit\r\n"
-"""rBoot names the flash sizes that it knows, this one since 2019 with all that were new then."""
+"""rBoot contains a name for each flash size that it knows: this one since 2019, with all sizes that were new then."""
 
-# What the size code at flash 0 means to rBoot, since when it knows others too; the rest it takes for 512 KB.
+# Flash sizes by their code at flash 0, as rBoot knew them before 2019 and since. Unknown codes mean 512 KB to it.
 _OLD_SIZES = MappingProxyType({0: 0x80000, 1: 0x40000, 2: 0x100000, 3: 0x200000, 4: 0x400000})
 _ALL_SIZES = MappingProxyType({**_OLD_SIZES, 5: 0x200000, 6: 0x400000, 8: 0x800000, 9: 0x1000000})
 _UNKNOWN_SIZE = 0x80000
@@ -34,7 +34,7 @@ _UNKNOWN_SIZE = 0x80000
 
 @dataclass(frozen=True)
 class LoaderInfo:
-    """What is known of a loader; None stands for what is not, as with a loader that is no rBoot.
+    """The version and options of a loader, None where unknown, as in a loader other than rBoot.
 
     `big_flash`: BOOT_BIG_FLASH, `config_checksum`: BOOT_CONFIG_CHKSUM, `irom_checksum`: BOOT_IROM_CHKSUM,
     `rtc`: BOOT_RTC_ENABLED, `gpio` and `all_sizes` as in LoaderOptions.
@@ -51,11 +51,11 @@ class LoaderInfo:
     @property
     def mode(self) -> BootMode:
         """The mode of its default config."""
-        return {"rom": BootMode.GPIO_ROM, "skip": BootMode.GPIO_SKIP}.get(self.gpio or "", BootMode(0))
+        return default_mode(self.gpio or "")
 
 
 def read_options(loader: bytes) -> LoaderInfo:
-    """The version and the options that the texts in `loader` tell."""
+    """Return the version and the options that the messages in `loader` tell."""
     match = _VERSION.search(loader)
     version = match[1].decode() if match else None
     all_sizes = _LARGE_SIZE in loader if _SIZES in loader else None
@@ -76,9 +76,9 @@ def read_options(loader: bytes) -> LoaderInfo:
 
 
 def defines(options: LoaderOptions) -> dict[str, int | None]:
-    """rBoot's macros for a loader with these options, and their values; None for those without one.
+    """Return the macros that build an rBoot with these options, and their values; None for macros without a value.
 
-    OLD_FLASH_SIZES is our own loader's alone: which sizes an rBoot knows is a matter of its sources.
+    OLD_FLASH_SIZES exists in rbootimg's own loader only: an rBoot's sources decide which sizes it knows.
     """
     flags = {
         "BOOT_BIG_FLASH": options.big_flash,
@@ -96,8 +96,13 @@ def defines(options: LoaderOptions) -> dict[str, int | None]:
     return found
 
 
+def default_mode(gpio: str) -> BootMode:
+    """Return the mode in rBoot's default config; `gpio` as in LoaderOptions."""
+    return {"rom": BootMode.GPIO_ROM, "skip": BootMode.GPIO_SKIP}.get(gpio, BootMode(0))
+
+
 def default_roms(params: FlashParams, big_flash: bool, all_sizes: bool = True) -> tuple[int, int]:
-    """The flash addresses of the two ROMs in the config that rBoot writes where it finds none.
+    """Return the flash addresses of the two ROMs in rBoot's default config, which it writes if it finds no config.
 
     `params` are those at flash 0; `all_sizes` as in LoaderOptions.
     """
@@ -105,46 +110,44 @@ def default_roms(params: FlashParams, big_flash: bool, all_sizes: bool = True) -
 
 
 def usable_size(params: FlashParams, big_flash: bool, all_sizes: bool = True) -> int:
-    """The bytes of flash that rBoot reckons with, given the flash parameters at flash 0."""
+    """Return the size of the flash that rBoot uses, in bytes, given the flash parameters at flash 0."""
     size = (_ALL_SIZES if all_sizes else _OLD_SIZES).get(params.size, _UNKNOWN_SIZE)
     return size if big_flash else min(size, WINDOW_SIZE)
 
 
 def knows_size(params: FlashParams, all_sizes: bool = True) -> bool:
-    """Whether rBoot knows the flash size in `params`; it takes one that it does not know for 512 KB."""
+    """Whether rBoot knows the flash size in `params`; it assumes 512 KB for an unknown one."""
     return params.size in (_ALL_SIZES if all_sizes else _OLD_SIZES)
 
 
 def check_loader(loader: bytes, layout: FlashLayout) -> LoaderInfo:
-    """What `loader` tells, checked: the chip starts it, and its options are those of the layout.
+    """Return the version and options of `loader`, checked against the layout.
 
-    Raises LoaderError.
+    Raises LoaderError if the chip would not start it, if it is larger than 4,096 bytes, or if an option differs from
+    the layout's.
     """
     try:
         check_old_image(loader)
     except RomError as error:
-        raise LoaderError(f"the chip would not start the loader: {error}") from None
+        raise LoaderError(f"the chip would not start this loader: {error}") from None
     if len(loader) > CONFIG_ADDRESS:
-        raise LoaderError(
-            f"the loader has {len(loader):,} bytes, but rBoot's config stands at {CONFIG_ADDRESS:#x}; "
-            "take a loader without an application behind it"
-        )
+        raise LoaderError(f"loader is {len(loader):,} bytes, maximum {CONFIG_ADDRESS:,}")
     info = read_options(loader)
     wanted = layout.loader
-    for name, define, is_set, should, reason in (
-        ("irom_checksum", "BOOT_IROM_CHKSUM", info.irom_checksum, wanted.irom_checksum, "every ROM is bad to it"),
-        ("big_flash", "BOOT_BIG_FLASH", info.big_flash, wanted.big_flash, "it uses another part of the flash"),
-        ("config_checksum", "BOOT_CONFIG_CHKSUM", info.config_checksum, wanted.config_checksum, "its configs differ"),
-        ("rtc", "BOOT_RTC_ENABLED", info.rtc, wanted.rtc, "whether it can boot a ROM once decides how to update"),
+    for name, macro, is_set, should, reason in (
+        ("irom_checksum", "BOOT_IROM_CHKSUM", info.irom_checksum, wanted.irom_checksum, "it would reject every ROM"),
+        ("big_flash", "BOOT_BIG_FLASH", info.big_flash, wanted.big_flash, "it would use another part of the flash"),
+        ("config_checksum", "BOOT_CONFIG_CHKSUM", info.config_checksum, wanted.config_checksum, "its config differs"),
+        ("rtc", "BOOT_RTC_ENABLED", info.rtc, wanted.rtc, "RTC boot support affects the update procedure"),
     ):
         if is_set not in (None, should):
             raise LoaderError(
-                f"the loader is built with{'' if is_set else 'out'} {define}, but the layout says {name} = "
-                f"{str(should).lower()}: {reason}; change the layout's [loader] or take another loader"
+                f"loader is built with{'' if is_set else 'out'} {macro}, but the layout has {name} = "
+                f"{str(should).lower()}: {reason}; change [loader] in the layout or use another loader"
             )
     if info.gpio not in (None, wanted.gpio):
         raise LoaderError(
-            f"the loader is built with GPIO mode {info.gpio or 'none'!r}, but the layout says gpio = {wanted.gpio!r}; "
-            "change the layout's [loader] or take another loader"
+            f"loader is built with GPIO mode {info.gpio or 'none'!r}, but the layout has gpio = {wanted.gpio!r}; "
+            "change [loader] in the layout or use another loader"
         )
     return info

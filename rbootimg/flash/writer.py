@@ -1,4 +1,4 @@
-"""Writing a device with esptool: the command line, and running it. The only user of esptool."""
+"""Writing to a device with esptool: its command line, and running it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import FlashError
 
 BEFORE = ("default-reset", "no-reset", "no-reset-no-sync")
 AFTER = ("hard-reset", "soft-reset", "no-reset")
-"""How esptool resets the ESP8266 before and after; the first is what it does unless told otherwise."""
+"""How esptool resets the ESP8266 before and after; the first of each is its default."""
 
 
 def command_line(
@@ -22,15 +22,15 @@ def command_line(
     before: str | None = None,
     after: str | None = None,
 ) -> list[str]:
-    """esptool's arguments to write `files`, flash address and file name each, byte for byte.
+    """Return esptool's arguments to write `files` (flash address, file name) unchanged.
 
-    What is None is left to esptool: it looks for the port itself.
+    With None esptool uses its default; it looks for the port itself.
     """
     arguments = ["--chip", "esp8266"]
     for option, value in (("--port", port), ("--baud", baud), ("--before", before), ("--after", after)):
         if value is not None:
             arguments += (option, str(value))
-    # The loader's header has the layout's values already; esptool would put its own there.
+    # The loader's header already has the layout's values; esptool would replace them.
     arguments += ("write-flash", "--flash-mode", "keep", "--flash-freq", "keep", "--flash-size", "keep")
     for address, name in files:
         arguments += (f"{address:#x}", name)
@@ -38,7 +38,7 @@ def command_line(
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run esptool with `arguments`, in this process; it prints its progress to stdout, its warnings to stderr.
+    """Run esptool with `arguments` in this process; it prints its progress to stdout, its warnings to stderr.
 
     Raises FlashError if esptool is not installed, finds no device, or fails.
     """
@@ -46,10 +46,10 @@ def run(arguments: Sequence[str]) -> None:
         import esptool
         import serial
     except ModuleNotFoundError:
-        # For the Python that runs here: another one's pip would install it where we do not look.
+        # The pip of the Python that is running: another one's would install it elsewhere.
         command = shlex.join([sys.executable or "python3", "-m", "pip", "install", "esptool"])
-        raise FlashError(f"esptool is not installed; {command}") from None
-    warnings = io.StringIO()  # where it fails, the error says enough
+        raise FlashError(f"esptool is not installed; run `{command}`") from None
+    warnings = io.StringIO()  # not printed if it fails: the error is enough
     try:
         with contextlib.redirect_stderr(warnings):
             esptool.main(list(arguments))

@@ -9,6 +9,9 @@ from .params import FLASH_SIZES
 SECTOR_SIZE = 0x1000
 """The flash is erased in pieces of this size."""
 
+BLANK = b"\xff"
+"""What a byte of erased flash reads as."""
+
 WINDOW_START = 0x40200000
 WINDOW_SIZE = 0x100000
 """The CPU sees one aligned megabyte of the flash at a time, at WINDOW_START."""
@@ -72,3 +75,8 @@ def slots_of_link(link_address: int) -> tuple[int, ...]:
 def window_end(address: int) -> int:
     """The end of the megabyte that flash `address` is in."""
     return (address // WINDOW_SIZE + 1) * WINDOW_SIZE
+
+
+def is_blank(data: bytes) -> bool:
+    """Whether all of `data` is blank, as in erased flash."""
+    return data.count(BLANK) == len(data)

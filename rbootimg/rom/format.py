@@ -19,15 +19,17 @@ from ..errors import RomError
 from ..layout.params import DEFAULT_PARAMS, FlashParams
 
 # magic, count, mode, size and frequency, entry: starts both the irom and the RAM part.
-_HEADER = struct.Struct("<BB2sI")
+HEADER = struct.Struct("<BB2sI")
+PARAMS = slice(2, 4)
+"""The flash parameters in the header. The checksum does not cover headers."""
 # Behind the first header: a word that rBoot ignores, and the irom length. Also before each RAM
 # section: load address and length.
-_SECTION = struct.Struct("<II")
+SECTION_HEADER = struct.Struct("<II")
 
-_IROM_MAGIC = 0xEA
-_IROM_COUNT = 0x04
-_RAM_MAGIC = 0xE9
-_CHECKSUM_SEED = 0xEF
+IROM_MAGIC = 0xEA
+IROM_COUNT = 0x04
+RAM_MAGIC = 0xE9
+CHECKSUM_SEED = 0xEF
 ALIGNMENT = 16
 """irom is padded to this, and the whole ROM so that the checksum is the last byte of such a block."""
 _RAM_ALIGNMENT = 4
@@ -119,17 +121,17 @@ class Rom(_Rom):
     @property
     def size(self) -> int:
         """The bytes that the ROM takes in the flash, checksum (and CRC) included."""
-        parts = [_HEADER.size + _SECTION.size + len(self.irom) + _HEADER.size]
-        parts += (_SECTION.size + len(section.data) for section in self.sections)
-        return (sum(parts) | (ALIGNMENT - 1)) + 1 + _CRC.size * self.esptool_crc
+        parts = [HEADER.size + SECTION_HEADER.size + len(self.irom) + HEADER.size]
+        parts += (SECTION_HEADER.size + len(section.data) for section in self.sections)
+        return checksum_offset(sum(parts)) + 1 + _CRC.size * self.esptool_crc
 
     def to_bytes(self) -> bytes:
         """The ROM's bytes, as esptool2 writes them for the same choices."""
         first = bytes((0, self.appbin_user)) if self.appbin_user else self.params.to_bytes()
-        header = _HEADER.pack(_IROM_MAGIC, _IROM_COUNT, first, self.entry)
+        header = HEADER.pack(IROM_MAGIC, IROM_COUNT, first, self.entry)
         summed = self.irom if self.irom_checksum else b""
         ram_part = old_image(self.entry, self.sections, self.params, summed)
-        data = header + _SECTION.pack(0, len(self.irom)) + self.irom + ram_part
+        data = header + SECTION_HEADER.pack(0, len(self.irom)) + self.irom + ram_part
         return data + _CRC.pack(_esptool_crc(data)) if self.esptool_crc else data
 
     @classmethod
@@ -143,25 +145,25 @@ class Rom(_Rom):
         """
         if data.startswith(b"\x7fELF"):
             raise RomError("an ELF and no ROM; pack it first")
-        params, entry, offset, count = _read_header(data, 0, _IROM_MAGIC, "the ROM")
-        if count != _IROM_COUNT:
+        params, entry, offset, count = _read_header(data, 0, IROM_MAGIC, "the ROM")
+        if count != IROM_COUNT:
             raise RomError(f"byte 1 is {count:#04x}, not 0x04; this is no rBoot ROM with irom")
-        ignored, length = _read(_SECTION, data, offset, "the irom header")
+        ignored, length = _read(SECTION_HEADER, data, offset, "the irom header")
         if ignored:
             raise RomError(f"the word at offset 8 is {ignored:#x}, not 0; no known packer writes that")
         if length == 0 or length % ALIGNMENT:
             raise RomError(f"the irom length {length:#x} is not a multiple of {ALIGNMENT} above 0")
-        offset += _SECTION.size
+        offset += SECTION_HEADER.size
         irom = _slice(data, offset, length, "irom")
         offset += length
-        ram_params, ram_entry, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+        ram_params, ram_entry, offset, count = _read_header(data, offset, RAM_MAGIC, "the RAM part")
         user = _APPBIN_USERS.get(params.to_bytes(), 0) if ram_params != params else 0
         if ram_entry != entry or (ram_params != params and not user):
             raise RomError("header mismatch: entry or flash parameters differ between the two headers")
         if count == 0:
             raise RomError("the ROM has no RAM sections")
         sections, offset = _read_sections(data, offset, count)
-        end = offset | (ALIGNMENT - 1)
+        end = checksum_offset(offset)
         stored = _slice(data, end, 1, "the checksum")[0]
         if any(data[offset:end]):
             raise RomError(f"the padding at offset {offset:#x} before the checksum is not zero")
@@ -190,9 +192,9 @@ def old_image(
     `irom` is summed too, but stands elsewhere. Raises RomError for values that the format cannot hold.
     """
     _check_limits(entry, sections, params)
-    parts = [_HEADER.pack(_RAM_MAGIC, len(sections), params.to_bytes(), entry)]
+    parts = [HEADER.pack(RAM_MAGIC, len(sections), params.to_bytes(), entry)]
     for section in sections:
-        parts += (_SECTION.pack(section.address, len(section.data)), section.data)
+        parts += (SECTION_HEADER.pack(section.address, len(section.data)), section.data)
     used = sum(map(len, parts))
     parts.append(bytes(ALIGNMENT - 1 - used % ALIGNMENT))
     parts.append(bytes((_checksum(sections, irom),)))
@@ -204,11 +206,11 @@ def check_old_image(data: bytes) -> int:
 
     Raises RomError if it is not whole or its checksum is wrong.
     """
-    _, _, offset, count = _read_header(data, 0, _RAM_MAGIC, "an image for the mask ROM")
+    _, _, offset, count = _read_header(data, 0, RAM_MAGIC, "an image for the mask ROM")
     if count == 0:
         raise RomError("the image has no RAM sections, so nothing to start")
     sections, offset = _read_sections(data, offset, count)
-    end = offset | (ALIGNMENT - 1)
+    end = checksum_offset(offset)
     stored, computed = _slice(data, end, 1, "the checksum")[0], _checksum(sections, b"")
     if stored != computed:
         raise RomError(f"the checksum at offset {end:#x} is {stored:#04x}, but the data give {computed:#04x}")
@@ -221,15 +223,15 @@ def image_size(data: bytes) -> int:
     Reads headers only, not the checksum. Raises RomError if no image begins there, or only a part of one is there.
     """
     offset = 0
-    if data[:1] == bytes((_IROM_MAGIC,)):
-        _, _, offset, _ = _read_header(data, 0, _IROM_MAGIC, "the ROM")
-        _, length = _read(_SECTION, data, offset, "the irom header")
-        offset += _SECTION.size + length
-    _, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+    if data[:1] == bytes((IROM_MAGIC,)):
+        _, _, offset, _ = _read_header(data, 0, IROM_MAGIC, "the ROM")
+        _, length = _read(SECTION_HEADER, data, offset, "the irom header")
+        offset += SECTION_HEADER.size + length
+    _, _, offset, count = _read_header(data, offset, RAM_MAGIC, "the RAM part")
     for number in range(count):
-        _, length = _read(_SECTION, data, offset, f"the header of RAM section {number}")
-        offset += _SECTION.size + length
-    end = (offset | (ALIGNMENT - 1)) + 1
+        _, length = _read(SECTION_HEADER, data, offset, f"the header of RAM section {number}")
+        offset += SECTION_HEADER.size + length
+    end = checksum_offset(offset) + 1
     _slice(data, end - 1, 1, "the checksum")
     has_crc = data[end : end + _CRC.size] == _CRC.pack(_esptool_crc(data[:end]))
     return end + _CRC.size * has_crc
@@ -260,27 +262,27 @@ def outline(data: bytes) -> Outline:
     Raises RomError if no image begins there.
     """
     irom, sections, end, stored, user = None, [], None, None, 0
-    if data[:1] == bytes((_IROM_MAGIC,)):
-        params, entry, offset, _ = _read_header(data, 0, _IROM_MAGIC, "the ROM")
+    if data[:1] == bytes((IROM_MAGIC,)):
+        params, entry, offset, _ = _read_header(data, 0, IROM_MAGIC, "the ROM")
         irom = b""
     else:
-        params, entry, offset, _ = _read_header(data, 0, _RAM_MAGIC, "the image")
+        params, entry, offset, _ = _read_header(data, 0, RAM_MAGIC, "the image")
     with contextlib.suppress(RomError):  # what is missing is left out
         if irom is not None:
-            _, length = _read(_SECTION, data, offset, "the irom header")
-            offset += _SECTION.size
+            _, length = _read(SECTION_HEADER, data, offset, "the irom header")
+            offset += SECTION_HEADER.size
             irom = data[offset : offset + length]
             offset += length
         else:
             offset = 0
-        ram_params, _, offset, count = _read_header(data, offset, _RAM_MAGIC, "the RAM part")
+        ram_params, _, offset, count = _read_header(data, offset, RAM_MAGIC, "the RAM part")
         if ram_params != params:
             user = _APPBIN_USERS.get(params.to_bytes(), 0)
             params = ram_params if user else params
         for _ in range(count):
             read, offset = _read_sections(data, offset, 1)
             sections += read
-        end = (offset | (ALIGNMENT - 1)) + 1
+        end = checksum_offset(offset) + 1
         stored = _slice(data, end - 1, 1, "the checksum")[0]
     size = end if stored is not None else None
     ram_sum, full_sum = _checksum(sections, b""), _checksum(sections, irom or b"")
@@ -300,8 +302,13 @@ def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParam
 
 def _checksum(sections: Sequence[RamSection], irom: bytes) -> int:
     return functools.reduce(
-        operator.xor, (xor_checksum(section.data) for section in sections), _CHECKSUM_SEED ^ xor_checksum(irom)
+        operator.xor, (xor_checksum(section.data) for section in sections), CHECKSUM_SEED ^ xor_checksum(irom)
     )
+
+
+def checksum_offset(end: int) -> int:
+    """Return the offset of the checksum of an image whose last section ends at `end`."""
+    return end | (ALIGNMENT - 1)
 
 
 def xor_checksum(data: bytes | bytearray) -> int:
@@ -328,18 +335,18 @@ def _padded(data: bytes, alignment: int) -> bytes:
 
 def _read_header(data: bytes, offset: int, magic: int, what: str) -> tuple[FlashParams, int, int, int]:
     """(flash parameters, entry, offset behind the header, the header's count byte)."""
-    found, count, params, entry = _read(_HEADER, data, offset, f"the header of {what}")
+    found, count, params, entry = _read(HEADER, data, offset, f"the header of {what}")
     if found != magic:
         raise RomError(f"byte {found:#04x} at offset {offset:#x} is not {magic:#04x}, with which {what} begins")
-    return FlashParams.from_bytes(params), entry, offset + _HEADER.size, count
+    return FlashParams.from_bytes(params), entry, offset + HEADER.size, count
 
 
 def _read_sections(data: bytes, offset: int, count: int) -> tuple[list[RamSection], int]:
     """The `count` RAM sections at `offset`, and the offset behind them."""
     sections = []
     for number in range(count):
-        address, length = _read(_SECTION, data, offset, f"the header of RAM section {number}")
-        offset += _SECTION.size
+        address, length = _read(SECTION_HEADER, data, offset, f"the header of RAM section {number}")
+        offset += SECTION_HEADER.size
         if length % _RAM_ALIGNMENT:
             raise RomError(f"RAM section {number} has {length} bytes, not a multiple of {_RAM_ALIGNMENT}")
         sections.append(RamSection(address, _slice(data, offset, length, f"RAM section {number}")))

@@ -322,11 +322,11 @@ def test_a_config_as_json_field_by_field() -> None:
 def test_a_config_that_rboot_cannot_use_is_shown_as_it_reads_it() -> None:
     found = identify(CONFIG_SECTOR[:3] + b"\7" + CONFIG_SECTOR[4:])
     assert isinstance(found, ConfigInfo)
-    assert found.problems == ("the current ROM is 7, but there are only 2 ROMs",)
+    assert found.problems == ("invalid current ROM 7: expected 0-1",)
     assert found.config == BootConfig((0x2000, 0x82000))
     cut = identify(CONFIG_SECTOR[:10])
     assert isinstance(cut, ConfigInfo)
-    assert (cut.config, cut.problems) == (None, ("a boot config has 24 bytes, but there are only 10",))
+    assert (cut.config, cut.problems) == (None, ("truncated config: expected 24 bytes, got 10",))
 
 
 def test_a_config_for_more_roms_than_usual_is_read() -> None:
@@ -512,7 +512,7 @@ def test_a_loader_with_config_checksum_takes_only_a_config_with_one(has_checksum
     found = whole(flash({0x1000: config, 0x2000: rom(0)}, options=(CONFIG,)))
     assert (found.config.config is not None) is has_checksum
     assert found.roms[1].address == (0x42000 if has_checksum else 0x82000)
-    assert [problem.startswith("the config: the config's checksum is") for problem in found.problems] == (
+    assert [problem.startswith("config: bad config checksum") for problem in found.problems] == (
         [] if has_checksum else [True]
     )
 

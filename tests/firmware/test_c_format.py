@@ -11,7 +11,7 @@ from support.ota_host import HARNESS, SOURCES
 from support.project import ROOT
 
 from rbootimg.emulator import proof, qemu
-from rbootimg.flash import bootconfig, bootlogic, loader
+from rbootimg.flash import bootconfig, loader
 from rbootimg.flash.bootconfig import BootConfig, BootMode, RtcData
 from rbootimg.layout import memory, model, params
 from rbootimg.rom import fit, format, mapping
@@ -39,32 +39,28 @@ PYTHON: list[tuple[str, int]] = [
     ("ESP8266_MAX_FLASH_SIZE", qemu.FLASH_SIZES[1]),
     ("ESP8266_MAX_FLASH_SIZE", max(size.bytes for size in params.FLASH_SIZES.values())),
     ("ESP8266_SDK_TAIL_SIZE", model.SDK_TAIL_SIZE),
-    ("ESP8266_IMAGE_MAGIC", format._RAM_MAGIC),
+    ("ESP8266_IMAGE_MAGIC", format.RAM_MAGIC),
     *((f"ESP8266_FLASH_{name.upper()}", code) for name, code in (params.FLASH_MODES | params.FLASH_FREQS).items()),
     *((f"ESP8266_FLASH_{size.name.upper().replace('-', '_')}", size.code) for size in params.FLASH_SIZES.values()),
-    ("RBOOT_CHECKSUM_SEED", format._CHECKSUM_SEED),
-    ("RBOOT_CHECKSUM_SEED", bootconfig._CHECKSUM_SEED),
-    ("RBOOT_CHECKSUM_SEED", bootlogic._SEED),
+    ("RBOOT_CHECKSUM_SEED", format.CHECKSUM_SEED),
     ("RBOOT_ALIGNMENT", format.ALIGNMENT),
     ("RBOOT_MAX_SECTIONS", fit.MAX_SECTIONS),
-    ("RBOOT_ROM_MAGIC", format._IROM_MAGIC),
-    ("RBOOT_ROM_COUNT", format._IROM_COUNT),
+    ("RBOOT_ROM_MAGIC", format.IROM_MAGIC),
+    ("RBOOT_ROM_COUNT", format.IROM_COUNT),
     ("RBOOT_IROM_OFFSET", memory.IROM_OFFSET),
-    ("RBOOT_IROM_OFFSET", format._HEADER.size + format._SECTION.size),
+    ("RBOOT_IROM_OFFSET", format.HEADER.size + format.SECTION_HEADER.size),
     ("RBOOT_UNKNOWN_FLASH_SIZE", loader._UNKNOWN_SIZE),
     ("RBOOT_CONFIG_SECTOR", memory.CONFIG_ADDRESS // memory.SECTOR_SIZE),
     ("RBOOT_CONFIG_ADDRESS", memory.CONFIG_ADDRESS),
     ("RBOOT_FIRST_SLOT", memory.FIRST_SLOT_ADDRESS),
-    ("RBOOT_CONFIG_MAGIC", bootconfig._MAGIC),
-    ("RBOOT_CONFIG_MAGIC", bootlogic._MAGIC_AND_VERSION[0]),
-    ("RBOOT_CONFIG_VERSION", bootconfig._VERSION),
-    ("RBOOT_CONFIG_VERSION", bootlogic._MAGIC_AND_VERSION[1]),
+    ("RBOOT_CONFIG_MAGIC", bootconfig.MAGIC[0]),
+    ("RBOOT_CONFIG_VERSION", bootconfig.MAGIC[1]),
     ("RBOOT_CONFIG_CURRENT_ROM", _CONFIG.index(77)),
-    ("RBOOT_CONFIG_CURRENT_ROM", bootlogic._CURRENT),
+    ("RBOOT_CONFIG_CURRENT_ROM", bootconfig.CURRENT_ROM_OFFSET),
     ("RBOOT_CONFIG_COUNT", _CONFIG.index(100)),
-    ("RBOOT_CONFIG_COUNT", bootlogic._COUNT),
+    ("RBOOT_CONFIG_COUNT", bootconfig.COUNT_OFFSET),
     ("RBOOT_CONFIG_ROMS", _CONFIG.index(0x11)),
-    ("RBOOT_CONFIG_ROMS", bootlogic._ROMS),
+    ("RBOOT_CONFIG_ROMS", bootconfig.address_offset(0)),
     ("RBOOT_DEFAULT_MAX_ROMS", bootconfig.MAX_ROMS),
     *((f"RBOOT_MODE_{mode.name}", mode.value) for mode in BootMode),
     ("RBOOT_RTC_MAGIC", bootconfig._RTC_MAGIC),
@@ -97,13 +93,13 @@ RBOOT_NAMES = {
 }
 
 LAYOUTS = {
-    "sizeof(esp8266_image_header)": format._HEADER.size,
-    "sizeof(esp8266_section_header)": format._SECTION.size,
-    "offsetof(rboot_config, mode)": bootlogic._MODE,
-    "offsetof(rboot_config, current_rom)": bootlogic._CURRENT,
-    "offsetof(rboot_config, gpio_rom)": bootlogic._GPIO_ROM,
-    "offsetof(rboot_config, count)": bootlogic._COUNT,
-    "offsetof(rboot_config, roms)": bootlogic._ROMS,
+    "sizeof(esp8266_image_header)": format.HEADER.size,
+    "sizeof(esp8266_section_header)": format.SECTION_HEADER.size,
+    "offsetof(rboot_config, mode)": bootconfig.MODE_OFFSET,
+    "offsetof(rboot_config, current_rom)": bootconfig.CURRENT_ROM_OFFSET,
+    "offsetof(rboot_config, gpio_rom)": bootconfig.GPIO_ROM_OFFSET,
+    "offsetof(rboot_config, count)": bootconfig.COUNT_OFFSET,
+    "offsetof(rboot_config, roms)": bootconfig.address_offset(0),
     "sizeof(rboot_rtc_data)": len(_RTC),
     "offsetof(rboot_rtc_data, last_rom)": _RTC.index(77),
     "offsetof(rboot_rtc_data, temp_rom)": _RTC.index(88),

@@ -66,25 +66,25 @@ def test_rewriting_keeps_the_rest_of_the_sector() -> None:
 
 
 def test_a_sector_of_another_size_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"a config sector has 4,096 bytes, not 24"):
+    with pytest.raises(ConfigError, match=r"invalid config sector: expected 4,096 bytes, got 24"):
         CONFIG.rewrite(TWO_ROMS)
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "a boot config has 24 bytes, but there are only 0"),
-        (TWO_ROMS[:-1], "only 23"),
-        (b"\xff" * 24, "bytes 0xff 0xff are not 0xe1 0x01"),
-        (b"\xe1\x02" + TWO_ROMS[2:], "bytes 0xe1 0x02 are not 0xe1 0x01"),
+        (b"", "truncated config: expected 24 bytes, got 0"),
+        (TWO_ROMS[:-1], "truncated config: expected 24 bytes, got 23"),
+        (b"\xff" * 24, "bad config magic: found ff ff, expected e1 01"),
+        (b"\xe1\x02" + TWO_ROMS[2:], "bad config magic: found e1 02, expected e1 01"),
         (TWO_ROMS[:5] + b"\x00" + TWO_ROMS[6:], "needs at least one ROM"),
-        (TWO_ROMS[:5] + b"\xff" + TWO_ROMS[6:], "counts 255 ROMs, but has room for 4"),
-        (TWO_ROMS[:3] + b"\x02" + TWO_ROMS[4:], "the current ROM is 2, but there are only 2 ROMs"),
-        (TWO_ROMS[:4] + b"\x07" + TWO_ROMS[5:], "the GPIO ROM is 7, but there are only 2 ROMs"),
-        (TWO_ROMS[:2] + b"\x10" + TWO_ROMS[3:], "mode 0x10 has bits that rBoot does not know"),
+        (TWO_ROMS[:5] + b"\xff" + TWO_ROMS[6:], "invalid ROM count 255 in the config: expected at most 4"),
+        (TWO_ROMS[:3] + b"\x02" + TWO_ROMS[4:], "invalid current ROM 2: expected 0-1"),
+        (TWO_ROMS[:4] + b"\x07" + TWO_ROMS[5:], "invalid GPIO ROM 7: expected 0-1"),
+        (TWO_ROMS[:2] + b"\x10" + TWO_ROMS[3:], "invalid config mode 0x10: expected only the bits 0x0f"),
     ],
 )
-def test_bytes_that_are_no_usable_config_are_refused(data: bytes, message: str) -> None:
+def test_an_invalid_config_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         BootConfig.from_bytes(data)
 
@@ -98,8 +98,8 @@ def test_every_flipped_bit_is_found_with_the_checksum() -> None:
             BootConfig.from_bytes(bytes(flipped), checksum=True)
 
 
-def test_more_roms_than_the_config_has_room_for_are_refused() -> None:
-    with pytest.raises(ConfigError, match="5 ROMs do not fit a config for 4"):
+def test_more_roms_than_max_roms_are_refused() -> None:
+    with pytest.raises(ConfigError, match="too many ROMs: 5 > MAX_ROMS 4; build rBoot with more MAX_ROMS"):
         BootConfig((0x2000,) * 5).to_bytes()
 
 
@@ -120,14 +120,14 @@ def test_rtc_data_are_rboots() -> None:
 
 
 @given(st.binary(max_size=16))
-def test_other_bytes_are_no_rtc_data(data: bytes) -> None:
+def test_other_bytes_are_not_rtc_data(data: bytes) -> None:
     found = RtcData.from_bytes(data)
     checksum = functools.reduce(operator.xor, data[:8], 0xEF)
     assert (found is not None) == (len(data) > 8 and data[8] == checksum)
 
 
 @pytest.mark.parametrize("max_roms", [1, 2, 4, 8, 255])
-def test_where_the_checksum_stands_tells_max_roms(max_roms: int) -> None:
+def test_max_roms_is_inferred_from_the_checksums_position(max_roms: int) -> None:
     config = BootConfig((0x2000,) * min(max_roms, 2))
     sector = config.to_bytes(max_roms, checksum=True).ljust(4096, b"\xff")
     assert BootConfig.from_bytes(sector, infer_max_roms(sector, True), checksum=True) == config

@@ -1,4 +1,4 @@
-"""The whole flash: what goes in, what is refused, one image as from the pieces, and a dump taken apart again."""
+"""Flash images: their pieces, the errors and warnings, assembling and splitting."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refused(kind: type[RbootError], **arguments: object) -> str:
 # What goes in
 
 
-def test_each_piece_stands_where_the_layout_has_it() -> None:
+def test_each_piece_is_where_the_layout_has_it() -> None:
     found = pieces(files={"phy_init": INIT_DATA})
     assert [(piece.name, piece.address) for piece in found.values()] == [
         ("loader", 0),
@@ -87,7 +87,7 @@ def test_four_roms_of_one_link_and_empty_slots_are_fine() -> None:
     assert config == BootConfig((0x2000, 0x102000, 0x202000, 0x302000), 2)
 
 
-def test_two_versions_may_stand_side_by_side() -> None:
+def test_two_versions_may_be_side_by_side() -> None:
     assert pieces(roms={0: rom(0, "tiny"), 1: rom(1, "mixed")})["rom0"].data == rom(0, "tiny")
 
 
@@ -97,7 +97,7 @@ def test_roms_have_the_checksum_that_the_loader_wants() -> None:
     assert pieces(layout, loader(IROM), with_irom)["rom1"].data == with_irom[1]
     assert refused(RomError, layout=layout, data=loader(IROM)).endswith("or has the other kind of checksum")
     line = refused(RomError, roms=with_irom)
-    assert line.startswith("the ROM for slot 0 at 0x2000: the checksum at offset 0xef is 0x")
+    assert line.startswith("ROM for slot 0 at 0x2000: the checksum at offset 0xef is 0x")
     assert line.endswith("; the ROM is corrupt, or has the other kind of checksum")
 
 
@@ -106,65 +106,64 @@ def test_roms_have_the_checksum_that_the_loader_wants() -> None:
 
 def test_a_rom_in_another_slot_than_its_own_is_refused() -> None:
     assert refused(FitError, roms={0: rom(0), 1: rom(0)}) == (
-        "the ROM for slot 1 at 0x82000: the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 1 at 0x82000 "
+        "ROM for slot 1 at 0x82000: the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 1 at 0x82000 "
         "runs at 0x40282010; use the ROM that was linked for this slot"
     )
     assert "the ROM is linked at 0x40282010" in refused(FitError, roms={0: rom(1)})
 
 
-def test_a_rom_of_which_nothing_can_be_told_goes_into_any_slot() -> None:
+def test_a_rom_without_a_link_address_fits_any_slot() -> None:
     assert pieces(roms={1: silent_rom()}, current=1)["rom1"].address == 0x82000
 
 
 def test_a_rom_larger_than_its_slot_is_refused() -> None:
     layout = flash_map("1MB", "0x2000:4KB 0x82000")
     assert refused(FitError, layout=layout, roms={0: silent_rom(4096)}) == (
-        "the ROM for slot 0 at 0x2000: the ROM has 4,144 bytes, 48 more than slot 0 at 0x2000 holds (4,096); "
+        "ROM for slot 0 at 0x2000: the ROM has 4,144 bytes, 48 more than slot 0 at 0x2000 holds (4,096); "
         "make the application smaller or the slot larger"
     )
 
 
 def test_a_corrupt_rom_and_one_without_a_slot_are_refused() -> None:
     assert refused(RomError, roms={0: rom(0)[:-1]}).startswith(
-        "the ROM for slot 0 at 0x2000: the checksum would end at offset 0xf0"
+        "ROM for slot 0 at 0x2000: the checksum would end at offset 0xf0"
     )
-    assert refused(LayoutError, roms={2: rom(0)}) == "there is no slot 2 for a ROM; the layout has 0 to 1"
+    assert refused(LayoutError, roms={2: rom(0)}) == "invalid slot 2 for a ROM: expected 0-1"
 
 
 def test_a_loader_that_does_not_go_with_the_layout_is_refused() -> None:
-    assert refused(LoaderError, data=loader(IROM)).startswith("the loader is built with BOOT_IROM_CHKSUM")
+    assert refused(LoaderError, data=loader(IROM)).startswith("loader is built with BOOT_IROM_CHKSUM")
 
 
 def test_a_config_that_boots_an_empty_slot_is_refused() -> None:
     assert refused(ConfigError, roms={0: rom(0)}, current=1) == (
-        "the config boots slot 1 at 0x82000, which has no ROM; add one or choose another slot"
+        "no ROM for slot 1 at 0x82000, which the config boots; add one or choose another slot"
     )
-    assert refused(ConfigError, current=2) == "the current ROM is 2, but there are only 2 ROMs"
+    assert refused(ConfigError, current=2) == "invalid current ROM 2: expected 0-1"
 
 
 def test_a_config_for_another_layout_is_refused() -> None:
     with pytest.raises(ConfigError) as error:
         flash_pieces(LAYOUT, loader(), ROMS, BootConfig((0x2000, 0x80000)))
     assert str(error.value) == (
-        "the config has ROMs at 0x2000, 0x80000, but the layout has slots at 0x2000, 0x82000; "
-        "make the config for this layout"
+        "config does not match the layout: expected ROMs at 0x2000, 0x82000, got 0x2000, 0x80000"
     )
 
 
 def test_a_file_needs_a_region_and_room_in_it() -> None:
     assert refused(LayoutError, files={"files": b"x"}) == (
-        "the layout has no region 'files' for a file; its regions: rf_cal, phy_init, sdk_params"
+        "unknown region 'files' for a file; the layout's regions: rf_cal, phy_init, sdk_params"
     )
     assert refused(FitError, files={"rf_cal": bytes(4097)}) == (
-        "the file for region rf_cal at 0xfb000 has 4,097 bytes, 1 more than the region"
+        "file for region rf_cal at 0xfb000 is 4,097 bytes, 1 more than the region"
     )
 
 
 @pytest.mark.parametrize("size", [1, 127, 129, 4096, 4097])
 def test_init_data_have_the_length_of_the_sdks(size: int) -> None:
     assert refused(FitError, files={"phy_init": bytes(size)}) == (
-        f"the file for region phy_init at 0xfc000 has {size:,} bytes: expected 128, as the SDK's "
-        "esp_init_data_default.bin has"
+        "invalid init data for region phy_init at 0xfc000: expected 128 bytes, as in the SDK's "
+        f"esp_init_data_default.bin, got {size:,}"
     )
 
 
@@ -176,13 +175,13 @@ def test_without_a_config_rboots_default_must_name_the_slots() -> None:
     with pytest.raises(ConfigError) as error:
         flash_pieces(preset_layout("sming"), loader(), {0: rom(0), 1: silent_rom()}, None)
     assert str(error.value) == (
-        "without a config rBoot looks for ROMs at 0x2000 and 0x82000, and not for ROM 1 in slot 1 at 0x80000; "
+        "without a config rBoot looks for ROMs at 0x2000 and 0x82000, not for ROM 1 in slot 1 at 0x80000; "
         "write the config"
     )
 
 
 def test_without_a_config_there_are_but_two_roms() -> None:
-    with pytest.raises(ConfigError, match="and not for ROM 2 in slot 2 at 0x202000; write the config"):
+    with pytest.raises(ConfigError, match="not for ROM 2 in slot 2 at 0x202000; write the config"):
         flash_pieces(preset_layout("four-1MB"), loader(BIG), {0: rom(0), 2: rom(0)}, None)
 
 
@@ -214,19 +213,19 @@ def test_a_loader_that_does_not_know_the_flash_size_looks_elsewhere_by_default(
         assert len(flash_pieces(layout, data, ROMS, None)) == 3
         return
     assert found == (
-        f"the loader does not know the flash size {layout.size.name} and takes it for 512KB, as rBoot v1.4.2 before "
-        "2019 does: if its config sector is lost, it looks for ROMs at 0x2000 and 0x42000; rBoot's master knows it",
+        f"the loader does not know the flash size {layout.size.name} and assumes 512KB, as rBoot v1.4.2 does: if the "
+        "config sector is lost, it looks for ROMs at 0x2000 and 0x42000; use a loader built from rBoot's master",
     )
-    with pytest.raises(ConfigError, match="looks for ROMs at 0x2000 and 0x42000, and not for ROM 1 in slot 1 at 0x820"):
+    with pytest.raises(ConfigError, match="looks for ROMs at 0x2000 and 0x42000, not for ROM 1 in slot 1 at 0x820"):
         flash_pieces(layout, data, ROMS, None)
 
 
 # Warnings
 
 
-def test_a_first_flash_without_init_data_is_warned_of() -> None:
+def test_missing_init_data_is_a_warning() -> None:
     assert warnings(LAYOUT, tuple(pieces().values())) == (
-        "no init data for region phy_init at 0xfc000; an SDK application restarts for ever where that is blank: "
+        "no init data for region phy_init at 0xfc000: SDK applications boot-loop without it; "
         "add the SDK's esp_init_data_default.bin",
     )
     assert warnings(LAYOUT, tuple(pieces(files={"phy_init": INIT_DATA}).values())) == ()
@@ -234,10 +233,10 @@ def test_a_first_flash_without_init_data_is_warned_of() -> None:
     assert warnings(bare, tuple(pieces(bare).values())) == ()
 
 
-def test_slots_that_a_lost_config_would_not_find_are_warned_of() -> None:
+def test_a_default_config_without_slots_is_a_warning() -> None:
     layout = replace(flash_map("1MB", "0x10000 0x90000"), regions=())
     assert warnings(layout, ()) == (
-        "if its config sector is lost, rBoot looks for ROMs at 0x2000 and 0x82000, where the layout has no slot",
+        "if the config sector is lost, rBoot looks for ROMs at 0x2000 and 0x82000, where the layout has no slot",
     )
 
 
@@ -251,10 +250,10 @@ def test_what_the_pieces_leave_free_is_blank() -> None:
     assert flash[0x2000 + len(rom(0)) : 0x82000].count(0xFF) == 0x80000 - len(rom(0))
 
 
-def test_pieces_that_overlap_or_lie_outside_make_no_image() -> None:
+def test_pieces_that_overlap_or_are_outside_are_refused() -> None:
     with pytest.raises(LayoutError, match=r"^a ends at 0x1001 and overlaps b$"):
         assemble([FlashPiece(0x1000, b"x", "b"), FlashPiece(0, bytes(0x1001), "a")], 0x2000)
-    with pytest.raises(LayoutError, match=r"^a ends at 0x2001, outside the flash of 0x2000 bytes$"):
+    with pytest.raises(LayoutError, match=r"^a ends at 0x2001, past the end of the flash at 0x2000$"):
         assemble([FlashPiece(0x1000, bytes(0x1001), "a")], 0x2000)
 
 
@@ -270,13 +269,13 @@ def test_split_gives_the_init_data_and_whatever_follows_them(init_data: bytes) -
     assert split(bytes(flash), LAYOUT)[-1] == FlashPiece(0xFC000, init_data, "phy_init")
 
 
-def test_split_leaves_out_what_an_older_longer_rom_left_behind() -> None:
+def test_split_leaves_out_the_rest_of_an_older_longer_rom() -> None:
     flash = bytearray(assemble(pieces().values(), 0x100000))
     flash[0x2000 + len(rom(0)) : 0x3000] = bytes(0x1000 - len(rom(0)))
     assert split(bytes(flash), LAYOUT)[2].data == rom(0)
 
 
-def test_split_takes_a_rom_with_esptools_crc_and_one_of_the_old_type_whole() -> None:
+def test_split_keeps_a_complete_rom_with_esptools_crc_or_of_the_old_type() -> None:
     with_crc = Rom.from_bytes(rom(0))._replace(esptool_crc=True).to_bytes()
     old = old_image(0x40100000, (RamSection(0x40100000, b"code"),))
     flash = assemble(
@@ -285,12 +284,12 @@ def test_split_takes_a_rom_with_esptools_crc_and_one_of_the_old_type_whole() -> 
     assert [piece.data for piece in split(flash, LAYOUT)] == [with_crc, old]
 
 
-def test_split_takes_what_is_no_rom_up_to_its_last_byte_that_is_not_blank() -> None:
+def test_split_keeps_other_data_up_to_the_last_byte_that_is_not_blank() -> None:
     flash = assemble([FlashPiece(0x82000, b"\xe9no ROM\xff\0", "rom1")], 0x100000)
     assert split(flash, LAYOUT) == (FlashPiece(0x82000, b"\xe9no ROM\xff\0", "rom1"),)
 
 
-def test_split_keeps_what_stands_where_the_layout_has_nothing() -> None:
+def test_split_keeps_unassigned_areas() -> None:
     layout = flash_map("1MB", "0x2000:64KB 0x82000:64KB")
     flash = assemble([FlashPiece(0x20000, b"lost?", "a"), FlashPiece(0xFF000, b"end", "b")], 0x100000)
     found = split(flash, layout)
@@ -301,7 +300,7 @@ def test_split_keeps_what_stands_where_the_layout_has_nothing() -> None:
     assert assemble(found, 0x100000) == flash
 
 
-def test_a_region_whose_name_is_like_a_roms_is_kept_whole() -> None:
+def test_a_region_whose_name_is_like_a_roms_is_kept_complete() -> None:
     layout = replace(flash_map("1MB", "0x2000:64KB"), regions=(FlashRegion("rom_disk", 0x20000, 0x2000),))
     flash = assemble([FlashPiece(0x20000, rom(0), "rom_disk")], 0x100000)
     assert len(split(flash, layout)[0].data) == 0x2000
@@ -310,9 +309,7 @@ def test_a_region_whose_name_is_like_a_roms_is_kept_whole() -> None:
 def test_a_dump_of_another_size_is_refused() -> None:
     with pytest.raises(LayoutError) as error:
         split(bytes(0x80000), LAYOUT)
-    assert str(error.value) == (
-        "the dump has 0x80000 bytes, but the layout's flash 0x100000; read the whole flash, or choose its layout"
-    )
+    assert str(error.value) == ("dump size 0x80000 does not match the layout's flash size 0x100000")
 
 
 def test_a_pieces_file_is_named_for_its_place() -> None:

@@ -40,7 +40,7 @@ def test_a_loader_with_gpio_boot_has_it_in_its_default_config(text: str, mode: B
     assert read_options(loader(text)).mode == mode
 
 
-def test_of_a_loader_that_does_not_say_nothing_is_known() -> None:
+def test_options_are_unknown_if_the_loader_does_not_print_them() -> None:
     assert read_options(loader(version=None)) == LoaderInfo()
     assert read_options(loader(version="1.0.0")) == LoaderInfo("1.0.0"), "it had options, but did not name them"
 
@@ -76,7 +76,7 @@ def test_the_default_roms_are_rboots(size: str, big_flash: bool, second: int) ->
 
 
 @pytest.mark.parametrize("code", [7, 10, 15])
-def test_a_size_code_that_no_rboot_knows_is_512_kb(code: int) -> None:
+def test_an_unknown_size_code_means_512_kb(code: int) -> None:
     assert default_roms(FlashParams(size=code), True) == (0x2000, 0x42000)
     assert not knows_size(FlashParams(size=code))
 
@@ -102,19 +102,19 @@ def refused(data: bytes, options: LoaderOptions = LAYOUT.loader) -> str:
     return str(error.value)
 
 
-def test_a_loader_that_goes_with_the_layout_passes() -> None:
+def test_a_loader_that_matches_the_layout_passes() -> None:
     assert check_loader(loader(), LAYOUT).version == "1.4.2"
     options = LoaderOptions(big_flash=True, irom_checksum=True, config_checksum=True)
     assert check_loader(loader(BIG, CONFIG, IROM), replace(LAYOUT, loader=options)).irom_checksum
 
 
-def test_a_loader_of_which_nothing_is_known_goes_with_any_layout() -> None:
+def test_a_loader_without_version_matches_any_layout() -> None:
     check_loader(loader(version=None), LAYOUT)
     check_loader(loader(version=None), replace(LAYOUT, loader=LoaderOptions(irom_checksum=True, big_flash=True)))
 
 
 def test_what_the_chip_would_not_start_is_refused() -> None:
-    start = "the chip would not start the loader: "
+    start = "the chip would not start this loader: "
     assert refused(rom(0)) == (
         start + "byte 0xea at offset 0x0 is not 0xe9, with which an image for the mask ROM begins"
     )
@@ -128,29 +128,26 @@ def test_what_the_chip_would_not_start_is_refused() -> None:
     assert refused(b"\xe9\0\0\0" + bytes(12)) == start + "the image has no RAM sections, so nothing to start"
 
 
-def test_a_loader_that_reaches_into_the_config_is_refused() -> None:
+def test_a_loader_that_overlaps_the_config_is_refused() -> None:
     fits = old_image(0x40100000, (RamSection(0x40100000, bytes(0x1000 - 32)),))
     check_loader(fits.ljust(0x1000, b"\xff"), LAYOUT)
-    assert refused(fits.ljust(0x1001, b"\xff")) == (
-        "the loader has 4,097 bytes, but rBoot's config stands at 0x1000; "
-        "take a loader without an application behind it"
-    )
+    assert refused(fits.ljust(0x1001, b"\xff")) == "loader is 4,097 bytes, maximum 4,096"
 
 
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ([IROM], {}, "with BOOT_IROM_CHKSUM, but the layout says irom_checksum = false: every ROM is bad to it"),
-        ([], {"irom_checksum": True}, "without BOOT_IROM_CHKSUM, but the layout says irom_checksum = true: every ROM"),
-        ([BIG], {}, "with BOOT_BIG_FLASH, but the layout says big_flash = false: it uses another part of the flash"),
-        ([], {"big_flash": True}, "without BOOT_BIG_FLASH, but the layout says big_flash = true: it uses another"),
-        ([CONFIG], {}, "with BOOT_CONFIG_CHKSUM, but the layout says config_checksum = false: its configs differ"),
-        ([], {"config_checksum": True}, "without BOOT_CONFIG_CHKSUM, but the layout says config_checksum = true: its"),
+        ([IROM], {}, "with BOOT_IROM_CHKSUM, but the layout has irom_checksum = false: it would reject every ROM"),
+        ([], {"irom_checksum": True}, "without BOOT_IROM_CHKSUM, but the layout has irom_checksum = true: it would"),
+        ([BIG], {}, "with BOOT_BIG_FLASH, but the layout has big_flash = false: it would use another part"),
+        ([], {"big_flash": True}, "without BOOT_BIG_FLASH, but the layout has big_flash = true: it would use another"),
+        ([CONFIG], {}, "with BOOT_CONFIG_CHKSUM, but the layout has config_checksum = false: its config differs"),
+        ([], {"config_checksum": True}, "without BOOT_CONFIG_CHKSUM, but the layout has config_checksum = true: its"),
     ],
 )
-def test_an_option_that_the_layout_has_otherwise_is_refused(
+def test_an_option_that_differs_from_the_layout_is_refused(
     texts: list[str], options: dict[str, bool], message: str
 ) -> None:
     line = refused(loader(*texts), LoaderOptions(**options))
-    assert line.startswith(f"the loader is built {message}")
-    assert line.endswith("; change the layout's [loader] or take another loader")
+    assert line.startswith(f"loader is built {message}")
+    assert line.endswith("; change [loader] in the layout or use another loader")

@@ -136,9 +136,9 @@ def test_without_esptool_the_line_says_how_to_get_it_for_this_python(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(sys, "executable", "/opt/my python/bin/python3")
-    assert failure(["version"]) == ("esptool is not installed; '/opt/my python/bin/python3' -m pip install esptool")
+    assert failure(["version"]) == "esptool is not installed; run `'/opt/my python/bin/python3' -m pip install esptool`"
     monkeypatch.setattr(sys, "executable", None)  # in a program that has Python inside
-    assert failure(["version"]) == "esptool is not installed; python3 -m pip install esptool"
+    assert failure(["version"]) == "esptool is not installed; run `python3 -m pip install esptool`"
 
 
 def test_what_esptool_refuses_is_said_by_esptool(capfd: pytest.CaptureFixture[str]) -> None:

@@ -156,7 +156,7 @@ def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
     project.build()
     assert project.read("flash.bin").startswith(project.read("mine.bin")[:2])
     flash_image(project, settings="RBOOT_LOADER='mine.bin', RBOOT_IROM_CHECKSUM=True")
-    assert "the loader is built without BOOT_IROM_CHKSUM, but the layout says irom_checksum = true" in project.fail()
+    assert "loader is built without BOOT_IROM_CHKSUM, but the layout has irom_checksum = true" in project.fail()
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,12 @@ def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
         ("env.RbootFlashImage('f.bin', [])", "rboot: f.bin: there are no files"),
         ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES='init.bin')", "RBOOT_FILES is 'init.bin'; write a dictionary"),
         ("env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM='x')", "RBOOT_CURRENT_ROM is 'x'; write a number"),
-        ("env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM=2)", "the current ROM is 2, but there are only 2 ROMs"),
+        ("env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM=2)", "invalid current ROM 2: expected 0-1"),
         (
             "env.RbootFlashImage('f.bin', roms[::-1])",
             "slot 0 at 0x2000 runs at 0x40202010; use the ROM that was linked",
         ),
-        ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'nope': 'main.c'})", "the layout has no region 'nope'"),
+        ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'nope': 'main.c'})", "unknown region 'nope'"),
         (
             "env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'phy_init': 'SConstruct'})",
             "bytes: expected 128, as the SDK's esp_init_data_default.bin has",
