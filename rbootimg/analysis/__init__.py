@@ -1,1 +1,1 @@
-"""What a file is, and what takes the room in it."""
+"""The kind of a file, its contents, and an application's memory usage."""

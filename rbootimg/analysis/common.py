@@ -1,16 +1,18 @@
-"""What is said of every kind of file."""
+"""The facts that files of every kind have."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
 
+from ..errors import RbootError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Protocol
 
-    class FileInfo(Protocol):
-        """What is known of a file of any kind."""
+    class CommonInfo(Protocol):
+        """The facts about a file of any kind."""
 
         @property
         def kind(self) -> str: ...
@@ -22,16 +24,18 @@ if TYPE_CHECKING:
         def problems(self) -> Sequence[str]: ...
 
 
-def is_blank(data: bytes) -> bool:
-    """Whether all of `data` is 0xFF, as erased flash is."""
-    return data.count(0xFF) == len(data)
-
-
 def sha256(data: bytes) -> str:
-    """The SHA-256 of `data`, as text."""
+    """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
-def common_json(found: FileInfo) -> dict[str, object]:
-    """What is said of every kind of file."""
+def common_json(found: CommonInfo) -> dict[str, object]:
+    """Return the JSON values that files of every kind have."""
     return {"kind": found.kind, "size": found.size, "sha256": found.sha256, "problems": list(found.problems)}
+
+
+def check_problems(found: CommonInfo) -> None:
+    """Raise RbootError with the first problem of a file, if it has any."""
+    if found.problems:
+        more = len(found.problems) - 1
+        raise RbootError(found.problems[0] + (f" (and {more} more)" if more else ""))

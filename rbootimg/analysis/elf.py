@@ -1,4 +1,4 @@
-"""What is known of an application's ELF. No files."""
+"""The contents of an application's ELF. No files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ ELF: Final = "elf"
 
 @dataclass(frozen=True)
 class ElfInfo:
-    """An application's ELF. `link_address` is that of irom; `memories` are what its ROM takes, if one can be packed.
+    """An application's ELF.
 
-    `rom_size` is that ROM's bytes, `slots` are those that it is for, as in ImageInfo.
+    `link_address` is that of irom. If a ROM can be packed from it, `memories` is that ROM's memory usage and `rom_size`
+    its size in bytes. `slots` are the slots that it is linked for, as in ImageInfo.
     """
 
     size: int
@@ -38,7 +39,7 @@ class ElfInfo:
 
 
 def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
-    """The ELF that `data` are; `slots` are those that its ROM can be for."""
+    """Describe the ELF in `data`; `slots` are the layout's slots."""
     digest = sha256(data)
     try:
         app = elf.parse_elf(data)
@@ -53,7 +54,7 @@ def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
     link_address = irom.address if irom else None
     fitting = fitting_slots(link_address, slots)
     size = None
-    with contextlib.suppress(RbootError):  # other programs than applications are sound too
+    with contextlib.suppress(RbootError):  # programs other than applications are valid too
         size = pack(app).size
         slot = first_slot(fitting, size)
         memories = usage(app, size, slot)
@@ -62,7 +63,7 @@ def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
 
 
 def elf_json(found: ElfInfo) -> dict[str, object]:
-    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
+    """Return the JSON values that rbootimg.analysis.identify describes."""
     link = None
     if found.link_address is not None:
         slots = list(slots_of_link(found.link_address))

@@ -1,35 +1,35 @@
-"""What is known of a whole flash, or of a boot config. No files."""
+"""The contents of a flash image, and of a boot config. No files."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from ..errors import ConfigError, RomError
-from ..flash.bootconfig import BootConfig, infer_max_roms
+from ..errors import ConfigError, LayoutError, RomError
+from ..flash.bootconfig import CURRENT_ROM_OFFSET, MAGIC, BootConfig, infer_max_roms
 from ..flash.bootlogic import BootDecision, predict_boot
+from ..flash.image import check_size
 from ..flash.loader import LoaderInfo, default_roms, knows_size, read_options
-from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, window_end
-from ..layout.model import FlashLayout, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
+from ..layout.memory import BLANK, CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, is_blank, window_end
+from ..layout.model import FlashLayout, FlashRegion, Slot, parse_slots, sdk_regions, with_sizes
 from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from ..rom.format import image_size
-from .common import common_json, is_blank, sha256
-from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json
+from .common import common_json, sha256
+from .image import OLD_START, ROM_START, ImageInfo, image_info, image_json
 
 FLASH: Final = "flash"
 CONFIG: Final = "config"
-_CONFIG_CURRENT = 3
-_MOST_OVER = 4
-"""So many times the file's size ROMs are looked at: a config can have 255, each of them over all of the others."""
+_MAX_COVERAGE = 4
+"""ROMs are checked up to this multiple of the file's size: a config can name 255 overlapping ones."""
 
 
 @dataclass(frozen=True)
 class ConfigInfo:
-    """A config sector, and `config` as rBoot reads it: None if it would write its default config instead.
+    """A config sector, and its `config` as rBoot reads it: None if rBoot would write its default config instead.
 
-    `checksum`: it has a right one; only an rBoot built with BOOT_CONFIG_CHKSUM cares.
+    `checksum`: it has a valid checksum, which only an rBoot with BOOT_CONFIG_CHKSUM checks.
     """
 
     size: int
@@ -42,8 +42,8 @@ class ConfigInfo:
 
 
 @dataclass(frozen=True)
-class RomAt:
-    """What stands where a ROM should be: `image` is None if that is none."""
+class RomEntry:
+    """ROM `number` of the config and the contents at its `address`; `image` is None if there is no ROM."""
 
     number: int
     address: int
@@ -63,10 +63,11 @@ class RegionInfo:
 
 @dataclass(frozen=True)
 class FlashInfo:
-    """A whole flash or its beginning. `loader` is None if none is there; `options` are what its texts tell.
+    """A flash image or the start of one.
 
-    `roms` are those of the config, or without one those of the config that rBoot would write; `decision` is
-    what it makes of the flash, None without a loader. `regions` are those that are wholly there.
+    `chip` is the flash size in the loader's header. `loader` is None if there is none; `options` are the options that
+    its messages tell. `roms` are those of the config, else those of rBoot's default config. `decision` is None without
+    a loader. `regions` are those that are completely in the file.
     """
 
     size: int
@@ -75,7 +76,7 @@ class FlashInfo:
     loader: ImageInfo | None
     options: LoaderInfo
     config: ConfigInfo
-    roms: tuple[RomAt, ...]
+    roms: tuple[RomEntry, ...]
     decision: BootDecision | None
     regions: tuple[RegionInfo, ...]
     problems: tuple[str, ...]
@@ -88,25 +89,25 @@ class FlashInfo:
 
     @property
     def taken_for_512kb(self) -> bool:
-        """Whether the loader does not know the flash size at flash 0."""
+        """Whether the loader does not know the flash size at flash 0, and so assumes 512 KB."""
         return self.loader is not None and not knows_size(self.loader.params, self.options.all_sizes is not False)
 
 
 def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
-    """The config in `sector`; `checksum`: rBoot is built with BOOT_CONFIG_CHKSUM, None if that is not known."""
+    """Describe the config in `sector`; `checksum`: rBoot has BOOT_CONFIG_CHKSUM, None if unknown."""
     blank = is_blank(sector)
     config, has_checksum, problems = None, False, []
-    max_roms = infer_max_roms(sector, checksum is not False)  # which rBoot does not say
+    max_roms = infer_max_roms(sector, checksum is not False)
     if not blank:
         try:
             config = BootConfig.from_bytes(sector, max_roms, bool(checksum))
         except ConfigError as error:
             problems.append(str(error))
-            # A number without a ROM is 0 to rBoot (rboot.c).
-            first = sector[:_CONFIG_CURRENT] + b"\0" + sector[_CONFIG_CURRENT + 1 :]
-            if sector.startswith(CONFIG_START) and not checksum:
+            # rBoot uses ROM 0 if current_rom has no ROM (rboot.c, find_image).
+            repaired = sector[:CURRENT_ROM_OFFSET] + b"\0" + sector[CURRENT_ROM_OFFSET + 1 :]
+            if sector.startswith(MAGIC) and not checksum:
                 with contextlib.suppress(ConfigError):
-                    config = BootConfig.from_bytes(first, max_roms)
+                    config = BootConfig.from_bytes(repaired, max_roms)
         with contextlib.suppress(ConfigError):
             BootConfig.from_bytes(sector, max_roms, checksum=True)
             has_checksum = True
@@ -114,46 +115,19 @@ def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
 
 
 def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashLayout | None) -> FlashInfo:
-    """The flash that `data` are; `slots` and `layout` as for info.recognise()."""
-    problems: list[str] = []
-    start = data[:CONFIG_ADDRESS]
-    options = read_options(start)
-    loader = None
-    if start.startswith(OLD_START):
-        with contextlib.suppress(RomError):
-            start = start[: image_size(start)]
-        loader = image_info(start)
-        problems += (f"the loader: {problem}" for problem in loader.problems)
-    else:
-        problems.append("there is no loader at 0x0; the chip starts nothing")
-    params = loader.params if loader else DEFAULT_PARAMS
-    chip = next((size for size in FLASH_SIZES.values() if loader and size.code == params.size), None)
-    if layout is not None:
-        regions = layout.regions
-        if len(data) != layout.size.bytes:
-            problems.append(f"the file has {len(data):#x} bytes, but the layout's flash {layout.size.bytes:#x}")
-    else:
-        regions = sdk_regions(chip) if chip else ()
+    """Describe the flash image in `data`; `slots` and `layout` as for identify()."""
+    options = read_options(data[:CONFIG_ADDRESS])
+    loader = _loader(data[:CONFIG_ADDRESS])
+    chip = next((size for size in FLASH_SIZES.values() if loader and size.code == loader.params.size), None)
+    regions = layout.regions if layout else sdk_regions(chip) if chip else ()
     config = config_info(data[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], options.config_checksum)
-    problems += (f"the config: {problem}" for problem in config.problems)
-    defaults = default_roms(params, bool(options.big_flash), options.all_sizes is not False)
-    addresses = config.config.roms if config.config else defaults
-    if layout is not None and addresses != tuple(slot.address for slot in layout.slots):
-        has, wanted = _listed(addresses), _listed([slot.address for slot in layout.slots])
-        problems.append(f"rBoot has its ROMs at {has}, but the layout at {wanted}")
-    places = _places(addresses, chip, regions) | {slot.address: slot for slot in slots}
-    at: dict[int, RomAt] = {}
-    left = _MOST_OVER * len(data)
-    for address in dict.fromkeys(addresses):
-        at[address] = _rom_at(places[address], data, options.irom_checksum) if left > 0 else _not_looked_at(address)
-        left -= image.size if (image := at[address].image) else 0
-    roms = tuple(replace(at[address], number=number) for number, address in enumerate(addresses))
-    current = config.config.current_rom if config.config else 0
-    if roms[current].blank:
-        problems.append(f"ROM {current} at {roms[current].address:#x} is the current one, but blank")
-    for rom in roms:
-        problems += (f"ROM {rom.number} at {rom.address:#x}: {problem}" for problem in rom.problems)
-    there = sorted((at for at in regions if at.end <= len(data)), key=lambda at: at.address)
+    roms = _roms(data, _slots(_addresses(config, loader, options), chip, regions, slots), options)
+    problems = (
+        *_loader_problems(loader),
+        *(f"config: {problem}" for problem in config.problems),
+        *(_layout_problems(data, roms, layout) if layout else ()),
+        *_rom_problems(roms, config),
+    )
     return FlashInfo(
         len(data),
         sha256(data),
@@ -163,66 +137,116 @@ def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashLayout | None) -
         config,
         roms,
         _decision(data, options, chip) if loader else None,
-        tuple(_region(region, data[region.address : region.end]) for region in there),
-        tuple(problems),
+        tuple(_regions(data, regions)),
+        problems,
     )
 
 
-def _listed(addresses: Sequence[int]) -> str:
-    return ", ".join(f"{address:#x}" for address in addresses)
+def _loader(start: bytes) -> ImageInfo | None:
+    if not start.startswith(OLD_START):
+        return None
+    with contextlib.suppress(RomError):
+        start = start[: image_size(start)]
+    return image_info(start)
 
 
-def _region(region: FlashRegion, content: bytes) -> RegionInfo:
-    return RegionInfo(region, is_blank(content), sha256(content))
+def _addresses(config: ConfigInfo, loader: ImageInfo | None, options: LoaderInfo) -> tuple[int, ...]:
+    """Return the flash addresses of the config's ROMs, else of those in rBoot's default config."""
+    if config.config:
+        return config.config.roms
+    params = loader.params if loader else DEFAULT_PARAMS
+    return default_roms(params, bool(options.big_flash), options.all_sizes is not False)
 
 
-def _places(addresses: Sequence[int], chip: FlashSize | None, regions: Sequence[FlashRegion]) -> dict[int, Slot]:
-    """The slots at these addresses, each as large as there is room."""
-    slots = with_sizes(parse_slots(addresses), chip or FLASH_SIZES["16MB"], regions)
-    return {slot.address: slot for slot in slots}
+def _slots(
+    addresses: Sequence[int], chip: FlashSize | None, regions: Sequence[FlashRegion], known: Sequence[Slot]
+) -> list[Slot]:
+    """Return the slots at `addresses`: those of `known`, else each as large as possible."""
+    guessed = with_sizes(parse_slots(addresses), chip or FLASH_SIZES["16MB"], regions)
+    by_address = {slot.address: slot for slot in (*guessed, *known)}
+    return [by_address[address] for address in addresses]
 
 
-def _rom_at(slot: Slot, data: bytes, irom_checksum: bool | None) -> RomAt:
-    """What stands in a slot, its number still 0. An image ends where its headers say: the rest is nobody's."""
+def _roms(data: bytes, slots: Iterable[Slot], options: LoaderInfo) -> tuple[RomEntry, ...]:
+    found: list[RomEntry] = []
+    checked: dict[int, RomEntry] = {}
+    remaining = _MAX_COVERAGE * len(data)  # bytes
+    for number, slot in enumerate(slots):
+        if slot.address not in checked:
+            entry = _rom(slot, data, options.irom_checksum) if remaining > 0 else _unchecked_rom(slot)
+            checked[slot.address] = entry
+            remaining -= entry.image.size if entry.image else 0
+        found.append(replace(checked[slot.address], number=number))
+    return tuple(found)
+
+
+def _rom(slot: Slot, data: bytes, irom_checksum: bool | None) -> RomEntry:
+    """Describe the contents of a slot. An image ends where its headers say; the bytes after it do not count."""
     address = slot.address
     content = data[address : window_end(address)]
-    if address < FIRST_SLOT_ADDRESS or address % SECTOR_SIZE or not content:
-        why = "outside the file" if not content else "no place for a ROM; slots start on sectors, from 0x2000 on"
-        return RomAt(0, address, False, None, (why,))
+    if not content:
+        return RomEntry(0, address, False, None, ("outside the file",))
+    if address < FIRST_SLOT_ADDRESS or address % SECTOR_SIZE:
+        problem = f"invalid address: expected a multiple of {SECTOR_SIZE:#x} from {FIRST_SLOT_ADDRESS:#x} on"
+        return RomEntry(0, address, False, None, (problem,))
     if is_blank(content[: slot.size]):
-        return RomAt(0, address, True, None, ())
+        return RomEntry(0, address, True, None, ())
     if not content.startswith((ROM_START, OLD_START)):
-        return RomAt(0, address, False, None, (f"no ROM: it begins with {content[:4].hex(' ')}",))
+        return RomEntry(0, address, False, None, (f"not a ROM: starts with {content[:4].hex(' ')}",))
     try:
-        image = image_info(content[: image_size(content)], [slot], irom_checksum)
-    except RomError:  # its headers lead nowhere
-        image = image_info(content[: slot.size], [slot], irom_checksum)
-    return RomAt(0, address, False, image, image.problems)
+        size = image_size(content)
+    except RomError:  # invalid lengths in its headers
+        size = slot.size
+    image = image_info(content[:size], [slot], irom_checksum)
+    return RomEntry(0, address, False, image, image.problems)
 
 
-def _not_looked_at(address: int) -> RomAt:
-    return RomAt(0, address, False, None, ("not looked at: the ROMs before it overlap, and are too much in all",))
+def _unchecked_rom(slot: Slot) -> RomEntry:
+    return RomEntry(0, slot.address, False, None, ("not checked: too many overlapping ROMs",))
+
+
+def _loader_problems(loader: ImageInfo | None) -> list[str]:
+    if loader is None:
+        return ["no boot loader at 0x0: the chip will not boot"]
+    return [f"loader: {problem}" for problem in loader.problems]
+
+
+def _layout_problems(data: bytes, roms: Sequence[RomEntry], layout: FlashLayout) -> list[str]:
+    problems = []
+    try:
+        check_size(data, layout)
+    except LayoutError as error:
+        problems.append(str(error))
+    found, expected = [rom.address for rom in roms], [slot.address for slot in layout.slots]
+    if found != expected:
+        problems.append(f"config does not match the layout: expected ROMs at {_hex(expected)}, got {_hex(found)}")
+    return problems
+
+
+def _rom_problems(roms: Sequence[RomEntry], config: ConfigInfo) -> list[str]:
+    current = roms[config.config.current_rom if config.config else 0]
+    problems = [f"ROM {current.number} at {current.address:#x} is current but blank"] if current.blank else []
+    return problems + [f"ROM {rom.number} at {rom.address:#x}: {problem}" for rom in roms for problem in rom.problems]
+
+
+def _regions(data: bytes, regions: Sequence[FlashRegion]) -> Iterable[RegionInfo]:
+    for region in sorted(regions, key=lambda region: region.address):
+        if region.end <= len(data):
+            content = data[region.address : region.end]
+            yield RegionInfo(region, is_blank(content), sha256(content))
 
 
 def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> BootDecision:
-    """What the loader makes of the flash; what it does not say of its options is taken for off."""
-    whole = data.ljust(chip.bytes if chip else FIRST_SLOT_ADDRESS, b"\xff")
-    return predict_boot(
-        whole,
-        LoaderOptions(
-            big_flash=bool(options.big_flash),
-            irom_checksum=bool(options.irom_checksum),
-            config_checksum=bool(options.config_checksum),
-            max_roms=infer_max_roms(whole[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], bool(options.config_checksum)),
-            rtc=bool(options.rtc),
-            gpio=options.gpio or "",
-            all_sizes=options.all_sizes is not False,
-        ),
-    )
+    flash = data.ljust(chip.bytes if chip else FIRST_SLOT_ADDRESS, BLANK)
+    return predict_boot(flash, options.loader_options(flash[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS]))
+
+
+def _hex(addresses: Iterable[int]) -> str:
+    return ", ".join(f"{address:#x}" for address in addresses)
 
 
 def config_json(found: ConfigInfo) -> dict[str, object]:
-    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
+    """Return the JSON values that rbootimg.analysis.identify describes."""
     config = found.config
     return common_json(found) | {
         "blank": found.blank,
@@ -235,7 +259,7 @@ def config_json(found: ConfigInfo) -> dict[str, object]:
 
 
 def flash_json(found: FlashInfo) -> dict[str, object]:
-    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
+    """Return the JSON values that rbootimg.analysis.identify describes."""
     options = found.options
     return common_json(found) | {
         "loader": found.loader

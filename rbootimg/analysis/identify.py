@@ -1,32 +1,32 @@
-"""What a file is, and what is in it: a ROM, an image for the mask ROM, a whole flash, a boot config, an ELF. No files.
+"""The kind of a file and its contents: ROM, image for the mask ROM, flash image, boot config, ELF. No files.
 
-A damaged one is described as far as it can be read; its `problems` say what is wrong with it.
+A corrupt file is described as far as it can be read; `problems` lists its errors.
 
-JSON, schema version 1; addresses and sizes are numbers, null stands for what is not known:
+JSON, as `rbootimg info` and `rbootimg verify` print it; addresses and sizes are numbers, null means unknown:
 
-    {"schema": 1, "kind": "rom", "old image", "flash", "config" or "elf", "size", "sha256", "problems": ["…"], …}
+    {"kind": "rom", "old image", "flash", "config" or "elf", "size", "sha256", "problems": ["…"], …}
 
     rom,        "flash": {"mode": "qio", "size": "1MB", "freq": "40m"},     numbers for codes without a name
     old image   "entry", "sections": [{"name", "address", "size", "memory": "IRAM", "DRAM", "flash" or "other"}],
                 "checksum": {"stored", "ram", "ram_and_irom", "matches": "ram", "ram+irom", "both" or null},
-                "esptool_crc": true, false (it is wrong), null (there is none), "trailing": bytes behind the image,
+                "esptool_crc": true, false (invalid), null (without one), "trailing": bytes after the image,
                 "appbin_user": 1 or 2 in a ROM of Espressif's gen_appbin.py, else null,
                 "link": {"address", "slot", "slots", "words", "inside", "starts", "reason"},
                 "slot": {"address", "size", "free"}, "slots": [{the same}]
-    flash       "loader": {an image's fields, "version", "big_flash", "irom_checksum", "config_checksum"},
+    flash       "loader": {an image's fields, "version", "big_flash", "irom_checksum", "config_checksum", "all_sizes"},
                 "config": {a config's fields}, "boots": the number of the ROM that rBoot would start,
-                "log": what it would print, from the config on, line by line,
+                "log": its messages from the config on, line by line,
                 "roms": [{"number", "address", "blank", "rom": {an image's fields}, "problems"}],
                 "regions": [{"name", "address", "size", "blank", "sha256"}]
-    config      "blank", "roms": [addresses], "current_rom", "gpio_rom", "mode", "checksum": whether it has a right one
+    config      "blank", "roms": [addresses], "current_rom", "gpio_rom", "mode", "checksum": whether it has a valid one
     elf         "entry", "sections", "link": {"address", "slot", "slots"}, "slots": [{as above, of its ROM}],
                 "memories": [{"name", "used", "available"}]
 
-Slots in different megabytes can have the same link address. "slots" are all those of the layout that the file is for,
-"free" below 0 in one that is too small for it; "slot" is the first that has room. "link" has the flash address of the
-slot within its megabyte, and all those that have the same link address in the largest flash.
+Slots in different megabytes can have the same link address. "slots" are all slots of the layout with that link address,
+"free" is negative in a slot that is too small; "slot" is the first that is large enough. "link" has the flash address
+of the slot within its megabyte, and those of all slots with the same link address in the largest flash.
 
-What stands inside a flash has its own "kind", "size", "sha256" and "problems", but no "schema".
+The parts of a flash image have their own "kind", "size", "sha256" and "problems".
 """
 
 from __future__ import annotations
@@ -35,31 +35,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import RbootError
-from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE
+from ..flash.bootconfig import MAGIC as CONFIG_START
+from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, is_blank
 from ..layout.params import FLASH_SIZES
-from .common import is_blank
-from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json
+from .image import OLD_START, ROM_START, ImageInfo, image_info, image_json
 
 if TYPE_CHECKING:
     from ..layout.model import FlashLayout, Slot
     from .elf import ElfInfo
     from .flash import ConfigInfo, FlashInfo
 
-    Found = ImageInfo | ConfigInfo | FlashInfo | ElfInfo
-
-SCHEMA = 1
-"""The version of the JSON; it rises when a reader of the old one would go wrong."""
+    FileInfo = ImageInfo | ConfigInfo | FlashInfo | ElfInfo
 
 _ELF_START = b"\x7fELF"
 
 
-def identify(data: bytes, slots: Sequence[Slot] = (), layout: FlashLayout | None = None) -> Found:
-    """What `data`, a whole file, are. `slots` are those that a ROM can be for, with their sizes.
+def identify(data: bytes, slots: Sequence[Slot] = (), layout: FlashLayout | None = None) -> FileInfo:
+    """Identify `data`, a complete file, and describe its contents. `slots` are the slots that a ROM can be for.
 
-    A whole flash must be that of `layout`; without one the regions in it are the SDK's own. 1 MB takes about 50 ms, a
-    flash of 16 MB that and 30 ms for each ROM. Raises RbootError if they are nothing known.
+    A flash image must match `layout`; without one its regions are the SDK's own. Takes about 50 ms for 1 MB, for a
+    flash image of 16 MB 30 ms more for each ROM. Raises RbootError if the kind of the file is unknown.
     """
-    # Only what the file is gets imported: a command that takes a tenth of a second is mostly imports.
+    # Import only the modules for the kind at hand: the imports take most of the command's time.
     if _is_flash(data):
         from .flash import flash_info
 
@@ -75,10 +72,10 @@ def identify(data: bytes, slots: Sequence[Slot] = (), layout: FlashLayout | None
 
         return config_info(data)
     if not data:
-        raise RbootError("the file is empty")
+        raise RbootError("empty file")
     if is_blank(data):
-        raise RbootError(f"blank: all of its {len(data):,} bytes are 0xff, as in erased flash")
-    raise RbootError(f"neither a ROM, a flash, a boot config nor an ELF: it begins with {data[:4].hex(' ')}")
+        raise RbootError(f"blank file: all {len(data):,} bytes are 0xff, as in erased flash")
+    raise RbootError(f"unknown file type: expected a ROM, flash image, boot config or ELF, got {data[:4].hex(' ')} …")
 
 
 def _is_flash(data: bytes) -> bool:
@@ -89,12 +86,8 @@ def _is_flash(data: bytes) -> bool:
     return data.startswith(OLD_START) and any(size.bytes == len(data) for size in FLASH_SIZES.values())
 
 
-def as_json(found: Found) -> dict[str, object]:
-    """The values for `json.dumps`, as the module's docstring describes them."""
-    return {"schema": SCHEMA, **_json(found)}
-
-
-def _json(found: Found) -> dict[str, object]:
+def as_json(found: FileInfo) -> dict[str, object]:
+    """Return the JSON values that the module's docstring describes."""
     if found.kind == "elf":
         from .elf import elf_json
 

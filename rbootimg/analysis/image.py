@@ -1,8 +1,9 @@
-"""What is known of an image: a ROM, sound or not, or one for the mask ROM. No files."""
+"""The contents of an image: a ROM, valid or corrupt, or an image for the mask ROM. No files."""
 
 from __future__ import annotations
 
 import contextlib
+import enum
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -10,24 +11,24 @@ from ..errors import RomError
 from ..layout.memory import WINDOW, memory_at, slots_of_link
 from ..layout.params import FlashParams
 from ..rom import fit
-from ..rom.format import Outline, Rom, check_old_image, image_size, outline
+from ..rom.format import IROM_COUNT, IROM_MAGIC, RAM_MAGIC, Outline, Rom, check_old_image, image_size, outline
 from ..rom.linkaddress import Detection, find_link_address
+from .common import common_json, sha256
 
 if TYPE_CHECKING:
     from ..layout.model import Slot
-from .common import common_json, sha256
 
 ROM: Final = "rom"
 OLD_IMAGE: Final = "old image"
-# With what files of these kinds begin.
-ROM_START = b"\xea\x04"
-OLD_START = b"\xe9"
-CONFIG_START = b"\xe1\x01"
+ROM_START = bytes((IROM_MAGIC, IROM_COUNT))
+OLD_START = bytes((RAM_MAGIC,))
+"""The first bytes of images of these kinds."""
+
 _CRC_SIZE = 4
 
 
 class ImagePart(NamedTuple):
-    """A section: `size` bytes at link `address`, None if it is not known; `memory` as flash.memory_at() says."""
+    """A section: `size` bytes at link `address`, None if unknown; `memory` as returned by memory_at()."""
 
     name: str
     address: int | None
@@ -35,28 +36,37 @@ class ImagePart(NamedTuple):
     memory: str
 
 
+class ChecksumKind(enum.Enum):
+    """The bytes that a checksum covers; the values are those in JSON."""
+
+    RAM = "ram"
+    RAM_AND_IROM = "ram+irom"
+    BOTH = "both"
+    """Both give the same checksum."""
+
+
 class Checksum(NamedTuple):
-    """The `stored` byte, and what the bytes give: over the RAM sections, and with irom if the image has one."""
+    """The `stored` byte, and the checksums calculated over the RAM sections, and with irom if the image has one."""
 
     stored: int
     ram: int
     ram_and_irom: int | None
 
     @property
-    def matches(self) -> str | None:
-        """Which sum the stored byte is: ram, ram+irom, both, or None."""
+    def matches(self) -> ChecksumKind | None:
+        """The kind of checksum that the stored byte is, None if it is invalid."""
         if self.stored == self.ram:
-            return "both" if self.ram == self.ram_and_irom else "ram"
-        return "ram+irom" if self.stored == self.ram_and_irom else None
+            return ChecksumKind.BOTH if self.ram == self.ram_and_irom else ChecksumKind.RAM
+        return ChecksumKind.RAM_AND_IROM if self.stored == self.ram_and_irom else None
 
 
 class ImageInfo(NamedTuple):
-    """An image with which the mask ROM or rBoot starts; `kind` is ROM or OLD_IMAGE.
+    """An image that rBoot (`kind` ROM) or the mask ROM (`kind` OLD_IMAGE) starts.
 
-    `size` and `sha256` are of all its bytes, in a file of all that is in it. `checksum` is None if it is cut off,
-    `esptool_crc` whether the CRC behind it is right, None without one; `trailing` counts other bytes behind it, which
-    a ROM must not have. `link` is None if nobody asked which slot it is linked for. `slots` are those that it is for:
-    of a layout all that its link fits, none if that is not known. `appbin_user` is as in Rom.
+    `size` and `sha256` are those of the complete file. `checksum` is None in a truncated image. `esptool_crc` is
+    whether the CRC after the checksum is valid, None without one; `trailing` is the number of other bytes after the
+    checksum, which a ROM must not have. `link` is None in an image for the mask ROM. `slots` are the layout's slots
+    with its link address, none if that is unknown. `appbin_user` is as in Rom.
     """
 
     kind: Literal["rom", "old image"]
@@ -75,12 +85,15 @@ class ImageInfo(NamedTuple):
 
     @property
     def slot(self) -> Slot | None:
-        """The first of `slots` that has room for it."""
+        """The first of `slots` that is large enough, else the largest."""
         return first_slot(self.slots, self.size)
 
 
 def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | None = None) -> ImageInfo:
-    """The image that `data` are. Raises RomError if they are none."""
+    """Describe the image in `data`, valid or not; `slots` are the layout's slots.
+
+    `irom_checksum` is as for Rom.from_bytes(). Raises RomError if no image begins there.
+    """
     found = outline(data)
     full_sum = None if found.irom is None else found.full_sum
     checksum = None if found.stored is None else Checksum(found.stored, found.ram_sum, full_sum)
@@ -96,7 +109,7 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
     rom = _as_rom(found)
     if rom is not None:
         link = find_link_address(rom, [slot.link_address for slot in slots])
-        if found.stored is not None:  # of a truncated image the missing sections would be called problems
+        if found.stored is not None:  # else the missing sections of a truncated image would be problems too
             problems += fit.problems(rom)
     link_address = link.link_address if link else None
     fitting = fitting_slots(link_address, slots)
@@ -127,38 +140,44 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
     )
 
 
+def rom_info(data: bytes, irom_checksum: bool | None = None) -> ImageInfo:
+    """Describe the ROM in `data`, valid or not; else as image_info(). Raises RomError if no ROM begins there."""
+    if not data.startswith(ROM_START):
+        Rom.from_bytes(data)  # raises
+    return image_info(data, (), irom_checksum)
+
+
 def _as_rom(found: Outline) -> Rom | None:
-    """The ROM as if it were sound, to ask which slot it is linked for."""
+    """Return the contents as a valid ROM, to find its link address."""
     with contextlib.suppress(RomError):
         return Rom(found.entry, found.irom or b"", found.sections)
     return None
 
 
 def fitting_slots(link_address: int | None, slots: Sequence[Slot]) -> tuple[Slot, ...]:
-    """The slots that an image is for: the only one, or all with its link address, as in several megabytes."""
+    """Return the slots with this link address, which can be one in each megabyte; a single slot in any case."""
     if len(slots) == 1:
         return tuple(slots)
     return tuple(slot for slot in slots if slot.link_address == link_address)
 
 
 def first_slot(slots: Sequence[Slot], size: int) -> Slot | None:
-    """The first of `slots` with room for `size` bytes, else the largest; None if there are none."""
+    """Return the first of `slots` with room for `size` bytes, else the largest; None if there are none."""
     return next((slot for slot in slots if slot.size >= size), max(slots, key=lambda slot: slot.size, default=None))
 
 
 def placement_problems(address: int | None, slot: Slot | None, slots: Sequence[Slot], size: int) -> list[str]:
-    """What is wrong with a ROM of `size` bytes that is linked for `address`, and to be in `slot` or one of `slots`."""
+    """Return why a ROM of `size` bytes, linked at `address`, would not run from `slot`, or from any of `slots`."""
     if slot is not None:
         return fit.slot_problems(size, slot, address)
     if slots and address is not None:
-        return [
-            f"the ROM is linked at {address:#x}, but no slot of the layout runs there; use the ROM that is for a slot"
-        ]
+        expected = ", ".join(f"{known.link_address:#x}" for known in slots)
+        return [f"ROM is linked at {address:#x}, but the layout's slots run at {expected}"]
     return []
 
 
 def image_json(found: ImageInfo) -> dict[str, object]:
-    """The values for `json.dumps`, as rbootimg.analysis.identify describes them."""
+    """Return the JSON values that rbootimg.analysis.identify describes."""
     mode, size, freq = found.params.names()
     checksum = found.checksum
     return common_json(found) | {
@@ -170,7 +189,7 @@ def image_json(found: ImageInfo) -> dict[str, object]:
             "stored": checksum.stored,
             "ram": checksum.ram,
             "ram_and_irom": checksum.ram_and_irom,
-            "matches": checksum.matches,
+            "matches": checksum.matches and checksum.matches.value,
         },
         "esptool_crc": found.esptool_crc,
         "appbin_user": found.appbin_user or None,
@@ -182,12 +201,12 @@ def image_json(found: ImageInfo) -> dict[str, object]:
 
 
 def part_json(part: ImagePart) -> dict[str, object]:
-    """The same for a section."""
+    """Return the JSON values of a section."""
     return {"name": part.name, "address": part.address, "size": part.size, "memory": part.memory}
 
 
 def slot_json(slot: Slot, size: int | None) -> dict[str, object]:
-    """The same for a slot with a ROM of `size` bytes, None if that is not known."""
+    """Return the JSON values of a slot with a ROM of `size` bytes, None if unknown."""
     return {"address": slot.address, "size": slot.size, "free": None if size is None else slot.size - size}
 
 

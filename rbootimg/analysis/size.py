@@ -1,24 +1,24 @@
-"""Where an application's bytes are, what changed since another build, as tables and as JSON. No files.
+"""An application's memory usage by section, symbol, object and library, and its change since another build. No files.
 
-JSON, schema version 1; every size is in bytes, every list has the largest first (regions: IRAM, DRAM, flash, other):
+JSON; every size is in bytes, every list has the largest first (regions: IRAM, DRAM, flash, other):
 
-    {"schema": 1,
-     "regions": [{"name": "IRAM", "used": 132, "available": 32768}, ...],      available: null if it is not known
+    {"regions": [{"name": "IRAM", "used": 132, "available": 32768}, ...],      available: null if unknown
      "by": {"section": [{"name", "region", "section", "size"}, ...],
             "symbol": [..., each with "estimated": true if the ELF does not state its size, and with "demangled":
-                       its name in C++, where `name` is a mangled one and c++filt knew],
+                       its name in C++, if `name` is a mangled one that c++filt knows],
             "object": [...], "library": [...]},                                only with a map file
      "difference": null, or
         {"regions": [{"name", "old", "new", "change", "kind"}, ...],
          "by": {"section": [{"name", "region", "section", "old", "new", "change", "kind"}, ...],
                "symbol": [..., each with "demangled" as above], ...}}}
 
-`kind` is added, removed, grown, shrunk, or for regions also same. Names in parentheses stand for bytes that have
-no name of their own, so that each list adds up to the same total.
+`kind` is added, removed, grown or shrunk, for regions also same. Names in parentheses are for bytes without a name of
+their own, so that each list adds up to the same total.
 """
 
 from __future__ import annotations
 
+import enum
 import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -33,17 +33,14 @@ from ..rom.elf import Elf, Section, Symbol
 from . import mapfile
 from .mapfile import Contribution, OutputSection
 
-SCHEMA = 1
-"""The version of the JSON; it rises when a reader of the old one would go wrong."""
-
 REGIONS = (IRAM.name, DRAM.name, WINDOW.name, OTHER)
-"""The kinds of memory."""
+"""The memory regions."""
 
 GROUPINGS = ("section", "symbol", "object", "library")
-"""What the bytes can be counted by; the last two need a map file."""
+"""The ways to group the bytes; the last two need a map file."""
 
 NO_SYMBOL = "(no symbol)"
-"""Literals, padding, strings: bytes that no symbol covers."""
+"""Bytes that no symbol covers: literals, padding, strings."""
 
 FILL = "(fill)"
 LINKER_SCRIPT = "(linker script)"
@@ -53,9 +50,9 @@ OWN_OBJECTS = "(own objects)"
 
 @dataclass(frozen=True)
 class MemoryPart:
-    """The `size` bytes in a memory `region` that have a `name`; they are in the ELF's `section`.
+    """The `size` bytes with a `name` in a memory `region` and a `section` of the ELF.
 
-    `estimated`: the ELF states no size, so it is that up to the next symbol or the section's end.
+    `estimated`: the ELF states no size, so the part extends to the next symbol or to the section's end.
     """
 
     name: str
@@ -67,9 +64,9 @@ class MemoryPart:
 
 @dataclass(frozen=True)
 class Sizes:
-    """An application's bytes per memory region, and the same bytes cut in several ways, largest first.
+    """An application's bytes per memory region, and the same bytes grouped in several ways, largest first.
 
-    `by` has a key for each of CUTS that is known. RAM counts without gaps between sections.
+    `by` has the known GROUPINGS as keys. RAM counts without the gaps between sections.
     """
 
     regions: tuple[Usage, ...]
@@ -77,12 +74,28 @@ class Sizes:
 
     @property
     def total(self) -> int:
+        """The bytes in all regions."""
         return sum(region.used for region in self.regions)
+
+    @property
+    def used(self) -> dict[str, int]:
+        """The used bytes of each region."""
+        return {usage.name: usage.used for usage in self.regions}
+
+
+class ChangeKind(enum.Enum):
+    """The kind of a change; the values are those in JSON and tables."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    GROWN = "grown"
+    SHRUNK = "shrunk"
+    SAME = "same"
 
 
 @dataclass(frozen=True)
 class Change:
-    """The bytes of a `name` in an `old` and a `new` build; 0 where it is not there."""
+    """The bytes of a `name` in an `old` and a `new` build; 0 in a build without it."""
 
     name: str
     region: str
@@ -92,33 +105,34 @@ class Change:
 
     @property
     def change(self) -> int:
+        """The difference in bytes."""
         return self.new - self.old
 
     @property
-    def kind(self) -> str:
-        """One of added, removed, grown, shrunk, same."""
+    def kind(self) -> ChangeKind:
+        """The kind of the change."""
         if self.old == self.new:
-            return "same"
+            return ChangeKind.SAME
         if not self.old:
-            return "added"
+            return ChangeKind.ADDED
         if not self.new:
-            return "removed"
-        return "grown" if self.new > self.old else "shrunk"
+            return ChangeKind.REMOVED
+        return ChangeKind.GROWN if self.new > self.old else ChangeKind.SHRUNK
 
 
 @dataclass(frozen=True)
 class SizeDifference:
-    """What differs between two builds: all the regions, and of each cut what changed, most first."""
+    """The difference between two builds: all regions, and the changes in each grouping, largest first."""
 
     regions: tuple[Change, ...]
     by: Mapping[str, tuple[Change, ...]]
 
 
 def measure(data: bytes, map_text: str | None = None) -> Sizes:
-    """The sizes of the application in the ELF file `data`; by object and library if its map file is given.
+    """Measure the application in the ELF file `data`; by object and library too with its map file.
 
     Of symbols at the same address only the largest counts, and each byte counts once. Raises ElfError
-    for a bad ELF, and RbootError for a map file that is none or that another link made.
+    for an invalid ELF, and RbootError for an invalid map file or one that does not match the ELF.
     """
     app = elf.parse_elf(data)
     sections = [
@@ -138,24 +152,23 @@ def measure(data: bytes, map_text: str | None = None) -> Sizes:
 
 
 def compare_sizes(old: Sizes, new: Sizes) -> SizeDifference:
-    """What changed from `old` to `new`, in the cuts that both have.
+    """Return the changes from `old` to `new`, in the groupings that both have.
 
-    Things are the same if name and section are; equal names in a section, like those of static
-    functions, count as one.
+    Parts match by name and section; equal names in a section, like those of static functions, count as one.
     """
-    regions = (_regions(old), _regions(new))
+    regions = (old.used, new.used)
     totals = (Change(name, name, "", *(sizes.get(name, 0) for sizes in regions)) for name in REGIONS)
-    by = {cut: _changes(old.by[cut], new.by[cut]) for cut in GROUPINGS if cut in old.by and cut in new.by}
+    by = {group: _changes(old.by[group], new.by[group]) for group in GROUPINGS if group in old.by and group in new.by}
     known = tuple(total for total in totals if total.name != OTHER or total.old or total.new)
     return SizeDifference(known, MappingProxyType(by))
 
 
 NAMES: Mapping[str, str] = MappingProxyType({})
-"""What symbols are called in C++, by their mangled names, if nobody has asked: see demangle.demangle()."""
+"""The default for the demangled names by mangled name: see demangle.demangle()."""
 
 
 def symbol_names(sizes: Sizes, difference: SizeDifference | None = None) -> Iterator[str]:
-    """The names of all symbols, of which some may be mangled."""
+    """Yield the names of all symbols, some of them possibly mangled."""
     yield from (part.name for part in sizes.by["symbol"])
     if difference:
         yield from (change.name for change in difference.by["symbol"])
@@ -164,12 +177,12 @@ def symbol_names(sizes: Sizes, difference: SizeDifference | None = None) -> Iter
 def as_json(
     sizes: Sizes, difference: SizeDifference | None = None, names: Mapping[str, str] = NAMES
 ) -> dict[str, object]:
-    """The values for `json.dumps`, as the module's docstring describes them; `names` are those in C++."""
+    """Return the JSON values that the module's docstring describes; `names` are the demangled names."""
     return {
-        "schema": SCHEMA,
         "regions": [{"name": usage.name, "used": usage.used, "available": usage.available} for usage in sizes.regions],
         "by": {
-            cut: [_part_json(part) | _demangled(cut, part, names) for part in parts] for cut, parts in sizes.by.items()
+            group: [_part_json(part) | _demangled(group, part, names) for part in parts]
+            for group, parts in sizes.by.items()
         },
         "difference": _difference_json(difference, names) if difference else None,
     }
@@ -200,7 +213,7 @@ def _in_section(section: Section, symbols: Iterable[Symbol]) -> Iterator[MemoryP
     for symbol, next_address in zip(at.values(), [*list(at)[1:], section.end]):
         start = max(symbol.address, covered)
         end = symbol.address + symbol.size
-        # A label within a function is not the start of something else.
+        # A label within a function does not start another part.
         if not symbol.size and symbol.address >= covered:
             end = next_address
         end = min(end, section.end)
@@ -218,20 +231,20 @@ def _rest(
 
 
 def _outputs(app: Elf, outputs: Iterable[OutputSection]) -> tuple[OutputSection, ...]:
-    """Those of the map's sections that the application has. Raises RbootError if they do not agree with it."""
+    """Return the map's sections that the application has. Raises RbootError if they do not match the ELF."""
     known = {output.name: output for output in outputs}
     for section in app.sections:
         output = known.get(section.name)
         if output is None or (output.address, output.size) != (section.address, section.size):
-            there = f"{output.size:,} bytes at {output.address:#x}" if output else "none"
+            got = f"{output.size:,} bytes at {output.address:#x}" if output else "no such section"
             raise RbootError(
-                f"the map file is of another link: {section.name} has {section.size:,} bytes at {section.address:#x} "
-                f"in the ELF, {there} in the map; link again with -Wl,-Map and give both files of that link"
+                f"map file does not match the ELF: {section.name}: expected {section.size:,} bytes at "
+                f"{section.address:#x}, got {got}; use the ELF and the map file of one link"
             )
     return tuple(known[section.name] for section in app.sections)
 
 
-# What the bytes of a contribution are counted for: the path of an archive or nothing, and that of an object or nothing.
+# The owner of a contribution: the path of an archive and the path of an object, each possibly empty.
 _Owner = tuple[str, str]
 
 
@@ -259,7 +272,7 @@ def _by_file(outputs: Iterable[OutputSection], owner: Callable[[Contribution], _
 
 
 def _labels(owners: Iterable[_Owner]) -> dict[_Owner, str]:
-    """A short name for each owner: file names, or whole paths where these would be the same."""
+    """Return a short name for each owner: its file name, or its path where file names would be equal."""
     short = {(archive, file): _label(_file_name(archive), _file_name(file)) for archive, file in owners}
     times = Counter(short.values())
     return {owner: label if times[label] == 1 else _label(*owner) for owner, label in short.items()}
@@ -271,10 +284,6 @@ def _label(archive: str, file: str) -> str:
 
 def _file_name(path: str) -> str:
     return re.split(r"[/\\]", path)[-1] or path
-
-
-def _regions(sizes: Sizes) -> dict[str, int]:
-    return {usage.name: usage.used for usage in sizes.regions}
 
 
 def _changes(old: Iterable[MemoryPart], new: Iterable[MemoryPart]) -> tuple[Change, ...]:
@@ -300,24 +309,24 @@ def _part_json(part: MemoryPart) -> dict[str, object]:
     return {**values, "estimated": True} if part.estimated else values
 
 
-def _demangled(cut: str, item: MemoryPart | Change, names: Mapping[str, str]) -> dict[str, object]:
-    return {"demangled": names[item.name]} if cut == "symbol" and item.name in names else {}
+def _demangled(group: str, item: MemoryPart | Change, names: Mapping[str, str]) -> dict[str, object]:
+    return {"demangled": names[item.name]} if group == "symbol" and item.name in names else {}
 
 
 def _difference_json(difference: SizeDifference, names: Mapping[str, str]) -> dict[str, object]:
     return {
         "regions": [{"name": change.name, **_change_json(change)} for change in difference.regions],
         "by": {
-            cut: [
+            group: [
                 {"name": change.name, "region": change.region, "section": change.section}
                 | _change_json(change)
-                | _demangled(cut, change, names)
+                | _demangled(group, change, names)
                 for change in changes
             ]
-            for cut, changes in difference.by.items()
+            for group, changes in difference.by.items()
         },
     }
 
 
 def _change_json(change: Change) -> dict[str, object]:
-    return {"old": change.old, "new": change.new, "change": change.change, "kind": change.kind}
+    return {"old": change.old, "new": change.new, "change": change.change, "kind": change.kind.value}

@@ -1,15 +1,20 @@
-"""`rbootimg verify`: whether rBoot would start a ROM."""
+"""`rbootimg verify`: check a ROM."""
 
 from __future__ import annotations
 
 import argparse
 
+from ..analysis.common import check_problems
+from ..analysis.identify import as_json
+from ..analysis.image import rom_info
 from ..fileio import read_file
-from ..rom import fit
-from ..rom.format import Rom
-from ..views.rom import verified
+from ..views import info
+from .common import print_json
 
-DESCRIPTION = "Check the headers, sections and checksum of a ROM; either kind of checksum will do."
+DESCRIPTION = (
+    "Check the headers, sections, checksum and entry point of a ROM. The exit status is 1 if it is invalid. With "
+    "--json the output is that of `rbootimg info --json`."
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,31 +23,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--irom-checksum",
         action=argparse.BooleanOptionalAction,
-        help="the kind of checksum it must have (default: either will do, which finds a little less)",
+        help="require a checksum with or without irom (default: accept either, a weaker check)",
     )
-    parser.add_argument("--json", action="store_true", help="print what is in it as JSON")
+    parser.add_argument("--json", action="store_true", help="print the contents of the ROM as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print what is in a sound ROM."""
-    data = read_file(options.file)
-    rom = fit.read(data, options.irom_checksum)
+    """Print the contents of a valid ROM. Raises RbootError if it is invalid."""
+    found = rom_info(read_file(options.file), options.irom_checksum)
     if options.json:
-        import json  # not for every start
-
-        print(json.dumps(_as_json(options.file, len(data), rom), indent=2))
-    else:
-        print(verified(options.file, len(data), rom))
-
-
-def _as_json(name: str, size: int, rom: Rom) -> dict[str, object]:
-    return {
-        "file": name,
-        "size": size,
-        "entry": rom.entry,
-        "irom": {"size": len(rom.irom)},
-        "sections": [{"address": section.address, "size": len(section.data)} for section in rom.sections],
-        "flash": {"mode": rom.params.mode, "size": rom.params.size, "freq": rom.params.freq},
-        "checksum": {"value": rom.checksum, "irom": rom.irom_checksum},
-        "esptool_crc": rom.esptool_crc,
-    }
+        print_json({"file": options.file, **as_json(found)})
+    check_problems(found)
+    if not options.json:
+        print(info.verified(options.file, found))

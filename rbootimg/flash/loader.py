@@ -15,7 +15,7 @@ from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
 from ..layout.model import FlashLayout, LoaderOptions
 from ..layout.params import FlashParams
 from ..rom.format import check_old_image
-from .bootconfig import BootMode
+from .bootconfig import BootMode, infer_max_roms
 
 _VERSION = re.compile(rb"rBoot v([0-9]{1,9}(?:\.[0-9]{1,9}){1,9})")
 _OPTION = b"rBoot Option: "
@@ -52,6 +52,18 @@ class LoaderInfo:
     def mode(self) -> BootMode:
         """The mode of its default config."""
         return default_mode(self.gpio or "")
+
+    def loader_options(self, sector: bytes) -> LoaderOptions:
+        """Return the options, unknown ones as off, and MAX_ROMS as inferred from the config `sector`."""
+        return LoaderOptions(
+            big_flash=bool(self.big_flash),
+            irom_checksum=bool(self.irom_checksum),
+            config_checksum=bool(self.config_checksum),
+            max_roms=infer_max_roms(sector, bool(self.config_checksum)),
+            rtc=bool(self.rtc),
+            gpio=self.gpio or "",
+            all_sizes=self.all_sizes is not False,
+        )
 
 
 def read_options(loader: bytes) -> LoaderInfo:

@@ -1,19 +1,19 @@
-"""What info.recognise() found, as headings and tables. No files."""
+"""The description of a file, as headings and tables. No files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.image import ROM, ImageInfo, ImagePart
+from ..analysis.image import ROM, ChecksumKind, ImageInfo, ImagePart
 from ..layout.memory import DRAM, IRAM, Usage, slots_of_link
 from .rom import usage_table
 from .tables import Heading, Table, percent
 
-if TYPE_CHECKING:  # what the file at hand is need not be all of them
+if TYPE_CHECKING:  # only the modules for the kind at hand are imported
     from ..analysis.elf import ElfInfo
-    from ..analysis.flash import ConfigInfo, FlashInfo, RomAt
-    from ..analysis.identify import Found
+    from ..analysis.flash import ConfigInfo, FlashInfo, RomEntry
+    from ..analysis.identify import FileInfo
     from ..flash.bootconfig import BootConfig
     from ..flash.loader import LoaderInfo
     from ..layout.model import Slot
@@ -23,22 +23,38 @@ Block = Heading | Table
 _Facts = list[tuple[str, str]]
 
 
-def blocks(name: str, found: Found) -> list[Block]:
-    """All about the file called `name`."""
+def blocks(name: str, found: FileInfo) -> list[Block]:
+    """Return the description of the file `name`."""
     if found.kind == "flash":
-        what, parts = "a whole flash", _flash(found)
+        kind, parts = "flash image", _flash(found)
     elif found.kind == "config":
-        what, parts = "an rBoot config sector", iter((_facts([("config", _config(found))]),))
+        kind, parts = "rBoot config sector", iter((_facts([("config", _config(found))]),))
     elif found.kind == "elf":
-        what, parts = "an ELF", _elf(found)
+        kind, parts = "ELF", _elf(found)
     else:
-        what = "an rBoot ROM" if found.kind == ROM else "an image for the mask ROM, such as a loader"
+        kind = "rBoot ROM" if found.kind == ROM else "image for the mask ROM, such as a loader"
         parts = _image(found)
-    good = not found.problems
-    heading = Heading(f"{name}: {what}, {'sound' if good else 'with problems'}", good)
+    is_valid = not found.problems
+    heading = Heading(f"{name}: {kind}, {_validity(is_valid)}", is_valid)
     problems = [_facts([("problem", problem) for problem in found.problems])] if found.problems else []
     size = _facts([("size", f"{found.size:,} bytes"), ("SHA-256", found.sha256)])
     return [heading, *problems, size, *parts]
+
+
+def verified(name: str, rom: ImageInfo) -> str:
+    """Return the line for a valid ROM in the file `name`; it has a checksum."""
+    assert rom.checksum is not None
+    irom, *sections = rom.sections
+    count = f"{len(sections)} RAM section{'s' * (len(sections) != 1)}"
+    covered = "RAM sections and irom" if rom.checksum.matches is ChecksumKind.RAM_AND_IROM else "RAM sections"
+    return (
+        f"{name}: ok, {rom.size:,} bytes, entry {rom.entry:#x}, {irom.size:,} bytes of irom, "
+        f"{count}, checksum {rom.checksum.stored:#04x} over {covered}"
+    )
+
+
+def _validity(is_valid: bool) -> str:
+    return "valid" if is_valid else "invalid"
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Table:
@@ -53,13 +69,13 @@ def _image(found: ImageInfo) -> Iterator[Table]:
         ("checksum", _checksum(found)),
     ]
     if found.esptool_crc is not None:
-        facts.append(("CRC-32", f"{'right' if found.esptool_crc else 'wrong'}; esptool appends it, rBoot ignores it"))
+        facts.append(("CRC-32", f"{_validity(found.esptool_crc)}; appended by esptool, ignored by rBoot"))
     if found.appbin_user:
         facts.append(("packed by", f"Espressif's gen_appbin.py, as user{found.appbin_user}.bin"))
     if found.trailing:
-        facts.append(("behind", f"{found.trailing:,} bytes follow the image"))
+        facts.append(("trailing", f"{found.trailing:,} bytes after the image"))
     if found.link is not None:
-        facts.append(("linked", linked(found.link, found.slots)))
+        facts.append(("linked", _linked(found.link, found.slots)))
     facts += _slots(found.slots, found.size)
     yield _facts(facts)
     yield _sections(found.sections)
@@ -68,7 +84,7 @@ def _image(found: ImageInfo) -> Iterator[Table]:
 
 
 def _loaded(sections: Sequence[ImagePart], name: str, start: int, size: int) -> Usage:
-    """What the loader fills of a memory; what only the ELF knows, as .bss, is not in it."""
+    """Return the usage of a memory region by the RAM sections, without .bss, which only the ELF has."""
     ends = (part.address + part.size for part in sections if part.memory == name and part.address is not None)
     return Usage(name, max(ends, default=start) - start, size)
 
@@ -76,25 +92,25 @@ def _loaded(sections: Sequence[ImagePart], name: str, start: int, size: int) -> 
 def _checksum(found: ImageInfo) -> str:
     checksum = found.checksum
     if checksum is None:
-        return "cut off"
+        return "missing: the image is truncated"
     ram, full = f"{checksum.ram:#04x}", f"{checksum.ram_and_irom or 0:#04x}"
     if checksum.ram_and_irom is None:
-        found_out = "right" if checksum.matches else f"wrong: the RAM sections give {ram}"
+        result = "valid" if checksum.matches else f"invalid (calculated {ram})"
     else:
-        found_out = {
-            "ram": f"right, over the RAM sections; with irom it would be {full}",
-            "ram+irom": f"right, over the RAM sections and irom; without irom it would be {ram}",
-            "both": "right, with and without irom",
-            None: f"wrong: the RAM sections give {ram}, with irom {full}",
+        result = {
+            ChecksumKind.RAM: f"valid, over the RAM sections (with irom {full})",
+            ChecksumKind.RAM_AND_IROM: f"valid, over the RAM sections and irom (without irom {ram})",
+            ChecksumKind.BOTH: "valid, with and without irom",
+            None: f"invalid (calculated {ram}, with irom {full})",
         }[checksum.matches]
-    return f"{checksum.stored:#04x}, {found_out}"
+    return f"{checksum.stored:#04x}, {result}"
 
 
-def linked(link: Detection, slots: Sequence[Slot] = ()) -> str:
-    """What is known of the slots that a ROM is linked for, of a layout's `slots` if there is one."""
+def _linked(link: Detection, slots: Sequence[Slot]) -> str:
+    """Return the link address, and the slots with it: those of the layout's `slots`, else all possible ones."""
     if link.link_address is None:
-        return f"cannot tell for which slot: {link.reason}"
-    return f"for {_link(link.link_address, slots)}: {link.reason}"
+        return f"unknown: {link.reason}"
+    return f"at {_link(link.link_address, slots)}: {link.reason}"
 
 
 def _link(link_address: int, slots: Sequence[Slot]) -> str:
@@ -110,12 +126,12 @@ def _link(link_address: int, slots: Sequence[Slot]) -> str:
 
 
 def _slots(slots: Sequence[Slot], size: int | None) -> _Facts:
-    """The slots that a ROM of `size` bytes, None if that is not known, is for."""
-    texts = [slot.label if size is None else f"{slot.label}, {_room(slot.size - size)}" for slot in slots]
+    """Return the slots for a ROM of `size` bytes, None if unknown."""
+    texts = [slot.label if size is None else f"{slot.label}, {_free(slot.size - size)}" for slot in slots]
     return [("" if number else "slot", text) for number, text in enumerate(texts)]
 
 
-def _room(free: int) -> str:
+def _free(free: int) -> str:
     return f"{free:,} bytes free" if free >= 0 else f"{-free:,} bytes too small"
 
 
@@ -129,7 +145,7 @@ def _sections(sections: Sequence[ImagePart]) -> Table:
 
 def _config(found: ConfigInfo) -> str:
     if found.config is None:
-        return "blank" if found.blank else "none that rBoot takes"
+        return "blank" if found.blank else "invalid"
     checksum = ", with a checksum" if found.checksum else ""
     return f"{_roms(found.config)}{checksum}"
 
@@ -137,7 +153,7 @@ def _config(found: ConfigInfo) -> str:
 def _roms(config: BootConfig) -> str:
     addresses = ", ".join(f"{address:#x}" for address in config.roms)
     mode = " | ".join(bit.name or "" for bit in type(config.mode) if bit in config.mode) or "standard"
-    return f"ROMs at {addresses}; current {config.current_rom}, by GPIO {config.gpio_rom}, mode {mode}"
+    return f"ROMs at {addresses}; current {config.current_rom}, GPIO {config.gpio_rom}, mode {mode}"
 
 
 def _flash(found: FlashInfo) -> Iterator[Table]:
@@ -146,17 +162,17 @@ def _flash(found: FlashInfo) -> Iterator[Table]:
         facts.append(("flash", found.loader.params.describe()))
         facts.append(("loader", f"{_loader(found.options)}, {found.loader.size:,} bytes"))
         if found.taken_for_512kb:
-            facts.append(("", "takes this flash size, which it does not know, for 512KB"))
+            facts.append(("", "does not know this flash size and assumes 512KB"))
     config = _config(found.config)
     if found.config.config is None:
         addresses = " and ".join(f"{rom.address:#x}" for rom in found.roms)
-        config += f"; rBoot would write one with ROMs at {addresses}"
+        config += f"; rBoot's default has ROMs at {addresses}"
     facts.append(("config", config))
     facts.append(("boots", "nothing" if found.boots is None else f"ROM {found.boots}"))
     facts += (("log", line) for line in (found.decision.lines if found.decision else ()))
     yield _facts(facts)
     shares = tuple(rom.image.size / rom.image.slot.size if rom.image and rom.image.slot else None for rom in found.roms)
-    heads = ("ROM", "address", "bytes", "of", "%", "linked for", "state")
+    heads = ("ROM", "address", "bytes", "of", "%", "linked at", "state")
     yield Table(heads, tuple(_rom_row(rom) for rom in found.roms), "><>>><<", shares)
     if found.regions:
         rows = (
@@ -173,7 +189,7 @@ def _flash(found: FlashInfo) -> Iterator[Table]:
 
 def _loader(options: LoaderInfo) -> str:
     if options.version is None:
-        return "not known"
+        return "unknown"
     names = ("big_flash", "irom_checksum", "config_checksum", "rtc")
     flags = [name for name in names if getattr(options, name)]
     if options.gpio:
@@ -181,9 +197,9 @@ def _loader(options: LoaderInfo) -> str:
     return f"rBoot {options.version}" + (f" with {', '.join(flags)}" if flags else "")
 
 
-def _rom_row(rom: RomAt) -> tuple[str, ...]:
+def _rom_row(rom: RomEntry) -> tuple[str, ...]:
     image = rom.image
-    state = "blank" if rom.blank else "bad" if rom.problems else "good"
+    state = "blank" if rom.blank else _validity(not rom.problems)
     if image is None:
         return str(rom.number), f"{rom.address:#x}", "", "", "", "", state
     slot = image.slot
@@ -204,7 +220,7 @@ def _elf(found: ElfInfo) -> Iterator[Table]:
     if found.entry is not None:
         facts.append(("entry", f"{found.entry:#x}"))
     if found.link_address is not None:
-        facts.append(("linked", f"for {_link(found.link_address, found.slots)}"))
+        facts.append(("linked", f"at {_link(found.link_address, found.slots)}"))
     facts += _slots(found.slots, found.rom_size)
     if facts:
         yield _facts(facts)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:  # what a start of the command line need not load
     from ..layout.memory import Usage
     from ..layout.model import Slot
     from ..rom.compare import Comparison, RomDifference
-    from ..rom.format import Rom
 from .tables import Table, percent, printable
 
 
@@ -40,16 +39,6 @@ def usage_table(usages: Iterable[Usage], head: str = "memory") -> Table:
     )
     shares = tuple(at.used / at.available if at.available else None for at in known)
     return Table((head, "bytes", "of", "%"), tuple(rows), "<>>>", shares)
-
-
-def verified(name: str, size: int, rom: Rom) -> str:
-    """The line for a ROM that is sound."""
-    sections = f"{len(rom.sections)} RAM section{'s' * (len(rom.sections) > 1)}"
-    covers = "RAM sections and irom" if rom.irom_checksum else "RAM sections"
-    return (
-        f"{name}: ok, {size:,} bytes, entry {rom.entry:#x}, {len(rom.irom):,} bytes of irom, "
-        f"{sections}, checksum {rom.checksum:#04x} over {covers}"
-    )
 
 
 MOST_DIFFERENCES = 20

@@ -1,6 +1,6 @@
-"""Named sizes -> a treemap, as the text of an SVG that needs nothing else: no script, no font, no other file.
+"""Named sizes -> a treemap, as a self-contained SVG: no script, no font, no other file.
 
-Each name is a rectangle of its size's share of the picture, and those of a group stand together.
+Each name is a rectangle whose area is proportional to its size; the rectangles of a group are adjacent.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import NamedTuple
 from .. import templates
 
 COLOURS = MappingProxyType({"IRAM": "#f2b134", "DRAM": "#7fc4f0", "flash": "#7ccfa8", "other": "#c8c8c8"})
-"""The fill of each memory region; the colour-blind can tell them apart (after Okabe and Ito, 2008)."""
+"""The fill of each memory region, distinguishable with colour blindness (after Okabe and Ito, 2008)."""
 
 TEXT_COLOUR = "#111111"
-"""On every one of COLOURS, and on white, its contrast is above the 7:1 of WCAG 2.1, level AAA."""
+"""Its contrast to each of COLOURS and to white is above the 7:1 of WCAG 2.1, level AAA."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A `name` for `size` of whatever the picture counts; `group` is the memory region."""
+    """A `name` with its `size` and its `group`, the memory region."""
 
     name: str
     size: int
@@ -37,7 +37,7 @@ class _Box:
 
 
 class _Label(NamedTuple):
-    """A text and the pixels where it starts."""
+    """A text and its position in pixels."""
 
     x: str
     y: str
@@ -45,7 +45,7 @@ class _Label(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A region in the legend."""
+    """An entry of the legend."""
 
     x: str
     colour: str
@@ -53,7 +53,7 @@ class _Entry(NamedTuple):
 
 
 class _Drawn(NamedTuple):
-    """A cell in the picture."""
+    """A rectangle of the picture."""
 
     name: str
     group: str
@@ -67,20 +67,20 @@ class _Drawn(NamedTuple):
 
 
 _FONT_SIZE = 12
-# The widest of the usual monospaced fonts has 0.602 em (DejaVu Sans Mono); others fall short of it.
+# The widest of the usual monospaced fonts has 0.602 em (DejaVu Sans Mono).
 _LETTER_WIDTH = 0.62 * _FONT_SIZE
 _LINE_HEIGHT = 15
 _PADDING = 4
 _HEAD_HEIGHT = 48
-_NOTHING = 1e-9  # pixels: what rounding leaves must still have a shape
-_SMALLEST = 24.0  # square pixels: less can be neither seen nor pointed at
+_MIN_LENGTH = 1e-9  # pixels: rounding must not leave an empty box
+_SMALLEST = 24.0  # square pixels: smaller cells are not visible
 
 
 def render(cells: Iterable[Cell], title: str, width: int = 1200, height: int = 800) -> str:
-    """The SVG of `width` x `height` pixels; the same cells give the same text, in whatever order they come.
+    """Return the SVG of `width` x `height` pixels; it does not depend on the order of the cells.
 
-    Names and sizes show where they fit, and as a tooltip. Cells of no size are left out; those too small
-    to be seen become one per group.
+    Names and sizes are shown where they fit, and as a tooltip. Empty cells are left out; cells too small to see are
+    merged, into one per group.
     """
     groups = _groups(cell for cell in cells if cell.size > 0)
     total = sum(cell.size for group in groups for cell in group)
@@ -105,7 +105,7 @@ def render(cells: Iterable[Cell], title: str, width: int = 1200, height: int = 8
 
 
 def _groups(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """The cells of each group, the largest cell and the largest group first."""
+    """Return the cells of each group, the largest cell and the largest group first."""
     by_name: dict[str, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: (-cell.size, cell.name, cell.group)):
         by_name.setdefault(cell.group, []).append(cell)
@@ -117,20 +117,20 @@ def _size(cells: Iterable[Cell]) -> int:
 
 
 def _without_smallest(cells: Sequence[Cell], smallest: float) -> list[Cell]:
-    """`cells`, largest first, with those below `smallest` as one."""
+    """Return `cells`, largest first, with those below `smallest` merged."""
     shown = [cell for cell in cells if cell.size >= smallest]
     rest = cells[len(shown) :]
     if len(rest) < 2:
         return list(cells)
-    as_one = Cell(f"({len(rest):,} smaller)", _size(rest), rest[0].group)
-    return sorted((*shown, as_one), key=lambda cell: -cell.size)
+    merged = Cell(f"({len(rest):,} smaller)", _size(rest), rest[0].group)
+    return sorted((*shown, merged), key=lambda cell: -cell.size)
 
 
 def _squarify(sizes: Sequence[int], box: _Box) -> list[_Box]:
-    """A box for each of `sizes`, largest first, that together fill `box` and are as square as can be.
+    """Return a box for each of `sizes`, largest first, that together fill `box` and are as square as possible.
 
-    The algorithm is that of Bruls, Huizing and van Wijk, "Squarified Treemaps" (2000): a row along the
-    shorter side takes one more as long as that makes its worst box squarer. Takes linear time.
+    Algorithm: Bruls, Huizing and van Wijk, "Squarified Treemaps" (2000): a row along the shorter side takes
+    one more box as long as that makes its worst box squarer. Takes linear time.
     """
     boxes: list[_Box] = []
     left = sum(sizes)
@@ -145,14 +145,14 @@ def _squarify(sizes: Sequence[int], box: _Box) -> list[_Box]:
             along += length
         left -= row
         if upright:
-            box = _Box(box.x + depth, box.y, max(box.width - depth, _NOTHING), box.height)
+            box = _Box(box.x + depth, box.y, max(box.width - depth, _MIN_LENGTH), box.height)
         else:
-            box = _Box(box.x, box.y + depth, box.width, max(box.height - depth, _NOTHING))
+            box = _Box(box.x, box.y + depth, box.width, max(box.height - depth, _MIN_LENGTH))
     return boxes
 
 
 def _row(sizes: Sequence[int], start: int, side: float) -> tuple[int, int]:
-    """How many of `sizes` from `start` make the best row, and their sum; `side` is the row's length squared."""
+    """Return the number of `sizes` from `start` in the best row, and their sum; `side` is the row's length squared."""
     count, row, worst = 0, 0, float("inf")
     for at in range(start, len(sizes)):
         longer = row + sizes[at]
@@ -176,7 +176,7 @@ def _legend(groups: Sequence[Sequence[Cell]], total: int, width: int) -> list[_E
 def _cell(cell: Cell, box: _Box, total: int) -> _Drawn:
     share = _share(cell.size, total)
     below = _Box(box.x, box.y + _LINE_HEIGHT, box.width, box.height - _LINE_HEIGHT)
-    # A number that is cut short would be another number.
+    # Sizes are not shortened: a truncated number would be another one.
     sizes = [text for text in (share, f"{cell.size:,} bytes", f"{cell.size:,}") if len(text) <= _room(below)]
     name = _label(cell.name, box)
     return _Drawn(
@@ -193,7 +193,7 @@ def _cell(cell: Cell, box: _Box, total: int) -> _Drawn:
 
 
 def _label(text: str, box: _Box) -> list[_Label]:
-    """The text at the top of the box, shortened to its width; nothing if there is no room to speak of."""
+    """Return the text at the top of the box, shortened to its width; nothing if the box is too small."""
     fitting = _fitting(text, _room(box))
     if box.height < _LINE_HEIGHT + _PADDING or len(fitting) < min(len(text), 4):
         return []
@@ -205,8 +205,8 @@ def _room(box: _Box) -> int:
 
 
 def _fitting(text: str, room: int) -> str:
-    """`text`, or its beginning and an ellipsis, in at most `room` columns."""
-    # Beyond ASCII a letter may take two columns or come from another font.
+    """Return `text`, or its beginning and an ellipsis, in at most `room` columns."""
+    # Letters beyond ASCII may take two columns or come from another font.
     columns = [1 if letter.isascii() else 2 for letter in text[: room + 1]]
     if sum(columns) <= room:
         return text

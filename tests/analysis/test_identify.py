@@ -1,4 +1,4 @@
-"""What a file is: each kind, sound and damaged, as values, as JSON and as text."""
+"""Identifying files: each kind, valid and corrupt, as values, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, VECTORS, loa
 from rbootimg.analysis.elf import ElfInfo
 from rbootimg.analysis.flash import ConfigInfo, FlashInfo
 from rbootimg.analysis.identify import as_json, identify
-from rbootimg.analysis.image import ImageInfo
+from rbootimg.analysis.image import ChecksumKind, ImageInfo
 from rbootimg.errors import RbootError
 from rbootimg.flash.bootconfig import BootConfig, BootMode
 from rbootimg.layout.model import Slot, flash_map
@@ -29,7 +29,7 @@ from rbootimg.views import info
 from rbootimg.views.tables import plain
 
 if TYPE_CHECKING:
-    from rbootimg.analysis.identify import Found
+    from rbootimg.analysis.identify import FileInfo
 
 SLOTS = flash_map("1MB").slots
 IN_EACH_MEGABYTE = [megabyte * 0x100000 + 0x2000 for megabyte in range(16)]
@@ -58,7 +58,7 @@ def region(name: str, address: int, content: bytes) -> dict[str, object]:
     return {"name": name, "address": address, "size": len(content), "blank": blank, "sha256": sha256(content)}
 
 
-def text(found: Found) -> str:
+def text(found: FileInfo) -> str:
     return plain(info.blocks("file", found))
 
 
@@ -68,7 +68,7 @@ def image(data: bytes, slots: tuple[Slot, ...] = ()) -> ImageInfo:
     return found
 
 
-def whole(data: bytes, slots: tuple[Slot, ...] = ()) -> FlashInfo:
+def flash_info(data: bytes, slots: tuple[Slot, ...] = ()) -> FlashInfo:
     found = identify(data, slots)
     assert isinstance(found, FlashInfo)
     return found
@@ -79,7 +79,6 @@ def whole(data: bytes, slots: tuple[Slot, ...] = ()) -> FlashInfo:
 
 def test_a_rom_as_json_field_by_field() -> None:
     assert as_json(identify(rom(0), SLOTS)) == {
-        "schema": 1,
         "kind": "rom",
         "size": 240,
         "sha256": sha256(rom(0)),
@@ -113,14 +112,14 @@ def test_a_rom_as_json_field_by_field() -> None:
 
 def test_a_rom_as_text() -> None:
     assert text(identify(rom(1), SLOTS)) == (
-        "file: an rBoot ROM, sound\n"
+        "file: rBoot ROM, valid\n"
         "  size      240 bytes\n"
         f"  SHA-256   {sha256(rom(1))}\n"
         "\n"
         "  flash     qio, 512KB, 40m\n"
         "  entry     0x40100004\n"
-        "  checksum  0xeb, right, over the RAM sections; with irom it would be 0xc3\n"
-        "  linked    for 0x40282010 (slot at 0x82000): of 2 words that point into the flash window, "
+        "  checksum  0xeb, valid, over the RAM sections (with irom 0xc3)\n"
+        "  linked    at 0x40282010 (slot at 0x82000): of 2 words that point into the flash window, "
         "2 point into its irom and 1 of them to where something starts\n"
         "  slot      slot 1 at 0x82000, 495,376 bytes free\n"
         "\n"
@@ -138,47 +137,51 @@ def test_a_rom_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "matches", "said"),
+    ("data", "matches", "expected"),
     [
-        (rom(0), "ram", "0xe3, right, over the RAM sections; with irom it would be 0xc3"),
-        (rom(0, irom_checksum=True), "ram+irom", "0xc3, right, over the RAM sections and irom; without irom it would"),
-        (silent_rom(), "both", "right, with and without irom"),
-        (rom(0)[:-1] + b"\0", None, "0x00, wrong: the RAM sections give 0xe3, with irom 0xc3"),
-        (loader(), "ram", "right\n"),
+        (rom(0), ChecksumKind.RAM, "0xe3, valid, over the RAM sections (with irom 0xc3)"),
+        (
+            rom(0, irom_checksum=True),
+            ChecksumKind.RAM_AND_IROM,
+            "0xc3, valid, over the RAM sections and irom (without irom 0xe3)",
+        ),
+        (silent_rom(), ChecksumKind.BOTH, "valid, with and without irom"),
+        (rom(0)[:-1] + b"\0", None, "0x00, invalid (calculated 0xe3, with irom 0xc3)"),
+        (loader(), ChecksumKind.RAM, "valid\n"),
     ],
-    ids=["RAM", "irom", "both", "wrong", "loader"],
+    ids=["RAM", "irom", "both", "invalid", "loader"],
 )
-def test_the_checksum_says_what_it_is_over(data: bytes, matches: str | None, said: str) -> None:
+def test_the_checksum_says_what_it_is_over(data: bytes, matches: ChecksumKind | None, expected: str) -> None:
     found = image(data)
     assert found.checksum is not None
     assert found.checksum.matches == matches
-    assert said in text(found)
+    assert expected in text(found)
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_esptools_crc_is_checked(right: bool) -> None:
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_esptools_crc_is_checked(is_valid: bool) -> None:
     data = bytearray(Rom.from_bytes(rom(0))._replace(esptool_crc=True).to_bytes())
-    if not right:
+    if not is_valid:
         data[-1] ^= 1
     found = image(bytes(data))
-    assert (found.esptool_crc, found.trailing) == (right, 0)
-    assert bool(found.problems) is not right
-    assert f"  CRC-32    {'right' if right else 'wrong'}; esptool appends it" in text(found)
+    assert (found.esptool_crc, found.trailing) == (is_valid, 0)
+    assert bool(found.problems) is not is_valid
+    assert f"  CRC-32    {'valid' if is_valid else 'invalid'}; appended by esptool" in text(found)
 
 
 def test_an_image_for_the_mask_rom_is_told_from_a_rom() -> None:
     found = image(loader())
     assert (found.kind, found.size, found.link, found.problems) == ("old image", len(loader()), None, ())
     assert as_json(found)["checksum"] == {"stored": 0xA1, "ram": 0xA1, "ram_and_irom": None, "matches": "ram"}
-    assert text(found).startswith("file: an image for the mask ROM, such as a loader, sound\n")
+    assert text(found).startswith("file: image for the mask ROM, such as a loader, valid\n")
 
 
-def test_what_follows_an_image_for_the_mask_rom_is_said_and_no_problem() -> None:
+def test_trailing_bytes_of_an_image_for_the_mask_rom_are_not_a_problem() -> None:
     found = image(loader() + b"irom")
     assert (found.trailing, found.problems) == (0, ())  # as many bytes as a CRC
     found = image(loader() + b"more irom")
     assert (found.trailing, found.problems) == (9, ())
-    assert "  behind    9 bytes follow the image\n" in text(found)
+    assert "  trailing  9 bytes after the image\n" in text(found)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_a_damaged_rom_is_described_as_far_as_it_goes(data: bytes, problem: str,
     assert (found.kind, found.entry, len(found.sections)) == ("rom", 0x40100004, sections)
     assert found.problems[0].startswith(problem)
     lines = text(found).splitlines()
-    assert lines[0] == "file: an rBoot ROM, with problems"
+    assert lines[0] == "file: rBoot ROM, invalid"
     assert lines[1].startswith(f"  problem   {problem}")
 
 
@@ -213,7 +216,9 @@ def test_a_rom_for_another_slot_or_too_large_is_a_problem() -> None:
         "make the application smaller or the slot larger",
     )
     elsewhere = (Slot(0x42000, 0x10000), Slot(0x82000, 0x10000))
-    assert "but no slot of the layout runs there" in image(rom(0), elsewhere).problems[0]
+    assert image(rom(0), elsewhere).problems == (
+        "ROM is linked at 0x40202010, but the layout's slots run at 0x40242010, 0x40282010",
+    )
 
 
 # Slots in several megabytes
@@ -231,7 +236,7 @@ def test_all_slots_that_a_shared_link_fits_are_named() -> None:
     found = image(rom(0), SHARED)
     assert found.problems == ()
     assert found.slots == (SHARED[0], *SHARED[2:])
-    assert "  linked    for 0x40202010 (slots at 0x2000, 0x102000, 0x202000): of 2 words" in text(found)
+    assert "  linked    at 0x40202010 (slots at 0x2000, 0x102000, 0x202000): of 2 words" in text(found)
     assert (
         "  slot      slot 0 at 0x2000, 40 bytes too small\n"
         "            slot 2 at 0x102000, 3,856 bytes free\n"
@@ -255,17 +260,17 @@ def test_a_rom_too_large_for_all_of_them_is_held_against_the_largest() -> None:
 
 
 def test_without_a_layout_a_link_is_for_a_slot_in_each_megabyte() -> None:
-    assert "  linked    for 0x40282010 (slots at 0x82000, 0x182000 and so on up to 0xf82000): of 2 words" in text(
+    assert "  linked    at 0x40282010 (slots at 0x82000, 0x182000 and so on up to 0xf82000): of 2 words" in text(
         image(rom(1))
     )
     assert as_json(image(rom(1)))["slots"] == []
     elf = identify((VECTORS / "tiny.rom1.elf").read_bytes())
-    assert "  linked    for 0x40282010 (slots at 0x82000, 0x182000 and so on up to 0xf82000)\n" in text(elf)
+    assert "  linked    at 0x40282010 (slots at 0x82000, 0x182000 and so on up to 0xf82000)\n" in text(elf)
 
 
 def test_the_slot_that_was_asked_for_is_the_one_that_is_named() -> None:
     found = image(rom(0), (Slot(0x302000, 0x1000),))
-    assert "for 0x40202010 (slot at 0x302000): " in text(found)
+    assert "at 0x40202010 (slot at 0x302000): " in text(found)
     assert "  slot      the slot at 0x302000, 3,856 bytes free\n" in text(found)
 
 
@@ -273,19 +278,19 @@ def test_all_slots_that_an_elf_is_for_are_named() -> None:
     found = identify((VECTORS / "tiny.rom0.elf").read_bytes(), SHARED)
     size = as_json(found)["memories"][-1]["used"]
     assert found.problems == ()
-    assert "  linked    for 0x40202010 (slots at 0x2000, 0x102000, 0x202000)\n" in text(found)
+    assert "  linked    at 0x40202010 (slots at 0x2000, 0x102000, 0x202000)\n" in text(found)
     assert f"            slot 2 at 0x102000, {0x1000 - size:,} bytes free\n" in text(found)
     assert as_json(found)["slots"] == as_slots((SHARED[0], *SHARED[2:]), size)
-    # A program of which no ROM can be packed.
+    # No ROM can be packed from this program.
     broken = identify(build_elf(APP[-1:]), SHARED)
     assert as_json(broken)["slots"] == [{**slot, "free": None} for slot in as_slots((SHARED[0], *SHARED[2:]), 0)]
     assert "  slot      slot 0 at 0x2000\n            slot 2 at 0x102000\n" in text(broken)
 
 
-def test_where_nothing_tells_the_slot_it_says_so() -> None:
+def test_an_unknown_link_address_is_reported() -> None:
     found = image(silent_rom())
     assert found.sections[0].address is None
-    assert "  linked    cannot tell for which slot: no word points into the flash window\n" in text(found)
+    assert "  linked    unknown: no word points into the flash window\n" in text(found)
     link = as_json(found)["link"]
     assert isinstance(link, dict)
     assert (link["address"], link["slot"], link["inside"]) == (None, None, None)
@@ -303,7 +308,6 @@ def test_unknown_flash_codes_are_numbers() -> None:
 def test_a_config_as_json_field_by_field() -> None:
     data = BootConfig((0x2000, 0x82000), 1, 0, BootMode.GPIO_ROM).to_bytes(checksum=True)
     assert as_json(identify(data)) == {
-        "schema": 1,
         "kind": "config",
         "size": 25,
         "sha256": sha256(data),
@@ -315,7 +319,7 @@ def test_a_config_as_json_field_by_field() -> None:
         "mode": 1,
         "checksum": True,
     }
-    said = "  config    ROMs at 0x2000, 0x82000; current 1, by GPIO 0, mode GPIO_ROM, with a checksum"
+    said = "  config    ROMs at 0x2000, 0x82000; current 1, GPIO 0, mode GPIO_ROM, with a checksum"
     assert said in text(identify(data))
 
 
@@ -342,7 +346,6 @@ def test_a_config_for_more_roms_than_usual_is_read() -> None:
 def test_an_elf_as_json_field_by_field() -> None:
     data = build_elf()
     assert as_json(identify(data)) == {
-        "schema": 1,
         "kind": "elf",
         "size": len(data),
         "sha256": sha256(data),
@@ -373,21 +376,21 @@ def test_an_elf_as_json_field_by_field() -> None:
     ],
     ids=["other machine", "cut off"],
 )
-def test_a_bad_elf_is_recognised_all_the_same(data: bytes, problem: str) -> None:
+def test_an_invalid_elf_is_identified(data: bytes, problem: str) -> None:
     found = identify(data)
     assert isinstance(found, ElfInfo)
     assert found.problems[0].startswith(problem)
-    assert text(found).startswith(f"file: an ELF, with problems\n  problem   {problem}")
+    assert text(found).startswith(f"file: ELF, invalid\n  problem   {problem}")
 
 
-def test_an_elf_that_is_no_application_is_sound() -> None:
+def test_an_elf_without_an_application_is_valid() -> None:
     found = identify(build_elf((*APP[:1], Sec(".far", 0x60000000, b"far"))))
     assert isinstance(found, ElfInfo)
     assert (found.problems, found.link_address, found.memories) == ((), None, ())
     assert found.sections[1].memory == "other"
 
 
-# The whole flash
+# Flash images
 
 
 def test_a_flash_as_json_field_by_field() -> None:
@@ -397,7 +400,6 @@ def test_a_flash_as_json_field_by_field() -> None:
     values = as_json(found)
     boot, sector, roms = values.pop("loader"), values.pop("config"), values.pop("roms")
     assert values == {
-        "schema": 1,
         "kind": "flash",
         "size": 0x100000,
         "sha256": sha256(data),
@@ -462,7 +464,7 @@ def test_a_flash_whose_loader_takes_it_for_512_kb_says_so(sizes: tuple[str, ...]
     found = identify(header.ljust(0x1000, b"\xff") + b"\xff" * 0xFF000)
     assert isinstance(found, FlashInfo)
     assert [rom.address for rom in found.roms] == [0x2000, second]
-    assert ("takes this flash size, which it does not know, for 512KB" in text(found)) is not knows
+    assert ("does not know this flash size and assumes 512KB" in text(found)) is not knows
     boot = as_json(found)["loader"]
     assert isinstance(boot, dict)
     assert boot["all_sizes"] == {OLD_SIZES: False, ALL_SIZES: True}.get(sizes)
@@ -471,19 +473,19 @@ def test_a_flash_whose_loader_takes_it_for_512_kb_says_so(sizes: tuple[str, ...]
 def test_a_flash_as_text() -> None:
     data = flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0), 0x82000: rom(1)})
     assert text(identify(data)) == (
-        "file: a whole flash, sound\n"
+        "file: flash image, valid\n"
         "  size      1,048,576 bytes\n"
         f"  SHA-256   {sha256(data)}\n"
         "\n"
         "  flash     dio, 1MB, 80m\n"
         "  loader    rBoot 1.4.2, 80 bytes\n"
-        "  config    ROMs at 0x2000, 0x82000; current 0, by GPIO 0, mode standard\n"
+        "  config    ROMs at 0x2000, 0x82000; current 0, GPIO 0, mode standard\n"
         "  boots     ROM 0\n"
         "  log       Booting rom 0 at 2000, load addr 2080.\n"
         "\n"
-        "  ROM  address  bytes       of    %  linked for  state\n"
-        "    0  0x2000     240  524,288  0.0  0x40202010  good\n"
-        "    1  0x82000    240  495,616  0.0  0x40282010  good\n"
+        "  ROM  address  bytes       of    %  linked at   state\n"
+        "    0  0x2000     240  524,288  0.0  0x40202010  valid\n"
+        "    1  0x82000    240  495,616  0.0  0x40282010  valid\n"
         "\n"
         "  region      address   bytes  state\n"
         "  rf_cal      0xfb000   4,096  blank\n"
@@ -499,17 +501,17 @@ def test_a_flash_as_text() -> None:
 def test_without_a_config_the_roms_are_those_of_rboots_default(
     size: str, options: tuple[str, ...], addresses: tuple[int, ...]
 ) -> None:
-    found = whole(flash({0x2000: rom(0)}, size, options))
+    found = flash_info(flash({0x2000: rom(0)}, size, options))
     assert (found.config.blank, found.config.config, found.boots, found.problems) == (True, None, 0, ())
     assert tuple(at.address for at in found.roms) == addresses
     pair = " and ".join(f"{address:#x}" for address in addresses)
-    assert f"  config    blank; rBoot would write one with ROMs at {pair}\n" in text(found)
+    assert f"  config    blank; rBoot's default has ROMs at {pair}\n" in text(found)
 
 
 @pytest.mark.parametrize("has_checksum", [True, False])
 def test_a_loader_with_config_checksum_takes_only_a_config_with_one(has_checksum: bool) -> None:
     config = BootConfig((0x2000, 0x42000)).to_bytes(checksum=has_checksum)
-    found = whole(flash({0x1000: config, 0x2000: rom(0)}, options=(CONFIG,)))
+    found = flash_info(flash({0x1000: config, 0x2000: rom(0)}, options=(CONFIG,)))
     assert (found.config.config is not None) is has_checksum
     assert found.roms[1].address == (0x42000 if has_checksum else 0x82000)
     assert [problem.startswith("config: bad config checksum") for problem in found.problems] == (
@@ -517,9 +519,9 @@ def test_a_loader_with_config_checksum_takes_only_a_config_with_one(has_checksum
     )
 
 
-def test_a_config_with_a_checksum_and_more_room_is_sound() -> None:
+def test_a_config_with_a_checksum_and_more_addresses_is_valid() -> None:
     config = BootConfig((0x2000, 0x82000), 1).to_bytes(8, checksum=True)
-    found = whole(flash({0x1000: config, 0x2000: rom(0), 0x82000: rom(1)}, options=(CONFIG,)))
+    found = flash_info(flash({0x1000: config, 0x2000: rom(0), 0x82000: rom(1)}, options=(CONFIG,)))
     assert (found.problems, found.boots) == ((), 1)
 
 
@@ -530,9 +532,9 @@ def test_a_config_with_a_checksum_and_more_room_is_sound() -> None:
 def test_a_bad_current_rom_lets_rboot_go_downward(good: tuple[int, ...], current: int, boots: int | None) -> None:
     addresses = (0x2000, 0x22000, 0x42000)
     pieces = {addresses[number]: silent_rom() for number in good}
-    found = whole(flash({0x1000: BootConfig(addresses, current).to_bytes(), **pieces}))
+    found = flash_info(flash({0x1000: BootConfig(addresses, current).to_bytes(), **pieces}))
     assert found.boots == boots
-    wanted = () if current in good else (f"ROM {current} at {addresses[current]:#x} is the current one, but blank",)
+    wanted = () if current in good else (f"ROM {current} at {addresses[current]:#x} is current but blank",)
     assert found.problems == wanted
     assert f"  boots     {'nothing' if boots is None else f'ROM {boots}'}\n" in text(found)
 
@@ -540,7 +542,7 @@ def test_a_bad_current_rom_lets_rboot_go_downward(good: tuple[int, ...], current
 @pytest.mark.parametrize(
     ("address", "content", "problem"),
     [
-        (0x2000, b"junk", "no ROM: it begins with 6a 75 6e 6b"),
+        (0x2000, b"junk", "not a ROM: starts with 6a 75 6e 6b"),
         (0x2000, rom(0)[:-1] + b"\0", "the checksum at offset 0xef is 0x00"),
         (0x2000, rom(0)[:4] + b"\xff" * 100, "the word at offset 8 is"),
         (
@@ -548,23 +550,23 @@ def test_a_bad_current_rom_lets_rboot_go_downward(good: tuple[int, ...], current
             rom(0),
             "the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 0 at 0x82000 runs at 0x40282010",
         ),
-        (0x1000, b"", "no place for a ROM"),
-        (0x2004, b"", "no place for a ROM"),
+        (0x1000, b"", "invalid address: expected a multiple of 0x1000 from 0x2000 on"),
+        (0x2004, b"", "invalid address: expected a multiple of 0x1000 from 0x2000 on"),
         (0xFFFFFFFF, b"", "outside the file"),
     ],
     ids=["junk", "checksum", "headers", "other slot", "config", "no sector", "nowhere"],
 )
-def test_a_bad_rom_in_a_flash_is_said_with_its_place(address: int, content: bytes, problem: str) -> None:
+def test_an_invalid_rom_in_a_flash_is_reported_with_its_address(address: int, content: bytes, problem: str) -> None:
     pieces = {address: content} if content else {}
-    found = whole(flash({0x1000: BootConfig((address,)).to_bytes(), **pieces}))
+    found = flash_info(flash({0x1000: BootConfig((address,)).to_bytes(), **pieces}))
     assert found.problems[0].startswith(f"ROM 0 at {address:#x}: {problem}")
     # rBoot does not ask where a ROM is linked for.
     assert found.boots == (0 if "linked" in problem else None)
 
 
-def test_an_esptool_rom_in_a_flash_is_whole() -> None:
+def test_an_esptool_rom_in_a_flash_is_complete() -> None:
     data = Rom.from_bytes(rom(0))._replace(esptool_crc=True).to_bytes()
-    found = whole(flash({0x1000: CONFIG_SECTOR, 0x2000: data + b"\0 rest"}))
+    found = flash_info(flash({0x1000: CONFIG_SECTOR, 0x2000: data + b"\0 rest"}))
     assert found.problems == ()
     assert found.roms[0].image is not None
     assert (found.roms[0].image.size, found.roms[0].image.esptool_crc) == (len(data), True)
@@ -572,46 +574,52 @@ def test_an_esptool_rom_in_a_flash_is_whole() -> None:
 
 def test_a_flash_without_a_loader_or_with_a_broken_one() -> None:
     data = flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0)})
-    found = whole(b"\xff" * 0x1000 + data[0x1000:])
-    assert found.problems == ("there is no loader at 0x0; the chip starts nothing",)
+    found = flash_info(b"\xff" * 0x1000 + data[0x1000:])
+    assert found.problems == ("no boot loader at 0x0: the chip will not boot",)
     assert found.loader is None
-    found = whole(data[:17] + b"\xaa" + data[18:])
-    assert found.problems[0].startswith("the loader: the checksum at offset 0x4f is")
+    found = flash_info(data[:17] + b"\xaa" + data[18:])
+    assert found.problems[0].startswith("loader: the checksum at offset 0x4f is")
 
 
 def test_the_beginning_of_a_flash_is_one_too() -> None:
-    found = whole(flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0)})[:0x3000])
+    found = flash_info(flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0)})[:0x3000])
     assert found.regions == ()
     assert found.roms[1].problems == ("outside the file",)
 
 
 def test_a_layout_says_how_large_the_slots_of_a_flash_are() -> None:
-    found = whole(flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0)}), (Slot(0x2000, 0x1000),))
+    found = flash_info(flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0)}), (Slot(0x2000, 0x1000),))
     assert found.roms[0].image is not None
     assert found.roms[0].image.slot == Slot(0x2000, 0x1000)
 
 
-# What is nothing known
+# Unknown files
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "the file is empty"),
-        (b"text\n", "neither a ROM, a flash, a boot config nor an ELF: it begins with 74 65 78 74"),
-        (b"\xea\x05" + bytes(100), "neither a ROM, a flash, a boot config nor an ELF: it begins with ea 05 00 00"),
+        (b"", "empty file"),
+        (b"text\n", "unknown file type: expected a ROM, flash image, boot config or ELF, got 74 65 78 74 …"),
+        (
+            b"\xea\x05" + bytes(100),
+            "unknown file type: expected a ROM, flash image, boot config or ELF, got ea 05 00 00",
+        ),
         (b"\xe9\x01", "the header of the image would end at offset 0x8, but there are only 0x2 bytes"),
-        (CONFIG_SECTOR + bytes(0x1000), "neither a ROM, a flash, a boot config nor an ELF: it begins with e1 01"),
+        (
+            CONFIG_SECTOR + bytes(0x1000),
+            "unknown file type: expected a ROM, flash image, boot config or ELF, got e1 01",
+        ),
     ],
     ids=["empty", "text", "another magic", "two bytes", "more than a sector"],
 )
-def test_what_is_nothing_known_is_refused(data: bytes, message: str) -> None:
+def test_a_file_of_an_unknown_type_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(RbootError) as refused:
         identify(data)
     assert str(refused.value).startswith(message)
 
 
-# Whatever comes
+# Any input
 
 
 def examine(data: bytes) -> None:
@@ -682,7 +690,7 @@ def test_a_flash_of_16_mb_takes_half_a_second() -> None:
     config = BootConfig(tuple(slot.address for slot in slots)).to_bytes()
     data = flash({0x1000: config, **{slot.address: big for slot in slots}}, "16MB", (BIG,))
     start = time.process_time()
-    assert whole(data).problems == ()
+    assert flash_info(data).problems == ()
     assert time.process_time() - start < 1.5  # a loaded machine is given more
 
 
@@ -699,5 +707,5 @@ def test_an_elf_is_held_against_the_slot_that_it_is_for() -> None:
 
 @pytest.mark.parametrize("size", [0x1000, 0x100000])
 def test_erased_flash_is_called_blank(size: int) -> None:
-    with pytest.raises(RbootError, match=f"blank: all of its {size:,} bytes are 0xff, as in erased flash"):
+    with pytest.raises(RbootError, match=f"blank file: all {size:,} bytes are 0xff, as in erased flash"):
         identify(b"\xff" * size)

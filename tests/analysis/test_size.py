@@ -39,7 +39,7 @@ from support.elf_builder import (
 
 import rbootimg
 from rbootimg.analysis import mapfile, size
-from rbootimg.analysis.size import NO_SYMBOL, NOT_IN_MAP, Change, MemoryPart, Sizes, compare_sizes, measure
+from rbootimg.analysis.size import NO_SYMBOL, NOT_IN_MAP, Change, ChangeKind, MemoryPart, Sizes, compare_sizes, measure
 from rbootimg.errors import ElfError, RbootError
 from rbootimg.rom import elf
 from rbootimg.rom.elf import Symbol
@@ -242,15 +242,15 @@ def test_without_a_map_there_are_no_objects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "there"),
+    ("change", "got"),
     [
-        ((f"{IRAM:#x}        0x8", f"{IRAM:#x}        0x9"), "9 bytes at 0x40100000 in the map"),
-        ((f".text           {IRAM:#x}", f".text           {IRAM + 16:#x}"), "8 bytes at 0x40100010 in the map"),
-        ((".text           ", ".text.renamed   "), "none in the map"),
+        ((f"{IRAM:#x}        0x8", f"{IRAM:#x}        0x9"), "9 bytes at 0x40100000"),
+        ((f".text           {IRAM:#x}", f".text           {IRAM + 16:#x}"), "8 bytes at 0x40100010"),
+        ((".text           ", ".text.renamed   "), "no such section"),
     ],
 )
-def test_the_map_of_another_link_is_refused(change: tuple[str, str], there: str) -> None:
-    with pytest.raises(RbootError, match=f"^the map file is of another link: .text has 8 bytes at 0x40100000.*{there}"):
+def test_the_map_of_another_link_is_refused(change: tuple[str, str], got: str) -> None:
+    with pytest.raises(RbootError, match=f"^map file does not match the ELF: .text: expected 8 bytes at 0x40100000, got {got};"):
         measure(build_elf(), MAP.replace(*change))
 
 
@@ -259,7 +259,7 @@ def test_the_map_of_another_link_is_refused(change: tuple[str, str], there: str)
 
 def test_a_change_is_added_removed_grown_shrunk_or_none() -> None:
     sizes = {"added": (0, 1), "removed": (1, 0), "grown": (1, 3), "shrunk": (3, 1), "same": (1, 1)}
-    assert all(Change("x", "IRAM", ".text", *both).kind == kind for kind, both in sizes.items())
+    assert all(Change("x", "IRAM", ".text", *both).kind.value == kind for kind, both in sizes.items())
 
 
 def test_a_difference_has_the_largest_change_first() -> None:
@@ -285,7 +285,7 @@ def test_a_difference_has_the_totals_of_all_regions() -> None:
 def test_what_moves_to_another_section_is_removed_and_added() -> None:
     old, new = measure(with_symbols(Sym("f", IRAM, 8))), measure(with_symbols(Sym("f", IROM0, 8, FUNC, FLASH)))
     moved = {(change.region, change.kind) for change in compare_sizes(old, new).by["symbol"] if change.name == "f"}
-    assert moved == {("IRAM", "removed"), ("flash", "added")}
+    assert moved == {("IRAM", ChangeKind.REMOVED), ("flash", ChangeKind.ADDED)}
 
 
 def test_equal_names_in_a_section_are_compared_as_one() -> None:
@@ -389,7 +389,6 @@ def test_names_do_not_steer_the_terminal() -> None:
 def test_json_says_the_same() -> None:
     old = measure(with_symbols(Sym("loop", IRAM, 4)))
     values = json.loads(json.dumps(size.as_json(measure(LOOP, MAP), compare_sizes(old, measure(LOOP)))))
-    assert values["schema"] == 1
     assert values["regions"][0] == {"name": "IRAM", "used": 8, "available": 0x8000}
     assert values["by"]["section"][0] == {"name": ".bss", "region": "DRAM", "section": ".bss", "size": 32}
     estimated = [part for part in values["by"]["symbol"] if part.get("estimated")]
