@@ -11,7 +11,8 @@ from ..errors import error_subject
 from ..fileio import read_file, write_output
 from ..rom import elf
 from ..rom.demangle import demangle
-from .common import as_argument, check_confinement, read_layout, seconds
+from .arguments import converter, timeout
+from .common import check_confinement, read_layout
 
 DESCRIPTION = (
     "Run a whole flash in QEMU's ESP8266 core and say how it ended. An application that prints through the mask ROM "
@@ -31,13 +32,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--elf", type=Path, metavar="APP.ELF", help="the application: a crash gets function names")
     parser.add_argument(
-        "--timeout", type=seconds, metavar="S", help="seconds at most (default: 5; on your terminal no limit)"
+        "--timeout", type=timeout, metavar="S", help="seconds at most (default: 5; on your terminal no limit)"
     )
     parser.add_argument("--until", metavar="TEXT", help="end well as soon as the UART has printed this")
     parser.add_argument("--gpio-low", action="store_true", help="all pins are low, as when the button is pressed")
     parser.add_argument(
         "--net",
-        type=as_argument(network.parse_address),
+        type=converter(network.parse_address),
         metavar="HOST:PORT",
         help="the server that the application's connections lead to",
     )

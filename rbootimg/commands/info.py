@@ -10,7 +10,8 @@ from ..analysis import identify
 from ..errors import RbootError
 from ..fileio import read_file
 from ..views import info, terminal
-from .common import as_slot, read_layout, sized_slot
+from .arguments import flash_slot
+from .common import read_layout, sized_slot
 
 if TYPE_CHECKING:
     from ..layout.model import FlashLayout, Slot
@@ -28,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument(
         "--layout", metavar="LAYOUT", help="a layout file (TOML) or preset with the slots, and what else is in a flash"
     )
-    place.add_argument("--slot", type=as_slot, metavar="ADDRESS[:SIZE]", help="the slot that the ROM is for")
+    place.add_argument("--slot", type=flash_slot, metavar="ADDRESS[:SIZE]", help="the slot that the ROM is for")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

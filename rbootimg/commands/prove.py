@@ -9,7 +9,8 @@ from ..emulator import proof as prove
 from ..errors import error_subject
 from ..fileio import read_file
 from ..rom import elf
-from .common import check_confinement, read_layout, seconds
+from .arguments import files_by_slot, slot_and_file, timeout
+from .common import check_confinement, read_layout
 
 DESCRIPTION = (
     "Boot each ROM of a whole flash in QEMU, compare RAM and flash at its entry with the ELF that it was packed from, "
@@ -26,6 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--elf",
+        type=slot_and_file,
         action="append",
         required=True,
         metavar="[SLOT=]APP.ELF",
@@ -34,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--section", action="append", metavar="NAME", help="a section that is loaded to RAM; repeat it (default: all)"
     )
-    parser.add_argument("--timeout", type=seconds, default=5.0, metavar="S", help="seconds for each ROM (default: 5)")
+    parser.add_argument("--timeout", type=timeout, default=5.0, metavar="S", help="seconds for each ROM (default: 5)")
     parser.add_argument("--json", action="store_true", help="print what was proved as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -44,13 +46,9 @@ def run(options: argparse.Namespace) -> None:
     check_confinement()
     layout = read_layout(options.layout)
     elfs: dict[int, elf.Elf] = {}
-    for place, text in enumerate(options.elf):
-        slot, separator, name = text.partition("=")
-        number, name = (int(slot), name) if separator and slot.isdecimal() else (place, text)
-        if number in elfs:
-            options.usage_error(f"there are two ELFs for slot {number}")
-        with error_subject(name):
-            elfs[number] = elf.parse_elf(read_file(name))
+    for number, path in files_by_slot(options.elf, "--elf", options.usage_error).items():
+        with error_subject(path):
+            elfs[number] = elf.parse_elf(read_file(path))
     proofs = prove.prove(read_file(options.file), layout, elfs, options.section, options.timeout)
     if options.json:
         import json  # not for every start
