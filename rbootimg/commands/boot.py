@@ -11,6 +11,7 @@ from ..errors import error_subject
 from ..fileio import read_file, write_output
 from ..rom import elf
 from ..rom.demangle import demangle
+from ..views.tables import Table, plain
 from .arguments import converter, timeout
 from .common import check_confinement, read_layout
 
@@ -115,7 +116,7 @@ def _summary(result: qemu.BootResult, crash: str | None) -> str:
         ("" if number else "last lines", line)
         for number, line in enumerate([line for line in result.uart.splitlines() if line.strip()][-4:])
     )
-    return "\n".join(f"{name:<10}  {text}" for name, text in rows)
+    return plain((Table((), tuple(rows), "<<"),))
 
 
 def _as_json(result: qemu.BootResult, symbols: Sequence[elf.Symbol]) -> dict[str, object]:

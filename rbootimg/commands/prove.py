@@ -9,6 +9,7 @@ from ..emulator import proof as prove
 from ..errors import error_subject
 from ..fileio import read_file
 from ..rom import elf
+from ..views.tables import Table, plain
 from .arguments import files_by_slot, slot_and_file, timeout
 from .common import check_confinement, read_layout
 
@@ -65,8 +66,15 @@ def run(options: argparse.Namespace) -> None:
         ]
         print(json.dumps({"file": str(options.file), "proved": found}, indent=2))
         return
-    width = max(len("bytes"), *(len(f"{proof.size:,}") for proof in proofs))
-    print(f"ROM     address       entry  {'bytes':>{width}}            ran until")
-    for proof in proofs:
-        where = f"{proof.number:<3}  {proof.slot.address:#010x}  {proof.entry:#x}"
-        print(f"{where}  {proof.size:>{width},}  in place  {proof.reached}")
+    rows = (
+        (
+            str(proof.number),
+            f"{proof.slot.address:#010x}",
+            f"{proof.entry:#x}",
+            f"{proof.size:,}",
+            "in place",
+            proof.reached,
+        )
+        for proof in proofs
+    )
+    print(plain((Table(("ROM", "address", "entry", "bytes", "", "ran until"), tuple(rows), "<<<><<"),)))

@@ -281,7 +281,7 @@ def test_prove_shows_what_was_proved() -> None:
     apps = [elf.parse_elf(chip.linked(chip.SOURCES["mixed"], slot)) for slot in LAYOUT.slots]
     sizes = [sum(section.size for section in app.sections if section.data) for app in apps]
     assert run(*PROVE, "--elf", "rom0.elf", "--elf", "rom1.elf")[0].splitlines() == [
-        "ROM     address       entry  bytes            ran until",
+        "ROM  address     entry       bytes            ran until",
         f"0    0x00002000  0x40100008  {sizes[0]:>5}  in place  end",
         f"1    0x00082000  0x40100008  {sizes[1]:>5}  in place  end",
     ]
