@@ -1,7 +1,7 @@
-"""The command line: which command is meant, and how it ends. Exit status 0, 1 for bad input, 2 for wrong usage.
+"""The command line: select the command, run it, report errors. Exit status 0, 1 for invalid input, 2 for wrong usage.
 
-Each command is a module of `rbootimg.commands` with `DESCRIPTION`, `arguments(parser)` and `run(options)`; `file` is
-the argument that errors without a subject are about. Only the module of the command at hand is imported.
+Each command is a module of `rbootimg.commands` with `DESCRIPTION`, `arguments(parser)` and `run(options)`; the argument
+`file` is the subject of errors without one. Only the module of the selected command is imported.
 """
 
 from __future__ import annotations
@@ -16,45 +16,57 @@ from collections.abc import Sequence
 from .._version import __version__
 from ..errors import RbootError, error_subject
 
-COMMANDS = {
-    "pack": "pack a linked application into a ROM",
-    "verify": "check a ROM as rBoot does",
-    "info": "what a file is and what is in it: a ROM, a flash, a boot config, an ELF",
-    "extract": "take a ROM apart into its sections",
-    "layout": "draw a flash layout",
-    "compare": "whether two ROMs are the same application for two slots",
-    "size": "what takes the memory, and what changed since another build",
-    "flash-image": "put loader, config, ROMs and data together to a whole flash",
-    "split": "take a dump of a flash apart",
-    "flash": "write a whole flash to a device with esptool",
-    "boot": "run a whole flash in the emulator",
-    "prove": "prove in the emulator that a whole flash boots, every byte in place",
-    "publish": "put a release into a web root",
-    "releases": "list the releases in a web root",
-    "rollback": "go back to an earlier release",
-    "prune": "delete old releases",
-    "check": "check a web root, in its folder or through its server",
-    "serve": "serve a web root to the devices on the desk",
-    "nginx-conf": "print a configuration for nginx in production",
-    "esptool2": "esptool2's command line, for Makefiles that call it",
+GROUPS = {
+    "Build": {
+        "pack": "pack a linked application into a ROM",
+        "flash-image": "build a complete flash image",
+        "flash": "write a complete flash image to a device with esptool",
+        "layout": "draw a flash layout, or list the presets",
+        "esptool2": "run esptool2's command line, for existing Makefiles",
+    },
+    "Inspect": {
+        "info": "identify a file and describe its contents",
+        "verify": "check a ROM as rBoot does",
+        "size": "report memory usage, or compare two builds",
+        "compare": "check that two ROMs are one application linked for different slots",
+        "extract": "write each section of a ROM to a file",
+        "split": "split a flash dump into files",
+    },
+    "Emulate": {
+        "boot": "run a flash image in QEMU",
+        "prove": "verify in QEMU that each ROM of a flash image boots",
+    },
+    "Release": {
+        "publish": "publish a release to a web root",
+        "releases": "list the releases of a web root",
+        "rollback": "make an earlier release current again",
+        "prune": "delete old releases",
+        "check": "check a web root, local or through its server",
+    },
+    "Serve": {
+        "serve": "run a development server for a web root",
+        "nginx-conf": "print an nginx configuration for a web root",
+    },
 }
-"""What `rbootimg --help` says of each."""
+"""The commands by group, as `rbootimg --help` lists them, each with its summary."""
+
+COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _name_stdout()
     try:
         status = _run(arguments)
-        if sys.stdout is not None:  # as it is in a process without one
+        if sys.stdout is not None:  # None in a process without stdout
             sys.stdout.flush()
     except BrokenPipeError:
-        _drop_stdout()  # the reader (`| head`) has seen enough
+        _drop_stdout()  # closed by the reader, such as `head`
         return 0
     except KeyboardInterrupt:
-        return 130  # what shells expect of a program that Ctrl-C ended
-    except OSError as error:  # of flush(): all else is said below
+        return 130  # the shells' convention for Ctrl-C
+    except OSError as error:  # of flush(); _call() reports all others
         _drop_stdout()
         return _fail(f"stdout: {error.strerror}")
     return status
@@ -63,12 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     try:
         name, rest = _command(arguments)
-        if name == "esptool2":  # whose arguments argparse would not understand
+        if name == "esptool2":  # its options are not argparse's
             from ..commands import esptool2
 
             return esptool2.main(rest)
         return _call(command_parser(name).parse_args(rest))
-    except SystemExit as end:  # argparse has printed the help, or what is wrong
+    except SystemExit as end:  # argparse has printed the help or the usage error
         return int(end.code or 0)
 
 
@@ -94,26 +106,40 @@ def _fail(message: str) -> int:
 
 
 def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The command's name and its arguments."""
+    """Return the name of the command and its arguments."""
     if arguments and arguments[0] in COMMANDS:
         return arguments[0], arguments[1:]
-    width = max(map(len, COMMANDS))
     parser = argparse.ArgumentParser(
         prog="rbootimg",
         usage="%(prog)s [-h] [--version] COMMAND ...",
-        description="Pack and check rBoot ROMs for the ESP8266. `rbootimg COMMAND --help` lists a command's options.",
-        epilog="\n".join(("commands:", *(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()))),
+        description="Pack, check, prove and publish rBoot ROMs for the ESP8266.\n\n"
+        "`rbootimg COMMAND --help` describes a command and its options.",
+        epilog=_command_list(),
         formatter_class=_ListFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rbootimg {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument(
+        "command",
+        choices=COMMANDS,
+        metavar="COMMAND",
+        help=argparse.SUPPRESS,
+    )
     parser.add_argument("arguments", nargs="*", default=[], help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     return chosen.command, chosen.arguments
 
 
+def _command_list() -> str:
+    from ..views.tables import Table, plain  # for --help only
+
+    rows = tuple((name, summary) for group in GROUPS.values() for name, summary in group.items())
+    lines = iter(plain((Table((), rows, "<<"),)).splitlines())  # one table: all groups have the same columns
+    groups = ((f"{title}:", *(f"  {next(lines)}" for _ in group)) for title, group in GROUPS.items())
+    return "\n\n".join("\n".join(group) for group in groups)
+
+
 def command_parser(name: str) -> argparse.ArgumentParser:
-    """The parser of the command `name`, any but esptool2."""
+    """Create the parser of the command `name`; esptool2 has none."""
     module = importlib.import_module(f"rbootimg.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"rbootimg {name}", description=module.DESCRIPTION, formatter_class=_Formatter
@@ -124,14 +150,14 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 
 class _Formatter(argparse.HelpFormatter):
-    """argparse makes one for each argument, and asks shutil for the width, which takes 3 ms to import."""
+    """A formatter without shutil: argparse creates one for each argument, and shutil takes 3 ms to import."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_width())
 
 
 class _ListFormatter(_Formatter, argparse.RawDescriptionHelpFormatter):
-    """The same, which leaves the list of the commands as it is."""
+    """A formatter that does not wrap the list of commands."""
 
 
 def _width() -> int:
@@ -148,11 +174,11 @@ _STDOUT = "stdout"
 
 
 class _Stdout(io.FileIO):
-    """Stdout, whose errors say that they are its own; else they would have no file name."""
+    """Stdout with its name in errors, which have a file name only for opened files."""
 
     def write(self, data: object, /) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type] # what FileIO takes
+            return super().write(data)  # type: ignore[arg-type] # as FileIO.write()
         except OSError as error:
             error.filename = _STDOUT
             raise
@@ -160,7 +186,7 @@ class _Stdout(io.FileIO):
 
 def _name_stdout() -> None:
     old = sys.stdout
-    if isinstance(old, io.TextIOWrapper):  # it is None in a process without one
+    if isinstance(old, io.TextIOWrapper):  # None in a process without stdout
         old.flush()
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Stdout(old.fileno(), "wb", closefd=False)),
@@ -172,5 +198,5 @@ def _name_stdout() -> None:
 
 
 def _drop_stdout() -> None:
-    # Python would complain again when it closes stdout.
+    # Otherwise Python reports the error again when it closes stdout.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,1 +1,1 @@
-"""The commands of the command line, a module for each; rbootimg.cli.main says how."""
+"""The commands of the command line, one module each; see rbootimg.cli.main."""

@@ -11,7 +11,9 @@ from ..errors import error_subject
 from ..fileio import read_file, write_output
 from ..rom import elf
 from ..rom.demangle import demangle
-from .common import as_argument, check_confinement, read_layout, seconds
+from ..views.tables import Table, plain
+from .arguments import converter, timeout
+from .common import check_confinement, read_layout
 
 DESCRIPTION = (
     "Run a whole flash in QEMU's ESP8266 core and say how it ended. An application that prints through the mask ROM "
@@ -31,13 +33,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--elf", type=Path, metavar="APP.ELF", help="the application: a crash gets function names")
     parser.add_argument(
-        "--timeout", type=seconds, metavar="S", help="seconds at most (default: 5; on your terminal no limit)"
+        "--timeout", type=timeout, metavar="S", help="seconds at most (default: 5; on your terminal no limit)"
     )
     parser.add_argument("--until", metavar="TEXT", help="end well as soon as the UART has printed this")
     parser.add_argument("--gpio-low", action="store_true", help="all pins are low, as when the button is pressed")
     parser.add_argument(
         "--net",
-        type=as_argument(network.parse_address),
+        type=converter(network.parse_address),
         metavar="HOST:PORT",
         help="the server that the application's connections lead to",
     )
@@ -114,7 +116,7 @@ def _summary(result: qemu.BootResult, crash: str | None) -> str:
         ("" if number else "last lines", line)
         for number, line in enumerate([line for line in result.uart.splitlines() if line.strip()][-4:])
     )
-    return "\n".join(f"{name:<10}  {text}" for name, text in rows)
+    return plain((Table((), tuple(rows), "<<"),))
 
 
 def _as_json(result: qemu.BootResult, symbols: Sequence[elf.Symbol]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..emulator.rundir import name_temporary_folder
 from ..errors import error_subject
 from ..flash import writer
+from .arguments import baud_rate
 from .flash_image import inputs, read_pieces, write_pieces
 
 DESCRIPTION = (
@@ -24,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     inputs(parser)
     parser.add_argument("-p", "--port", help="the serial port (default: esptool looks for it)")
-    parser.add_argument("-b", "--baud", type=_baud, help="the baud rate (default: esptool's)")
+    parser.add_argument("-b", "--baud", type=baud_rate, help="the baud rate (default: esptool's)")
     parser.add_argument("--before", choices=writer.BEFORE, help=f"default: {writer.BEFORE[0]}")
     parser.add_argument("--after", choices=writer.AFTER, help=f"default: {writer.AFTER[0]}")
     parser.add_argument("--pieces", type=Path, metavar="FOLDER", help="where the files go that esptool writes")
@@ -60,9 +61,3 @@ def run(options: argparse.Namespace) -> None:
                 folder = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="rbootimg-"))
                 names = write_pieces(Path(folder), pieces)
         writer.run(command(names))
-
-
-def _baud(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no baud rate; write a number such as 460800")
-    return int(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..fileio import read_file, write_folder, write_output
 from ..flash.image import INIT_DATA_REGION, FlashPiece, assemble, flash_pieces, make_boot_config, warnings
 from ..layout.model import FlashLayout
 from ..views import rom
+from .arguments import files_by_slot, region_and_file, slot_and_file, slot_number
 from .common import check_not_input, read_layout
 
 _Key = TypeVar("_Key")
@@ -45,17 +45,18 @@ def inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loader", type=Path, required=True, metavar="RBOOT.BIN", help="the boot loader")
     parser.add_argument(
         "--rom",
+        type=slot_and_file,
         action="append",
         required=True,
         metavar="[SLOT=]ROM.BIN",
         help="a ROM; repeat it, in the order of the slots or with their numbers",
     )
-    parser.add_argument("--current", type=_number, metavar="SLOT", help="the slot that boots (default: 0)")
+    parser.add_argument("--current", type=slot_number, metavar="SLOT", help="the slot that boots (default: 0)")
     parser.add_argument("--init-data", type=Path, metavar="FILE", help="the SDK's esp_init_data_default.bin")
     parser.add_argument(
         "--file",
         dest="files",
-        type=_region_and_file,
+        type=region_and_file,
         action="append",
         default=[],
         metavar="REGION=FILE",
@@ -86,13 +87,7 @@ def read_pieces(
     Raises RbootError if `output` is one of the inputs.
     """
     layout = read_layout(options.file)
-    roms: dict[int, Path] = {}
-    for place, text in enumerate(options.rom):
-        match = re.fullmatch(r"(?:([0-9]+)=)?(.*)", text, re.DOTALL)
-        number = int(match[1]) if match and match[1] else place
-        if number in roms:
-            options.usage_error(f"there are two ROMs for slot {number}")
-        roms[number] = Path(match[2] if match else text)
+    roms = files_by_slot(options.rom, "--rom", options.usage_error)
     files = dict(options.files)
     if options.init_data:
         if INIT_DATA_REGION in files:
@@ -116,16 +111,3 @@ def write_pieces(folder: Path, pieces: Iterable[FlashPiece]) -> list[str]:
     contents = {piece.file_name: piece.data for piece in pieces}
     write_folder(folder, contents)
     return [str(folder / name) for name in contents]
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of a slot; write 0 or more")
-    return int(text)
-
-
-def _region_and_file(text: str) -> tuple[str, Path]:
-    region, separator, path = text.partition("=")
-    if not (region and separator and path):
-        raise argparse.ArgumentTypeError(f"{text!r} is not REGION=FILE")
-    return region, Path(path)

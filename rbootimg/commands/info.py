@@ -10,7 +10,8 @@ from ..analysis import identify
 from ..analysis.common import check_problems
 from ..fileio import read_file
 from ..views import info, terminal
-from .common import as_slot, print_json, read_layout, sized_slot
+from .arguments import flash_slot
+from .common import json_argument, print_json, read_layout, sized_slot
 
 if TYPE_CHECKING:
     from ..layout.model import FlashLayout, Slot
@@ -26,8 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the file")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--layout", metavar="LAYOUT", help="a layout file (TOML) or preset: the slots and regions")
-    place.add_argument("--slot", type=as_slot, metavar="ADDRESS[:SIZE]", help="the slot for the ROM")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    place.add_argument("--slot", type=flash_slot, metavar="ADDRESS[:SIZE]", help="the slot for the ROM")
+    json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> None:

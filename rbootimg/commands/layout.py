@@ -10,6 +10,7 @@ from ..flash import clientheader
 from ..layout import presets
 from ..layout.sdk_partitions import sdk_partitions
 from ..views.layout import drawing, summary, svg, table, title
+from ..views.tables import Table, plain
 from .common import check_not_input, read_layout
 
 DESCRIPTION = "Draw a flash layout to scale, with a table of what is in it. Without LAYOUT: the presets."
@@ -45,7 +46,8 @@ def run(options: argparse.Namespace) -> None:
     elif options.file is None:
         if options.svg or options.sdk_partitions or options.client_header:
             options.usage_error("say of which LAYOUT; without options the presets are listed")
-        text = "\n".join(f"{name:<12} {summary(found)}" for name, found in presets.LAYOUT_PRESETS.items()) + "\n"
+        rows = tuple((name, summary(found)) for name, found in presets.LAYOUT_PRESETS.items())
+        text = plain((Table((), rows, "<<"),)) + "\n"
     else:
         found = read_layout(options.file)
         if options.svg:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..serve.nginx import configuration
-from .common import port_number
+from .arguments import port_number
 
 DESCRIPTION = (
     "Print a server block for nginx that serves a web root as devices need it; "

@@ -13,7 +13,8 @@ from ..rom.mapping import check_mapping, mapping_notes
 from ..rom.pack import RAM_SECTIONS, irom, pack, usage, warnings
 from ..views import tables, terminal
 from ..views.rom import rom_place, rom_table, usage_table
-from .common import as_argument, as_slot, check_not_input, sized_slot
+from .arguments import converter, flash_slot
+from .common import check_not_input, sized_slot
 
 DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."
 
@@ -31,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--flash-size",
-        type=as_argument(lambda text: flash_size(text).name),
+        type=converter(lambda text: flash_size(text).name),
         metavar="SIZE",
         help=f"{', '.join(FLASH_SIZES)} (default: 512KB)",
     )
@@ -44,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--irom-checksum", action="store_true", help="for rBoot built with BOOT_IROM_CHKSUM")
     parser.add_argument(
         "--slot",
-        type=as_slot,
+        type=flash_slot,
         metavar="ADDRESS[:SIZE]",
         help="the slot's flash address: checks that the application is linked for it and fits",
     )

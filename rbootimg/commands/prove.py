@@ -9,7 +9,9 @@ from ..emulator import proof as prove
 from ..errors import error_subject
 from ..fileio import read_file
 from ..rom import elf
-from .common import check_confinement, read_layout, seconds
+from ..views.tables import Table, plain
+from .arguments import files_by_slot, slot_and_file, timeout
+from .common import check_confinement, read_layout
 
 DESCRIPTION = (
     "Boot each ROM of a whole flash in QEMU, compare RAM and flash at its entry with the ELF that it was packed from, "
@@ -26,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--elf",
+        type=slot_and_file,
         action="append",
         required=True,
         metavar="[SLOT=]APP.ELF",
@@ -34,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--section", action="append", metavar="NAME", help="a section that is loaded to RAM; repeat it (default: all)"
     )
-    parser.add_argument("--timeout", type=seconds, default=5.0, metavar="S", help="seconds for each ROM (default: 5)")
+    parser.add_argument("--timeout", type=timeout, default=5.0, metavar="S", help="seconds for each ROM (default: 5)")
     parser.add_argument("--json", action="store_true", help="print what was proved as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -44,13 +47,9 @@ def run(options: argparse.Namespace) -> None:
     check_confinement()
     layout = read_layout(options.layout)
     elfs: dict[int, elf.Elf] = {}
-    for place, text in enumerate(options.elf):
-        slot, separator, name = text.partition("=")
-        number, name = (int(slot), name) if separator and slot.isdecimal() else (place, text)
-        if number in elfs:
-            options.usage_error(f"there are two ELFs for slot {number}")
-        with error_subject(name):
-            elfs[number] = elf.parse_elf(read_file(name))
+    for number, path in files_by_slot(options.elf, "--elf", options.usage_error).items():
+        with error_subject(path):
+            elfs[number] = elf.parse_elf(read_file(path))
     proofs = prove.prove(read_file(options.file), layout, elfs, options.section, options.timeout)
     if options.json:
         import json  # not for every start
@@ -67,8 +66,15 @@ def run(options: argparse.Namespace) -> None:
         ]
         print(json.dumps({"file": str(options.file), "proved": found}, indent=2))
         return
-    width = max(len("bytes"), *(len(f"{proof.size:,}") for proof in proofs))
-    print(f"ROM     address       entry  {'bytes':>{width}}            ran until")
-    for proof in proofs:
-        where = f"{proof.number:<3}  {proof.slot.address:#010x}  {proof.entry:#x}"
-        print(f"{where}  {proof.size:>{width},}  in place  {proof.reached}")
+    rows = (
+        (
+            str(proof.number),
+            f"{proof.slot.address:#010x}",
+            f"{proof.entry:#x}",
+            f"{proof.size:,}",
+            "in place",
+            proof.reached,
+        )
+        for proof in proofs
+    )
+    print(plain((Table(("ROM", "address", "entry", "bytes", "", "ran until"), tuple(rows), "<<<><<"),)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..release import webroot
+from .arguments import count
 from .common import app_argument, wait_argument, web_root_argument
 
 DESCRIPTION = "Delete old releases, but never the current one nor the one before it."
@@ -12,7 +13,7 @@ DESCRIPTION = "Delete old releases, but never the current one nor the one before
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of the newest stay")
+    parser.add_argument("--keep", type=count, required=True, metavar="N", help="how many of the newest stay")
     app_argument(parser)
     wait_argument(parser)
     web_root_argument(parser)
@@ -22,9 +23,3 @@ def run(options: argparse.Namespace) -> None:
     """Delete them, and say which."""
     gone = webroot.prune(options.web_root, options.keep, options.app, options.wait)
     print(f"deleted: {', '.join(gone)}" if gone else "nothing to delete")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of releases; write 0 or more")
-    return int(text)

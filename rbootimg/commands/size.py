@@ -11,6 +11,7 @@ from ..fileio import read_file, write_output
 from ..rom.demangle import demangle
 from ..views import terminal, treemap
 from ..views.size import difference_tables, tables
+from .arguments import count
 from .common import check_not_input
 
 DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."
@@ -39,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=size.GROUPINGS,
         help="only this table, and what a picture shows (default: all; the picture: symbol)",
     )
-    parser.add_argument("--top", type=_count, default=20, metavar="N", help="rows of a table, 0 for all (default: 20)")
+    parser.add_argument("--top", type=count, default=20, metavar="N", help="rows of a table, 0 for all (default: 20)")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a treemap to this file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(usage_error=parser.error)
@@ -78,12 +79,6 @@ def run(options: argparse.Namespace) -> None:
         terminal.show(difference_tables(difference, cuts, options.top, names))
     else:
         terminal.show(tables(sizes, cuts, options.top, names))
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows; write 0 or more")
-    return int(text)
 
 
 def _map_text(path: Path | None) -> str | None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingError
+from ..errors import SettingError, error_subject
 from ..release import webroot
 from ..views import release
 from .apps import named, place, web_roots
@@ -34,15 +34,15 @@ def roll_back(target: Any, env: Any) -> None:
 
 def serve(target: Any, env: Any) -> None:
     """Serve the web root until Ctrl-C."""
+    from ..serve.ports import parse_port
     from ..serve.server import ServerOptions  # which the other two do without
     from ..views.server import serve_and_show
 
-    port = text(env, "RBOOT_SERVE_PORT") or "8080"
-    if not port.isdecimal() or int(port) > 65535:
-        raise SettingError(f"RBOOT_SERVE_PORT is {port!r}; write 1 to 65535, or 0 for a free port")
+    with error_subject("RBOOT_SERVE_PORT"):
+        port = parse_port(text(env, "RBOOT_SERVE_PORT") or "8080")
     root, _ = _one(target, env)
     with named(root, env):
-        serve_and_show(root, "0.0.0.0", int(port), ServerOptions(), is_interrupted)
+        serve_and_show(root, "0.0.0.0", port, ServerOptions(), is_interrupted)
 
 
 def _one(target: Any, env: Any) -> tuple[Path, list[str] | None]:

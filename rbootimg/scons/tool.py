@@ -28,6 +28,7 @@ import SCons.Environment
 import SCons.Script
 
 from .._version import __version__
+from ..views.tables import Heading, Table, plain
 from . import app, bigflash, client, compiler, device, image, link, loader, publish, targets, versionheader
 from .users import for_users
 from .variables import FLAGS, VARIABLES, check_arguments, check_names, typed, version_of
@@ -169,11 +170,11 @@ def _help() -> str:
         ("boot", "run the flash image in the emulator"),
         ("compile_commands.json", "the compile commands, for editors"),
     )
-    lines = ["", "rBoot targets:", *(f"  {name:<24}{text}" for name, text in targets)]
+    variables = ((name, f"{text}{f' [{default}]' if default else ''}") for name, default, text in VARIABLES)
+    lines = ["", plain((Heading("rBoot targets:"), Table((), targets, "<<")))]
     lines += ["  publish-APP, prove-APP, rollback-APP, flash-IMAGE, boot-IMAGE: for one of several", ""]
-    lines.append("rBoot variables, set in the SConstruct; NAME=VALUE on the command line goes before that:")
-    for name, default, text in VARIABLES:
-        lines.append(f"  {name:<24}{text}{f' [{default}]' if default else ''}")
+    heading = "rBoot variables, set in the SConstruct; NAME=VALUE on the command line goes before that:"
+    lines.append(plain((Heading(heading), Table((), tuple(variables), "<<"))))
     lines.append("  RBOOT_FILES, RBOOT_RECOVERY, RBOOT_SLOT: in the SConstruct only, see the README")
     lines.append("  RBOOT_CCFLAGS, RBOOT_ASFLAGS, RBOOT_LINKFLAGS: what the chip needs, before your own flags")
     lines.append("  RBOOT_LINK_INPUTS: libraries and objects in the order in which they are linked")

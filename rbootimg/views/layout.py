@@ -8,6 +8,7 @@ from ..layout.memory import WINDOW_SIZE
 from ..layout.model import FlashLayout
 from ..layout.segments import COLOURS, FREE, Segment, layout_segments
 from ..templates import render
+from .tables import Table, plain
 
 
 def title(layout: FlashLayout) -> str:
@@ -55,16 +56,14 @@ def _key_at(parts: tuple[Segment, ...], start: int, size: int) -> str:
 
 def table(layout: FlashLayout) -> str:
     """A row for each piece of the flash, aligned: key, place, size, link address, name."""
-    rows = [("", "start", "end", "KB", "linked at", "")]
+    rows = []
     parts = layout_segments(layout)
     for piece in parts:
         link = "" if piece.link_address is None else f"{piece.link_address:#x}"
         rows.append((piece.key, f"{piece.address:#08x}", f"{piece.end:#08x}", _kilobytes(piece.size), link, piece.name))
     free = sum(piece.size for piece in parts if piece.kind == FREE)
     rows.append(("", "", "", _kilobytes(free), "", "free in all"))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    cells = (("  ".join(cell.rjust(width) for cell, width in zip(row, widths)), row[5]) for row in rows)
-    return "\n".join(f"{numbers}  {name}".rstrip() for numbers, name in cells)
+    return plain((Table(("", "start", "end", "KB", "linked at", ""), tuple(rows), ">>>>><"),))
 
 
 def _kilobytes(size: int) -> str:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .tables import Heading, Table, plain
+
 if TYPE_CHECKING:  # what a start of the command line need not load
     from ..release.manifest import Release
     from ..release.webroot import ListedRelease, Published
@@ -47,15 +49,19 @@ def _files(release: Release, folder: str) -> list[str]:
 
 def releases(found: Mapping[str, Sequence[ListedRelease]]) -> str:
     """The releases of each application, a line for each."""
-    lines = []
+    blocks: list[Heading | Table] = []
     for app, every in found.items():
-        lines.append(app)
-        width = max(len(listed.version) for listed in every)
-        for listed in every:
-            state = "current" if listed.current else "previous" if listed.previous else ""
-            date = listed.release.date or "" if listed.release else ""
-            lines.append(f"  {listed.version:<{width}}  {state:<8}  {date:<10}  {rom_sizes(listed.release)}")
-    return "".join(f"{line}\n" for line in lines)
+        rows = tuple(
+            (
+                listed.version,
+                "current" if listed.current else "previous" if listed.previous else "",
+                listed.release.date or "" if listed.release else "",
+                rom_sizes(listed.release),
+            )
+            for listed in every
+        )
+        blocks += (Heading(app), Table((), rows, "<<<<"))
+    return f"{plain(blocks)}\n" if blocks else ""
 
 
 def rom_sizes(release: Release | None) -> str:

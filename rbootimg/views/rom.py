@@ -10,19 +10,12 @@ if TYPE_CHECKING:  # what a start of the command line need not load
     from ..layout.memory import Usage
     from ..layout.model import Slot
     from ..rom.compare import Comparison, RomDifference
-from .tables import Table, percent, printable
+from .tables import Heading, Table, percent, plain, printable
 
 
 def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[Usage]) -> str:
     """The table for one ROM: where it belongs and what of each memory it takes."""
-    lines = [rom_place(name, slot, link_address)]
-    for usage in usages:
-        if usage.available is None:
-            lines.append(f"  {usage.name:<5} {usage.used:>9,} bytes")
-        else:
-            share = 100 * usage.used / usage.available
-            lines.append(f"  {usage.name:<5} {usage.used:>9,} of {usage.available:>9,} bytes  {share:5.1f} %")
-    return "\n".join(lines)
+    return plain((Heading(rom_place(name, slot, link_address)), usage_table(usages)))
 
 
 def rom_place(name: str, slot: Slot | None, link_address: int) -> str:
@@ -66,13 +59,11 @@ def compared(
 
 def pieces_table(pieces: Sequence[FlashPiece], names: Sequence[str]) -> str:
     """What stands where in a flash; `names` are those of the pieces, or of their files."""
-    width = max(len("bytes"), *(len(f"{len(piece.data):,}") for piece in pieces))
-    rows = [f"{'start':>8}  {'end':>8}  {'bytes':>{width}}"]
-    rows += (
-        f"{piece.address:#08x}  {piece.end:#08x}  {len(piece.data):>{width},}  {name}"
+    rows = (
+        (f"{piece.address:#08x}", f"{piece.end:#08x}", f"{len(piece.data):,}", name)
         for piece, name in zip(pieces, names)
     )
-    return "\n".join(rows)
+    return plain((Table(("start", "end", "bytes", ""), tuple(rows), ">>><"),))
 
 
 def _difference(difference: RomDifference, name: str, most: int = 16) -> str:

@@ -1,25 +1,22 @@
-"""Tables and headings as aligned text."""
+"""Headings and aligned tables as text: the one renderer of all tabular output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:  # what a start of the command line need not load
-    pass
+from typing import NamedTuple
 
 
 class Heading(NamedTuple):
-    """A line of its own; `good` tells a terminal its colour, None is neither good nor bad."""
+    """A line of its own. A terminal draws it green if `good` is True, red if False."""
 
     text: str
     good: bool | None = None
 
 
 class Table(NamedTuple):
-    """Rows of texts, under `heads` if there are any; `align` has a `<` or `>` for each column.
+    """Rows of cells, below `heads` if there are any; `align` has `<` or `>` for each column.
 
-    `shares` says for each row how full something is, which a terminal draws: 1 is full, None draws nothing.
+    `shares` has for each row how full something is, 1 meaning full, which a terminal draws as a bar; None draws none.
     """
 
     heads: tuple[str, ...]
@@ -29,7 +26,7 @@ class Table(NamedTuple):
 
 
 def plain(blocks: Iterable[Heading | Table]) -> str:
-    """The blocks as text. A table behind a heading is indented; else an empty line stands between two blocks."""
+    """Render the blocks as text. A table below a heading is indented; other blocks are separated by an empty line."""
     lines: list[str] = []
     indent = ""
     previous: Heading | Table | None = None
@@ -53,10 +50,10 @@ def _lines(table: Table) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-    """`text` as it may be printed: names come from files, and must not steer the terminal."""
+    """Replace characters that control a terminal; names and UART output come from files."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def percent(size: int, whole: int | None) -> str:
-    """What of the `whole` it is, with a decimal; nothing if there is no whole."""
-    return f"{100 * size / whole:.1f}" if whole else ""
+def percent(size: int, total: int | None) -> str:
+    """Format `size` as a percentage of `total`, with one decimal; empty without a total."""
+    return f"{100 * size / total:.1f}" if total else ""

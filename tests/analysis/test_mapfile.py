@@ -176,7 +176,9 @@ def test_a_part_behind_its_section_is_cut_off() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n\n", HEAD, TAIL, "\x7fELF\x01\x01", "int main(void);\n"])
 def test_another_text_is_refused(text: str) -> None:
-    with pytest.raises(RbootError, match=r"^not a map file of GNU ld: no section with an address; link with -Wl,-Map=app.map"):
+    with pytest.raises(
+        RbootError, match=r"^not a map file of GNU ld: no section with an address; link with -Wl,-Map=app.map"
+    ):
         mapfile.parse(text)
 
 

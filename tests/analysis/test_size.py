@@ -250,7 +250,9 @@ def test_without_a_map_there_are_no_objects() -> None:
     ],
 )
 def test_the_map_of_another_link_is_refused(change: tuple[str, str], got: str) -> None:
-    with pytest.raises(RbootError, match=f"^map file does not match the ELF: .text: expected 8 bytes at 0x40100000, got {got};"):
+    with pytest.raises(
+        RbootError, match=f"^map file does not match the ELF: .text: expected 8 bytes at 0x40100000, got {got};"
+    ):
         measure(build_elf(), MAP.replace(*change))
 
 

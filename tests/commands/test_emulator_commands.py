@@ -217,7 +217,7 @@ def test_options_that_do_not_go_together() -> None:
     assert "--uart and --json both print" in wrong_usage("boot", "flash.bin", "--uart", "--json")
     assert "--layout goes with --slot" in wrong_usage("boot", "flash.bin", "--layout", "1MB")
     for time_limit in ("0", "-1", "soon", "inf", "nan"):
-        message = f"'{time_limit}' is no number of seconds above 0"
+        message = f"invalid timeout '{time_limit}': expected a positive number of seconds"
         assert message in wrong_usage("boot", "flash.bin", f"--timeout={time_limit}")
 
 
@@ -281,7 +281,7 @@ def test_prove_shows_what_was_proved() -> None:
     apps = [elf.parse_elf(chip.linked(chip.SOURCES["mixed"], slot)) for slot in LAYOUT.slots]
     sizes = [sum(section.size for section in app.sections if section.data) for app in apps]
     assert run(*PROVE, "--elf", "rom0.elf", "--elf", "rom1.elf")[0].splitlines() == [
-        "ROM     address       entry  bytes            ran until",
+        "ROM  address     entry       bytes            ran until",
         f"0    0x00002000  0x40100008  {sizes[0]:>5}  in place  end",
         f"1    0x00082000  0x40100008  {sizes[1]:>5}  in place  end",
     ]
@@ -310,7 +310,7 @@ def test_prove_looks_for_the_sections_that_were_packed() -> None:
 
 
 def test_two_elfs_for_one_slot_are_wrong_usage(proved: Path) -> None:
-    assert "there are two ELFs for slot 1" in wrong_usage(*PROVE, "--elf", "1=rom0.elf", "--elf", "rom1.elf")
+    assert "--elf: slot 1 is given twice" in wrong_usage(*PROVE, "--elf", "1=rom0.elf", "--elf", "rom1.elf")
 
 
 def test_ctrl_c_ends_a_boot_without_a_traceback(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_what_cannot_be_published_is_one_line(arguments: tuple[str, ...], messag
 
 def test_no_name_of_a_folder_is_not_the_one_that_one_is_in(folder: Path) -> None:
     _, err = run(*PUBLISH, "--version", "1.0.0", "--web-root", "", status=2)
-    assert err.endswith("argument --web-root: '' is no folder; write . for the one that you are in\n")
+    assert err.endswith("argument --web-root: empty path: use . for the current directory\n")
     assert not (folder / "manifest.json").exists()
 
 
@@ -283,10 +283,7 @@ def test_releases_rollback_and_prune(folder: Path) -> None:
         refused("rollback", "1.9.0") == "build/webroot: there is no release '1.9.0' of blink; there are 1.11.0, 1.10.0"
     )
     assert refused("releases", "--app", "x") == "build/webroot: there is no application 'x', but blink"
-    assert (
-        "is no number of releases"
-        in run("prune", "--keep", "-x", status=2)[1] + run("prune", "--keep", "x", status=2)[1]
-    )
+    assert "invalid count 'x': expected an integer >= 0" in run("prune", "--keep", "x", status=2)[1]
 
 
 def test_check_tells_what_is_wrong_with_status_1(folder: Path) -> None:

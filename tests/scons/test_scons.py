@@ -69,9 +69,10 @@ def test_the_roms_nodes_are_returned_in_slot_order(project: Project) -> None:
 def test_a_table_says_what_each_rom_takes(project: Project) -> None:
     assert (
         "app/rom1.bin: slot 1 at 0x82000, linked at 0x40282010\n"
-        "  IRAM         40 of    32,768 bytes    0.1 %\n"
-        "  DRAM         20 of    81,920 bytes    0.0 %\n"
-        "  flash       160 of   495,616 bytes    0.0 %\n"
+        "  memory  bytes       of    %\n"
+        "  IRAM       40   32,768  0.1\n"
+        "  DRAM       20   81,920  0.0\n"
+        "  flash     160  495,616  0.0\n"
     ) in project.build()
 
 

@@ -382,7 +382,9 @@ def test_a_slot_less_needs_force_also_on_the_desk(released: Project) -> None:
 
 @pytest.mark.parametrize("port", ["abc", "99999"])
 def test_a_port_that_is_none_is_one_line(released: Project, port: str) -> None:
-    assert f"RBOOT_SERVE_PORT is '{port}'; write 1 to 65535" in released.fail("serve", f"RBOOT_SERVE_PORT={port}")
+    assert f"RBOOT_SERVE_PORT: invalid port '{port}': expected 0-65535" in released.fail(
+        "serve", f"RBOOT_SERVE_PORT={port}"
+    )
 
 
 # What a release carries along

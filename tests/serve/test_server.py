@@ -1066,10 +1066,10 @@ def as_nobody(web_root: Path, ask: Callable[[], str]) -> str:
     ("option", "value", "message"),
     [
         ("--fault", "404@5", ""),
-        ("--rate", "0", "'0' is no rate; write bytes per second above 0, such as 20k or 1M"),
-        ("--rate", "fast", "'fast' is no rate; write bytes per second above 0, such as 20k or 1M"),
-        ("--port", "65536", "'65536' is no port; write a number up to 65535, such as 8080"),
-        ("--port", "http", "'http' is no port; write a number up to 65535, such as 8080"),
+        ("--rate", "0", "invalid rate '0': expected bytes per second > 0, e.g. 20k"),
+        ("--rate", "fast", "invalid rate 'fast': expected bytes per second > 0, e.g. 20k"),
+        ("--port", "65536", "invalid port '65536': expected 0-65535"),
+        ("--port", "http", "invalid port 'http': expected 0-65535"),
     ],
 )
 def test_wrong_usage_is_said_so(web_root: Path, option: str, value: str, message: str) -> None:
