@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .analysis.identify import identify
     from .analysis.size import measure
     from .emulator.proof import SlotProof, prove
-    from .emulator.qemu import BootResult, boot
+    from .emulator.qemu import BootEnd, BootOptions, BootResult, boot
     from .errors import (
         CheckError,
         CheckoutError,
@@ -69,7 +69,7 @@ _HOMES = {
     "analysis.identify": "identify",
     "analysis.size": "measure",
     "emulator.proof": "SlotProof prove",
-    "emulator.qemu": "BootResult boot",
+    "emulator.qemu": "BootEnd BootOptions BootResult boot",
     "errors": "CheckError CheckoutError ConfigError ElfError EmulatorError FitError FlashError Hint LayoutError "
     "LoaderError LockError ManifestError ProofError PublishError RbootError RomError ScriptError ServerError "
     "SettingError UrlError VersionError WebRootError",
@@ -102,7 +102,9 @@ __all__ = [
     "LAYOUT_PRESETS",
     "BootConfig",
     "BootDecision",
+    "BootEnd",
     "BootMode",
+    "BootOptions",
     "BootResult",
     "Bundle",
     "CheckError",

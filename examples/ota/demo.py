@@ -86,10 +86,11 @@ def main() -> None:
         say(f"rbootimg boot {FLASH} --interactive --net localhost:{listening.port}")
         flash = (COPY / FLASH).read_bytes()
         address = (listening.host, listening.port)
-        result = qemu.boot(flash, timeout=60, net=address, on_uart=on_uart, keyboard=keyboard)
+        options = qemu.BootOptions(timeout=60, net=address)
+        result = qemu.boot(flash, options, on_uart=on_uart, keyboard=keyboard)
     print()
-    if result.ended != "keyboard" or result.rom != 1:
-        sys.exit(f"demo: the device has not updated itself; it ended with: {result.ended}")
+    if result.ended is not qemu.BootEnd.KEYBOARD or result.rom != 1:
+        sys.exit(f"demo: the device has not updated itself; it ended with: {result.ended.text}")
 
 
 if __name__ == "__main__":

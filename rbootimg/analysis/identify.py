@@ -35,7 +35,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import RbootError
-from ..flash.bootconfig import MAGIC as CONFIG_START
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, is_blank
 from ..layout.params import FLASH_SIZES
 from .image import OLD_START, ROM_START, ImageInfo, image_info, image_json
@@ -67,7 +66,9 @@ def identify(data: bytes, slots: Sequence[Slot] = (), layout: FlashLayout | None
         from .elf import elf_info
 
         return elf_info(data, slots)
-    if data.startswith(CONFIG_START) and len(data) <= SECTOR_SIZE:
+    from ..flash.bootconfig import MAGIC
+
+    if data.startswith(MAGIC) and len(data) <= SECTOR_SIZE:
         from .flash import config_info
 
         return config_info(data)
@@ -81,7 +82,9 @@ def identify(data: bytes, slots: Sequence[Slot] = (), layout: FlashLayout | None
 def _is_flash(data: bytes) -> bool:
     if not data.startswith(OLD_START) and not is_blank(data[:CONFIG_ADDRESS]):
         return False
-    if data[CONFIG_ADDRESS:].startswith(CONFIG_START) or data[FIRST_SLOT_ADDRESS:].startswith(ROM_START):
+    from ..flash.bootconfig import MAGIC
+
+    if data[CONFIG_ADDRESS:].startswith(MAGIC) or data[FIRST_SLOT_ADDRESS:].startswith(ROM_START):
         return True
     return data.startswith(OLD_START) and any(size.bytes == len(data) for size in FLASH_SIZES.values())
 

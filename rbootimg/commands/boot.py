@@ -1,4 +1,4 @@
-"""`rbootimg boot`: a whole flash in the emulator, and what became of it."""
+"""`rbootimg boot`: run a flash image in the emulator."""
 
 from __future__ import annotations
 
@@ -13,68 +13,66 @@ from ..rom import elf
 from ..rom.demangle import demangle
 from ..views.tables import Table, plain
 from .arguments import converter, timeout
-from .common import check_confinement, read_layout
+from .common import check_confinement, json_argument, print_json, read_layout
 
 DESCRIPTION = (
-    "Run a whole flash in QEMU's ESP8266 core and say how it ended. An application that prints through the mask ROM "
-    "runs whole; one on the SDK stops where it waits for hardware. The file stays as it is. The exit status is 1 if "
-    "no ROM was started, if it crashed, or if the text of --until did not come."
+    "Run a flash image in QEMU's ESP8266 core and print the result. An application that prints through the mask ROM "
+    "runs completely; one on the SDK stops where it waits for hardware. The file is not changed. The exit status is 1 "
+    "if no ROM started, if it crashed, or if the UART did not print the text of --until."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the whole flash, 256 KB to 16 MB")
-    parser.add_argument("--uart", action="store_true", help="print the UART's text as it comes, not the summary")
-    parser.add_argument("--interactive", action="store_true", help="the UART on your terminal, until Ctrl-C")
-    parser.add_argument("--slot", type=int, metavar="N", help="boot this ROM: changes the config first")
+    parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the flash image, 256 KB to 16 MB")
+    parser.add_argument("--uart", action="store_true", help="print the UART's output instead of the summary")
+    parser.add_argument("--interactive", action="store_true", help="connect the UART to the terminal, until Ctrl-C")
+    parser.add_argument("--slot", type=int, metavar="N", help="boot this ROM: make it the current one in the config")
     parser.add_argument(
-        "--layout", metavar="LAYOUT", help="with --slot: the layout (default: the config that is in the flash)"
+        "--layout",
+        metavar="LAYOUT",
+        help="with --slot: write a config for this layout (default: change the existing one)",
     )
-    parser.add_argument("--elf", type=Path, metavar="APP.ELF", help="the application: a crash gets function names")
     parser.add_argument(
-        "--timeout", type=timeout, metavar="S", help="seconds at most (default: 5; on your terminal no limit)"
+        "--elf", type=Path, metavar="APP.ELF", help="the application's ELF, for function names in a crash"
     )
-    parser.add_argument("--until", metavar="TEXT", help="end well as soon as the UART has printed this")
-    parser.add_argument("--gpio-low", action="store_true", help="all pins are low, as when the button is pressed")
+    parser.add_argument(
+        "--timeout", type=timeout, metavar="S", help="time limit in seconds (default: 5; none with --interactive)"
+    )
+    parser.add_argument("--until", metavar="TEXT", help="exit with success as soon as the UART prints TEXT")
+    parser.add_argument("--gpio-low", action="store_true", help="set all pins low, as with the button pressed")
     parser.add_argument(
         "--net",
         type=converter(network.parse_address),
         metavar="HOST:PORT",
-        help="the server that the application's connections lead to",
+        help="forward the application's connections to HOST:PORT",
     )
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the flash as it is afterwards")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the flash image after the run to FILE")
+    json_argument(parser)
     parser.set_defaults(usage_error=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Boot the flash. Raises EmulatorError if it did not come up."""
+    """Boot the flash. Raises EmulatorError if no ROM started, or if it crashed."""
     if options.interactive and (options.json or options.uart or options.until):
-        options.usage_error("--interactive shows the UART itself; leave --json, --uart and --until out")
+        options.usage_error("--interactive cannot be combined with --json, --uart or --until")
     if options.uart and options.json:
-        options.usage_error("--uart and --json both print to stdout; the JSON has the UART's text in it")
+        options.usage_error("--uart cannot be combined with --json, which contains the UART's output")
     check_confinement()
     symbols = _symbols(options.elf) if options.elf else ()
-    flash = _with_current(read_file(options.file), options)
+    flash = _select_rom(read_file(options.file), options)
+    conditions = qemu.BootOptions(
+        timeout=options.timeout, until=options.until, gpio_low=options.gpio_low, net=options.net
+    )
     if options.interactive:
-        result = qemu.interact(flash, timeout=options.timeout, gpio_low=options.gpio_low, net=options.net)
+        result = qemu.interact(flash, conditions)
     else:
-        result = qemu.boot(
-            flash,
-            timeout=options.timeout or 5.0,
-            until=options.until,
-            gpio_low=options.gpio_low,
-            net=options.net,
-            on_uart=_show if options.uart else None,
-        )
+        result = qemu.boot(flash, conditions, on_uart=_show if options.uart else None)
     if options.save:
         write_output(options.save, result.flash)
     crash = result.crash.describe(symbols) if result.crash else None
     if options.json:
-        import json  # not for every start
-
-        print(json.dumps({"file": str(options.file), **_as_json(result, symbols)}, indent=2))
+        print_json({"file": str(options.file), **_as_json(result, symbols)})
     elif not options.uart and not options.interactive:
         print(_summary(result, crash))
     qemu.check(result, options.until, symbols)
@@ -89,24 +87,24 @@ def _show(text: bytes) -> None:
     print(text.decode(errors="replace"), end="", flush=True)
 
 
-def _with_current(flash: bytes, options: argparse.Namespace) -> bytes:
+def _select_rom(flash: bytes, options: argparse.Namespace) -> bytes:
     if options.slot is None:
         if options.layout:
-            options.usage_error("--layout goes with --slot")
+            options.usage_error("--layout requires --slot")
         return flash
     layout = read_layout(options.layout) if options.layout else None
-    return proof.with_current(flash, options.slot, layout)
+    return proof.set_current_rom(flash, options.slot, layout)
 
 
 def _summary(result: qemu.BootResult, crash: str | None) -> str:
     rows = [
-        ("ended", qemu.ENDS[result.ended] if crash is None else f"crash: {crash}"),
+        ("ended", result.ended.text if crash is None else f"crash: {crash}"),
         ("ROM", "none" if result.rom is None else str(result.rom)),
         ("resets", str(result.resets)),
     ]
     if result.spi:
         spi = result.spi
-        rows.append(("flash", f"{spi.reads:,} reads of {spi.read_bytes:,} bytes in all"))
+        rows.append(("flash", f"{spi.reads:,} reads, {spi.read_bytes:,} bytes in total"))
     rows += (
         ("" if number else "changed", f"{operation.kind} of {operation.size:,} bytes at {operation.address:#x}")
         for number, operation in enumerate(result.operations)
@@ -120,10 +118,10 @@ def _summary(result: qemu.BootResult, crash: str | None) -> str:
 
 
 def _as_json(result: qemu.BootResult, symbols: Sequence[elf.Symbol]) -> dict[str, object]:
-    """`crash` has the ELF's own name, `demangled` what that is in C++, if it is a mangled one and c++filt knew."""
+    """Return the JSON values. `crash` has the ELF's name, `demangled` its C++ name if c++filt knows it."""
     name = elf.place(symbols, result.crash.pc) if result.crash else None
     return {
-        "ended": result.ended,
+        "ended": result.ended.value,
         "rom": result.rom,
         "resets": result.resets,
         "crash": result.crash.describe(symbols, demangled=False) if result.crash else None,

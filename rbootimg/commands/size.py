@@ -1,4 +1,4 @@
-"""`rbootimg size`: what takes the memory."""
+"""`rbootimg size`: an application's memory usage."""
 
 from __future__ import annotations
 
@@ -12,49 +12,51 @@ from ..rom.demangle import demangle
 from ..views import terminal, treemap
 from ..views.size import difference_tables, tables
 from .arguments import count
-from .common import check_not_input
+from .common import check_not_input, json_argument, print_json
 
-DESCRIPTION = "Bytes per memory, by section, symbol, object and library; with OLD.ELF what changed since then."
+DESCRIPTION = "Report memory usage by section, symbol, object and library; with OLD.ELF the changes since that build."
 
 
-_BESIDE = Path("")
+_NEXT_TO_ELF = Path("")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", type=Path, metavar="APP.ELF", help="the linked application")
-    parser.add_argument("old", type=Path, nargs="?", metavar="OLD.ELF", help="another build, to compare with")
+    parser.add_argument("old", type=Path, nargs="?", metavar="OLD.ELF", help="another build to compare with")
     parser.add_argument(
         "--map",
         type=Path,
         nargs="?",
-        const=_BESIDE,
+        const=_NEXT_TO_ELF,
         metavar="APP.MAP",
-        help="its map file (-Wl,-Map=): by object and library too; without a name the one beside APP.ELF",
+        help="its map file (-Wl,-Map=), for usage by object and library (default: APP.map next to APP.ELF)",
     )
     parser.add_argument(
-        "--old-map", type=Path, nargs="?", const=_BESIDE, metavar="OLD.MAP", help="the map file of OLD.ELF"
+        "--old-map", type=Path, nargs="?", const=_NEXT_TO_ELF, metavar="OLD.MAP", help="the map file of OLD.ELF"
     )
     parser.add_argument(
         "--by",
         choices=size.GROUPINGS,
-        help="only this table, and what a picture shows (default: all; the picture: symbol)",
+        help="print only this table and draw this treemap (default: all tables; treemap by symbol)",
     )
-    parser.add_argument("--top", type=count, default=20, metavar="N", help="rows of a table, 0 for all (default: 20)")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a treemap to this file")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--top", type=count, default=20, metavar="N", help="maximum rows per table, 0 for all (default: 20)"
+    )
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a treemap to FILE")
+    json_argument(parser)
     parser.set_defaults(usage_error=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the tables, and draw the picture that was asked for."""
+    """Print the tables, and write the treemap."""
     if options.old_map and not options.old:
-        options.usage_error("--old-map goes with OLD.ELF")
+        options.usage_error("--old-map requires OLD.ELF")
     if options.by in ("object", "library") and not (options.map and (options.old_map or not options.old)):
-        options.usage_error(f"--by {options.by} takes the map file of each ELF: --map, --old-map")
-    if options.map is _BESIDE:
+        options.usage_error(f"--by {options.by} requires the map file of each ELF: use --map and --old-map")
+    if options.map is _NEXT_TO_ELF:
         options.map = options.file.with_suffix(".map")
-    if options.old_map is _BESIDE:
+    if options.old_map is _NEXT_TO_ELF:
         options.old_map = options.old.with_suffix(".map")
     check_not_input(options.svg, filter(None, (options.file, options.old, options.map, options.old_map)))
     sizes = size.measure(read_file(options.file), _map_text(options.map))
@@ -65,20 +67,18 @@ def run(options: argparse.Namespace) -> None:
         difference = size.compare_sizes(old, sizes)
     names = demangle(size.symbol_names(sizes, difference)) if options.json or options.by in (None, "symbol") else {}
     if options.svg:
-        cut = options.by or "symbol"
-        shown = names if cut == "symbol" else {}
-        cells = (treemap.Cell(shown.get(part.name, part.name), part.size, part.region) for part in sizes.by[cut])
-        write_output(options.svg, treemap.render(cells, f"{options.file.name} by {cut}").encode())
+        group = options.by or "symbol"
+        shown = names if group == "symbol" else {}
+        cells = (treemap.Cell(shown.get(part.name, part.name), part.size, part.region) for part in sizes.by[group])
+        write_output(options.svg, treemap.render(cells, f"{options.file.name} by {group}").encode())
     if options.json:
-        import json  # not for every start
-
-        print(json.dumps({"file": str(options.file), **size.as_json(sizes, difference, names)}, indent=2))
+        print_json({"file": str(options.file), **size.as_json(sizes, difference, names)})
         return
-    cuts = (options.by,) if options.by else size.GROUPINGS
+    groupings = (options.by,) if options.by else size.GROUPINGS
     if difference:
-        terminal.show(difference_tables(difference, cuts, options.top, names))
+        terminal.show(difference_tables(difference, groupings, options.top, names))
     else:
-        terminal.show(tables(sizes, cuts, options.top, names))
+        terminal.show(tables(sizes, groupings, options.top, names))
 
 
 def _map_text(path: Path | None) -> str | None:

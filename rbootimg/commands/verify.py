@@ -9,7 +9,7 @@ from ..analysis.identify import as_json
 from ..analysis.image import rom_info
 from ..fileio import read_file
 from ..views import info
-from .common import print_json
+from .common import json_argument, print_json
 
 DESCRIPTION = (
     "Check the headers, sections, checksum and entry point of a ROM. The exit status is 1 if it is invalid. With "
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="require a checksum with or without irom (default: accept either, a weaker check)",
     )
-    parser.add_argument("--json", action="store_true", help="print the contents of the ROM as JSON")
+    json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,1 +1,1 @@
-"""A flash in QEMU: run, watch, prove, confine."""
+"""QEMU: boot a flash image, prove that its ROMs boot, and confine the emulator."""

@@ -1,8 +1,8 @@
-"""What a ROM in the emulator can reach of the host: the files of its run's own directory, and nothing else.
+"""Confinement of the emulator: a ROM can access only the files in the directory of its run.
 
-The mask ROM stand-in needs QEMU's semihosting, whose `open` takes any path of the host, so any ROM can ask for any
-file. The kernel refuses: Landlock (Linux 5.13) confines QEMU between fork and exec, without privileges and without
-a helper program. Where QEMU has it, its own `-sandbox` (seccomp) is a second wall, against new processes.
+The emulated mask ROM needs QEMU's semihosting, whose `open` takes any path of the host, so a ROM could open any file.
+Landlock (Linux 5.13) prevents it: the restriction is set between fork and exec, without privileges and without a
+helper program. QEMU's own `-sandbox` (seccomp), where built in, also prevents new processes.
 
 Sources: the kernel's userspace-api/landlock.rst and linux/landlock.h; landlock(7), prctl(2), setrlimit(2).
 """
@@ -23,13 +23,13 @@ from pathlib import Path
 from ..errors import EmulatorError
 
 CHOICES = ("auto", "always")
-"""Values of RBOOT_CONFINE: confine where the kernel can, or refuse to run where it cannot."""
+"""Values of RBOOT_CONFINE: confine if the kernel can, or refuse to run if it cannot."""
 
 WARNING = (
-    "this kernel has no Landlock (Linux 5.13): a ROM in the emulator can reach all files that you can; "
-    "RBOOT_CONFINE=always refuses to run it"
+    "emulator not confined: the kernel lacks Landlock (Linux 5.13), so a ROM can access all of your files; set "
+    "RBOOT_CONFINE=always to refuse to run it"
 )
-"""What is said where ROMs are not confined."""
+"""The warning if ROMs are not confined."""
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _SIGKILL = 9
@@ -40,35 +40,35 @@ _RULE_PATH_BENEATH = 1
 
 _EXECUTE, _WRITE_FILE, _READ_FILE = 1, 1 << 1, 1 << 2
 _TRUNCATE = 1 << 14
-# By the ABI that brought them; what a kernel does not know must not be asked for.
+# By the ABI version that introduced them: a kernel rejects rights that it does not know.
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: _TRUNCATE, 5: 1 << 15}  # 1 to 13, REFER, TRUNCATE, IOCTL_DEV
 _TCP_RIGHTS = {4: 3}  # BIND_TCP, CONNECT_TCP
 _SCOPES = {6: 3}  # abstract UNIX sockets, signals
 
-_LIBRARIES = ("/lib", "/usr/lib")  # of these only the folders of one architecture, where a system has such
+_LIBRARIES = ("/lib", "/usr/lib")  # only their per-architecture directories, if there are any
 _MORE_LIBRARIES = (
     *("/lib32", "/lib64", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"),
     *("/nix/store", "/gnu/store", "/home/linuxbrew/.linuxbrew", "/etc/ld.so.cache"),
 )
-"""What a program needs to start. A ROM can read it too; it holds nothing of the user's."""
+"""The files that a program needs to start. A ROM can read them too; they contain no user data."""
 
 _SCRIPTS = ("/bin", "/usr/bin", "/dev/null")
-"""What a program that is a script needs too, as some distributions' wrappers of QEMU are."""
+"""The files that a script needs too: in some distributions QEMU is a wrapper script."""
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 
 def landlock_abi() -> int:
-    """The version of the kernel's Landlock, 0 if there is none or it is switched off."""
+    """Return the ABI version of the kernel's Landlock, 0 if it is missing or disabled."""
     if sys.platform != "linux":
         return 0
     return max(_syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION), 0)
 
 
 def check(choice: str) -> str | None:
-    """Return the warning for what runs ROMs with RBOOT_CONFINE=`choice`; None if they are confined.
+    """Return the warning for running ROMs with RBOOT_CONFINE=`choice`, None if they are confined.
 
-    Raises EmulatorError if `choice` is none of CHOICES, or is "always" and the kernel cannot confine.
+    Raises EmulatorError if `choice` is not one of CHOICES, or is "always" and the kernel cannot confine.
     """
     choice = choice or "auto"
     if choice not in CHOICES:
@@ -77,29 +77,29 @@ def check(choice: str) -> str | None:
         return None
     if choice == "always":
         raise EmulatorError(
-            "RBOOT_CONFINE is always, but this kernel has no Landlock (Linux 5.13) to confine the emulator; "
-            "use auto to run trusted ROMs all the same"
+            "cannot confine the emulator: the kernel lacks Landlock (Linux 5.13); set RBOOT_CONFINE=auto to run it "
+            "unconfined"
         )
     return WARNING
 
 
 @contextlib.contextmanager
-def confined(folder: Path, program: str, mask_rom: Path, file_size: int) -> Iterator[Callable[[], None]]:
-    """What is to be called between fork and exec of `program`, which is QEMU, as `preexec_fn`; once or not at all.
+def child_setup(folder: Path, program: str, mask_rom: Path, file_size: int) -> Iterator[Callable[[], None]]:
+    """Return the `preexec_fn` that confines `program` (QEMU), to be called between fork and exec, at most once.
 
-    The program can then read and write, but not make, files in `folder`, read `mask_rom` and what it needs to start,
-    make no file longer than `file_size` bytes, and dies with the *thread* that started it.
-    All that takes locks or memory is done here, in the parent, as other threads may run: what is called in the
-    child makes a few system calls. Raises EmulatorError if the kernel has Landlock and does not do it.
+    The program can then read and write, but not create, files in `folder`, and read `mask_rom` and the files that it
+    needs to start. Its files are limited to `file_size` bytes, and it ends with the *thread* that started it.
+    All that takes locks or memory is done here in the parent, as other threads may run; the child only makes a few
+    system calls. Raises EmulatorError if the kernel has Landlock and rejects a rule.
     """
     if sys.platform != "linux":
-        yield _nothing
+        yield _no_confinement
         return
     abi = landlock_abi()
     parent = os.getpid()
     prctl, setrlimit = _libc().prctl, resource.setrlimit
     limits = [
-        (kind, _at_most(kind, most)) for kind, most in ((resource.RLIMIT_FSIZE, file_size), (resource.RLIMIT_CORE, 0))
+        (kind, _limits(kind, limit)) for kind, limit in ((resource.RLIMIT_FSIZE, file_size), (resource.RLIMIT_CORE, 0))
     ]
     syscall = _libc().syscall
     ruleset = _ruleset(abi, folder, program, mask_rom) if abi else -1
@@ -109,7 +109,7 @@ def confined(folder: Path, program: str, mask_rom: Path, file_size: int) -> Iter
         for kind, values in limits:
             setrlimit(kind, values)
         prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-        if get_parent() != parent:  # it died before it could be told
+        if get_parent() != parent:  # the parent ended before PDEATHSIG was set
             leave(1)
         if prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
             raise OSError
@@ -123,41 +123,41 @@ def confined(folder: Path, program: str, mask_rom: Path, file_size: int) -> Iter
             os.close(ruleset)
 
 
-def environment(surroundings: Mapping[str, str]) -> dict[str, str]:
-    """What of the `surroundings` the emulator gets: how it finds programs and libraries, none of the user's secrets."""
-    return {name: value for name, value in surroundings.items() if name == "PATH" or name.startswith("LD_")}
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the emulator: the paths of programs and libraries, without the user's secrets."""
+    return {name: value for name, value in variables.items() if name == "PATH" or name.startswith("LD_")}
 
 
 @functools.lru_cache(maxsize=8)
 def sandbox(program: str) -> tuple[str, ...]:
-    """The options of QEMU's own sandbox, none if `program` was built without it.
+    """Return the options for QEMU's own sandbox, none if `program` was built without it.
 
-    It is told by the library that the program is linked with: asking QEMU takes as long as a boot.
+    The library that it is linked with tells: to ask QEMU takes as long as a boot.
     """
     with open(program, "rb") as file:
         return ("-sandbox", _SANDBOX) if b"libseccomp.so" in file.read(1 << 21) else ()
 
 
-def _nothing() -> None:
+def _no_confinement() -> None:
     pass
 
 
-def _at_most(kind: int, most: int) -> tuple[int, int]:
+def _limits(kind: int, limit: int) -> tuple[int, int]:
     _, hard = resource.getrlimit(kind)
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    return most, most
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    return limit, limit
 
 
 @functools.lru_cache(maxsize=1)
 def _libc() -> ctypes.PyDLL:
-    """The C library; without its errno and with the GIL held, which leaves nothing to go wrong after a fork."""
+    """Load the C library, without errno and with the GIL held: safe after a fork."""
     libc = ctypes.PyDLL(None)
     libc.syscall.restype = ctypes.c_long
     return libc
 
 
 def _syscall(number: int, *arguments: object) -> int:
-    """The result, -1 for any error."""
+    """Make a system call; return its result, -1 for any error."""
     words = [
         ctypes.c_char_p(word) if isinstance(word, bytes) else ctypes.c_long(word) if isinstance(word, int) else None
         for word in arguments
@@ -170,7 +170,7 @@ def _up_to(abi: int, rights: Mapping[int, int]) -> int:
 
 
 def _ruleset(abi: int, folder: Path, program: str, mask_rom: Path) -> int:
-    """The descriptor of the rules for QEMU. Raises EmulatorError."""
+    """Create the rules for QEMU; return their descriptor. Raises EmulatorError."""
     known = _up_to(abi, _FILE_RIGHTS)
     words = [known, *([_up_to(abi, _TCP_RIGHTS)] if abi >= 4 else []), *([_up_to(abi, _SCOPES)] if abi >= 6 else [])]
     attributes = struct.pack(f"={len(words)}Q", *words)
@@ -179,7 +179,7 @@ def _ruleset(abi: int, folder: Path, program: str, mask_rom: Path) -> int:
         for path in _program_paths(program):
             _allow(ruleset, path, _READ_FILE | _EXECUTE)
         _allow(ruleset, mask_rom, _READ_FILE)
-        _allow(ruleset, folder, (_READ_FILE | _WRITE_FILE | _TRUNCATE) & known, needed=True)
+        _allow(ruleset, folder, (_READ_FILE | _WRITE_FILE | _TRUNCATE) & known, required=True)
     except BaseException:
         if ruleset >= 0:
             os.close(ruleset)
@@ -201,17 +201,17 @@ def _program_paths(program: str) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def _allow(ruleset: int, path: str | Path, rights: int, needed: bool = False) -> None:
+def _allow(ruleset: int, path: str | Path, rights: int, required: bool = False) -> None:
     try:
-        # O_PATH: to be named is all that it is opened for.
+        # O_PATH: it is not read.
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        if needed:
+        if required:
             raise
-        return  # as /lib32 on most machines
+        return  # such as /lib32 on most machines
     try:
         rule = struct.pack("=Qi", rights, descriptor)
         if _syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0):
-            raise EmulatorError(f"the kernel's Landlock refuses the rule for {path}; the emulator cannot be confined")
+            raise EmulatorError(f"cannot confine the emulator: the kernel rejects the Landlock rule for {path}")
     finally:
         os.close(descriptor)

@@ -1,11 +1,10 @@
-"""TCP connections for an application in the emulator, whose network is two FIFOs beside QEMU: `net-in` and `net-out`.
+"""TCP connections for an application in the emulator, through two FIFOs in QEMU's directory: `net-in` and `net-out`.
 
-In these travel frames: two bytes of size, high byte first, then so many bytes of data. The size 0xFFFF without data
-asks for a connection, and says that there is one; 0 ends it, and says that it has ended or could not be made. See
-firmware/ota/port/emulator.
+The FIFOs transfer frames: a size of two bytes, high byte first, then the data. The size 0xFFFF without data requests a
+connection and confirms it; 0 closes it, and reports that it was closed or refused. See firmware/ota/port/emulator.
 
-Not QEMU's serial port: its 16 bytes of input are filled by one thread and emptied by another without a lock
-(target/xtensa/xtensa-semi.c), so that now and then some are lost.
+QEMU's serial port is not used, as it loses input: one thread fills its 16 bytes and another one empties them without
+a lock (target/xtensa/xtensa-semi.c).
 """
 
 from __future__ import annotations
@@ -23,46 +22,46 @@ from ..errors import EmulatorError
 
 _CONNECT = b"\xff\xff"
 _CLOSE = b"\0\0"
-_MOST = 1460
-"""Bytes of data in a frame: as in a TCP segment on Ethernet. A FIFO takes so much whole or not at all (PIPE_BUF)."""
+_MAX_DATA = 1460
+"""Bytes of data in a frame: as in a TCP segment on Ethernet. A write of that size to a FIFO is atomic (PIPE_BUF)."""
 _TIMEOUT = 10.0
 
 
 class _ClosedError(Exception):
-    """The relay is to end."""
+    """The relay must end."""
 
 
 @dataclass(frozen=True)
 class _Device:
-    """The descriptors of the FIFOs, and of one that becomes readable when all is over."""
+    """The descriptors of the FIFOs, and of a pipe that becomes readable when the relay must end."""
 
     sent: int
     received: int
     stop: int
 
     def wait(self, server: socket.socket | None) -> list[int]:
-        """The descriptors that have something to read, of the device and of `server`, as soon as one has."""
+        """Wait for input from the device or `server`; return the readable descriptors. Raises _ClosedError."""
         readable, _, _ = select.select([self.stop, self.sent, *([server.fileno()] if server else [])], [], [])
         if self.stop in readable:
             raise _ClosedError
         return readable
 
     def put(self, frame: bytes) -> None:
-        """Give the device a frame, as soon as there is room."""
+        """Send the device a frame as soon as its FIFO has room."""
         while True:
             self._wait_for(self.received)
-            with contextlib.suppress(BlockingIOError):  # the device itself has filled its FIFO meanwhile
+            with contextlib.suppress(BlockingIOError):  # the ROM itself has filled the FIFO
                 os.write(self.received, frame)
                 return
 
     def send(self, data: bytes, server: socket.socket) -> None:
-        """Give the server all of `data`, as soon as it takes it. Raises OSError if it has gone, or takes none."""
+        """Send the server all of `data`. Raises OSError if it has closed the connection or does not accept data."""
         while data:
             self._wait_for(server.fileno(), _TIMEOUT)
             data = data[server.send(data) :]
 
     def _wait_for(self, descriptor: int, timeout: float | None = None) -> None:
-        """Until the descriptor can be written to. Raises TimeoutError, or _StoppedError if all is over."""
+        """Wait until the descriptor is writable. Raises TimeoutError, or _ClosedError if the relay must end."""
         readable, writable, _ = select.select([self.stop], [descriptor], [], timeout)
         if readable:
             raise _ClosedError
@@ -71,35 +70,32 @@ class _Device:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """The host and the port of `localhost:8080` or `[::1]:8080`. Raises EmulatorError."""
+    """Parse the host and the port of `localhost:8080` or `[::1]:8080`. Raises EmulatorError."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 0x10000:
-        raise EmulatorError(f"{text!r} is not HOST:PORT, such as localhost:8080")
+        raise EmulatorError(f"invalid address {text!r}: expected HOST:PORT, e.g. localhost:8080")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 @contextlib.contextmanager
 def relay(folder: Path, host: str, port: int) -> Iterator[None]:
-    """Connects the emulated device in `folder` to `host` and `port`, whenever it asks; until the end of the `with`.
-
-    One connection at a time.
-    """
-    with contextlib.ExitStack() as at_the_end:
-        # For both ways, so that nobody waits in open() for the other side.
-        received, sent = (_fifo(folder / name, at_the_end) for name in ("net-in", "net-out"))
+    """Connect the emulated device in `folder` to `host` and `port` whenever it requests a connection; one at a time."""
+    with contextlib.ExitStack() as stack:
+        # Open for reading and writing, so that open() does not wait for the other side.
+        received, sent = (_make_fifo(folder / name, stack) for name in ("net-in", "net-out"))
         stop, stopping = os.pipe()
-        at_the_end.callback(os.close, stop)
+        stack.callback(os.close, stop)
         thread = threading.Thread(target=_serve, args=(_Device(sent, received, stop), (host, port)), daemon=True)
         thread.start()
-        at_the_end.callback(thread.join)  # however long: it uses what is closed next
-        at_the_end.callback(os.close, stopping)
+        stack.callback(thread.join)  # before the FIFOs that it uses are closed
+        stack.callback(os.close, stopping)
         yield
 
 
-def _fifo(path: Path, at_the_end: contextlib.ExitStack) -> int:
+def _make_fifo(path: Path, stack: contextlib.ExitStack) -> int:
     os.mkfifo(path)
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    at_the_end.callback(os.close, descriptor)
+    stack.callback(os.close, descriptor)
     return descriptor
 
 
@@ -110,20 +106,20 @@ def _serve(device: _Device, address: tuple[str, int]) -> None:
         while True:
             readable = device.wait(server)
             if device.sent in readable:
-                with contextlib.suppress(BlockingIOError):  # the device itself has read it
+                with contextlib.suppress(BlockingIOError):  # the ROM itself has read it
                     pending += os.read(device.sent, 0x10000)
-                while (frame := _frame(pending)) is not None:
+                while (frame := _first_frame(pending)) is not None:
                     pending = pending[len(frame) :]
                     server = _handle_frame(frame, device, server, address)
             elif server is not None:
-                server = _pass_on(device, server)
+                server = _forward(device, server)
     except _ClosedError:
         if server is not None:
             server.close()
 
 
-def _frame(data: bytes) -> bytes | None:
-    """The frame that `data` begins with, if it is whole."""
+def _first_frame(data: bytes) -> bytes | None:
+    """Return the frame at the start of `data` if it is complete."""
     size = 2 if data[:2] == _CONNECT else 2 + int.from_bytes(data[:2], "big")
     return data[:size] if len(data) >= max(size, 2) else None
 
@@ -131,13 +127,13 @@ def _frame(data: bytes) -> bytes | None:
 def _handle_frame(
     frame: bytes, device: _Device, server: socket.socket | None, address: tuple[str, int]
 ) -> socket.socket | None:
-    """Does what a frame of the device asks for; the connection that there is then."""
+    """Handle a frame from the device; return the current connection."""
     if frame not in (_CONNECT, _CLOSE):
-        if server is not None:  # else the device has not heard yet that it is closed
-            with contextlib.suppress(OSError):  # which a read tells too
+        if server is not None:  # else the device does not yet know that it is closed
+            with contextlib.suppress(OSError):  # the next read reports it
                 device.send(frame[2:], server)
         return server
-    if server is not None:  # of before a reset, if the device now asks for one
+    if server is not None:  # a connection from before a reset, if the device requests one now
         server.close()
     if frame == _CLOSE:
         if server is not None:
@@ -152,10 +148,10 @@ def _handle_frame(
     return server
 
 
-def _pass_on(device: _Device, server: socket.socket) -> socket.socket | None:
-    """Gives the device what the server has sent; the connection, if there still is one."""
+def _forward(device: _Device, server: socket.socket) -> socket.socket | None:
+    """Pass data from the server to the device; return the connection unless the server has closed it."""
     try:
-        data = server.recv(_MOST)
+        data = server.recv(_MAX_DATA)
     except OSError:
         data = b""
     device.put(len(data).to_bytes(2, "big") + data)

@@ -1,7 +1,7 @@
-"""The program that emulates, and what there is to do without it."""
+"""The name of the emulator's program, and the error without it."""
 
 from __future__ import annotations
 
 QEMU = "qemu-system-xtensa"
-MISSING = f"no {QEMU} on PATH; install it with `apt-get install qemu-system-misc`"
+MISSING = f"{QEMU} not found on PATH; install it with `apt-get install qemu-system-misc`"
 """The package is Debian's."""

@@ -1,14 +1,15 @@
-"""A whole flash in QEMU's ESP8266 core: boot it and see what becomes of it.
+"""Boot a flash image in QEMU's ESP8266 core.
 
-QEMU has the CPU and the memory map; `firmware/maskrom` is what the chip's mask ROM does, with the flash in a file.
-There is no Wi-Fi, no timer and no UART register: an application on the SDK gets as far as its entry, one that
-prints through the mask ROM runs whole. See `proof` for what holds at the entry, and `network` for the network of an
-application that has a port for it.
+QEMU emulates the CPU and the memory map; `firmware/maskrom` replaces the chip's mask ROM, with the flash in a file.
+There is no Wi-Fi, no timer and no UART register: an application on the SDK reaches its entry point, one that prints
+through the mask ROM runs to its end. See `proof` for the checks at the entry point, and `network` for the network of
+an application with a port for the emulator.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import math
 import os
 import re
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,63 +33,81 @@ from .program import MISSING, QEMU
 from .rundir import name_temporary_folder, run_directory
 
 MASK_ROM = Path(__file__).parents[1] / "firmware" / "maskrom.elf"
-"""The stand-in for the mask ROM, built from `firmware/maskrom`."""
+"""The emulated mask ROM, built from `firmware/maskrom`."""
 
 FLASH_SIZES = (0x40000, 0x1000000)
-"""The least and the greatest flash, in bytes."""
+"""The smallest and the largest flash, in bytes."""
 
-# Xtensa ISA reference manual, table of EXCCAUSE values: those that the lx106 has.
+DEFAULT_TIMEOUT = 5.0
+MAX_RESETS = 16
+_MAX_RESETS_INTERACTIVE = 1000
+
+# By EXCCAUSE, those of the lx106: the name and a short explanation. Source: Xtensa ISA reference manual, EXCCAUSE.
 _CAUSES = MappingProxyType(
     {
-        0: "illegal instruction",
-        1: "syscall",
-        2: "instruction fetch error",
-        3: "load or store error",
-        4: "level-1 interrupt",
-        5: "alloca",
-        6: "division by zero",
-        9: "unaligned load or store",
-        12: "data error at fetch",
-        13: "data error at load or store",
-        14: "instruction fetch from no memory",
-        15: "load from or store to no memory",
-        20: "instruction fetch from no memory",
-        28: "load from no memory",
-        29: "store to no memory",
+        0: "IllegalInstruction (illegal instruction)",
+        1: "Syscall (SYSCALL instruction)",
+        2: "InstructionFetchError (instruction fetch failed)",
+        3: "LoadStoreError (load or store failed)",
+        4: "Level1Interrupt (interrupt)",
+        5: "Alloca (MOVSP instruction)",
+        6: "IntegerDivideByZero (division by zero)",
+        9: "LoadStoreAlignment (unaligned load or store)",
+        12: "InstrPIFDataError (bus error during an instruction fetch)",
+        13: "LoadStorePIFDataError (bus error during a load or store)",
+        14: "InstrPIFAddrError (instruction fetch from an unmapped address)",
+        15: "LoadStorePIFAddrError (load or store at an unmapped address)",
+        20: "InstFetchProhibited (instruction fetch from an invalid address)",
+        28: "LoadProhibited (load from an invalid address)",
+        29: "StoreProhibited (store to an invalid address)",
     }
 )
-ENDS = MappingProxyType(
-    {
-        "done": "the code returned",
-        "crash": "crash",
-        "no-image": "the mask ROM found no loader at flash 0",
-        "resets": "too many resets",
-        "until": "the text came",
-        "keyboard": "Ctrl-C",
-        "time-out": "still running when the time was over",
-        "power-cut": "the power was cut",
-    }
-)
-"""BootResult.ended in words."""
 
-_UNMAPPED = "unmapped flash (call Cache_Read_Enable before code in flash), executed"
+
+class BootEnd(enum.Enum):
+    """The way a boot ended. The values are those in JSON and in the mask ROM's report; `text` is for people."""
+
+    DONE = ("done", "application returned")
+    CRASH = ("crash", "crash")
+    NO_IMAGE = ("no-image", "no boot loader at flash 0x0")
+    RESETS = ("resets", "too many resets")
+    POWER_CUT = ("power-cut", "power was cut")
+    UNTIL = ("until", "matched --until")
+    KEYBOARD = ("keyboard", "interrupted by Ctrl-C")
+    TIMEOUT = ("time-out", "timed out (still running)")
+
+    text: str
+
+    def __new__(cls, value: str, text: str) -> BootEnd:
+        end = object.__new__(cls)
+        end._value_ = value
+        end.text = text
+        return end
+
+
+_ENDS = MappingProxyType({end.value: end for end in BootEnd})
+
+_UNMAPPED = "code in unmapped flash executed (call Cache_Read_Enable first)"
+_HOST_ERROR = "host-error"  # the end in the report if a file operation of the host failed
 _CTRL_C = b"\x03"
 _BOOTING = re.compile(rb"^Booting rom (\d{1,3})\b", re.MULTILINE)
 
 UART_HEAD, UART_TAIL = 0x10000, 0x100000
-"""How many bytes of the UART's text are kept, from its start and from its end."""
+"""The bytes of the UART's output that are kept, from its start and from its end."""
 
 REPORT_SIZE = 0x400000
-"""The longest report of the mask ROM, in bytes: some 250,000 writes and erases."""
+"""The longest report of the mask ROM, in bytes: about 250,000 writes and erases."""
 
-_MOST_TYPED = 0x10000
-_TOO_MUCH = f"too many writes and erases: the report of them is longer than {REPORT_SIZE >> 20} MB; does the ROM loop?"
-_LOOK_EVERY = 1.0  # seconds
+_MAX_PENDING_INPUT = 0x10000
+_REPORT_TOO_LONG = (
+    f"too many writes and erases: the report is longer than {REPORT_SIZE >> 20} MB; check whether the ROM boot-loops"
+)
+_CHECK_INTERVAL = 1.0  # seconds
 
 
 @dataclass(frozen=True)
 class Crash:
-    """A fatal exception: its cause by number and in words, where it happened, what address it was about."""
+    """A fatal exception: EXCCAUSE, PC, EXCVADDR (the address that was accessed), the registers, and its kind."""
 
     cause: int
     pc: int
@@ -97,11 +116,11 @@ class Crash:
     kind: str = "exception"
 
     def describe(self, symbols: Sequence[Symbol] = (), demangled: bool = True) -> str:
-        """One line: `load from no memory at 0x40100123 (in_flash+0x13), address 0x0`.
+        """Return a line such as `LoadProhibited (…) at 0x40100123 (in_flash+0x13), address 0x0`.
 
-        A function of C++ is called as people write it, if `demangled` and c++filt knows its name.
+        With `demangled` a function of C++ has its demangled name, if c++filt knows it.
         """
-        cause = _CAUSES.get(self.cause, f"cause {self.cause}")
+        cause = _CAUSES.get(self.cause, f"exception {self.cause}")
         kinds = {"exception": cause, "double exception": f"double exception: {cause}", "unmapped": _UNMAPPED}
         what = kinds.get(self.kind, self.kind)
         name = place(symbols, self.pc)
@@ -112,7 +131,7 @@ class Crash:
 
 @dataclass(frozen=True)
 class SpiStatistics:
-    """What the flash had to do: calls, and bytes."""
+    """The flash accesses: calls and bytes."""
 
     reads: int
     read_bytes: int
@@ -123,7 +142,7 @@ class SpiStatistics:
 
 @dataclass(frozen=True)
 class Operation:
-    """A write to the flash or an erase of it: `size` bytes at `address`."""
+    """A write or an erase of the flash: `size` bytes at `address`."""
 
     kind: str
     address: int
@@ -132,26 +151,46 @@ class Operation:
 
 @dataclass(frozen=True)
 class PowerCut:
-    """Power goes at the write or erase number `operation`, from 1: 0 before it, 1 half-way through, 2 after it."""
+    """A power cut at write or erase number `operation`, from 1; `part`: 0 before, 1 half-way through, 2 after it."""
 
     operation: int
     part: int = 1
 
 
 @dataclass(frozen=True)
-class BootResult:
-    """What became of a boot.
+class BootOptions:
+    """The conditions of a boot.
 
-    `ended` is "done" (the code returned), "crash", "no-image" (the mask ROM found nothing to start at flash 0),
-    "resets" (more than were allowed), "power-cut", "until" (the text that was waited for came), "keyboard" (Ctrl-C)
-    or "time-out".
-    `uart` is what was printed; of more than UART_HEAD + UART_TAIL bytes so many from the start and the end, with a
-    line between them that says how much was left out. `rom` is the number of the ROM that the loader said last to
-    start. `flash` is the flash afterwards, `operations` what changed it, `misuse` what the chip would not have done
-    as asked. `rtc` are rBoot's data in RTC memory; they and `spi` are None if the boot was ended from outside.
+    `timeout`: the time limit in seconds, None for the default. `max_resets`: the limit of resets after the first, None
+    for the default. `until`: stop as soon as the UART has printed this string. `uart_input`: bytes that the UART
+    receives, from the start. `gpio_low`: all pins are low. `rtc`: rBoot's data in RTC memory. `cut`: a power cut.
+    `net`: host and port to which the application's connections are forwarded; without it they fail.
     """
 
-    ended: str
+    timeout: float | None = None
+    max_resets: int | None = None
+    until: str | None = None
+    uart_input: bytes = b""
+    gpio_low: bool = False
+    rtc: RtcData | None = None
+    cut: PowerCut | None = None
+    net: tuple[str, int] | None = None
+
+
+DEFAULT_OPTIONS = BootOptions()
+
+
+@dataclass(frozen=True)
+class BootResult:
+    """The result of a boot.
+
+    `uart` is the UART's output; of more than UART_HEAD + UART_TAIL bytes only so many from the start and the end, with
+    a note between them. `rom` is the number of the ROM that the loader started last. `flash` is the flash afterwards,
+    `operations` are the writes and erases, `misuse` the requests that the chip would have refused. `rtc` is rBoot's
+    data in RTC memory; it and `spi` are None if the boot was ended from outside.
+    """
+
+    ended: BootEnd
     uart: str
     rom: int | None
     resets: int
@@ -165,58 +204,47 @@ class BootResult:
 
 def boot(
     flash: bytes,
+    options: BootOptions = DEFAULT_OPTIONS,
     *,
-    timeout: float = 5.0,
-    max_resets: int = 16,
-    until: str | None = None,
-    uart_input: bytes = b"",
-    gpio_low: bool = False,
-    rtc: RtcData | None = None,
-    cut: PowerCut | None = None,
-    net: tuple[str, int] | None = None,
     on_uart: Callable[[bytes], None] | None = None,
     keyboard: int | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> BootResult:
-    """Boot the chip with `flash`, for at most `timeout` seconds and `max_resets` resets after the first.
+    """Boot the chip with `flash`; by default for at most 5 seconds and 16 resets after the first.
 
-    `until`: stop as soon as the UART has printed this. `uart_input`: what is typed, from the start. `gpio_low`: all
-    pins are low. `rtc`: what rBoot finds in RTC memory. `net`: the host and the port of the server that the
-    application's connections lead to; without it nobody answers. `on_uart` is called with what is printed, as it comes.
-    `keyboard` is the descriptor of a file: what comes from it is typed too, and Ctrl-C in it ends the boot, as does
-    `is_interrupted`. Raises EmulatorError if QEMU is not installed or fails, or if the flash has no size of a flash.
+    `on_uart` is called with the UART's output as it comes. `keyboard` is a file descriptor whose input the UART
+    receives; Ctrl-C in it ends the boot, as does `is_interrupted`. Raises EmulatorError if QEMU is not installed or
+    fails, or if the flash does not have the size of a flash chip.
     """
-    settings = [f"resets={max_resets}", "uart-in=/dev/stdin", "uart-out=/dev/stdout"]
-    if gpio_low:
+    settings = [
+        f"resets={MAX_RESETS if options.max_resets is None else options.max_resets}",
+        *("uart-in=/dev/stdin", "uart-out=/dev/stdout"),
+    ]
+    if options.gpio_low:
         settings += ["gpio=0", "gpio16=0"]
-    if rtc is not None:
-        words = rtc.to_bytes()
+    if options.rtc is not None:
+        words = options.rtc.to_bytes()
         settings.append("rtc=" + "".join(words[i : i + 4][::-1].hex() for i in range(0, 12, 4)))
-    if cut is not None:
-        settings += [f"cut={cut.operation}", f"part={cut.part}"]
-    with contextlib.ExitStack() as open_until_the_end:
-        folder = open_until_the_end.enter_context(run_directory())
-        if net:
-            open_until_the_end.enter_context(relay(folder, *net))
+    if options.cut is not None:
+        settings += [f"cut={options.cut.operation}", f"part={options.cut.part}"]
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(run_directory())
+        if options.net:
+            stack.enter_context(relay(folder, *options.net))
         with machine(folder, flash, settings, ["-serial", "null"]) as qemu:
-            uart, stopped = _run_console(qemu, folder, uart_input, until, timeout, on_uart, keyboard, is_interrupted)
+            uart, stopped = _run_console(qemu, folder, options, on_uart, keyboard, is_interrupted)
             if not stopped and "\nend " not in read_report(folder):
                 raise failure(qemu, uart.last)
-        # Only now that QEMU is gone are both what they will be.
+        # The report and the flash are complete only after QEMU has ended.
         return _result(read_report(folder), uart, stopped, _read(folder / "flash", len(flash)))
 
 
 def interact(
-    flash: bytes,
-    *,
-    timeout: float | None = None,
-    gpio_low: bool = False,
-    net: tuple[str, int] | None = None,
-    is_interrupted: Callable[[], bool] = lambda: False,
+    flash: bytes, options: BootOptions = DEFAULT_OPTIONS, *, is_interrupted: Callable[[], bool] = lambda: False
 ) -> BootResult:
-    """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C. See boot().
+    """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C; else as boot().
 
-    Without a `timeout` that is for as long as it takes if stdin is a terminal, else for 5 seconds.
+    By default there is no time limit if stdin is a terminal, and at most 1,000 resets.
     """
 
     def show(text: bytes) -> None:
@@ -224,29 +252,22 @@ def interact(
         sys.stdout.buffer.flush()
 
     keyboard = sys.stdin.fileno()
-    if timeout is None:
-        timeout = math.inf if os.isatty(keyboard) else 5.0
+    if options.timeout is None and os.isatty(keyboard):
+        options = replace(options, timeout=math.inf)
+    if options.max_resets is None:
+        options = replace(options, max_resets=_MAX_RESETS_INTERACTIVE)
     sys.stdout.flush()
     with _raw(keyboard):
-        return boot(
-            flash,
-            timeout=timeout,
-            max_resets=1000,
-            gpio_low=gpio_low,
-            net=net,
-            on_uart=show,
-            keyboard=keyboard,
-            is_interrupted=is_interrupted,
-        )
+        return boot(flash, options, on_uart=show, keyboard=keyboard, is_interrupted=is_interrupted)
 
 
 @contextlib.contextmanager
 def _raw(terminal: int) -> Iterator[None]:
-    """The terminal without echo, each key as it is typed, Ctrl-C too; as it was at the end. A file stays as it is."""
+    """Set a terminal to raw mode: no echo, each key at once, Ctrl-C as a key. Restores it at the end."""
     if not os.isatty(terminal):
         yield
         return
-    import termios  # not for every boot
+    import termios  # not loaded for every boot
 
     before = termios.tcgetattr(terminal)
     now = termios.tcgetattr(terminal)
@@ -259,27 +280,27 @@ def _raw(terminal: int) -> Iterator[None]:
 
 
 def check(result: BootResult, until: str | None = None, symbols: Sequence[Symbol] = ()) -> None:
-    """Raise EmulatorError if no ROM came up, if it crashed, or if the text `until` did not come."""
+    """Raise EmulatorError if no ROM started, if it crashed, or if the UART did not print `until`."""
     if result.crash:
         raise EmulatorError(f"crash: {result.crash.describe(symbols)}")
-    if result.ended in ("no-image", "resets"):
-        raise EmulatorError(ENDS[result.ended])
-    if until is not None and result.ended != "until":
-        raise EmulatorError(f"the UART did not print {until!r}: {ENDS[result.ended]}")
-    if until is None and result.rom is None and result.ended != "keyboard":
-        raise EmulatorError("no ROM was started; the loader says on the UART why")
+    if result.ended in (BootEnd.NO_IMAGE, BootEnd.RESETS):
+        raise EmulatorError(result.ended.text)
+    if until is not None and result.ended is not BootEnd.UNTIL:
+        raise EmulatorError(f"no {until!r} on the UART: {result.ended.text}")
+    if until is None and result.rom is None and result.ended is not BootEnd.KEYBOARD:
+        raise EmulatorError("no ROM started; see the UART log")
 
 
-def failure(qemu: subprocess.Popen[bytes], said: bytes = b"") -> EmulatorError:
-    """The error of a QEMU that did not run to an end: with the last that it `said`, or what it left to read."""
+def failure(qemu: subprocess.Popen[bytes], output: bytes = b"") -> EmulatorError:
+    """Return the error for a QEMU that failed, with the last line of its `output` and of what is still to read."""
     try:
         status = f"status {qemu.wait(0.5)}"
     except subprocess.TimeoutExpired:
-        status = "it does not answer"
+        status = "no response"
         qemu.kill()
     assert qemu.stdout is not None
-    os.set_blocking(qemu.stdout.fileno(), False)  # a script in QEMU's place may have left a child that holds it open
-    lines = (said + (qemu.stdout.read() or b"")).decode(errors="replace").split("\n")
+    os.set_blocking(qemu.stdout.fileno(), False)  # a wrapper script may have left a child that keeps it open
+    lines = (output + (qemu.stdout.read() or b"")).decode(errors="replace").split("\n")
     return EmulatorError(f"{QEMU} failed: {next((line.strip() for line in reversed(lines) if line.strip()), status)}")
 
 
@@ -287,28 +308,28 @@ def failure(qemu: subprocess.Popen[bytes], said: bytes = b"") -> EmulatorError:
 def machine(
     folder: Path, flash: bytes, settings: Sequence[str], options: Sequence[str], files: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """QEMU with the mask ROM and `flash`, started in `folder`; it is gone at the end, whatever happens.
+    """Run QEMU with the mask ROM and `flash` in the directory `folder`; it is killed at the end.
 
-    `options` are QEMU's, `files` the descriptors that they name; they can write to `folder`/"uart". The ROM reaches
-    no file of the host but those that are in `folder` now, see `confinement`. It ends with the thread that
-    started it: leave the `with` in the same one.
+    `options` are QEMU's, `files` the descriptors that they name; they can write to `folder`/"uart". The ROM can access
+    only the files that are in `folder` now, see `confinement`. QEMU ends with the thread that started it: leave the
+    `with` in the same thread. Raises EmulatorError if QEMU is not installed or the flash has an invalid size.
     """
-    least, greatest = FLASH_SIZES
-    if not least <= len(flash) <= greatest or len(flash) & (len(flash) - 1):
-        raise EmulatorError(f"the flash has {len(flash):,} bytes; that of a chip has 256 KB, 512 KB and so on to 16 MB")
+    smallest, largest = FLASH_SIZES
+    if not smallest <= len(flash) <= largest or len(flash) & (len(flash) - 1):
+        raise EmulatorError(f"flash size must be a power of two from 256 KB to 16 MB, got {len(flash):,} bytes")
     with name_temporary_folder():
         (folder / "flash").write_bytes(flash)
-        for name in ("report", "uart"):  # QEMU may make none
+        for name in ("report", "uart"):  # QEMU cannot create files
             (folder / name).touch()
     words = ["flash=flash", "report=report", f"size={len(flash)}", *settings]
     command = [*command_line(), *options, "-append", " ".join(words)]
     with (
-        confinement.confined(folder, command[0], MASK_ROM, max(len(flash), REPORT_SIZE + 1)) as confine,
+        confinement.child_setup(folder, command[0], MASK_ROM, max(len(flash), REPORT_SIZE + 1)) as confine,
         _start(command, folder, files, confine) as qemu,
     ):
         assert qemu.stdin is not None
         assert qemu.stdout is not None
-        # A ROM that opens the other end must not make us wait for it.
+        # A ROM that opens the other end must not block us.
         os.set_blocking(qemu.stdin.fileno(), False)
         os.set_blocking(qemu.stdout.fileno(), False)
         try:
@@ -330,18 +351,18 @@ def _start(
             stderr=subprocess.STDOUT,
             pass_fds=files,
             env=confinement.environment(os.environ),
-            preexec_fn=confine,  # which is made for it: it takes no lock
+            preexec_fn=confine,  # takes no lock
         )
     except subprocess.SubprocessError:
-        raise EmulatorError("the emulator cannot be confined: the kernel refuses Landlock's rules") from None
+        raise EmulatorError("cannot confine the emulator: the kernel rejects the Landlock rules") from None
 
 
 def command_line() -> list[str]:
-    """The start of QEMU's command line, its program first. Raises EmulatorError if it is not installed."""
+    """Return the first part of QEMU's command line. Raises EmulatorError if QEMU is not installed."""
     qemu = shutil.which(QEMU)
     if qemu is None:
         raise EmulatorError(MISSING)
-    qemu = os.path.abspath(qemu)  # it is started in another directory
+    qemu = os.path.abspath(qemu)  # it runs in another directory
     return [
         *(qemu, *confinement.sandbox(qemu), "-no-user-config", "-nic", "none"),
         *("-M", "sim", "-cpu", "lx106", "-semihosting", "-display", "none", "-monitor", "none"),
@@ -349,99 +370,99 @@ def command_line() -> list[str]:
     ]
 
 
-def _read(path: Path, most: int) -> bytes:
+def _read(path: Path, max_size: int) -> bytes:
     with open(path, "rb") as file:
-        return file.read(most)
+        return file.read(max_size)
 
 
 def read_report(folder: Path) -> str:
-    """What the mask ROM reported. Raises EmulatorError if that is too much to be of use."""
+    """Return the mask ROM's report. Raises EmulatorError if it is too long."""
     report = _read(folder / "report", REPORT_SIZE + 1)
     if len(report) > REPORT_SIZE:
-        raise EmulatorError(_TOO_MUCH)
+        raise EmulatorError(_REPORT_TOO_LONG)
     return report.decode(errors="replace")
 
 
 class _Uart:
-    """What the UART has printed: its start, its end, and how much between them was left out."""
+    """The UART's output: its start, its end, and the number of bytes omitted between them."""
 
     def __init__(self) -> None:
         self._head = bytearray()
         self._tail = bytearray()
-        self._left_out = 0
-        self._booted: int | None = None  # the last ROM that was started in what is left out
+        self._omitted = 0
+        self._booted: int | None = None  # the last ROM that was started in the omitted part
 
     def add(self, data: bytes) -> None:
         room = UART_HEAD - len(self._head)
         self._head += data[:room] if room > 0 else b""
         self._tail += data[max(room, 0) :]
-        if len(self._tail) > 2 * UART_TAIL:  # not for each byte
+        if len(self._tail) > 2 * UART_TAIL:  # not after each byte
             self._shorten()
 
     def _shorten(self) -> None:
         size = len(self._tail) - UART_TAIL
-        size = self._tail.rfind(b"\n", 0, size) + 1 or size  # whole lines, if it prints such
-        before = b"" if self._left_out else self._head[-64:]
+        size = self._tail.rfind(b"\n", 0, size) + 1 or size  # complete lines, if there are any
+        before = b"" if self._omitted else self._head[-64:]
         found = _BOOTING.findall(before + self._tail[:size])
         self._booted = int(found[-1]) if found else self._booted
         del self._tail[:size]
-        self._left_out += size
+        self._omitted += size
 
     @property
     def last(self) -> bytes:
-        """Its end; all of it if nothing is left out."""
-        return bytes(self._tail if self._left_out else self._head + self._tail)
+        """The end of the output; all of it if nothing is omitted."""
+        return bytes(self._tail if self._omitted else self._head + self._tail)
 
     @property
     def rom(self) -> int | None:
-        """The ROM that the loader said last to start."""
+        """The ROM that the loader started last."""
         found = _BOOTING.findall(self.last)
         return int(found[-1]) if found else self._booted
 
     def text(self) -> str:
-        if not self._left_out and len(self._tail) > UART_TAIL:
+        """Return the output, with a note in place of the omitted bytes."""
+        if not self._omitted and len(self._tail) > UART_TAIL:
             self._shorten()
-        if not self._left_out:
+        if not self._omitted:
             return self.last.decode(errors="replace")
-        note = f"\n[{self._left_out:,} bytes are left out]\n"
+        note = f"\n[{self._omitted:,} bytes omitted]\n"
         return self._head.decode(errors="replace") + note + self._tail.decode(errors="replace")
 
 
 def _run_console(
     qemu: subprocess.Popen[bytes],
     folder: Path,
-    typed: bytes,
-    until: str | None,
-    timeout: float,
+    options: BootOptions,
     on_uart: Callable[[bytes], None] | None,
     keyboard: int | None,
     is_interrupted: Callable[[], bool],
-) -> tuple[_Uart, str | None]:
-    """What QEMU prints, and "time-out", "until" or "keyboard" if it did not end by itself.
+) -> tuple[_Uart, BootEnd | None]:
+    """Pass input and output; return the output, and TIMEOUT, UNTIL or KEYBOARD unless QEMU ended by itself.
 
-    Raises EmulatorError as soon as the report is longer than will be read.
+    Raises EmulatorError as soon as the report is too long.
     """
     assert qemu.stdin is not None
     assert qemu.stdout is not None
-    deadline = time.monotonic() + timeout
-    next_look = time.monotonic() + _LOOK_EVERY
-    wanted = until.encode() if until is not None else None
+    deadline = time.monotonic() + (DEFAULT_TIMEOUT if options.timeout is None else options.timeout)
+    next_check = time.monotonic() + _CHECK_INTERVAL
+    wanted = options.until.encode() if options.until is not None else None
+    typed = options.uart_input
     out = _Uart()
-    window = b""  # what the text that is waited for may have begun in
+    window = b""  # the end of the output, in which `wanted` may have begun
     while (left := deadline - time.monotonic()) > 0:
         if is_interrupted():
-            return out, "keyboard"
-        is_full = len(typed) >= _MOST_TYPED
+            return out, BootEnd.KEYBOARD
+        is_full = len(typed) >= _MAX_PENDING_INPUT
         sources = [qemu.stdout.fileno(), *([keyboard] if keyboard is not None and not is_full else [])]
-        readable, writable, _ = select.select(sources, [qemu.stdin] if typed else [], [], min(left, _LOOK_EVERY))
-        if (now := time.monotonic()) >= next_look:
-            next_look = now + _LOOK_EVERY
+        readable, writable, _ = select.select(sources, [qemu.stdin] if typed else [], [], min(left, _CHECK_INTERVAL))
+        if (now := time.monotonic()) >= next_check:
+            next_check = now + _CHECK_INTERVAL
             if (folder / "report").stat().st_size > REPORT_SIZE:
-                raise EmulatorError(_TOO_MUCH)
+                raise EmulatorError(_REPORT_TOO_LONG)
         if keyboard is not None and keyboard in readable:
             keys = os.read(keyboard, 256)
             if _CTRL_C in keys:
-                return out, "keyboard"
+                return out, BootEnd.KEYBOARD
             typed += keys
             keyboard = keyboard if keys else None
         if writable:
@@ -461,19 +482,29 @@ def _run_console(
             if wanted is not None:
                 window += data
                 if wanted in window:
-                    return out, "until"
+                    return out, BootEnd.UNTIL
                 window = window[max(len(window) - len(wanted) + 1, 0) :]
-    return out, "time-out"
+    return out, BootEnd.TIMEOUT
 
 
-def _result(report: str, uart: _Uart, stopped: str | None, flash: bytes) -> BootResult:
+def _result(report: str, uart: _Uart, stopped: BootEnd | None, flash: bytes) -> BootResult:
+    try:
+        return _parse_report(report, uart, stopped, flash)
+    except (ValueError, LookupError, TypeError):
+        raise EmulatorError("corrupt report of the mask ROM; check whether the ROM writes to its files") from None
+
+
+def _parse_report(report: str, uart: _Uart, stopped: BootEnd | None, flash: bytes) -> BootResult:
     lines = [line.split() for line in report.splitlines() if line]
     by_kind: dict[str, list[list[str]]] = {}
     for kind, *words in lines:
         by_kind.setdefault(kind, []).append(words)
-    ended = stopped or " ".join(by_kind["end"][0])
-    if ended == "host-error":
-        raise EmulatorError("the emulator could not write its flash file; is the disk full?")
+    ended = stopped
+    if ended is None:
+        word = " ".join(by_kind["end"][0])
+        if word == _HOST_ERROR:
+            raise EmulatorError("the emulator cannot write its flash file; check for free disk space")
+        ended = _ENDS[word]
     spi = by_kind.get("spi")
     rtc = by_kind.get("rtc")
     return BootResult(
@@ -493,7 +524,7 @@ def _result(report: str, uart: _Uart, stopped: str | None, flash: bytes) -> Boot
 
 
 def crash_in(report: str) -> Crash | None:
-    """The crash that the mask ROM's `report` tells of, if it does."""
+    """Return the crash in the mask ROM's `report`, if any."""
     by_kind: dict[str, list[list[str]]] = {}
     for kind, *words in (line.split() for line in report.splitlines() if line):
         by_kind.setdefault(kind, []).append(words)

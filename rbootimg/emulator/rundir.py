@@ -1,7 +1,7 @@
-"""The temporary directory of a run of the emulator, which goes away even if the run is killed: the next run sweeps.
+"""The temporary directory of a run of the emulator. If the run is killed, the next run removes it.
 
-A directory in use is locked (flock) by the process that made it. The kernel frees the lock however that ends, so a
-directory of ours whose lock is free is garbage.
+A directory in use is locked (flock) by its process. The kernel releases the lock when the process ends in any way, so
+an unlocked directory is garbage.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "rbootimg-run-"
-"""How the directories' names begin."""
+"""The prefix of the directories' names."""
 
 
 @contextlib.contextmanager
 def run_directory() -> Iterator[Path]:
-    """A directory for one run, gone at the end; what killed runs of this user left is removed first."""
+    """Create a directory for one run and remove it at the end; first remove those of this user's killed runs."""
     with name_temporary_folder():
         base = tempfile.gettempdir()
         sweep(base)
-        path, lock = _locked(base)
+        path, lock = _create_locked(base)
     try:
         yield path
     finally:
@@ -35,15 +35,15 @@ def run_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def name_temporary_folder() -> Iterator[None]:
-    """Let what the system refuses name the folder for temporary files, and not one of them: the user can choose it."""
+    """Make errors of the system name the temporary directory, which the user can choose, instead of a file in it."""
     try:
         yield
     except OSError as error:
         try:
             folder, reason = tempfile.gettempdir(), error.strerror
         except FileNotFoundError:
-            folder, reason = os.environ.get("TMPDIR") or "/tmp", "no folder for temporary files can be written"
-        raise OSError(error.errno, f"{reason}; $TMPDIR can name another folder for temporary files", folder) from None
+            folder, reason = os.environ.get("TMPDIR") or "/tmp", "no writable temporary directory"
+        raise OSError(error.errno, f"{reason}; set $TMPDIR to another temporary directory", folder) from None
 
 
 def sweep(base: str) -> None:
@@ -55,8 +55,8 @@ def sweep(base: str) -> None:
         return
     for name in names:
         path = Path(base, name)
-        with contextlib.suppress(OSError):  # in use, or another sweeps it
-            # Neither a link nor anybody else's: /tmp is everybody's.
+        with contextlib.suppress(OSError):  # in use, or another run is removing it
+            # Not a link, and not another user's: /tmp is shared.
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 if os.fstat(lock).st_uid == os.geteuid():
@@ -67,8 +67,8 @@ def sweep(base: str) -> None:
                 os.close(lock)
 
 
-def _locked(base: str) -> tuple[Path, int]:
-    """A new directory, and the descriptor that holds its lock."""
+def _create_locked(base: str) -> tuple[Path, int]:
+    """Create a directory; return it with the descriptor that holds its lock."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
         lock = -1
@@ -76,9 +76,9 @@ def _locked(base: str) -> tuple[Path, int]:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, FileNotFoundError):
-            pass  # another run took it for garbage before it was locked
+            pass  # another run has removed it before it was locked
         except OSError:
-            return path, lock  # a file system without such locks, where nothing is swept either
+            return path, lock  # a file system without such locks: sweep() removes nothing there either
         else:
             if _is_at(lock, path):
                 return path, lock

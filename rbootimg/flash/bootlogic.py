@@ -77,13 +77,13 @@ def predict_boot(
         boot.read_config()
         boot.choose_rom()
         image = boot.find_valid_rom()
-    except _StoppedError as stop:
+    except _AbortedBootError as stop:
         lines = (*boot.lines, str(stop))
         return BootDecision(None, lines, config=boot.written_config, rtc=stop.rtc, erased=boot.erased)
     return boot.start(image)
 
 
-class _StoppedError(Exception):
+class _AbortedBootError(Exception):
     """The loader prints this message and stops; `rtc` is the RTC data that it writes before, if any."""
 
     def __init__(self, line: str, rtc: RtcData | None = None) -> None:
@@ -140,7 +140,7 @@ class _Boot:
 
     def _checked(self, rom: int, line: str, error: str) -> int:
         if rom >= self._config.count:
-            raise _StoppedError(error)
+            raise _AbortedBootError(error)
         self.lines.append(line)
         return rom
 
@@ -157,14 +157,16 @@ class _Boot:
         flash = _Sums(self._chip)
         while (image := _check_image(flash, self._config.address(self._rom), self._options.irom_checksum)) is None:
             if self._is_gpio_rom_boot:
-                raise _StoppedError(f"GPIO boot rom ({self._rom}) is bad.")
+                raise _AbortedBootError(f"GPIO boot rom ({self._rom}) is bad.")
             if self._temp:
-                raise _StoppedError(f"Temp boot rom ({self._rom}) is bad.", replace(self._temp, next_mode=BootMode(0)))
+                raise _AbortedBootError(
+                    f"Temp boot rom ({self._rom}) is bad.", replace(self._temp, next_mode=BootMode(0))
+                )
             self.lines.append(f"Rom {self._rom} at {self._config.address(self._rom):x} is bad.")
             self._config_changed = True
             self._rom = (self._rom or max(self._config.count, 1)) - 1
             if self._rom == self._config.current_rom:
-                raise _StoppedError("No good rom available.")
+                raise _AbortedBootError("No good rom available.")
         return image
 
     def start(self, image: int) -> BootDecision:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..emulator import network, qemu
+from ..emulator.qemu import BootOptions
 from ..errors import RbootError
 from ..flash import writer
 from ..rom import elf
@@ -52,7 +53,7 @@ def boot(source: Any) -> None:
     confine.check(env)
     net = text(env, "RBOOT_NET")
     server = network.parse_address(net) if net else None
-    result = qemu.interact(image.get_contents(), net=server, is_interrupted=is_interrupted)
+    result = qemu.interact(image.get_contents(), BootOptions(net=server), is_interrupted=is_interrupted)
     qemu.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from support import chip
 
 from rbootimg.emulator.proof import prove
-from rbootimg.emulator.qemu import boot
+from rbootimg.emulator.qemu import BootOptions, boot
 from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
 from rbootimg.layout.presets import preset_layout
 from rbootimg.rom import elf
@@ -47,7 +47,7 @@ def main() -> None:
             (Path(folder) / name).write_bytes((ROOT / "examples" / "hello" / name).read_bytes())
         subprocess.run([sys.executable, "-m", "SCons", "-Q"], cwd=folder, check=True, capture_output=True)
         hello = flash({0: elf.parse_elf((Path(folder) / "hello" / "rom0.elf").read_bytes())})
-    show("boot of the example, to its last line", lambda: boot(hello, until="flash words 77"))
+    show("boot of the example, to its last line", lambda: boot(hello, BootOptions(until="flash words 77")))
     big = {0: elf.parse_elf(chip.linked(chip.SOURCES["big"], LAYOUT.slots[0]))}
     image = flash(big)
     show(f"proof of a ROM of {len(pack(big[0]).to_bytes()):,} bytes", lambda: prove(image, LAYOUT, big))

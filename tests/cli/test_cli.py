@@ -17,6 +17,7 @@ from support.elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
 from support.project import ROOT, VECTORS
 
 import rbootimg
+from rbootimg.analysis.identify import as_json, identify
 from rbootimg.cli.main import COMMANDS, command_parser
 from rbootimg.rom import elf
 from rbootimg.rom.entry import NO_SYMBOLS
@@ -196,23 +197,16 @@ def test_verify_finds_which_checksum_a_rom_has(rom: Path) -> None:
     assert done.stdout.endswith(" over RAM sections and irom\n")
 
 
-def test_verify_gives_the_same_as_json(rom: Path) -> None:
+def test_verify_prints_the_json_of_info(rom: Path) -> None:
     done = run("verify", "--json", rom)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {
+        "schema": 1,
         "file": str(rom),
-        "size": 240,
-        "entry": 0x40100004,
-        "irom": {"size": 112},
-        "sections": [
-            {"address": 0x40100000, "size": 36},
-            {"address": 0x3FFE8000, "size": 8},
-            {"address": 0x3FFE8008, "size": 20},
-        ],
-        "flash": {"mode": 0, "size": 0, "freq": 0},
-        "checksum": {"value": 0xE3, "irom": False},
-        "esptool_crc": False,
+        **as_json(identify(MIXED_ROM)),
     }
+    assert done.stdout == run("info", "--json", rom).stdout
+    assert done.stdout.startswith('{\n  "schema": 1,\n  "file": ')
 
 
 def test_what_pack_wrote_verify_takes(output: Path) -> None:
@@ -427,7 +421,14 @@ def test_a_rom_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, make: 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
 def test_a_bad_rom_is_refused_in_one_line(rom: Path, options: tuple[str, ...], data: bytes, message: str) -> None:
     rom.write_bytes(data)
-    assert refused("verify", *options, rom).startswith(f"rbootimg: {rom}: {message}")
+    done = run("verify", *options, rom)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"rbootimg: {rom}: {message}")
+    assert done.stderr.count("\n") == 1
+    if options and data.startswith(MIXED_ROM[:1]):
+        assert json.loads(done.stdout)["problems"][0].startswith(message)
+    else:
+        assert not done.stdout
 
 
 def test_a_file_without_permission_is_refused_unless_one_may_read_it_all_the_same(rom: Path) -> None:
@@ -748,7 +749,7 @@ def test_compare_takes_the_elf_of_the_rom_only(tmp_path: Path, rom: Path) -> Non
 def test_info_says_what_a_file_is(rom: Path) -> None:
     done = run("info", rom)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{rom}: an rBoot ROM, sound\n  size      240 bytes\n")
+    assert done.stdout.startswith(f"{rom}: rBoot ROM, valid\n  size      240 bytes\n")
 
 
 def test_info_prints_json(rom: Path) -> None:
@@ -785,15 +786,16 @@ def test_info_shows_a_bad_rom_and_fails_with_one_line(rom: Path, options: tuple[
     if options:
         assert len(json.loads(done.stdout)["problems"]) == 2
     else:
-        assert done.stdout.startswith(f"{rom}: an rBoot ROM, with problems\n  problem   the checksum at offset 0xef")
+        assert done.stdout.startswith(f"{rom}: rBoot ROM, invalid\n  problem   the checksum at offset 0xef")
 
 
 def test_info_of_what_it_does_not_know_is_one_line(tmp_path: Path, rom: Path) -> None:
     path = tmp_path / "file"
-    for content, message in ((b"", "the file is empty"), (b"text", "neither a ROM, a flash, a boot config nor an ELF")):
+    unknown = "unknown file type: expected a ROM, flash image, boot config or ELF, got 74 65 78 74"
+    for content, message in ((b"", "empty file"), (b"text", unknown)):
         path.write_bytes(content)
         assert refused("info", path).startswith(f"rbootimg: {path}: {message}")
-    assert "the layout 3MB: neither a file nor a preset" in refused("info", rom, "--layout", "3MB")
+    assert ": 3MB: neither a file nor a preset" in refused("info", rom, "--layout", "3MB")
     assert "not allowed with argument" in wrong_usage("info", rom, "--layout", "1MB", "--slot", "0x2000")
 
 
@@ -871,5 +873,5 @@ def test_size_needs_maps_for_objects() -> None:
 
 def test_size_names_the_file_that_is_bad(tmp_path: Path) -> None:
     (tmp_path / "old.elf").write_bytes(b"nothing")
-    assert f"compared with {tmp_path}/old.elf: not an ELF file" in refused("size", MIXED, tmp_path / "old.elf")
+    assert refused("size", MIXED, tmp_path / "old.elf") == f"rbootimg: {tmp_path}/old.elf: not an ELF file"
     assert "no-such.map: No such file" in refused("size", MIXED, "--map", tmp_path / "no-such.map")

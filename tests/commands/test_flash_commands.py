@@ -328,7 +328,7 @@ def test_init_data_of_another_length_are_refused(folder: Path, command: list[str
 def test_a_flash_of_another_size_than_the_layouts_is_told(folder: Path) -> None:
     (folder / "flash.bin").write_bytes(FLASH)
     line = run("info", "flash.bin", "--layout", "4MB-capped", status=1)[1]
-    assert "flash.bin: the file has 0x100000 bytes, but the layout's flash 0x400000" in line
+    assert "flash.bin: dump size 0x100000 does not match the layout's flash size 0x400000" in line
     (folder / "rom0.elf").write_bytes((VECTORS / "tiny.rom0.elf").read_bytes())
     assert refused("prove", "flash.bin", "--layout", "4MB-capped", "--elf", "rom0.elf").endswith(
         "dump size 0x100000 does not match the layout's flash size 0x400000"
@@ -338,5 +338,7 @@ def test_a_flash_of_another_size_than_the_layouts_is_told(folder: Path) -> None:
 def test_a_config_with_other_roms_than_the_layouts_slots_is_told(folder: Path) -> None:
     (folder / "flash.bin").write_bytes(FLASH)
     line = run("info", "flash.bin", "--layout", "sming", status=1)[1]
-    assert line == "rbootimg: flash.bin: rBoot has its ROMs at 0x2000, 0x82000, but the layout at 0x2000, 0x80000\n"
+    assert line == (
+        "rbootimg: flash.bin: config does not match the layout: expected ROMs at 0x2000, 0x80000, got 0x2000, 0x82000\n"
+    )
     assert run("info", "flash.bin", "--layout", "1MB")[1] == ""

@@ -22,7 +22,7 @@ from support import chip
 from support.project import ROOT, TOOL, Project
 
 from rbootimg.emulator import confinement, qemu, rundir
-from rbootimg.emulator.qemu import MASK_ROM, REPORT_SIZE, UART_HEAD, UART_TAIL, boot, machine
+from rbootimg.emulator.qemu import MASK_ROM, REPORT_SIZE, UART_HEAD, UART_TAIL, BootEnd, BootOptions, boot, machine
 from rbootimg.errors import EmulatorError
 
 pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
@@ -59,7 +59,7 @@ def rom(body: str) -> bytes:
 def opens(*tries: tuple[object, int]) -> list[str]:
     """What comes of each open of a path with flags: "refused" or "opened"."""
     calls = (f'ets_printf(OPEN("{path}", {flags}) < 0 ? "refused\\n" : "opened\\n");' for path, flags in tries)
-    return answers(boot(rom("".join(calls)), timeout=30).uart)
+    return answers(boot(rom("".join(calls)), BootOptions(timeout=30)).uart)
 
 
 def answers(uart: str) -> list[str]:
@@ -178,7 +178,7 @@ def test_what_is_confined_reaches_neither_network_nor_processes(tmp_path: Path, 
                     os.write(1, f"{what} done\n".encode())
             os._exit(0)
 
-        with confinement.confined(folder, sys.executable, MASK_ROM, 1 << 20) as confine:
+        with confinement.child_setup(folder, sys.executable, MASK_ROM, 1 << 20) as confine:
             done = subprocess.run(["no"], cwd=folder, preexec_fn=attempt, stdout=subprocess.PIPE, check=True)
     abi = confinement.landlock_abi()
     expected = {what: "refused" if abi >= since else "done" for what, (since, _) in tries.items()}
@@ -190,7 +190,10 @@ def test_what_is_confined_reaches_neither_network_nor_processes(tmp_path: Path, 
 def test_it_confines_from_many_threads_at_once() -> None:
     flash = rom('ets_printf(OPEN("/etc/hostname", 0) < 0 ? "refused\\n" : "opened\\n");')
     said: list[str] = []
-    threads = [threading.Thread(target=lambda: said.extend(answers(boot(flash, timeout=30).uart))) for _ in range(12)]
+    threads = [
+        threading.Thread(target=lambda: said.extend(answers(boot(flash, BootOptions(timeout=30)).uart)))
+        for _ in range(12)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -216,7 +219,7 @@ def test_the_emulator_dies_with_its_parent_and_leaves_no_core(tmp_path: Path) ->
 def test_what_the_kernel_does_not_confine_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confinement, "_ruleset", lambda *arguments: os.open("/dev/null", os.O_RDONLY))
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(EmulatorError, match="the emulator cannot be confined: the kernel refuses"):
+    with pytest.raises(EmulatorError, match="cannot confine the emulator: the kernel rejects"):
         boot(rom("for (;;);"))
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
@@ -249,18 +252,18 @@ def test_a_uart_without_end_is_kept_in_bounds() -> None:
         nonlocal seen
         seen += len(data)
 
-    result = boot(rom(body), timeout=2, on_uart=count)
-    assert result.ended == "time-out"
+    result = boot(rom(body), BootOptions(timeout=2), on_uart=count)
+    assert result.ended == BootEnd.TIMEOUT
     assert seen > 4 * UART_TAIL
     assert "the start\n" in result.uart[:1000]
-    left_out = int(re.findall(r"^\[([\d,]+) bytes are left out\]$", result.uart, re.MULTILINE)[0].replace(",", ""))
-    note = len(f"\n[{left_out:,} bytes are left out]\n")
-    assert len(result.uart) - note + left_out == seen
+    omitted = int(re.findall(r"^\[([\d,]+) bytes omitted\]$", result.uart, re.MULTILINE)[0].replace(",", ""))
+    note = len(f"\n[{omitted:,} bytes omitted]\n")
+    assert len(result.uart) - note + omitted == seen
     assert len(result.uart) <= UART_HEAD + 2 * UART_TAIL + note
     assert peak() - before < 40 << 20
 
 
-def test_what_is_waited_for_and_the_rom_are_found_in_what_is_left_out() -> None:
+def test_what_is_waited_for_and_the_rom_are_found_in_what_is_omitted() -> None:
     body = "static char text[65536]; for (unsigned i = 0; i < sizeof text; i++) text[i] = i % 64 == 63 ? 10 : 65;"
     body += 'ets_printf("Booting rom 3 at\\n"); int out = OPEN("/dev/stdout", 1);'
     body += "for (int i = 0; i < 10; i++) host(4, out, (unsigned)text, 65536, 0);"
@@ -269,8 +272,8 @@ def test_what_is_waited_for_and_the_rom_are_found_in_what_is_left_out() -> None:
     body += (
         'ets_printf("and now "); for (int i = 0; i < 5000000; i++) asm volatile(""); ets_printf("the end"); for (;;);'
     )
-    result = boot(rom(body), until="and now the end", timeout=30)
-    assert (result.ended, result.rom) == ("until", 2)
+    result = boot(rom(body), BootOptions(until="and now the end", timeout=30))
+    assert (result.ended, result.rom) == (BootEnd.UNTIL, 2)
     assert result.uart.endswith("and now the end")
 
 
@@ -285,8 +288,8 @@ def test_files_that_grow_without_end_are_one_line(body: str, tmp_path: Path, mon
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(qemu, "REPORT_SIZE", 0x8000)  # or it takes 10 s
     with pytest.raises(EmulatorError) as error:
-        boot(rom(body), timeout=120)
-    assert str(error.value).startswith("too many writes and erases: the report of them is longer than 4 MB")
+        boot(rom(body), BootOptions(timeout=120))
+    assert str(error.value).startswith("too many writes and erases: the report is longer than 4 MB")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -310,8 +313,8 @@ def test_a_rom_at_the_other_end_of_the_pipes_does_not_make_us_wait(path: str) ->
     body = f'static char text[65536]; int f = OPEN("{path}", 2); '
     body += "for (;;) { host(4, f, (unsigned)text, 4096, 0); host(3, f, (unsigned)text, 4000, 0); }"
     start = time.monotonic()
-    result = boot(rom(body), timeout=1, uart_input=b"x" * 100000)
-    assert result.ended == "time-out"
+    result = boot(rom(body), BootOptions(timeout=1, uart_input=b"x" * 100000))
+    assert result.ended == BootEnd.TIMEOUT
     assert time.monotonic() - start < 5
 
 
@@ -327,8 +330,9 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_next_run_removes_what_a_killed_one_left(base: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     flash = tmp_path_factory.mktemp("flash") / "flash"
     flash.write_bytes(rom('ets_printf("ready\\n"); for (;;);'))
-    code = "import sys, pathlib; from rbootimg.emulator.qemu import boot\n"
-    code += "boot(pathlib.Path(sys.argv[1]).read_bytes(), timeout=60, on_uart=lambda text: print(text, flush=True))"
+    code = "import sys, pathlib; from rbootimg.emulator.qemu import BootOptions, boot\n"
+    code += "flash = pathlib.Path(sys.argv[1]).read_bytes()\n"
+    code += "boot(flash, BootOptions(timeout=60), on_uart=lambda text: print(text, flush=True))"
     environment = {**os.environ, "TMPDIR": str(base)}
     with subprocess.Popen([sys.executable, "-c", code, flash], stdout=subprocess.PIPE, env=environment) as python:
         assert python.stdout is not None
@@ -417,13 +421,13 @@ def test_without_landlock_boot_warns_in_one_line(flash_file: Path) -> None:
     done = run("boot", flash_file, landlock=False)
     assert done.returncode == 0
     assert done.stderr == f"rbootimg: warning: {confinement.WARNING}\n"
-    assert "ended       the code returned" in done.stdout
+    assert "ended       application returned" in done.stdout
 
 
 def test_without_landlock_always_refuses(flash_file: Path) -> None:
     done = run("boot", flash_file, choice="always", landlock=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"rbootimg: {flash_file}: RBOOT_CONFINE is always, but this kernel has no Landlock")
+    assert done.stderr.startswith(f"rbootimg: {flash_file}: cannot confine the emulator: the kernel lacks Landlock")
     assert done.stderr.count("\n") == 1
 
 
@@ -459,7 +463,7 @@ def test_scons_proves_and_boots_in_the_same_walls(project: Project) -> None:
     )
     status, _, err = scons(project, "RBOOT_CONFINE=always", "prove", landlock=False)
     assert status == 2
-    assert "RBOOT_CONFINE is always, but this kernel has no Landlock" in err
+    assert "cannot confine the emulator: the kernel lacks Landlock" in err
     status, _, err = scons(project, "prove", landlock=False, RBOOT_CONFINE="always")
     assert status == 2, "the shell's variable counts too"
     status, _, err = scons(project, "prove", "boot", landlock=False)

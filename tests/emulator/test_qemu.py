@@ -1,4 +1,4 @@
-"""Boots of whole flashes: the loader in the emulator does what predict() says, and nothing is left running."""
+"""Boots of flash images: the loader in the emulator does what predict_boot() says, and nothing is left running."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import chip
 
-from rbootimg.emulator.qemu import Crash, PowerCut, boot
+from rbootimg.emulator import qemu
+from rbootimg.emulator.qemu import BootEnd, BootOptions, Crash, PowerCut, boot
 from rbootimg.errors import EmulatorError
 from rbootimg.flash.bootconfig import BootConfig, BootMode, RtcData
 from rbootimg.flash.bootlogic import predict_boot
@@ -51,7 +52,7 @@ VARIANTS = {
 }
 
 
-# The loader and predict()
+# The loader and predict_boot()
 
 ROMS = {
     (is_old, irom_checksum): (
@@ -160,16 +161,16 @@ def _moved(rom: bytes, address: int) -> bytes:
 
 
 def agree(case: Case) -> None:
-    """Boot the flash, and hold what the loader does against what predict() says."""
+    """Boot the flash, and compare what the loader does with predict_boot()."""
     flash, options, rtc = case.flash, case.options, case.rtc
     said = predict_boot(flash, options, case.low, rtc)
     # What is no application of ours may do anything: it is let off at its start.
     is_ours = said.rom is None or flash[said.image + 4 : said.image + 20] == ROMS[True, False][4:20]
-    result = boot(flash, gpio_low=case.low, rtc=rtc, until=None if is_ours else "load addr")
+    result = boot(flash, BootOptions(gpio_low=case.low, rtc=rtc, until=None if is_ours else "load addr"))
     if not is_ours:
         assert result.rom == said.rom
         return
-    assert result.ended == "done", (result.ended, result.uart)
+    assert result.ended == BootEnd.DONE, (result.ended, result.uart)
     after_options = result.uart.split("\r\n\r\n")[-1].removesuffix("user code done\r\n")
     assert tuple(after_options.split("\r\n")[:-1]) == said.lines
     assert result.rom == said.rom
@@ -240,12 +241,12 @@ def test_after_a_power_cut_at_any_moment_the_next_boot_comes_up(
     assert whole.rom == rom
     assert len(whole.operations) >= 2
     for operation in range(1, len(whole.operations) + 1):
-        cut = boot(flash, cut=PowerCut(operation, part))
-        assert cut.ended == "power-cut"
+        cut = boot(flash, BootOptions(cut=PowerCut(operation, part)))
+        assert cut.ended == BootEnd.POWER_CUT
         after = boot(cut.flash)
-        assert after.ended == "done"
+        assert after.ended == BootEnd.DONE
         assert after.rom is not None
-        assert boot(after.flash).operations == (), "and after that nothing is left to mend"
+        assert boot(after.flash).operations == (), "and nothing is left to repair after it"
 
 
 def test_every_loader_fits_below_its_config() -> None:
@@ -276,25 +277,25 @@ def forever() -> bytes:
     return chip.flash(chip.compiled(FOREVER))
 
 
-def test_a_program_without_end_is_ended_when_the_time_is_over() -> None:
+def test_an_endless_program_is_ended_at_the_timeout() -> None:
     start = time.monotonic()
-    result = boot(forever(), timeout=0.5)
-    assert (result.ended, result.rom, result.crash) == ("time-out", None, None)
+    result = boot(forever(), BootOptions(timeout=0.5))
+    assert (result.ended, result.rom, result.crash) == (BootEnd.TIMEOUT, None, None)
     assert result.uart.endswith("ready\n")
     assert 0.5 <= time.monotonic() - start < 1.5
-    assert boot(forever(), timeout=0.001).ended == "time-out"
+    assert boot(forever(), BootOptions(timeout=0.001)).ended == BootEnd.TIMEOUT
 
 
-def test_it_ends_when_the_awaited_text_has_come() -> None:
+def test_a_boot_ends_when_the_expected_text_is_printed() -> None:
     start = time.monotonic()
-    result = boot(forever(), until="HELLO", uart_input=b"hello", timeout=10)
-    assert (result.ended, result.uart[-5:]) == ("until", "HELLO")
+    result = boot(forever(), BootOptions(until="HELLO", uart_input=b"hello", timeout=10))
+    assert (result.ended, result.uart[-5:]) == (BootEnd.UNTIL, "HELLO")
     assert time.monotonic() - start < 5
 
 
-def test_what_is_printed_is_handed_on_as_it_comes() -> None:
+def test_output_is_passed_on_as_it_comes() -> None:
     pieces: list[bytes] = []
-    result = boot(forever(), until="ready", on_uart=pieces.append)
+    result = boot(forever(), BootOptions(until="ready"), on_uart=pieces.append)
     assert b"".join(pieces).decode() == result.uart
 
 
@@ -307,29 +308,40 @@ def test_a_keyboard_types_until_ctrl_c() -> None:
         if b"KEYS"[-1:] in text:
             os.write(keyboard, b"\x03")
 
-    result = boot(forever(), timeout=float("inf"), on_uart=press, keyboard=ours)
+    result = boot(forever(), BootOptions(timeout=float("inf")), on_uart=press, keyboard=ours)
     os.close(keyboard)
     os.close(ours)
-    assert (result.ended, result.uart[-4:]) == ("keyboard", "KEYS")
+    assert (result.ended, result.uart[-4:]) == (BootEnd.KEYBOARD, "KEYS")
 
 
 def test_a_keyboard_that_ends_does_not_end_the_boot() -> None:
     ours, keyboard = os.pipe()
     os.write(keyboard, b"abc")
     os.close(keyboard)
-    assert boot(forever(), until="ABC", keyboard=ours).ended == "until"
+    assert boot(forever(), BootOptions(until="ABC"), keyboard=ours).ended == BootEnd.UNTIL
     os.close(ours)
 
 
 def test_the_functions_name_is_that_around_the_address() -> None:
     symbols = (Symbol("label", 0x1000, 0, "notype"), Symbol("f", 0x1010, 0x10, "func"))
-    assert Crash(0, 0x1010, 0, ()).describe(symbols) == "illegal instruction at 0x1010 (f), address 0x0"
-    assert Crash(0, 0x101F, 0, ()).describe(symbols) == "illegal instruction at 0x101f (f+0xf), address 0x0"
-    assert Crash(0, 0x1020, 0, ()).describe(symbols) == "illegal instruction at 0x1020, address 0x0"
-    assert Crash(0, 0x1000, 0, ()).describe(symbols) == "illegal instruction at 0x1000 (label), address 0x0"
+    assert (
+        Crash(0, 0x1010, 0, ()).describe(symbols)
+        == "IllegalInstruction (illegal instruction) at 0x1010 (f), address 0x0"
+    )
+    assert (
+        Crash(0, 0x101F, 0, ()).describe(symbols)
+        == "IllegalInstruction (illegal instruction) at 0x101f (f+0xf), address 0x0"
+    )
+    assert (
+        Crash(0, 0x1020, 0, ()).describe(symbols) == "IllegalInstruction (illegal instruction) at 0x1020, address 0x0"
+    )
+    assert (
+        Crash(0, 0x1000, 0, ()).describe(symbols)
+        == "IllegalInstruction (illegal instruction) at 0x1000 (label), address 0x0"
+    )
 
 
-# Nothing is left behind
+# Nothing remains
 
 
 def emulators() -> set[int]:
@@ -350,7 +362,7 @@ def test_no_emulator_and_no_file_outlives_a_boot(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = emulators()
     flash = forever() if options else chip.flash(chip.compiled("void call_user_start(void) {}"))
-    boot(flash, **options)  # type: ignore[arg-type]
+    boot(flash, BootOptions(**options))  # type: ignore[arg-type]
     assert emulators() == before
     assert list(tmp_path.iterdir()) == []
 
@@ -368,8 +380,8 @@ def test_no_emulator_outlives_an_exception() -> None:
 
 def test_no_emulator_outlives_a_killed_python(tmp_path: Path) -> None:
     (tmp_path / "flash").write_bytes(forever())
-    code = "import sys; from rbootimg.emulator.qemu import boot; from pathlib import Path; boot("
-    code += "Path(sys.argv[1]).read_bytes(), timeout=60, on_uart=lambda text: print(text, flush=True))"
+    code = "import sys; from rbootimg.emulator.qemu import BootOptions, boot; from pathlib import Path; boot("
+    code += "Path(sys.argv[1]).read_bytes(), BootOptions(timeout=60), on_uart=lambda text: print(text, flush=True))"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "flash"], stdout=subprocess.PIPE, text=True, env=environment
@@ -400,13 +412,13 @@ def is_running(process: str) -> bool:
 def test_a_flash_has_the_size_of_a_chip(size: int) -> None:
     with pytest.raises(EmulatorError) as error:
         boot(bytes(size))
-    assert str(error.value).startswith(f"the flash has {size:,} bytes; that of a chip has 256 KB, 512 KB")
+    assert str(error.value).startswith(f"flash size must be a power of two from 256 KB to 16 MB, got {size:,} bytes")
 
 
 def test_without_qemu_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     flash = forever()
     monkeypatch.setenv("PATH", "/nowhere")
-    message = "no qemu-system-xtensa on PATH; install it with `apt-get install qemu-system-misc`"
+    message = "qemu-system-xtensa not found on PATH; install it with `apt-get install qemu-system-misc`"
     with pytest.raises(EmulatorError, match=message):
         boot(flash)
 
@@ -429,3 +441,9 @@ def test_a_qemu_that_fails_is_one_line(
     with pytest.raises(EmulatorError) as error:
         boot(forever())
     assert str(error.value) == f"qemu-system-xtensa failed: {message}"
+
+
+@pytest.mark.parametrize("line", ["end nonsense", "end done\nwrite zz", "end done\ncrash 1", "end done\nspi 1"])
+def test_a_corrupt_report_of_the_mask_rom_is_one_line(line: str) -> None:
+    with pytest.raises(EmulatorError, match="^corrupt report of the mask ROM; check whether the ROM writes to"):
+        qemu._result(f"{line}\n", qemu._Uart(), None, b"")

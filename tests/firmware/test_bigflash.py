@@ -11,7 +11,7 @@ import pytest
 from support import chip, sdk
 from support.project import ROOT, TOOL, Project
 
-from rbootimg.emulator.qemu import boot
+from rbootimg.emulator.qemu import BootEnd, BootOptions, boot
 from rbootimg.errors import FitError
 from rbootimg.flash.bootconfig import BootMode, RtcData
 from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
@@ -84,8 +84,8 @@ def test_an_application_on_the_sdk_runs_from_every_megabyte(app: Project, name: 
     assert f"app: {len(SLOTS[name])} ROMs proved" in output
     layout = preset_layout(name)
     for number in range(len(layout.slots)):
-        result = boot(flash(app, layout, number), until="told 2\n")
-        assert (result.ended, result.rom, result.crash) == ("until", number, None), result.uart
+        result = boot(flash(app, layout, number), BootOptions(until="told 2\n"))
+        assert (result.ended, result.rom, result.crash) == (BootEnd.UNTIL, number, None), result.uart
     assert not list((ROOT / "rbootimg" / "firmware" / "bigflash").glob("*.o"))
     assert "up to date" in app.build(f"RBOOT_LAYOUT={name}")
 
@@ -95,16 +95,16 @@ def test_a_rom_that_boots_once_maps_its_own_megabyte(app: Project) -> None:
     app.build("RBOOT_LAYOUT=board.toml")
     image = flash(app, parse_layout(RTC), 0)
     trial = RtcData(next_mode=BootMode.TEMP_ROM, temp_rom=1)
-    result = boot(image, rtc=trial, until="told 2\n")
-    assert (result.ended, result.rom) == ("until", 1), result.uart
-    assert boot(image, until="told 2\n").rom == 0
+    result = boot(image, BootOptions(rtc=trial, until="told 2\n"))
+    assert (result.ended, result.rom) == (BootEnd.UNTIL, 1), result.uart
+    assert boot(image, BootOptions(until="told 2\n")).rom == 0
 
 
 def test_an_override_of_the_applications_own_is_kept(app: Project) -> None:
     app.write("own.c", OWN)
     app.build("RBOOT_LAYOUT=4MB-big")
-    result = boot(flash(app, preset_layout("4MB-big"), 1), until="own\n", timeout=2)
-    assert result.ended == "until", result.uart
+    result = boot(flash(app, preset_layout("4MB-big"), 1), BootOptions(until="own\n", timeout=2))
+    assert result.ended == BootEnd.UNTIL, result.uart
     assert "maps megabyte 1 of the flash" in app.fail("publish", "RBOOT_LAYOUT=4MB-big")
 
 

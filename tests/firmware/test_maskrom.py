@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import chip
 
-from rbootimg.emulator.qemu import MASK_ROM, BootResult, Operation, PowerCut, SpiStatistics, boot
+from rbootimg.emulator.qemu import MASK_ROM, BootEnd, BootOptions, BootResult, Operation, PowerCut, SpiStatistics, boot
 from rbootimg.flash.bootconfig import RtcData
 from rbootimg.rom import elf
 
@@ -46,12 +46,12 @@ def program(body: str, before: str = "") -> bytes:
 
 
 def run(body: str, before: str = "", size: int = 0x80000, **options: object) -> BootResult:
-    return boot(chip.flash(program(body, before), size), **options)  # type: ignore[arg-type]
+    return boot(chip.flash(program(body, before), size), BootOptions(**options))  # type: ignore[arg-type]
 
 
 def lines(result: BootResult) -> list[str]:
     """What the program printed, that is without what the mask ROM says before and after it."""
-    assert result.ended == "done", (result.ended, result.uart, result.crash)
+    assert result.ended == BootEnd.DONE, (result.ended, result.uart, result.crash)
     return [line for line in result.uart.split("\n") if line and not line.endswith("\r")]
 
 
@@ -356,7 +356,7 @@ def test_what_is_mapped_shows_what_is_written_and_only_that() -> None:
 
 def test_mapping_a_megabyte_that_is_not_there_is_misuse() -> None:
     result = run("Cache_Read_Enable(1, 0, 1), Cache_Read_Enable(0, 0, 1);")
-    assert result.ended == "done"
+    assert result.ended == BootEnd.DONE
     assert result.misuse == ("cache: megabyte 1 is outside the flash",)
 
 
@@ -388,8 +388,8 @@ def test_power_can_go_before_in_the_middle_of_and_after_each_operation(operation
         (3, 1): blank,  # the second half was blank before
         (3, 2): blank,
     }
-    result = boot(bytes(flash), cut=PowerCut(operation, part))
-    assert result.ended == "power-cut"
+    result = boot(bytes(flash), BootOptions(cut=PowerCut(operation, part)))
+    assert result.ended == BootEnd.POWER_CUT
     assert "on\n" not in result.uart
     assert result.flash[0x20000:0x21000] == states[operation, part]
     assert len(result.operations) == operation
@@ -402,7 +402,7 @@ def test_a_power_cut_that_does_not_come_changes_nothing() -> None:
 
 def test_what_was_written_is_there_although_the_program_never_ends() -> None:
     result = run('SPIWrite(0x20000, "durable", 8); ets_printf("now"); for (;;) ;', until="now")
-    assert result.ended == "until"
+    assert result.ended == BootEnd.UNTIL
     assert result.flash[0x20000:0x20008] == b"durable\0"
     assert result.operations == (Operation("write", 0x20000, 8),)
     assert (result.spi, result.rtc) == (None, None)
@@ -426,7 +426,7 @@ def test_a_software_reset_keeps_rtc_memory_and_has_its_reason() -> None:
 
 def test_resets_without_end_are_ended() -> None:
     result = run("software_reset();", max_resets=5)
-    assert (result.ended, result.resets) == ("resets", 6)
+    assert (result.ended, result.resets) == (BootEnd.RESETS, 6)
     assert result.uart.count("rst cause") == 6
     assert run("software_reset();", max_resets=0).resets == 1
 
@@ -461,7 +461,7 @@ def test_what_is_typed_reaches_the_program() -> None:
         """,
         uart_input=b"all of this is more than sixteen bytes of text, " * 20 + b"end.",
     )
-    assert result.ended == "done"
+    assert result.ended == BootEnd.DONE
     assert "ready\n" + "ALL OF THIS IS MORE THAN SIXTEEN BYTES OF TEXT, " * 20 + "END." in result.uart
 
 
@@ -472,10 +472,10 @@ def test_without_typing_there_is_no_character() -> None:
 # What ends badly
 
 CRASHES = [
-    ('__asm__ volatile("ill");', "illegal instruction", None),
-    ('__asm__ volatile("syscall");', "syscall", None),
-    ("(void)WORD(0x20000010);", "load from or store to no memory", 0x20000010),
-    ("WORD(0x20000020) = 1;", "load from or store to no memory", 0x20000020),
+    ('__asm__ volatile("ill");', "IllegalInstruction (illegal instruction)", None),
+    ('__asm__ volatile("syscall");', "Syscall (SYSCALL instruction)", None),
+    ("(void)WORD(0x20000010);", "LoadStorePIFAddrError (load or store at an unmapped address)", 0x20000010),
+    ("WORD(0x20000020) = 1;", "LoadStorePIFAddrError (load or store at an unmapped address)", 0x20000020),
 ]
 
 
@@ -486,7 +486,7 @@ def test_an_exception_names_cause_function_and_address(body: str, cause: str, ad
         f"__attribute__((noinline)) static void wrong(void) {{ {body} }}",
     )
     result = boot(chip.flash(built))
-    assert result.ended == "crash"
+    assert result.ended == BootEnd.CRASH
     assert result.crash is not None
     text = result.crash.describe(elf.elf_symbols(built))
     assert text.startswith(f"{cause} at 0x401000")
@@ -501,18 +501,20 @@ def test_an_exception_names_cause_function_and_address(body: str, cause: str, ad
 def test_a_jump_to_nowhere_is_a_crash() -> None:
     result = run("((void (*)(void))0x20000000)();")
     assert result.crash is not None
-    assert result.crash.describe().startswith("instruction fetch from no memory at 0x20000000")
+    assert result.crash.describe().startswith(
+        "InstrPIFAddrError (instruction fetch from an unmapped address) at 0x20000000"
+    )
 
 
 def test_an_exception_in_an_exception_is_a_double_exception() -> None:
     result = run('__asm__ volatile("rsr a2, ps; movi a3, 16; or a2, a2, a3; wsr a2, ps; rsync; ill" ::: "a2", "a3");')
     assert result.crash is not None
-    assert result.crash.describe().startswith("double exception: illegal instruction at 0x401000")
+    assert result.crash.describe().startswith("double exception: IllegalInstruction (illegal instruction) at 0x401000")
 
 
 def test_a_breakpoint_is_a_crash() -> None:
     result = run('__asm__ volatile("break 1, 15");')
-    assert result.ended == "crash"
+    assert result.ended == BootEnd.CRASH
     assert result.crash is not None
     assert result.crash.describe().startswith("debug exception at 0x401000")
 
@@ -533,7 +535,7 @@ def test_a_bad_image_at_0_is_not_started(damage: tuple[int, int], message: str) 
     flash = bytearray(chip.flash(program('ets_printf("started\\n");')))
     flash[damage[0]] = damage[1]
     result = boot(bytes(flash))
-    assert result.ended == "no-image"
+    assert result.ended == BootEnd.NO_IMAGE
     assert message in result.uart
     assert "started" not in result.uart
 

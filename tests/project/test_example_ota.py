@@ -69,7 +69,9 @@ def test_a_rboot_net_that_is_no_address_is_one_line(project: Project) -> None:
     project.write(
         "SConstruct", f"env = Environment({TOOL})\nenv.RbootFlashImage('f.bin', env.RbootApp('app', 'main.c'))"
     )
-    assert project.fail("boot", "RBOOT_NET=here").endswith("'here' is not HOST:PORT, such as localhost:8080")
+    assert project.fail("boot", "RBOOT_NET=here").endswith(
+        "invalid address 'here': expected HOST:PORT, e.g. localhost:8080"
+    )
 
 
 def test_without_net_there_is_no_connection(example: Path) -> None:
@@ -82,7 +84,7 @@ def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
     command = [sys.executable, "-m", "rbootimg", "boot", "flash.bin", "--net", address]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"argument --net: {address!r} is not HOST:PORT, such as localhost:8080" in done.stderr
+    assert f"argument --net: invalid address {address!r}: expected HOST:PORT, e.g. localhost:8080" in done.stderr
 
 
 def test_what_is_typed_wrongly_can_be_taken_back(example: Path) -> None:

@@ -174,8 +174,14 @@ def test_compare_shows_them(in_cpp: Path, tmp_path: Path, alone: Path) -> None:
 def test_a_crash_shows_them() -> None:
     symbols = (elf.Symbol(MANGLED, 0x40202010, 16, "func"),)
     crash = qemu.Crash(28, 0x40202018, 0, ())
-    assert crash.describe(symbols) == f"load from no memory at 0x40202018 ({PLAIN}+0x8), address 0x0"
-    assert crash.describe(symbols, demangled=False) == f"load from no memory at 0x40202018 ({MANGLED}+0x8), address 0x0"
+    assert (
+        crash.describe(symbols)
+        == f"LoadProhibited (load from an invalid address) at 0x40202018 ({PLAIN}+0x8), address 0x0"
+    )
+    assert (
+        crash.describe(symbols, demangled=False)
+        == f"LoadProhibited (load from an invalid address) at 0x40202018 ({MANGLED}+0x8), address 0x0"
+    )
 
 
 @needs_filt

@@ -10,7 +10,7 @@ import pytest
 from support.esp8266 import FakeChip
 from support.project import APP, TOOL, Project
 
-from rbootimg.emulator.qemu import boot
+from rbootimg.emulator.qemu import BootEnd, boot
 from rbootimg.flash import image
 from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.flash.loader import read_options
@@ -126,7 +126,7 @@ def test_a_flash_image_boots(project: Project) -> None:
     assert len(flash) == 0x100000
     assert flash[2:4] == bytes((0, 0x20))
     result = boot(flash)
-    assert (result.ended, result.rom) == ("done", 0)
+    assert (result.ended, result.rom) == (BootEnd.DONE, 0)
     assert "an application" in result.uart
     assert "up to date" in project.build()
 
@@ -207,7 +207,7 @@ def test_boot_fails_where_the_application_crashes_and_names_the_function(project
     flash_image(project, "env.RbootFlashImage('flash.bin', roms)", "env.Alias('boot', 'main.c')")
     project.write("main.c", QUIET.replace("ets_printf(text);", "*(volatile int *)0x20000000 = 1;"))
     line = project.fail("boot")
-    assert "[boot] flash.bin: crash: load from or store to no memory at 0x401000" in line
+    assert "[boot] flash.bin: crash: LoadStorePIFAddrError (load or store at an unmapped address) at 0x401000" in line
     assert "(call_user_start+0x" in line
 
 

@@ -24,7 +24,7 @@ BAD = APP.replace("Cache_Read_Enable(0, 0, 1);", "")
 """It runs code in flash that nobody has mapped."""
 
 PROVED = "  app: 2 ROMs proved with loader-max_roms4.bin\n"
-NO_QEMU = "no qemu-system-xtensa on PATH; install it with `apt-get install qemu-system-misc`"
+NO_QEMU = "qemu-system-xtensa not found on PATH; install it with `apt-get install qemu-system-misc`"
 
 
 def sconstruct(project: Project, *lines: str, settings: str = "") -> None:
@@ -143,8 +143,8 @@ def test_cleaning_takes_proof_and_loader_along(project: Project) -> None:
 def test_a_rom_that_does_not_boot_is_not_published(project: Project) -> None:
     project.write("main.c", BAD)
     assert (
-        "app is not proved: the application in slot 0 at 0x2000 crashes after its entry 0x40100004: unmapped flash "
-        "(call Cache_Read_Enable before code in flash), executed at 0x4020201"
+        "app is not proved: application in slot 0 at 0x2000 crashes after its entry point 0x40100004: code in "
+        "unmapped flash executed (call Cache_Read_Enable first) at 0x4020201"
     ) in project.fail("publish")
     assert not project.exists("build/webroot")
     project.build("publish", "RBOOT_PROVE=never")
@@ -162,7 +162,7 @@ def test_of_several_applications_those_that_boot_need_no_second_proof(project: P
         "    env.RbootApp(name, 'main.c')",
     )
     run = project.run("publish", jobs)
-    assert "*** [publish] bad is not proved: the application in slot 0 at 0x2000 crashes after its entry" in run.err
+    assert "*** [publish] bad is not proved: application in slot 0 at 0x2000 crashes after its entry point" in run.err
     assert run.err.endswith("; nor is worse\n")
     assert [line for line in run.out.splitlines() if "proved" in line] == [
         f"  {name}: 2 ROMs proved with loader-max_roms4.bin" for name in ("a", "b", "c")
@@ -181,7 +181,7 @@ def test_of_several_applications_those_that_boot_need_no_second_proof(project: P
         ),
         (
             lambda: chip.image(chip.compiled("void call_user_start(void) {}")),
-            "app is not proved: the loader does not start slot 0 at 0x2000; the last lines on the UART: ets (rbootimg)",
+            "app is not proved: the loader does not start slot 0 at 0x2000; last lines on the UART: ets (rbootimg)",
         ),
     ],
     ids=["missing", "text", "application"],

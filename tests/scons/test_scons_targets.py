@@ -32,7 +32,7 @@ def test_an_application_is_no_flash_image(project: Project) -> None:
 def test_boot_without_qemu_says_what_to_install(project: Project, tmp_path: Path) -> None:
     sconstruct(project, "env.RbootFlashImage('flash.bin', env.RbootApp('app', 'main.c'))")
     line = project.fail("boot", environment=without_qemu(tmp_path))
-    assert line.endswith("no qemu-system-xtensa on PATH; install it with `apt-get install qemu-system-misc`")
+    assert line.endswith("qemu-system-xtensa not found on PATH; install it with `apt-get install qemu-system-misc`")
 
 
 def test_what_nobody_asks_for_is_not_there(project: Project) -> None:
