@@ -19,10 +19,10 @@ from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
 from ..rom import elf
+from ..rom.convert import Conversion, convert
 from ..rom.elf import Elf
 from ..rom.format import Rom
-from ..rom.mapping import check_mapping, mapping_notes
-from ..rom.pack import irom, pack, usage, warnings
+from ..rom.pack import irom, pack, usage
 from ..views.rom import rom_table
 from .actions import OWN_SCANNER, action, apart, build, nodes
 from .variables import flash_map, for_call, header_params, slots_of, text
@@ -45,6 +45,10 @@ class Packing:
     def read(self) -> Elf:
         """The linked application. Raises ElfError or OSError."""
         return elf.parse_elf(self.data())
+
+    def convert(self) -> Conversion:
+        """Its ROM, with the checks that need the ELF's symbols. Raises ElfError, FitError or OSError."""
+        return convert(self.data(), self.sections or None, self.params, self.irom_checksum, self.slot)
 
     def pack(self, app: Elf) -> Rom:
         """Its ROM. Raises ElfError or FitError."""
@@ -108,26 +112,22 @@ def _pack(target: Any, source: Any, env: Any) -> None:
     packed = []
     for node, packing in zip(target, env["_RBOOT_PACKINGS"]):
         try:
-            data = packing.data()
-            app = elf.parse_elf(data)
-            rom = packing.pack(app)
-            check_mapping(data, packing.slot)
-            notes = (*warnings(app, rom), *mapping_notes(data, packing.slot))
-            packed.append((node, packing, app, rom, notes))
+            packed.append((node, packing, packing.convert()))
         except RbootError as error:
             raise SCons.Errors.BuildError(node, str(error), filename=str(packing.elf)) from None
     try:
-        for node, _, _, rom, _ in packed:
-            write_atomic(Path(node.get_abspath()), rom.to_bytes())
+        for node, _, found in packed:
+            write_atomic(Path(node.get_abspath()), found.rom.to_bytes())
     except OSError:
         for node in target:
             with contextlib.suppress(OSError):
                 os.unlink(node.get_abspath())
         raise
     tables = []
-    for node, packing, app, rom, notes in packed:
-        for warning in notes:
+    for node, packing, found in packed:
+        for warning in found.warnings:
             sys.stderr.write(f"rboot: {packing.elf}: warning: {warning}\n")
-        tables.append(rom_table(str(node), packing.slot, irom(app).address, usage(app, rom.size, packing.slot)))
+        usages = usage(found.app, found.rom.size, packing.slot)
+        tables.append(rom_table(str(node), packing.slot, irom(found.app).address, usages))
     if not env.GetOption("silent"):
         sys.stdout.write("".join(f"{table}\n" for table in tables))  # in one piece: other jobs print too
