@@ -15,7 +15,10 @@ from ..views.rom import rom_place, rom_table, usage_table
 from .arguments import converter, flash_slot
 from .common import check_not_input, sized_slot
 
-DESCRIPTION = "Pack an application ELF into an rBoot ROM and report its memory usage. With the same options the bytes are those of esptool2."
+DESCRIPTION = (
+    "Pack an application ELF into an rBoot ROM and report its memory usage. With the same options the ROM has the same "
+    "bytes as that of esptool2."
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -206,8 +206,8 @@ def test_size_tables_stay_whole_beside_other_jobs(project: Project) -> None:
     lines = project.build("-j8").splitlines()
     for name in names:
         first = lines.index(f"{name}/rom0.bin: slot 0 at 0x2000, linked at 0x40202010")
-        block = lines[first : first + 8]
+        block = lines[first : first + 10]
         assert [line.split()[0] for line in block] == [
-            *(f"{name}/rom0.bin:", "IRAM", "DRAM", "flash"),
-            *(f"{name}/rom1.bin:", "IRAM", "DRAM", "flash"),
+            *(f"{name}/rom0.bin:", "memory", "IRAM", "DRAM", "flash"),
+            *(f"{name}/rom1.bin:", "memory", "IRAM", "DRAM", "flash"),
         ]
