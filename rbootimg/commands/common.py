@@ -47,11 +47,6 @@ def wait_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def json_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --json."""
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-
-
 def print_json(values: Mapping[str, object]) -> None:
     """Print `values` as a JSON object. Its first key, `schema`, is the version of the format."""
     import json  # not loaded by every command
