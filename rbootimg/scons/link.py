@@ -25,8 +25,7 @@ from ..errors import ElfError, SettingError, error_subject
 from ..fileio import write_atomic
 from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
-from ..rom import elf, ldscript
-from ..rom.entry import hint_for
+from ..rom import ldscript
 from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
 from .compiler import COMMANDS
 from .variables import expand, for_call, is_on, is_set, literal, slots_of
@@ -35,9 +34,11 @@ BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
 """The linker script for applications without an SDK."""
 
 
-def script_builder() -> Any:
+@functools.lru_cache
+def _script_builder() -> Any:
     """The step of RbootLinkerScript: a base linker script -> the one for the slot $_RBOOT_SCRIPT_SLOT."""
     return SCons.Builder.Builder(
+        name="_RbootLinkerScript",
         action=action(_write_script, "$RBOOTLDSCRIPTCOMSTR", "_RBOOT_SCRIPT_SLOT"),
         target_scanner=OWN_SCANNER,
         suffix=".ld",
@@ -45,9 +46,11 @@ def script_builder() -> Any:
     )
 
 
-def program_builder() -> Any:
+@functools.lru_cache
+def link_builder() -> Any:
     """The link of RbootProgram, from objects: each target with its script of $RBOOT_LDSCRIPT."""
     return SCons.Builder.Builder(
+        name="_RbootLink",
         action=_Link("$RBOOTLINKCOM", cmdstr="$RBOOTLINKCOMSTR"),
         emitter=_with_script,
         target_scanner=SCons.Scanner.ScannerBase(
@@ -74,7 +77,7 @@ def rboot_linker_script(env: Any, target: Any, source: Any, **overrides: object)
 
 def script_for_slot(env: Any, target: Any, base: Any, slot: Slot) -> Any:
     """The node of the linker script `target` for `slot`."""
-    return build(env, "_RbootLinkerScript", target, base, _RBOOT_SCRIPT_SLOT=slot)
+    return build(env, _script_builder(), target, base, _RBOOT_SCRIPT_SLOT=slot)
 
 
 def base_scripts(env: Any) -> list[Any]:
@@ -244,6 +247,9 @@ def _where(program: str, path: str) -> str | None:
 
 def _no_entry(name: str, program: Path) -> str:
     """Why the entry `name` was not found by ld, which has linked the `program` all the same."""
+    from ..rom import elf  # not for every build
+    from ..rom.entry import hint_for
+
     try:
         hint = hint_for(name, elf.elf_symbols(program.read_bytes()))
     except (OSError, ElfError):
