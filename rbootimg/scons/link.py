@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -27,7 +26,7 @@ from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
 from ..rom import ldscript
 from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
-from .compiler import COMMANDS
+from .compiler import COMMANDS, where
 from .variables import expand, for_call, is_on, is_set, literal, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
@@ -243,13 +242,8 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
         if not isinstance(name, str) or not name.replace("-", "").isalnum():
             words = env.subst_list("$LINK", SCons.Subst.SUBST_SIG)[0]
             name = str(words[0]) if words else ""
-        linker = name and _where(name, str(env["ENV"].get("PATH", "")))
+        linker = name and where(name, str(env["ENV"].get("PATH", "")))
         return [env.fs.File(linker)] if linker else []
-
-
-@functools.lru_cache
-def _where(program: str, path: str) -> str | None:
-    return shutil.which(program, path=path)
 
 
 def _no_entry(name: str, program: Path) -> str:
