@@ -51,6 +51,10 @@ def set_up(env: Any) -> None:
     for tool, variable in (("cc", "CCCOM"), ("cxx", "CXXCOM"), ("as", "ASCOM"), ("link", "LINKCOM"), ("ar", "ARCOM")):
         if variable not in env:
             env.Tool(tool)
+    # So that tools=["rboot"] is enough: SCons's default tools look for the host's compilers, which takes 15 ms.
+    for tool, builder in (("install", "Install"), ("textfile", "Textfile"), ("filesystem", "CopyTo")):
+        if builder not in env["BUILDERS"]:
+            env.Tool(tool)
     # After the compilers, whose emitters it wraps; only once, or each command would be in it twice.
     if not isinstance(env["BUILDERS"]["StaticObject"].emitter.get(".c"), SCons.Builder.ListEmitter):
         env.Tool("compilation_db")
