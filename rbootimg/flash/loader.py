@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from ..errors import LoaderError, RomError
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
-from ..layout.model import FlashLayout, LoaderOptions
+from ..layout.model import FlashLayout
 from ..layout.params import FlashParams
 from ..rom.format import check_old_image
 from .bootconfig import BootMode
@@ -73,27 +73,6 @@ def read_options(loader: bytes) -> LoaderInfo:
         gpio = "rom"
     checksums = has(b"Config chksum"), has(b"irom chksum")
     return LoaderInfo(version, has(b"Big flash"), *checksums, has(b"RTC data"), gpio, all_sizes)
-
-
-def defines(options: LoaderOptions) -> dict[str, int | None]:
-    """rBoot's macros for a loader with these options, and their values; None for those without one.
-
-    OLD_FLASH_SIZES is our own loader's alone: which sizes an rBoot knows is a matter of its sources.
-    """
-    flags = {
-        "BOOT_BIG_FLASH": options.big_flash,
-        "BOOT_CONFIG_CHKSUM": options.config_checksum,
-        "BOOT_IROM_CHKSUM": options.irom_checksum,
-        "BOOT_RTC_ENABLED": options.rtc,
-        "BOOT_GPIO_ENABLED": options.gpio == "rom",
-        "BOOT_GPIO_SKIP_ENABLED": options.gpio == "skip",
-        "OLD_FLASH_SIZES": not options.all_sizes,
-    }
-    found: dict[str, int | None] = {name: None for name, is_on in flags.items() if is_on}
-    found["MAX_ROMS"] = options.max_roms
-    if options.gpio:
-        found["BOOT_GPIO_NUM"] = options.gpio_pin
-    return found
 
 
 def default_roms(params: FlashParams, big_flash: bool, all_sizes: bool = True) -> tuple[int, int]:
