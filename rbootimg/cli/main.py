@@ -28,7 +28,7 @@ GROUPS = {
         "info": "identify a file and describe its contents",
         "verify": "check a ROM as rBoot does",
         "size": "report memory usage, or compare two builds",
-        "compare": "check that two ROMs are one application linked for different slots",
+        "compare": "check that two ROMs are one application for two slots",
         "extract": "write each section of a ROM to a file",
         "split": "split a flash dump into files",
     },

@@ -1,4 +1,4 @@
-"""`rbootimg compare`: whether two ROMs are one application."""
+"""`rbootimg compare`: check that two ROMs are one application."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from ..rom.pack import irom
 from ..views.rom import MOST_DIFFERENCES, compared
 
 DESCRIPTION = (
-    "Compare two ROMs: the same application, linked for two slots, differs in relocated words only. "
-    "The exit status is 1 if anything else differs."
+    "Check that two ROMs are one application linked for two slots: only relocated words may differ. "
+    "Exit status 1 if there are other differences."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="ROM0.BIN", help="the one ROM")
-    parser.add_argument("other", type=Path, metavar="ROM1.BIN", help="the other")
-    parser.add_argument("--elf0", type=Path, metavar="APP.ELF", help="the ELF of ROM0.BIN: names what differs")
-    parser.add_argument("--elf1", type=Path, metavar="APP.ELF", help="the ELF of ROM1.BIN: the same")
+    parser.add_argument("file", type=Path, metavar="ROM0.BIN", help="the first ROM")
+    parser.add_argument("other", type=Path, metavar="ROM1.BIN", help="the second ROM")
+    parser.add_argument(
+        "--elf0", type=Path, metavar="APP.ELF", help="show the symbols at differences, from the ELF of ROM0.BIN"
+    )
+    parser.add_argument("--elf1", type=Path, metavar="APP.ELF", help="the same, from the ELF of ROM1.BIN")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print what differs."""
+    """Print the differences. Raises RbootError if the ROMs are not one application."""
     first = _read(options.file, options.elf0)
     second = _read(options.other, options.elf1)
     links = None if first.link is None or second.link is None else (first.link, second.link)
@@ -45,14 +47,14 @@ def run(options: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two ROMs, its link address and symbols as far as they are known."""
+    """One of the two ROMs; `link` is its link address, None if unknown."""
 
     rom: Rom
     link: int | None
     symbols: tuple[elf.Symbol, ...] = ()
 
     def name(self, difference: RomDifference) -> str | None:
-        """What is at the place of a difference in this ROM."""
+        """Return the symbol at a difference in this ROM."""
         start = self.link
         if difference.section != "irom":
             start = self.rom.sections[int(difference.section.split()[-1])].address
@@ -60,7 +62,7 @@ class _Side:
 
 
 def _names(sides: Sequence[_Side], differences: Sequence[RomDifference]) -> Callable[[RomDifference], str]:
-    """What says what is at the place of one of these differences; c++filt is asked for all at once."""
+    """Create a function that names the symbols at a difference. c++filt runs once for all."""
     found = {(at.section, at.offset): [*filter(None, (side.name(at) for side in sides))] for at in differences}
     readable = demangle(name for names in found.values() for name in names)
 
@@ -71,7 +73,7 @@ def _names(sides: Sequence[_Side], differences: Sequence[RomDifference]) -> Call
 
 
 def _read(path: Path, elf_path: Path | None) -> _Side:
-    """A ROM and its ELF. Raises RbootError if the ELF is that of another ROM."""
+    """Read a ROM and its ELF. Raises ElfError if the ROM was not packed from that ELF."""
     with error_subject(path):
         rom = Rom.from_bytes(read_file(path))
     if elf_path is None:
@@ -83,7 +85,5 @@ def _read(path: Path, elf_path: Path | None) -> _Side:
         symbols = elf.elf_symbols(data)
     sections = {RamSection(section.address, section.data) for section in app.sections}
     if Rom(rom.entry, code.data, rom.sections).irom != rom.irom or not sections.issuperset(rom.sections):
-        raise ElfError(
-            f"not the ELF of {path}: their contents differ; give the one it was packed from", subject=elf_path
-        )
+        raise ElfError(f"not the ELF of {path}: the contents differ", subject=elf_path)
     return _Side(rom, code.address, symbols)

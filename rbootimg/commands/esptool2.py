@@ -1,12 +1,12 @@
-"""esptool2 for Makefiles that call it: its arguments, its bytes, its exit status. Facts: esptool2 2.0.0 (esptool2.c).
+"""The command line of esptool2: its arguments, output and exit status. Source: esptool2 2.0.0 (esptool2.c).
 
     -lib [OPTION]... ELF OUTPUT
     -bin [OPTION]... ELF OUTPUT SECTION...
     -header [OPTION]... ELF OUTPUT SECTION...
 
-As there, of options that exclude each other the last one counts, options end at the first other argument or behind
-`--`, and nothing is checked of what `rbootimg pack` checks: where the sections lie, or whether they fit a slot.
-Unlike there, an existing output stays as it was when packing fails: make finds it older than the ELF and tries again.
+As in esptool2, the last of mutually exclusive options counts, options end at the first other argument or after `--`,
+and the checks of `rbootimg pack` (addresses of sections, slot) are not made. Unlike esptool2, a failure leaves an
+existing output unchanged: it is older than the ELF, so that make tries again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..rom.esptool2 import BOOT1_IROM_OFFSET, boot1_image, header, lib, old_imag
 from ..rom.pack import IROM_SECTION
 
 _FAILED = 255
-"""The status of everything that goes wrong: esptool2 returns -1, of which a shell sees the low byte."""
+"""The exit status of a failure: esptool2 returns -1, and a shell sees the low byte."""
 
 _KINDS = ("-bin", "-lib", "-header")
 _BOOTS = MappingProxyType({"-boot0": 0, "-boot1": 1, "-boot2": 2})
@@ -52,25 +52,25 @@ _SWITCHES = ("-iromchksum", "-quiet", "-debug")
 _OPTIONS = frozenset((*_KINDS, *_BOOTS, *_MODES, *_SIZES, *_FREQS, *_SWITCHES))
 
 _USAGE = f"""\
-usage: esptool2 -lib [OPTION]... ELF OUTPUT               the flash code alone ({IROM_SECTION})
+usage: esptool2 -lib [OPTION]... ELF OUTPUT               the flash code only ({IROM_SECTION})
        esptool2 -bin [OPTION]... ELF OUTPUT SECTION...    an image that loads these sections to RAM
        esptool2 -header [OPTION]... ELF OUTPUT SECTION... these sections as arrays in a C header
 
-options of -bin, of each line the last one counts:
+options of -bin (the last one of each line counts):
   {" ".join(_BOOTS)}: without flash code (the default), with it at {BOOT1_IROM_OFFSET:#x}, rBoot ROM
   {" ".join(_MODES)}: the flash mode (default: -qio)
   {" ".join(_SIZES)}: the flash size in KB (default: -512)
   {" ".join(_FREQS)}: the flash frequency in MHz (default: -40)
-  -iromchksum: flash code is in the checksum of -boot2, for rBoot built with BOOT_IROM_CHKSUM
-and of all:
-  -quiet: print errors only    -debug: print what is in the ELF    --: no more options follow
+  -iromchksum: include the flash code in the checksum of -boot2, for rBoot built with BOOT_IROM_CHKSUM
+options of all:
+  -quiet: print errors only    -debug: print the sections of the ELF    --: end of the options
 
-This is rbootimg in the manner of esptool2; `rbootimg --help` knows more."""
+This is rbootimg with the command line of esptool2; `rbootimg --help` lists its own commands."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What esptool2's arguments ask for: `kind` is `-bin`, `-lib` or `-header`, `boot` the number of `-boot…`."""
+    """A parsed command line: `kind` is `-bin`, `-lib` or `-header`, `boot` the number of `-boot…`."""
 
     kind: str
     elf: str
@@ -84,7 +84,7 @@ class Command:
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Command:
-        """The command that `arguments` spell. Raises RbootError with esptool2's words for wrong usage."""
+        """Parse the arguments. Raises RbootError with esptool2's messages for wrong usage."""
         options, names = _split(arguments)
         kinds = [option for option in options if option in _KINDS]
         if len(kinds) != 1:
@@ -113,7 +113,7 @@ class Command:
         )
 
     def convert(self, elf: Elf) -> bytes:
-        """The output for `elf`. Raises ElfError, RomError and FitError as the functions below do."""
+        """Create the output for `elf`. Raises ElfError, RomError and FitError as the functions of rom.esptool2 do."""
         if self.kind == "-lib":
             return lib(elf)
         if self.kind == "-header":
@@ -126,9 +126,9 @@ class Command:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run esptool2's command line; returns the exit status, 0 or 255."""
+    """Run esptool2's command line and return the exit status, 0 or 255."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if isinstance(sys.stdout, io.TextIOWrapper):  # it is None in a process without one
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None in a process without stdout
         sys.stdout.reconfigure(errors="backslashreplace")  # for any file name
     if not arguments:
         _print(_USAGE)
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print(_contents(elf))
         _save(command, command.convert(elf))
     except RbootError as error:
-        with contextlib.suppress(OSError):  # nobody left to tell it
+        with contextlib.suppress(OSError):  # stderr is closed
             print(f"Error: {error}", file=sys.stderr, flush=True)
         return _FAILED
     if not command.quiet:
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """(the options, what follows them). Raises RbootError for an option that is none."""
+    """Split the arguments into options and names. Raises RbootError for an unknown option."""
     for position, argument in enumerate(arguments):
         if argument == "--":
             return arguments[:position], arguments[position + 1 :]
@@ -178,7 +178,7 @@ def _save(command: Command, data: bytes) -> None:
     output = Path(command.output)
     try:
         if os.path.exists(output) and output.samefile(command.elf):
-            raise RbootError(f"The output would replace the elf file '{command.elf}'.")
+            raise RbootError(f"Refusing to overwrite the elf file '{command.elf}'.")
         write_output(output, data)
     except OSError as error:
         raise RbootError(f"Failed to open output file '{command.output}' for writing: {error.strerror}.") from None
@@ -191,11 +191,11 @@ def _contents(elf: Elf) -> str:
 
 
 def _print(text: str) -> None:
-    """Print what nothing depends on: with or without a reader (`| head`), the output file is what was asked for."""
+    """Print text. A closed pipe (`| head`) is not a failure: the result is the output file."""
     try:
         print(text, flush=True)
     except OSError:
-        # Python would complain again when it closes stdout.
+        # Otherwise Python reports the error again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""`rbootimg extract`: a ROM's sections as files."""
+"""`rbootimg extract`: a ROM -> a file for each section."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from ..rom.pack import IROM_SECTION
 from ..views import terminal
 from ..views.tables import Heading, Table
 
-DESCRIPTION = "Write each section of a ROM to a file; files of an earlier run are replaced."
+DESCRIPTION = "Write each section of a ROM to a file. Files of an earlier run are replaced."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", type=Path, metavar="ROM.BIN", help="the ROM")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FOLDER", help="where the files go (default: the ROM's name and -sections)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="write the files to this directory (default: NAME-sections for NAME.bin)",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the files and print what is in them."""
+    """Write the files and list them."""
     rom = Rom.from_bytes(read_file(options.file))
     folder = options.output or Path(f"{options.file.stem}-sections")
     files = [(f"{IROM_SECTION[1:]}.bin", rom.irom, "", WINDOW.name)]

@@ -1,4 +1,4 @@
-"""`rbootimg flash`: loader, config, ROMs and data, checked, into a device."""
+"""`rbootimg flash`: loader, config, ROMs and data -> a device."""
 
 from __future__ import annotations
 
@@ -16,28 +16,37 @@ from .arguments import baud_rate
 from .flash_image import inputs, read_pieces, write_pieces
 
 DESCRIPTION = (
-    "Write loader, config, ROMs and data to a device with esptool, exactly what flash-image puts together. "
-    "The config goes with them, so the device starts the slot of --current whichever it ran from before."
+    "Write a flash image, as flash-image builds it, to a device with esptool. "
+    "This includes the boot config: the device then boots the slot of --current."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     inputs(parser)
-    parser.add_argument("-p", "--port", help="the serial port (default: esptool looks for it)")
-    parser.add_argument("-b", "--baud", type=baud_rate, help="the baud rate (default: esptool's)")
-    parser.add_argument("--before", choices=writer.BEFORE, help=f"default: {writer.BEFORE[0]}")
-    parser.add_argument("--after", choices=writer.AFTER, help=f"default: {writer.AFTER[0]}")
-    parser.add_argument("--pieces", type=Path, metavar="FOLDER", help="where the files go that esptool writes")
+    parser.add_argument("-p", "--port", help="use this serial port (default: detected by esptool)")
+    parser.add_argument("-b", "--baud", type=baud_rate, help="set the baud rate (default: that of esptool)")
+    parser.add_argument(
+        "--before", choices=writer.BEFORE, help=f"set the reset before writing (default: {writer.BEFORE[0]})"
+    )
+    parser.add_argument(
+        "--after", choices=writer.AFTER, help=f"set the reset after writing (default: {writer.AFTER[0]})"
+    )
+    parser.add_argument(
+        "--pieces",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the files for esptool in this directory (default: a temporary one)",
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print esptool's command line and write no device; with --pieces it can be run as it is",
+        help="print the esptool command instead of running it; --pieces writes its files",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the device, or print how esptool would."""
+    """Write the device, or print the esptool command."""
     _, pieces = read_pieces(options)
     addresses = [piece.address for piece in pieces]
 
@@ -50,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
             names = write_pieces(options.pieces, pieces)
         else:
             names = [piece.file_name for piece in pieces]
-            print("rbootimg: --pieces FOLDER writes these files", file=sys.stderr)
+            print("rbootimg: note: use --pieces FOLDER to write these files", file=sys.stderr)
         print(shlex.join(["esptool", *command(names)]))
         return
     with error_subject(options.port or "<auto-detected port>"), contextlib.ExitStack() as at_the_end:

@@ -1,4 +1,4 @@
-"""`rbootimg flash-image`: loader, config, ROMs and data, checked, as one image or as the files of its pieces."""
+"""`rbootimg flash-image`: loader, config, ROMs and data -> a flash image, or a file for each piece."""
 
 from __future__ import annotations
 
@@ -18,41 +18,46 @@ from .common import check_not_input, read_layout
 _Key = TypeVar("_Key")
 
 DESCRIPTION = (
-    "Put loader, config, ROMs and data together to a whole flash, each checked against the layout. "
-    "The loader's header gets the layout's flash size, mode and frequency."
+    "Build a complete flash image from loader, config, ROMs and data, and check each against the layout. "
+    "The layout's flash size, mode and frequency are written to the loader's header."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     inputs(parser)
-    parser.add_argument("--no-config", action="store_true", help="leave the config to rBoot: its default must do")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FLASH.BIN", help="where the whole flash goes, as one file"
+        "--no-config", action="store_true", help="do not write the config sector; rBoot creates its default"
     )
-    parser.add_argument("--pieces", type=Path, metavar="FOLDER", help="where each piece goes, named for its address")
+    parser.add_argument("-o", "--output", type=Path, metavar="FLASH.BIN", help="write the complete image to this file")
+    parser.add_argument(
+        "--pieces",
+        type=Path,
+        metavar="FOLDER",
+        help="write each piece to a file in this directory, named after its address",
+    )
 
 
 def inputs(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say what goes into a flash."""
+    """Add the arguments for the contents of a flash image."""
     parser.add_argument(
         "--layout",
         dest="file",
         required=True,
         metavar="LAYOUT",
-        help="a layout file (TOML) or the name of a preset; `rbootimg layout` lists them",
+        help="a layout file (TOML) or a preset; `rbootimg layout` lists the presets",
     )
-    parser.add_argument("--loader", type=Path, required=True, metavar="RBOOT.BIN", help="the boot loader")
+    parser.add_argument("--loader", type=Path, required=True, metavar="RBOOT.BIN", help="add this boot loader")
     parser.add_argument(
         "--rom",
         type=slot_and_file,
         action="append",
         required=True,
         metavar="[SLOT=]ROM.BIN",
-        help="a ROM; repeat it, in the order of the slots or with their numbers",
+        help="add this ROM; repeatable, in slot order or with slot numbers",
     )
-    parser.add_argument("--current", type=slot_number, metavar="SLOT", help="the slot that boots (default: 0)")
-    parser.add_argument("--init-data", type=Path, metavar="FILE", help="the SDK's esp_init_data_default.bin")
+    parser.add_argument("--current", type=slot_number, metavar="SLOT", help="boot this slot (default: 0)")
+    parser.add_argument("--init-data", type=Path, metavar="FILE", help="add the SDK's esp_init_data_default.bin")
     parser.add_argument(
         "--file",
         dest="files",
@@ -60,17 +65,17 @@ def inputs(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="REGION=FILE",
-        help="what goes into a region of the layout, such as a file system; repeat it",
+        help="add a file to a region of the layout, such as a file system; repeatable",
     )
     parser.set_defaults(usage_error=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the flash, its pieces or both, and say what stands where."""
+    """Write the image, its pieces or both, and list the pieces."""
     if not (options.output or options.pieces):
-        options.usage_error("give --output, --pieces or both")
+        options.usage_error("--output or --pieces is required")
     if options.no_config and options.current is not None:
-        options.usage_error("--current says what the config boots; leave --no-config out")
+        options.usage_error("--current and --no-config are mutually exclusive")
     layout, pieces = read_pieces(options, not options.no_config, options.output)
     names = [piece.name for piece in pieces]
     if options.pieces:
@@ -82,16 +87,16 @@ def run(options: argparse.Namespace) -> None:
 def read_pieces(
     options: argparse.Namespace, with_config: bool = True, output: Path | None = None
 ) -> tuple[FlashLayout, tuple[FlashPiece, ...]]:
-    """The layout and the checked pieces that inputs() ask for; warnings go to stderr.
+    """Read the files that inputs() names; return the layout and the checked pieces. Warnings go to stderr.
 
-    Raises RbootError if `output` is one of the inputs.
+    Raises RbootError for invalid input, or if `output` is an input.
     """
     layout = read_layout(options.file)
     roms = files_by_slot(options.rom, "--rom", options.usage_error)
     files = dict(options.files)
     if options.init_data:
         if INIT_DATA_REGION in files:
-            options.usage_error(f"--init-data and --file {INIT_DATA_REGION}= are the same region; give one of them")
+            options.usage_error(f"--init-data and --file {INIT_DATA_REGION}= are mutually exclusive")
         files[INIT_DATA_REGION] = options.init_data
     check_not_input(output, [options.file, options.loader, *roms.values(), *files.values()])
     loader = read_file(options.loader)
@@ -107,7 +112,7 @@ def _contents(paths: Mapping[_Key, Path]) -> dict[_Key, bytes]:
 
 
 def write_pieces(folder: Path, pieces: Iterable[FlashPiece]) -> list[str]:
-    """Write each piece to a file in `folder`, made if need be; the files' names."""
+    """Write each piece to a file in `folder`, which is created if needed. Returns the paths."""
     contents = {piece.file_name: piece.data for piece in pieces}
     write_folder(folder, contents)
     return [str(folder / name) for name in contents]

@@ -1,4 +1,4 @@
-"""`rbootimg layout`: a flash layout as a drawing, a picture or a C header."""
+"""`rbootimg layout`: a flash layout as a drawing, an SVG image, a C header or a JSON Schema."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from ..views.layout import drawing, summary, svg, table, title
 from ..views.tables import Table, plain
 from .common import check_not_input, read_layout
 
-DESCRIPTION = "Draw a flash layout to scale, with a table of what is in it. Without LAYOUT: the presets."
+DESCRIPTION = "Draw a flash layout to scale, with a table of its slots and regions. Without LAYOUT, list the presets."
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "layout.schema.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", nargs="?", metavar="LAYOUT", help="a layout file (TOML) or the name of a preset")
+    parser.add_argument("file", nargs="?", metavar="LAYOUT", help="a layout file (TOML) or a preset")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--svg", action="store_true", help="the drawing as an SVG picture")
-    form.add_argument("--sdk-partitions", action="store_true", help="the C header that NONOS SDK 3 wants of it")
+    form.add_argument("--svg", action="store_true", help="write an SVG image")
     form.add_argument(
-        "--client-header", action="store_true", help="the C header that the update client wants of it (rboot-layout.h)"
+        "--sdk-partitions", action="store_true", help="write the C header with the partition table for NONOS SDK 3"
+    )
+    form.add_argument(
+        "--client-header", action="store_true", help="write the C header for the update client (rboot-layout.h)"
     )
     form.add_argument(
         "--schema",
         action="store_true",
-        help="the JSON Schema of layout files, by which editors complete and check them; without LAYOUT",
+        help="write the JSON Schema of layout files, for editors; without LAYOUT",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where that goes (default: stdout)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to this file (default: stdout)")
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -41,11 +43,11 @@ def run(options: argparse.Namespace) -> None:
     check_not_input(options.output, [options.file] if options.file else [])
     if options.schema:
         if options.file is not None:
-            options.usage_error("--schema takes no LAYOUT: the schema is the same for all layout files")
+            options.usage_error("--schema and LAYOUT are mutually exclusive: all layout files have the same schema")
         text = SCHEMA.read_text(encoding="utf-8")
     elif options.file is None:
         if options.svg or options.sdk_partitions or options.client_header:
-            options.usage_error("say of which LAYOUT; without options the presets are listed")
+            options.usage_error("LAYOUT is required with --svg, --sdk-partitions and --client-header")
         rows = tuple((name, summary(found)) for name, found in presets.LAYOUT_PRESETS.items())
         text = plain((Table((), rows, "<<"),)) + "\n"
     else:

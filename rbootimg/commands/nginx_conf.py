@@ -1,4 +1,4 @@
-"""`rbootimg nginx-conf`: a web root -> what nginx must know to serve it."""
+"""`rbootimg nginx-conf`: a web root -> a configuration of nginx."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from ..serve.nginx import configuration
 from .arguments import port_number
 
 DESCRIPTION = (
-    "Print a server block for nginx that serves a web root as devices need it; "
-    "on Debian it goes to /etc/nginx/conf.d/roms.conf."
+    "Print an nginx server block that serves a web root to devices. On Debian, write it to /etc/nginx/conf.d/roms.conf."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="WEBROOT", help="the folder to serve, on the server's machine")
-    parser.add_argument("--port", type=port_number, default=80, help="the port (default: 80)")
-    parser.add_argument("--server-name", default="_", metavar="NAME", help="the host name (default: whichever)")
+    parser.add_argument("file", type=Path, metavar="WEBROOT", help="the web root on the server")
+    parser.add_argument("--port", type=port_number, default=80, help="listen on this port (default: 80)")
+    parser.add_argument("--server-name", default="_", metavar="NAME", help="set the host name (default: any)")
 
 
 def run(options: argparse.Namespace) -> None:

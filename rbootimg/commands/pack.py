@@ -1,4 +1,4 @@
-"""`rbootimg pack`: an ELF into a ROM."""
+"""`rbootimg pack`: an ELF -> a ROM."""
 
 from __future__ import annotations
 
@@ -8,65 +8,78 @@ from pathlib import Path
 
 from ..fileio import read_file, write_output
 from ..layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
-from ..rom import elf
-from ..rom.mapping import check_mapping, mapping_notes
-from ..rom.pack import RAM_SECTIONS, irom, pack, usage, warnings
+from ..rom.convert import convert
+from ..rom.pack import RAM_SECTIONS, irom, usage
 from ..views import tables, terminal
 from ..views.rom import rom_place, rom_table, usage_table
 from .arguments import converter, flash_slot
 from .common import check_not_input, sized_slot
 
-DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."
+DESCRIPTION = (
+    "Pack an application ELF into an rBoot ROM and report its memory usage. With the same options the ROM has the same "
+    "bytes as that of esptool2."
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", type=Path, metavar="APP.ELF", help="the linked application")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="ROM.BIN", help="where the ROM goes")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="ROM.BIN", help="write the ROM to this file"
+    )
     parser.add_argument(
         "--section",
         action="append",
         metavar="NAME",
-        help="a section to load to RAM; repeat it, the order is the ROM's "
-        f"(default: those of {' '.join(RAM_SECTIONS)} that have data)",
+        help="load this section to RAM; repeatable, in the order of the ROM "
+        f"(default: {' '.join(RAM_SECTIONS)}, except empty ones)",
     )
     parser.add_argument(
         "--flash-size",
         type=converter(lambda text: flash_size(text).name),
         metavar="SIZE",
-        help=f"{', '.join(FLASH_SIZES)} (default: 512KB)",
+        help=f"set the flash size in the header: {', '.join(FLASH_SIZES)} (default: 512KB)",
     )
     parser.add_argument(
-        "--flash-mode", type=str.lower, choices=tuple(FLASH_MODES), default="qio", help="default: %(default)s"
+        "--flash-mode",
+        type=str.lower,
+        choices=tuple(FLASH_MODES),
+        default="qio",
+        help="set the flash mode in the header (default: %(default)s)",
     )
     parser.add_argument(
-        "--flash-freq", type=str.lower, choices=tuple(FLASH_FREQS), default="40m", help="default: %(default)s"
+        "--flash-freq",
+        type=str.lower,
+        choices=tuple(FLASH_FREQS),
+        default="40m",
+        help="set the flash frequency in the header (default: %(default)s)",
     )
-    parser.add_argument("--irom-checksum", action="store_true", help="for rBoot built with BOOT_IROM_CHKSUM")
+    parser.add_argument(
+        "--irom-checksum",
+        action="store_true",
+        help="include the flash code in the checksum, for rBoot built with BOOT_IROM_CHKSUM",
+    )
     parser.add_argument(
         "--slot",
         type=flash_slot,
         metavar="ADDRESS[:SIZE]",
-        help="the slot's flash address: checks that the application is linked for it and fits",
+        help="check that the application is linked for the slot at this flash address and fits into it",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the ROM and print what it takes."""
-    program = read_file(options.file)
-    app = elf.parse_elf(program)
+    """Write the ROM and print its memory usage."""
+    data = read_file(options.file)
     check_not_input(options.output, [options.file])
     slot = options.slot and sized_slot(options.slot, options.flash_size)
     params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
-    rom = pack(app, options.section, params, options.irom_checksum, slot)
-    data = rom.to_bytes()
-    check_mapping(program, slot)
-    for warning in (*warnings(app, rom), *mapping_notes(program, slot)):
+    app, rom, warnings = convert(data, options.section, params, options.irom_checksum, slot)
+    for warning in warnings:
         print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
-    is_file = write_output(options.output, data)
+    is_file = write_output(options.output, rom.to_bytes())
     place = (str(options.output), slot, irom(app).address)
-    usages = usage(app, len(data), slot)
+    usages = usage(app, rom.size, slot)
     if is_file and terminal.is_terminal():
         terminal.show((tables.Heading(rom_place(*place), good=True), usage_table(usages)))
     else:
-        print(rom_table(*place, usages), file=sys.stdout if is_file else sys.stderr)  # the ROM went to stdout
+        print(rom_table(*place, usages), file=sys.stdout if is_file else sys.stderr)  # stdout may be the ROM

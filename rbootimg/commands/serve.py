@@ -1,4 +1,4 @@
-"""`rbootimg serve`: a web root, served to the devices on the desk."""
+"""`rbootimg serve`: the development server."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .arguments import byte_rate, converter, directory, port_number
 from .common import web_root_argument
 
 DESCRIPTION = (
-    "Serve a web root to the devices on the desk until Ctrl-C, and show each of them live; "
-    "with --fault do on purpose what goes wrong in the field."
+    "Serve a web root to local devices until Ctrl-C, and show each transfer. For development; --fault injects failures "
+    "seen in the field."
 )
 
 
@@ -21,25 +21,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     either = parser.add_mutually_exclusive_group()
     either.add_argument("folder", type=directory, nargs="?", metavar="WEBROOT", help="the same as --web-root")
     web_root_argument(either)
-    parser.add_argument("--host", default="0.0.0.0", help="the address to listen at (default: all of this machine)")
-    parser.add_argument("--port", type=port_number, default=8080, help="the port; 0 takes a free one (default: 8080)")
+    parser.add_argument("--host", default="0.0.0.0", help="listen on this address (default: all of this machine)")
+    parser.add_argument(
+        "--port", type=port_number, default=8080, help="listen on this port; 0 selects a free one (default: 8080)"
+    )
     parser.add_argument(
         "--fault",
         type=converter(faults.parse),
         action="append",
         default=[],
         metavar="[PATH=]FAULT",
-        help="for every file, or for those like PATH, such as 'rom1.bin=reset@5000' or 'releases/*=404', of which one "
-        f"must be there when the server starts; repeat it. {faults.HELP}",
+        help="inject a fault into all responses, or those for files that match PATH, e.g. 'rom1.bin=reset@5000' or "
+        f"'releases/*=404'; repeatable. {faults.HELP}",
     )
     parser.add_argument(
         "--rate", type=byte_rate, metavar="BYTES", help="limit each connection to BYTES per second, e.g. 20k"
     )
-    parser.add_argument("--status", action="store_true", help=f"also show the devices on a page, /{STATUS_PAGE}")
+    parser.add_argument("--status", action="store_true", help=f"serve a page with the transfers at /{STATUS_PAGE}")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Serve and show until Ctrl-C."""
+    """Serve until Ctrl-C."""
     options.web_root = options.folder or options.web_root
     settings = ServerOptions(faults=tuple(options.fault), rate=options.rate, status_page=options.status)
     serve_and_show(options.web_root, options.host, options.port, settings)

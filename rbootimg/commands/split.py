@@ -1,4 +1,4 @@
-"""`rbootimg split`: a dump of a flash -> the files of its pieces."""
+"""`rbootimg split`: a flash dump -> files."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from .common import read_layout
 from .flash_image import write_pieces
 
 DESCRIPTION = (
-    "Take a dump of a whole flash apart: loader, config, ROMs, regions, and what is between; blank pieces not."
+    "Split a flash dump into files: loader, config, ROMs, regions and unassigned areas. Erased areas are skipped."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the dump, as `esptool read-flash 0 ALL` makes it")
-    parser.add_argument("--layout", required=True, help="a layout file (TOML) or the name of a preset")
+    parser.add_argument(
+        "file", type=Path, metavar="FLASH.BIN", help="the dump, as written by `esptool read-flash 0 ALL`"
+    )
+    parser.add_argument("--layout", required=True, help="a layout file (TOML) or a preset")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="where each piece goes, named for its address",
+        help="write the files to this directory, each named after its address",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the pieces and say which they are."""
+    """Write the pieces and list them. Raises RbootError if all of the flash is erased."""
     layout = read_layout(options.layout)
     pieces = split(read_file(options.file), layout)
     if not pieces:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..layout.model import FlashLayout
-from .loader import defines
+from .macros import defines
 
 NAME = "rboot-layout.h"
 """The header that rboot.h includes if RBOOT_LAYOUT is defined."""

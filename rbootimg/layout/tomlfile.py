@@ -53,12 +53,6 @@ from .model import (
 from .params import FlashParams, FlashSize, flash_size
 from .units import parse_number
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-from .presets import preset_layout
-
 MOST = 1 << 16
 """Letters of the longest layout, and bytes of its file."""
 
@@ -66,12 +60,11 @@ _MOST_SLOTS = 255  # rBoot counts them in a byte
 # TOML's parser takes time and memory by the square of a dotted key's parts, and calls itself for each bracket. What
 # counts is outside of texts and comments; a layout needs less by far.
 _DEEPEST, _MOST_DOTS, _LONGEST_WORD = 8, 8, 64
-_TOKEN = re.compile(
+_TOKEN = (
     r'''"""(?:[^"\\]|\\.|"(?!""))*"*|'''
     r"""'''(?:[^']|'(?!''))*'*|"""
     r""""(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|#[^\n]*|"""
-    r"(?P<mark>[][{}.\n])|(?P<word>[\w+:-]+)",
-    re.DOTALL,
+    r"(?P<mark>[][{}.\n])|(?P<word>[\w+:-]+)"
 )
 
 
@@ -85,16 +78,25 @@ def parse_layout(
     64 KB.
     """
     _check_form(text)
+    if sys.version_info >= (3, 11):  # not for a build without a layout file
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is a number of thousands of digits
         raise LayoutError(f"the layout is not TOML: {error}") from None
-    data |= {key: value for key, value in changes.items() if key != "loader"}
-    if "loader" in changes and isinstance(data.setdefault("loader", {}), dict):
-        data["loader"] |= changes["loader"]
+    return make_layout(data, changes, slots)
+
+
+def make_layout(given: Mapping[str, Any], changes: Mapping[str, Any], slots: Sequence[Slot]) -> FlashLayout:
+    """The layout that the keys of a file say, else as parse_layout()."""
+    data = {**given, **{key: value for key, value in changes.items() if key != "loader"}}
+    if "loader" in changes and isinstance(options := data.get("loader", {}), dict):
+        data["loader"] = {**options, **changes["loader"]}
     known = ("preset", "flash_size", "flash_mode", "flash_freq", "sdk_data", "loader", "slot", "region")
     _check_keys(data, known, "the layout")
-    base = preset_layout(_text(data, "preset")) if "preset" in data else None
+    base = _preset(_text(data, "preset")) if "preset" in data else None
     if base is None and "flash_size" not in data:
         raise LayoutError("the layout says neither flash_size nor preset; give one of them")
     chip = flash_size(_text(data, "flash_size")) if base is None or "flash_size" in data else base.size
@@ -112,12 +114,18 @@ def parse_layout(
     return FlashLayout(chip, sized, loader, params.mode, params.freq, regions)
 
 
+def _preset(name: str) -> FlashLayout:
+    from .presets import preset_layout  # which makes them all: not for a layout that names none
+
+    return preset_layout(name)
+
+
 def _check_form(text: str) -> None:
     """Raise LayoutError for a text that the TOML parser would take long for, or much memory."""
     if len(text) > MOST:
         raise LayoutError(f"the layout has more than {MOST >> 10} KB, so it is none")
     line, depth, dots = 1, 0, 0
-    for token in _TOKEN.finditer(text):
+    for token in re.finditer(_TOKEN, text, re.DOTALL):
         mark = token["mark"]
         if mark == "\n":
             dots = 0

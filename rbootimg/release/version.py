@@ -21,8 +21,8 @@ _LONGEST = 100
 _DESCRIBE = ("git", "describe", "--tags", "--long", "--dirty", "--abbrev=10")
 _MATCHES = ("--match=v[0-9]*.[0-9]*.[0-9]*", "--match=[0-9]*.[0-9]*.[0-9]*")
 # What it says where there is no checkout or no tag; all else is a failure (git 2.39, setup.c and builtin/describe.c).
-_NO_CHECKOUT = re.compile(r"^fatal: not a git repository \(or any.*", re.MULTILINE)
-_NO_TAG = re.compile(r"^fatal: (?:No names found|No tags can describe).*", re.MULTILINE)
+_NO_CHECKOUT = r"(?m)^fatal: not a git repository \(or any.*"
+_NO_TAG = r"(?m)^fatal: (?:No names found|No tags can describe).*"
 
 
 def parse(text: str) -> semver.Version:
@@ -128,11 +128,11 @@ def from_git(folder: Path) -> str:
             return from_describe(done.stdout)
         except VersionError as error:
             raise CheckoutError(error.message, hint=error.hint) from None
-    if untagged := _NO_TAG.search(done.stderr):
+    if untagged := re.search(_NO_TAG, done.stderr):
         raise _no_version_tag(folder, untagged[0])
     # git takes what is no sound .git, or is not readable, for none.
     damaged = os.path.lexists(folder / ".git")
-    if not damaged and (reason := _NO_CHECKOUT.search(done.stderr)):
+    if not damaged and (reason := re.search(_NO_CHECKOUT, done.stderr)):
         raise VersionError(f"there is no version: git says {reason[0]!r}; tag a commit v1.2.0", hint=Hint.VERSION)
     words = " ".join(done.stderr.split()) or f"git describe ended with status {done.returncode}"
     raise CheckoutError(f"git cannot read the checkout: {words!r}; put that right", hint=Hint.VERSION)

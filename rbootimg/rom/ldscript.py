@@ -22,20 +22,20 @@ _LONGEST_REGION = 1 << 16  # bytes of the line of a memory region, comments in i
 # An expression of GNU ld, as far as a MEMORY line goes: numbers with K or M, symbols, ORIGIN(x),
 # parentheses, and operators between them. Needed to see where the value of `len` ends. Here and below no two parts
 # that follow each other take the same bytes, which would take a time that grows with their square.
+# Texts, which `re` compiles when a script is written: a build with nothing to do only asks for the includes.
 _PARENTHESES = rb"\([^()]*\)"
 for _ in range(3):  # deeper than anybody nests them
     _PARENTHESES = rb"\((?:[^()]|" + _PARENTHESES + rb")*\)"
 _OPERAND = rb"(?:[-~!]\s*)?(?:\w+(?:\s*" + _PARENTHESES + rb")?|" + _PARENTHESES + rb")"
 _EXPRESSION = _OPERAND + rb"(?:\s*(?:<<|>>|[-+*/%&|])\s*" + _OPERAND + rb")*"
-_REGION = re.compile(
+_REGION = (
     IROM_REGION.encode() + rb"\"?\s*(?:\([^()]*\)\s*)?:"
     rb"\s*(?:ORIGIN|org|o)\s*=\s*(?P<org>" + _EXPRESSION + rb")\s*(?:,\s*)?"
     rb"(?:LENGTH|len|l)\s*=\s*(?P<len>" + _EXPRESSION + rb")"
 )
-_REGION_NAME = re.compile(rb"(?<![\w.$-])" + IROM_REGION.encode())
-_SOME_VALUE = re.compile(rb"\s*\w+\s*=")
+_REGION_NAME = rb"(?<![\w.$-])" + IROM_REGION.encode()
 # The NONOS SDK's scripts from 3.0.6 on name an entry that none of its libraries defines; libmain's is call_user_start.
-_UNDEFINED_ENTRY = re.compile(rb"\bENTRY\s*\(\s*call_user_start1\s*\)")
+_UNDEFINED_ENTRY = rb"\bENTRY\s*\(\s*call_user_start1\s*\)"
 _ENTRY_ALIAS = b"\nPROVIDE(call_user_start1 = call_user_start);\n"
 _INCLUDE = re.compile(rb'\bINCLUDE\s+(?:"(?P<quoted>[^"\n]+)"|(?P<bare>[^\s;"]+))')
 _COMMENT_OR_STRING = re.compile(rb'"[^"\n]*"|/\*.*?(?:\*/|\Z)', re.DOTALL)
@@ -63,14 +63,15 @@ def slot_linker_script(script: bytes, slot: Slot) -> bytes:
     for group, value in (("len", slot.irom_size), ("org", slot.link_address)):
         start, end = regions[0].span(group)
         script = script[:start] + f"{value:#x}".encode() + script[end:]
-    return script + _ENTRY_ALIAS if _UNDEFINED_ENTRY.search(readable) else script
+    return script + _ENTRY_ALIAS if re.search(_UNDEFINED_ENTRY, readable) else script
 
 
 def _regions(readable: bytes) -> Iterator[re.Match[bytes]]:
     behind = 0
-    for name in _REGION_NAME.finditer(readable):
+    region = re.compile(_REGION)
+    for name in re.finditer(_REGION_NAME, readable):
         start, end = name.start(), name.start() + _LONGEST_REGION
-        found = _REGION.match(readable, start, end) if start >= behind else None
+        found = region.match(readable, start, end) if start >= behind else None
         if found and found.end() < end:  # else it is cut off, perhaps
             behind = found.end()
             yield found
@@ -80,7 +81,7 @@ def _is_written_otherwise(readable: bytes) -> bool:
     """Whether a region of the name has values that are not `org` and `len`."""
     before, *pieces = re.split(rb"([:;{}])", readable)
     for mark, piece in zip(pieces[::2], pieces[1::2]):
-        if mark == b":" and _REGION_NAME.search(before) and _SOME_VALUE.match(piece):
+        if mark == b":" and re.search(_REGION_NAME, before) and re.match(rb"\s*\w+\s*=", piece):
             return True
         before = piece
     return False

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import SCons.Action
@@ -34,28 +35,54 @@ def action(
     Without a `message` it prints nothing else. Errors without a subject are `about_source`, the first one, or not.
     """
 
-    @functools.wraps(function)
-    def run(target: Any, source: Any, env: Any) -> None:
+    # SCons sees a change of the function, not of the library below it: hence the version.
+    return _FunctionAction(
+        _Function(function, about_source), {"cmdstr": message, "varlist": ["_RBOOT_VERSION", *variables]}
+    )
+
+
+class _FunctionAction(SCons.Action.FunctionAction):  # type: ignore[misc]
+    """An action that is asked what its function is made of only where that counts, and tells it sooner than SCons's."""
+
+    def get_presig(self, target: Any, source: Any, env: Any, executor: Any = None) -> bytes:
+        return _signature(self.execfunction.function.__code__).encode()
+
+
+@functools.lru_cache  # of the same few functions
+def _signature(code: CodeType) -> str:
+    """What the code does, wherever it stands."""
+    constants = (_signature(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts)
+    return " ".join((code.co_code.hex(), *code.co_names, *constants))
+
+
+class _Function:
+    """What SCons calls."""
+
+    def __init__(self, function: Callable[[Any, Any, Any], None], about_source: bool) -> None:
+        self.function, self.__name__ = function, function.__name__
+        self._about_source = about_source
+
+    def __call__(self, target: Any, source: Any, env: Any) -> None:
         try:
-            function(target, source, env)
+            self.function(target, source, env)
         except RbootError as error:
-            where = str(source[0]) if about_source and source and error.subject is None else None
+            where = str(source[0]) if self._about_source and source and error.subject is None else None
             raise SCons.Errors.BuildError(target, format_error(error), filename=where) from None
         except OSError as error:
             raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
 
-    # SCons sees a change of the function, not of the library below it: hence the version.
-    return SCons.Action.Action(run, cmdstr=message, varlist=["_RBOOT_VERSION", *variables])
 
+def build(env: Any, builder: Any, target: Any, source: Any, **overrides: object) -> Any:
+    """Call a builder of ours, or SCons's of that name.
 
-def build(env: Any, name: str, target: Any, source: Any, **overrides: object) -> Any:
-    """Call a builder without `env.Name`: on an override environment that rebinds the method of the one below it.
-
-    Raises SettingError for a target that cannot be a file.
+    Without `env.Name`: on an override environment that rebinds the method of the one below it. Ours are in no
+    environment: each is made when it is first needed, which takes SCons a while. Raises SettingError for a target that
+    cannot be a file.
     """
     target = None if target is None else SCons.Util.flatten([target])
     try:
-        return env.get_builder(name)(env, target, SCons.Util.flatten([source]), **overrides)
+        builder = env.get_builder(builder) if isinstance(builder, str) else builder
+        return builder(env, target, SCons.Util.flatten([source]), **overrides)
     except (TypeError, ValueError) as error:  # which SCons raises for names of folders, or below a file
         raise SettingError(str(error), subject=target and target[0]) from None
 

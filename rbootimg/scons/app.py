@@ -20,7 +20,7 @@ from .apps import app_name, recovery_rom
 from .client import check_client
 from .compiler import as_words
 from .image import images
-from .link import base_scripts, programs, script_for_slot
+from .link import base_scripts, link_builder, programs, script_for_slot
 from .variables import FLAGS, flash_map, for_call, header_params, is_set, literal, slots_of, text, typed
 from .versionheader import compiled_with
 
@@ -149,7 +149,7 @@ def _compiles(name: str) -> bool:
 
 
 def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any:
-    made = build(env, "_RbootLink", target, objects, **overrides)
+    made = build(env, link_builder(), target, objects, **overrides)
     apart(made, [objects] * len(made))
     return programs(made)
 

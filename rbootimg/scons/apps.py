@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import RbootError, SettingError, error_subject
 from ..layout.model import FlashLayout
@@ -16,16 +15,14 @@ from .proofrequest import ProofRequest
 from .variables import expand, text
 
 
-@dataclass(frozen=True)
-class Recovery:
+class Recovery(NamedTuple):
     """A ROM of another application, for the slot `number` of the layout."""
 
     number: int
     rom: Any
 
 
-@dataclass(frozen=True)
-class App:
+class App(NamedTuple):
     """An application's ROMs, in the order of the slots of `layout`.
 
     Those that RbootApp built together, of one set of objects, need no proof of being one application. Without a `claim`
@@ -48,8 +45,7 @@ class App:
     allow_downgrade: bool
 
 
-@dataclass(frozen=True)
-class WebRoot:
+class WebRoot(NamedTuple):
     """A web root, as the user names it first, and applications in it by name.
 
     `total` is how many of the project's there are, also where a target is about fewer of them.

@@ -6,6 +6,7 @@ in which the SDK's is weak; it is weak itself, so that one of the application's 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,27 +19,22 @@ import SCons.Node.FS
 import SCons.Scanner
 import SCons.Util
 
-from ..flash.loader import defines
+from ..flash.macros import defines
 from ..layout.memory import WINDOW_SIZE
 from ..layout.model import FlashLayout
-from ..rom.mapping import SYMBOL
 from .actions import OWN_SCANNER, build, generated, own_file
 from .link import flags_folders
 from .variables import FLAGS
 
 _SOURCE = Path(__file__).parents[1] / "firmware" / "bigflash" / "bigflash.c"
 _COMPILE = f"$CC -o $TARGET -c -Os -ffreestanding {FLAGS['RBOOT_CCFLAGS']} $_CPPDEFFLAGS $SOURCE"
-_WEAKEN = f"$OBJCOPY -W {SYMBOL} $SOURCE $TARGET"
 
 
-def builders() -> dict[str, Any]:
-    """The steps between the SDK's libmain.a and what is linked instead."""
-    return {
-        name: SCons.Builder.Builder(
-            action=SCons.Action.Action(command, cmdstr="$RBOOTBIGFLASHCOMSTR"), target_scanner=OWN_SCANNER
-        )
-        for name, command in (("_RbootBigFlash", _COMPILE), ("_RbootWeakLibrary", _WEAKEN))
-    }
+@functools.lru_cache
+def _builder(name: str, command: str) -> Any:
+    """A step between the SDK's libmain.a and what is linked instead."""
+    act = SCons.Action.Action(command, cmdstr="$RBOOTBIGFLASHCOMSTR")
+    return SCons.Builder.Builder(name=name, action=act, target_scanner=OWN_SCANNER)
 
 
 def overrides(env: Any, layout: FlashLayout) -> Mapping[str, object]:
@@ -54,6 +50,8 @@ def overrides(env: Any, layout: FlashLayout) -> Mapping[str, object]:
         replaced += [_override(env, layout), _weak(env, found)] if found else [library]
     if replaced == libraries:
         return {}
+    from ..rom.mapping import SYMBOL  # not for every build
+
     # Wanted from the start, as nothing before libmain mentions it.
     flags = [*SCons.Util.CLVar(env.get("LINKFLAGS") or ""), "-u", SYMBOL]
     return {"LIBS": replaced, "LINKFLAGS": flags}
@@ -76,16 +74,19 @@ def _override(env: Any, layout: FlashLayout) -> Any:
     node = generated(env, f"bigflash{'-rtc' if macros else ''}.o")
     if not node.has_builder():
         # One command without the user's flags, which are for the application: it has to stay small and in IRAM.
-        build(env.Override({"CPPDEFINES": macros}), "_RbootBigFlash", node, own_file(env, _SOURCE))
+        build(env.Override({"CPPDEFINES": macros}), _builder("_RbootBigFlash", _COMPILE), node, own_file(env, _SOURCE))
     return node
 
 
 def _weak(env: Any, library: Any) -> Any:
     """The copy of `library` with a weak symbol: one for all applications of the project with this SDK."""
+    from ..rom.mapping import SYMBOL
+
+    builder = _builder("_RbootWeakLibrary", f"$OBJCOPY -W {SYMBOL} $SOURCE $TARGET")
     for number in itertools.count(1):
         node = generated(env, f"libmain-weak{number if number > 1 else ''}.a")
         if not node.has_builder():
-            build(env, "_RbootWeakLibrary", node, library)
+            build(env, builder, node, library)
         if node.sources == [library]:
             return node
     raise AssertionError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
 from collections.abc import Iterable
@@ -23,13 +24,14 @@ _PORTS = ("nonos", "emulator")
 _DEFINE = "RBOOT_LAYOUT"
 
 
-def builders() -> dict[str, Any]:
+@functools.lru_cache
+def _header_builder() -> Any:
     """The step of RbootOtaClient that writes the header."""
-    return {
-        "_RbootClientHeader": SCons.Builder.Builder(
-            action=action(_write_header, "$RBOOTHEADERCOMSTR", "_RBOOT_CLIENT_LAYOUT"), target_scanner=OWN_SCANNER
-        )
-    }
+    return SCons.Builder.Builder(
+        name="_RbootClientHeader",
+        action=action(_write_header, "$RBOOTHEADERCOMSTR", "_RBOOT_CLIENT_LAYOUT"),
+        target_scanner=OWN_SCANNER,
+    )
 
 
 def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, **overrides: object) -> Any:
@@ -110,7 +112,7 @@ def _header(env: Any, folder: Any, name: str, layout: FlashLayout, flags: str) -
         else:
             node = generated(env, f"{name}{suffix}/{clientheader.NAME}")
         if not node.has_builder():
-            build(env, "_RbootClientHeader", node, [], _RBOOT_CLIENT_LAYOUT=layout)
+            build(env, _header_builder(), node, [], _RBOOT_CLIENT_LAYOUT=layout)
             node.attributes.rboot_client, node.attributes.rboot_flags = text, flags
         if (node.attributes.rboot_client, node.attributes.rboot_flags) == (text, flags):
             return node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import re
 import shlex
@@ -11,11 +12,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import SCons.Action
 import SCons.Builder
 import SCons.Defaults
 import SCons.Errors
 import SCons.Script
 import SCons.Subst
+import SCons.Tool
 
 from ..errors import SettingError
 from .actions import check_compiled_files
@@ -48,6 +51,10 @@ def set_up(env: Any) -> None:
     for tool, variable in (("cc", "CCCOM"), ("cxx", "CXXCOM"), ("as", "ASCOM"), ("link", "LINKCOM"), ("ar", "ARCOM")):
         if variable not in env:
             env.Tool(tool)
+    # So that tools=["rboot"] is enough: SCons's default tools look for the host's compilers, which takes 15 ms.
+    for tool, builder in (("install", "Install"), ("textfile", "Textfile"), ("filesystem", "CopyTo")):
+        if builder not in env["BUILDERS"]:
+            env.Tool(tool)
     # After the compilers, whose emitters it wraps; only once, or each command would be in it twice.
     if not isinstance(env["BUILDERS"]["StaticObject"].emitter.get(".c"), SCons.Builder.ListEmitter):
         env.Tool("compilation_db")
@@ -63,6 +70,7 @@ def set_up(env: Any) -> None:
     if "TEMPFILE" not in str(env["ARCOM"]):
         env["ARCOM"] = f'${{TEMPFILE("{env["ARCOM"]}", "$ARCOMSTR")}}'
     check_compiled_files(env)
+    _find_compilers_sooner(env)
     words = _words(env, "CC")
     gcc = next((word for word in words if "xtensa" in os.path.basename(word) and word.endswith("gcc")), None)
     if gcc is None and any("xtensa" in word for word in words):  # not GCC: whoever uses it has set the rest as well
@@ -80,6 +88,39 @@ def set_up(env: Any) -> None:
     for name, program in programs.items():
         if name == "CC" or os.path.basename(_words(env, name)[-1:][0] if env.get(name) else "as") in _HOSTS:
             env[name] = program if len(program) > 1 or " " in program[0] else program[0]
+
+
+class _Compile(SCons.Action.LazyAction):  # type: ignore[misc]
+    """The command of an object. To find the compiler SCons expands all of it, twice for each object."""
+
+    def get_implicit_deps(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        name, path = env.get(_COMPILERS[self.var]), env["ENV"].get("PATH")
+        is_plain = isinstance(name, str) and name.replace("-", "").replace("+", "").isalnum()
+        if (
+            not (is_plain and path and isinstance(path, str))
+            or env[self.var] != COMMANDS[self.var]
+            or env.get("IMPLICIT_COMMAND_DEPENDENCIES", True) is not True
+        ):
+            return super().get_implicit_deps(target, source, env, executor)
+        compiler = where(name, path)
+        return [env.fs.File(compiler)] if compiler else []
+
+
+_COMPILERS = {"CCCOM": "CC", "CXXCOM": "CXX"}
+
+
+@functools.lru_cache
+def where(program: str, path: str) -> str | None:
+    """The program's file on the search path."""
+    return shutil.which(program, path=path)
+
+
+def _find_compilers_sooner(env: Any) -> None:
+    for builder in SCons.Tool.createObjBuilders(env):
+        actions = getattr(builder, "cmdgen", {})
+        for suffix, action in actions.items():
+            if type(action) is SCons.Action.LazyAction and action.var in _COMPILERS:
+                actions[suffix] = _Compile(action.var, action.gen_kw)
 
 
 def check_scheduler() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Mapping
@@ -15,9 +16,7 @@ import SCons.Node
 
 from ..errors import SettingError, error_subject
 from ..fileio import write_atomic
-from ..flash.image import assemble, warnings
 from ..layout.model import sdk_regions
-from ..views.rom import pieces_table
 from . import targets
 from .actions import OWN_SCANNER, action, build, nodes, one_node
 from .flashcontents import FlashContents, number, pieces_of
@@ -25,15 +24,15 @@ from .loader import default_loader
 from .variables import flash_map, for_call, is_set
 
 
-def builders() -> dict[str, Any]:
+@functools.lru_cache
+def _builder() -> Any:
     """The step of RbootFlashImage that puts the flash together."""
-    return {
-        "_RbootFlash": SCons.Builder.Builder(
-            action=action(_assemble, "$RBOOTFLASHIMAGECOMSTR", "_RBOOT_FLASH_OPTIONS"),
-            target_scanner=OWN_SCANNER,
-            suffix=".bin",
-        )
-    }
+    return SCons.Builder.Builder(
+        name="_RbootFlash",
+        action=action(_assemble, "$RBOOTFLASHIMAGECOMSTR", "_RBOOT_FLASH_OPTIONS"),
+        target_scanner=OWN_SCANNER,
+        suffix=".bin",
+    )
 
 
 def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> Any:
@@ -62,7 +61,7 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
             current,
         )
     sources = [contents.loader, *contents.roms, *contents.files.values()]
-    image = build(env, "_RbootFlash", target, sources)
+    image = build(env, _builder(), target, sources)
     image[0].attributes.rboot_flash = contents
     image[0].attributes.rboot_env = env  # of the call: the port is that of this board
     stem = os.path.splitext(os.path.relpath(image[0].get_abspath(), env.fs.Top.get_abspath()))[0]
@@ -80,6 +79,9 @@ def flash_options(target: Any, source: Any, env: Any, for_signature: bool) -> st
 
 
 def _assemble(target: Any, source: Any, env: Any) -> None:
+    from ..flash.image import assemble, warnings  # not for every build
+    from ..views.rom import pieces_table
+
     contents = target[0].attributes.rboot_flash
     pieces = pieces_of(contents)
     write_atomic(Path(target[0].get_abspath()), assemble(pieces, contents.layout.size.bytes))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SettingError
-from ..flash.image import FlashPiece, flash_pieces, make_boot_config
 from ..layout.model import FlashLayout
 from .variables import text
 
+if TYPE_CHECKING:
+    from ..flash.image import FlashPiece
 
-@dataclass(frozen=True)
-class FlashContents:
+
+class FlashContents(NamedTuple):
     """What goes into a flash image: nodes, and the layout that says where."""
 
     layout: FlashLayout
@@ -32,6 +32,8 @@ def number(env: Any, name: str, default: int = 0) -> int:
 
 def pieces_of(contents: FlashContents) -> tuple[FlashPiece, ...]:
     """The checked pieces of a flash image."""
+    from ..flash.image import flash_pieces, make_boot_config  # not for every build
+
     loader = contents.loader.get_contents()
     return flash_pieces(
         contents.layout,

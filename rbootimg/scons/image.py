@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import SCons.Builder
 import SCons.Errors
@@ -18,18 +18,16 @@ from ..errors import RbootError, SettingError, error_subject
 from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
-from ..rom import elf
-from ..rom.elf import Elf
-from ..rom.format import Rom
-from ..rom.mapping import check_mapping, mapping_notes
-from ..rom.pack import irom, pack, usage, warnings
-from ..views.rom import rom_table
 from .actions import OWN_SCANNER, action, apart, build, nodes
 from .variables import flash_map, for_call, header_params, slots_of, text
 
+if TYPE_CHECKING:
+    from ..rom.convert import Conversion
+    from ..rom.elf import Elf
+    from ..rom.format import Rom
 
-@dataclass(frozen=True)
-class Packing:
+
+class Packing(NamedTuple):
     """What a ROM is packed from, and how."""
 
     elf: Any
@@ -44,17 +42,31 @@ class Packing:
 
     def read(self) -> Elf:
         """The linked application. Raises ElfError or OSError."""
+        from ..rom import elf
+
         return elf.parse_elf(self.data())
+
+    def convert(self) -> Conversion:
+        """Its ROM, with the checks that need the ELF's symbols. Raises ElfError, FitError or OSError."""
+        from ..rom.convert import convert
+
+        return convert(self.data(), self.sections or None, self.params, self.irom_checksum, self.slot)
 
     def pack(self, app: Elf) -> Rom:
         """Its ROM. Raises ElfError or FitError."""
-        return pack(app, self.sections or None, self.params, self.irom_checksum, self.slot)
+        from ..rom import pack
+
+        return pack.pack(app, self.sections or None, self.params, self.irom_checksum, self.slot)
 
 
-def builder() -> Any:
+@functools.lru_cache
+def _builder() -> Any:
     """The step of RbootImage."""
     return SCons.Builder.Builder(
-        action=action(_pack, "$RBOOTIMAGECOMSTR", "_RBOOT_IMAGE_OPTIONS"), target_scanner=OWN_SCANNER, suffix=".bin"
+        name="_RbootImage",
+        action=action(_pack, "$RBOOTIMAGECOMSTR", "_RBOOT_IMAGE_OPTIONS"),
+        target_scanner=OWN_SCANNER,
+        suffix=".bin",
     )
 
 
@@ -86,7 +98,7 @@ def images(env: Any, targets: list[Any], elfs: list[Any], slots: tuple[Slot | No
     params = header_params(env, found)
     sections = tuple(SCons.Util.CLVar(text(env, "RBOOT_SECTIONS")))
     packings = [Packing(file, slot, sections, params, found.loader.irom_checksum) for file, slot in zip(elfs, slots)]
-    roms = build(env, "_RbootImage", targets, elfs, _RBOOT_PACKINGS=packings)
+    roms = build(env, _builder(), targets, elfs, _RBOOT_PACKINGS=packings)
     apart(roms, [[file] for file in elfs])
     for rom, packing in zip(roms, packings):
         rom.attributes.rboot_packing = packing
@@ -105,29 +117,28 @@ def options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
 
 def _pack(target: Any, source: Any, env: Any) -> None:
     """Pack each target from its ELF: all of them, or none is there."""
+    from ..rom.pack import irom, usage  # not for every build
+    from ..views.rom import rom_table
+
     packed = []
     for node, packing in zip(target, env["_RBOOT_PACKINGS"]):
         try:
-            data = packing.data()
-            app = elf.parse_elf(data)
-            rom = packing.pack(app)
-            check_mapping(data, packing.slot)
-            notes = (*warnings(app, rom), *mapping_notes(data, packing.slot))
-            packed.append((node, packing, app, rom, notes))
+            packed.append((node, packing, packing.convert()))
         except RbootError as error:
             raise SCons.Errors.BuildError(node, str(error), filename=str(packing.elf)) from None
     try:
-        for node, _, _, rom, _ in packed:
-            write_atomic(Path(node.get_abspath()), rom.to_bytes())
+        for node, _, found in packed:
+            write_atomic(Path(node.get_abspath()), found.rom.to_bytes())
     except OSError:
         for node in target:
             with contextlib.suppress(OSError):
                 os.unlink(node.get_abspath())
         raise
     tables = []
-    for node, packing, app, rom, notes in packed:
-        for warning in notes:
+    for node, packing, found in packed:
+        for warning in found.warnings:
             sys.stderr.write(f"rboot: {packing.elf}: warning: {warning}\n")
-        tables.append(rom_table(str(node), packing.slot, irom(app).address, usage(app, rom.size, packing.slot)))
+        usages = usage(found.app, found.rom.size, packing.slot)
+        tables.append(rom_table(str(node), packing.slot, irom(found.app).address, usages))
     if not env.GetOption("silent"):
         sys.stdout.write("".join(f"{table}\n" for table in tables))  # in one piece: other jobs print too

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shutil
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,27 @@ import SCons.Node.FS
 import SCons.Platform.posix
 import SCons.Scanner
 import SCons.Scanner.Prog
+import SCons.Script
 import SCons.Subst
 
 from ..errors import ElfError, SettingError, error_subject
 from ..fileio import write_atomic
 from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
-from ..rom import elf, ldscript
-from ..rom.entry import hint_for
+from ..rom import ldscript
 from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
-from .compiler import COMMANDS
+from .compiler import COMMANDS, where
 from .variables import expand, for_call, is_on, is_set, literal, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
 """The linker script for applications without an SDK."""
 
 
-def script_builder() -> Any:
+@functools.lru_cache
+def _script_builder() -> Any:
     """The step of RbootLinkerScript: a base linker script -> the one for the slot $_RBOOT_SCRIPT_SLOT."""
     return SCons.Builder.Builder(
+        name="_RbootLinkerScript",
         action=action(_write_script, "$RBOOTLDSCRIPTCOMSTR", "_RBOOT_SCRIPT_SLOT"),
         target_scanner=OWN_SCANNER,
         suffix=".ld",
@@ -45,9 +48,11 @@ def script_builder() -> Any:
     )
 
 
-def program_builder() -> Any:
+@functools.lru_cache
+def link_builder() -> Any:
     """The link of RbootProgram, from objects: each target with its script of $RBOOT_LDSCRIPT."""
     return SCons.Builder.Builder(
+        name="_RbootLink",
         action=_Link("$RBOOTLINKCOM", cmdstr="$RBOOTLINKCOMSTR"),
         emitter=_with_script,
         target_scanner=SCons.Scanner.ScannerBase(
@@ -74,7 +79,7 @@ def rboot_linker_script(env: Any, target: Any, source: Any, **overrides: object)
 
 def script_for_slot(env: Any, target: Any, base: Any, slot: Slot) -> Any:
     """The node of the linker script `target` for `slot`."""
-    return build(env, "_RbootLinkerScript", target, base, _RBOOT_SCRIPT_SLOT=slot)
+    return build(env, _script_builder(), target, base, _RBOOT_SCRIPT_SLOT=slot)
 
 
 def base_scripts(env: Any) -> list[Any]:
@@ -171,8 +176,9 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
     """The link command, run once for each target: the same objects, another linker script.
 
     One action for all slots, as SCons's time for a build with nothing to do goes with the number of
-    actions. Where ld says that a memory region overflowed, so does the error, in our words. That ld does not find the
-    entry is an error too, of which it only warns.
+    actions. With -j they are linked side by side; what is printed is the same. Where ld says that a memory region
+    overflowed, so does the error, in our words. That ld does not find the entry is an error too, of which it only
+    warns.
     """
 
     def __call__(
@@ -180,31 +186,26 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
     ) -> Any:
         if executor:
             target, source = executor.get_all_targets(), executor.get_all_sources()
-        for node in programs(target):
-            if error := super().__call__([node], source, env, *arguments, **options):
-                return error
-        return 0
+        linked = programs(target)
+        jobs = SCons.Script.GetOption("num_jobs")
+        # Not for -n, nor with options, which may mean other things than to run it; a user's function may rely on order.
+        plain = SCons.Action.execute_actions and not (arguments or options or _has_own_spawn(env))
+        if jobs > 1 and len(linked) > 1 and plain:
+            for node in linked:
+                node.attributes.rboot_linking = _Linking(_room(jobs), self._run, [node], source, env)
+        try:
+            for node in linked:
+                if error := super().__call__([node], source, env, *arguments, **options):
+                    return error
+            return 0
+        finally:
+            _drop(linked)
 
     def execute(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
-        if env["SPAWN"] is not SCons.Platform.posix.subprocess_spawn:  # the user's own
+        if _has_own_spawn(env):
             return super().execute(target, source, env, executor)
-        with tempfile.TemporaryFile() as messages:
-
-            def spawn(shell: str, escape: Any, command: str, arguments: list[str], environment: Any) -> Any:
-                english = {**environment, "LC_ALL": "C"}  # for the words that are looked for below
-                return env["PSPAWN"](shell, escape, command, arguments, english, None, messages)
-
-            # A command that is too long for the system goes into a file; only now, as to expand that takes its time.
-            command = env["RBOOTLINKCOM"]
-            commands = (
-                {}
-                if not isinstance(command, str) or "TEMPFILE" in command
-                else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM)}"}
-            )
-            running = env.Override({"SPAWN": spawn, "_RBOOT_LINKCOM": command, **commands})
-            result = super().execute(target, source, running, executor)
-            messages.seek(0)
-            text = messages.read().decode(errors="replace")
+        linking = _take(target[0])
+        result, text = linking.result() if linking else self._run(target, source, env, executor)
         sys.stderr.write(text)
         missing = re.search(r"cannot find entry symbol (\S+);", text)
         if missing and not result:
@@ -221,6 +222,26 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
             )
         return result
 
+    def _run(self, target: Any, source: Any, env: Any, executor: Any = None) -> tuple[Any, str]:
+        """Link one program: SCons's result, and what the linker said."""
+        with tempfile.TemporaryFile() as messages:
+
+            def spawn(shell: str, escape: Any, command: str, arguments: list[str], environment: Any) -> Any:
+                english = {**environment, "LC_ALL": "C"}  # for the words that are looked for below
+                return env["PSPAWN"](shell, escape, command, arguments, english, None, messages)
+
+            # A command that is too long for the system goes into a file; only now, as to expand that takes its time.
+            command = env["RBOOTLINKCOM"]
+            commands = (
+                {}
+                if not isinstance(command, str) or "TEMPFILE" in command
+                else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM)}"}
+            )
+            running = env.Override({"SPAWN": spawn, "_RBOOT_LINKCOM": command, **commands})
+            result = super().execute(target, source, running, executor)
+            messages.seek(0)
+            return result, messages.read().decode(errors="replace")
+
     def get_presig(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
         if executor:
             target, source = executor.get_all_targets(), executor.get_all_sources()
@@ -233,17 +254,67 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
         if not isinstance(name, str) or not name.replace("-", "").isalnum():
             words = env.subst_list("$LINK", SCons.Subst.SUBST_SIG)[0]
             name = str(words[0]) if words else ""
-        linker = name and _where(name, str(env["ENV"].get("PATH", "")))
+        linker = name and where(name, str(env["ENV"].get("PATH", "")))
         return [env.fs.File(linker)] if linker else []
 
 
+def _has_own_spawn(env: Any) -> bool:
+    """Whether the user has a function of his own that runs commands."""
+    return env["SPAWN"] is not SCons.Platform.posix.subprocess_spawn
+
+
 @functools.lru_cache
-def _where(program: str, path: str) -> str | None:
-    return shutil.which(program, path=path)
+def _room(jobs: int) -> threading.Semaphore:
+    """What the links of all steps share: there are no more of them at once than jobs."""
+    return threading.Semaphore(jobs)
+
+
+class _Linking(threading.Thread):
+    """A link that has begun. Not of concurrent.futures, which takes as long to load as the link of a small program."""
+
+    def __init__(self, room: threading.Semaphore, link: Callable[..., tuple[Any, str]], *arguments: Any) -> None:
+        super().__init__()
+        self._room, self._link, self._arguments = room, link, arguments
+        self._result: tuple[Any, str] | BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        with self._room:
+            try:
+                self._result = self._link(*self._arguments)
+            except BaseException as error:
+                self._result = error
+
+    def result(self) -> tuple[Any, str]:
+        """What it came to, once it has ended. Raises what it raised."""
+        self.join()
+        if isinstance(self._result, tuple):
+            return self._result
+        raise self._result or AssertionError
+
+
+def _take(node: Any) -> _Linking | None:
+    """The link of the program that has begun, if any, for the one who waits for it."""
+    linking: _Linking | None = getattr(node.attributes, "rboot_linking", None)
+    node.attributes.rboot_linking = None
+    return linking
+
+
+def _drop(linked: list[Any]) -> None:
+    """Undo the links that have begun and that nobody waits for, as one before them failed."""
+    for node in linked:
+        if linking := _take(node):
+            linking.join()
+            for made in (node, getattr(node.attributes, "rboot_map", None)):
+                if made:
+                    Path(made.get_abspath()).unlink(missing_ok=True)
 
 
 def _no_entry(name: str, program: Path) -> str:
     """Why the entry `name` was not found by ld, which has linked the `program` all the same."""
+    from ..rom import elf  # not for every build
+    from ..rom.entry import hint_for
+
     try:
         hint = hint_for(name, elf.elf_symbols(program.read_bytes()))
     except (OSError, ElfError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,12 @@ import SCons.Subst
 
 from ..errors import RbootError, SettingError, error_subject
 from ..fileio import write_atomic
-from ..flash.loader import defines
+from ..flash.macros import defines
 from ..layout.memory import CONFIG_ADDRESS
 from ..layout.model import LoaderOptions
-from ..rom import elf, esptool2
-from ..rom.format import RamSection, old_image
 from .actions import OWN_SCANNER, action, build, generated, one_node, own_file
 from .compiler import COMMANDS
-from .link import BASE_SCRIPT
+from .link import BASE_SCRIPT, link_builder
 from .variables import FLAGS, expand, flash_map, for_call, is_set, literal, text
 
 _OURS = Path(__file__).parents[1] / "firmware" / "loader"
@@ -47,19 +46,25 @@ _RBOOT_FLAGS = "-Os -O3 -ffreestanding -fno-inline-functions -D__ets__ -DICACHE_
 _RBOOT_LINK_FLAGS = "-Wl,--no-check-sections -u call_user_start"
 
 
-def builders() -> dict[str, Any]:
-    """The steps of RbootLoader that compile nothing."""
-    return {
-        "_RbootOwnLoader": SCons.Builder.Builder(
-            action=SCons.Action.Action(_COMMAND, cmdstr="$RBOOTLOADERCOMSTR"), target_scanner=OWN_SCANNER
-        ),
-        "_RbootLoaderImage": SCons.Builder.Builder(
-            action=action(_pack_loader, "$RBOOTIMAGECOMSTR"), target_scanner=OWN_SCANNER, suffix=".bin"
-        ),
-        "_RbootHeader": SCons.Builder.Builder(
-            action=action(_write_header, "$RBOOTHEADERCOMSTR"), target_scanner=OWN_SCANNER, suffix=".h"
-        ),
-    }
+@functools.lru_cache
+def _program_builder() -> Any:
+    """The step that compiles and links our own loader."""
+    act = SCons.Action.Action(_COMMAND, cmdstr="$RBOOTLOADERCOMSTR")
+    return SCons.Builder.Builder(name="_RbootOwnLoader", action=act, target_scanner=OWN_SCANNER)
+
+
+@functools.lru_cache
+def _image_builder() -> Any:
+    """The step that packs a loader, ours or rBoot."""
+    act = action(_pack_loader, "$RBOOTIMAGECOMSTR")
+    return SCons.Builder.Builder(name="_RbootLoaderImage", action=act, target_scanner=OWN_SCANNER, suffix=".bin")
+
+
+@functools.lru_cache
+def _header_builder() -> Any:
+    """The step that writes rBoot's second stage as a header for the first."""
+    act = action(_write_header, "$RBOOTHEADERCOMSTR")
+    return SCons.Builder.Builder(name="_RbootHeader", action=act, target_scanner=OWN_SCANNER, suffix=".h")
 
 
 def rboot_loader(env: Any, target: Any, **overrides: object) -> Any:
@@ -95,9 +100,9 @@ def _ours(env: Any, target: Any, options: LoaderOptions) -> Any:
     flags = [SCons.Subst.Literal(word) for word in (f"-L{functions.dir}", "-T", str(script))]
     # Without the user's include paths: they are not for ours, which SCons would otherwise look for there.
     env = env.Override({"CPPDEFINES": defines(options), "CPPPATH": [], "_RBOOT_LOADER_SCRIPT": flags})
-    program = build(env, "_RbootOwnLoader", _beside(env, target, ".elf"), own_file(env, _OURS / "loader.c"))
+    program = build(env, _program_builder(), _beside(env, target, ".elf"), own_file(env, _OURS / "loader.c"))
     env.Depends(program, [script, functions])
-    return build(env, "_RbootLoaderImage", target, program)
+    return build(env, _image_builder(), target, program)
 
 
 def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
@@ -127,12 +132,12 @@ def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
         }
     )
     stage2 = build(env, "Object", made.File("rboot-stage2a.o"), folder.File("rboot-stage2a.c"))
-    linked = build(env, "_RbootLink", made.File("rboot-stage2a.elf"), stage2, RBOOT_LDSCRIPT=folder.File(second))
-    build(env, "_RbootHeader", header, linked)
+    linked = build(env, link_builder(), made.File("rboot-stage2a.elf"), stage2, RBOOT_LDSCRIPT=folder.File(second))
+    build(env, _header_builder(), header, linked)
     compiled = build(env, "Object", _beside(env, target, ".o"), folder.File("rboot.c"))
     env.Depends(compiled, header)
-    whole = build(env, "_RbootLink", _beside(env, target, ".elf"), compiled, RBOOT_LDSCRIPT=folder.File(first))
-    return build(env, "_RbootLoaderImage", target, whole)
+    whole = build(env, link_builder(), _beside(env, target, ".elf"), compiled, RBOOT_LDSCRIPT=folder.File(first))
+    return build(env, _image_builder(), target, whole)
 
 
 def _beside(env: Any, target: Any, suffix: str) -> Any:
@@ -142,11 +147,16 @@ def _beside(env: Any, target: Any, suffix: str) -> Any:
 
 
 def _write_header(target: Any, source: Any, env: Any) -> None:
+    from ..rom import elf, esptool2  # not for every build
+
     linked = elf.parse_elf(Path(source[0].get_abspath()).read_bytes())
     write_atomic(Path(target[0].get_abspath()), esptool2.header(linked, (".text",)))
 
 
 def _pack_loader(target: Any, source: Any, env: Any) -> None:
+    from ..rom import elf
+    from ..rom.format import RamSection, old_image
+
     linked = elf.parse_elf(Path(source[0].get_abspath()).read_bytes())
     found = [section for name in _SECTIONS if (section := linked.find(name))]
     image = old_image(linked.entry, tuple(RamSection(section.address, section.data) for section in found))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..layout.model import FlashLayout
 
 
-@dataclass(frozen=True)
-class ProofRequest:
+class ProofRequest(NamedTuple):
     """That the `roms` of application `name`, in slot order, boot; `file` says so once it is proved."""
 
     name: str

@@ -29,7 +29,7 @@ import SCons.Script
 
 from .._version import __version__
 from ..views.tables import Heading, Table, plain
-from . import app, bigflash, client, compiler, device, image, link, loader, publish, targets, versionheader
+from . import app, client, compiler, device, image, link, loader, publish, targets, versionheader
 from .users import for_users
 from .variables import FLAGS, VARIABLES, check_arguments, check_names, typed, version_of
 
@@ -86,17 +86,6 @@ def generate(env: Any, **keywords: object) -> None:
     env.SetDefault(**_MESSAGES)
     env.Replace(**_INTERNAL)
     compiler.set_up(env)
-    builders = {
-        "_RbootLinkerScript": link.script_builder(),
-        "_RbootLink": link.program_builder(),
-        "_RbootImage": image.builder(),
-        **loader.builders(),
-        **bigflash.builders(),
-        **client.builders(),
-        **versionheader.builders(),
-        **device.builders(),
-    }
-    env["BUILDERS"].update(builders)  # not by keywords, which SCons takes from 4.11 on
     for method, name in (
         (app.rboot_app, "RbootApp"),
         (app.rboot_rom, "RbootRom"),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import SCons.Errors
@@ -15,7 +16,7 @@ import SCons.Subst
 
 from ..errors import LayoutError, SettingError, VersionError, error_subject
 from ..fileio import read_file
-from ..layout import presets, tomlfile
+from ..layout import tomlfile
 from ..layout.model import FlashLayout, LoaderOptions, Slot, parse_slots
 from ..layout.params import FlashParams, flash_size
 from ..release import version
@@ -197,12 +198,7 @@ def literal(name: str) -> str:
 
 
 # What holds without a layout file. It says nothing of the SDK's sectors; MAX_ROMS is as many as it takes.
-_NO_LAYOUT = """
-flash_size = "1MB"
-sdk_data = false
-[loader]
-max_roms = 255
-"""
+_NO_LAYOUT = MappingProxyType({"flash_size": "1MB", "sdk_data": False, "loader": {"max_roms": 255}})
 
 
 def flash_map(env: Any, slots: object = None) -> FlashLayout:
@@ -228,9 +224,11 @@ def _expanded(env: Any, name: str, value: object) -> object:
     return value
 
 
-def _layout_text(env: Any, name: str) -> str:
+def _layout_text(env: Any, name: str) -> str | None:
     if not name:
-        return _NO_LAYOUT
+        return None
+    from ..layout import presets  # as TOML's parser below, only for projects with a layout
+
     if name in presets.LAYOUT_PRESETS:
         return f'preset = "{name}"'
     try:
@@ -248,14 +246,14 @@ def _layout_text(env: Any, name: str) -> str:
 
 
 @functools.lru_cache(maxsize=64)  # each application asks for one of a few
-def _layout(text: str, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashLayout:
+def _layout(text: str | None, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashLayout:
     changes: dict[str, Any] = {key: value for key, value in texts if value}
     changes["loader"] = {key: value for key, value in flags if value is not None}
-    found = tomlfile.parse_layout(text, changes, slots)
-    if text is _NO_LAYOUT:
-        most = max(len(found.slots), LoaderOptions().max_roms)
-        found = replace(found, loader=replace(found.loader, max_roms=most))
-    return found
+    if text is not None:
+        return tomlfile.parse_layout(text, changes, slots)
+    found = tomlfile.make_layout(_NO_LAYOUT, changes, slots)
+    most = max(len(found.slots), LoaderOptions().max_roms)
+    return replace(found, loader=replace(found.loader, max_roms=most))
 
 
 def is_on(env: Any, name: str) -> bool | None:

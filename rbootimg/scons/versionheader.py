@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from .variables import for_call
 NAME = "rboot-version.h"
 
 
-def builders() -> dict[str, Any]:
+@functools.lru_cache
+def _builder() -> Any:
     """The step of RbootVersionHeader."""
-    return {
-        "_RbootVersionHeader": SCons.Builder.Builder(
-            action=action(_write, "$RBOOTHEADERCOMSTR", "_RBOOT_HEADER_VERSION"), target_scanner=OWN_SCANNER
-        )
-    }
+    return SCons.Builder.Builder(
+        name="_RbootVersionHeader",
+        action=action(_write, "$RBOOTHEADERCOMSTR", "_RBOOT_HEADER_VERSION"),
+        target_scanner=OWN_SCANNER,
+    )
 
 
 def rboot_version_header(env: Any, **overrides: object) -> Any:
@@ -51,7 +53,7 @@ def header(env: Any, version: str) -> Any:
         # Not a folder called after the version: with a new one all would be compiled again, not what includes it only.
         node = generated(env, f"include{f'-{number}' if number > 1 else ''}/{NAME}")
         if not node.has_builder():
-            build(env, "_RbootVersionHeader", node, [], _RBOOT_HEADER_VERSION=version)
+            build(env, _builder(), node, [], _RBOOT_HEADER_VERSION=version)
             node.attributes.rboot_version = version
         if node.attributes.rboot_version == version:
             return node

@@ -1,4 +1,4 @@
-"""What a development server tells of its work: one event for each change, and the latest of each device."""
+"""Events of the development server, and the log of the latest transfer of each device."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 
 class State(enum.Enum):
-    """How far a response is."""
+    """The state of a response."""
 
     SENDING = "sending"
     DONE = "done"
-    BROKEN = "broken off"
+    ABORTED = "aborted"
 
 
 @dataclass(frozen=True)
 class Listening:
-    """The event that the server can be reached."""
+    """The event that the server accepts connections."""
 
     host: str
     port: int
@@ -25,9 +25,9 @@ class Listening:
 
 @dataclass(frozen=True)
 class Transfer:
-    """The event of a response that has begun, has come further or has ended.
+    """The event of a response: started, progressed or ended.
 
-    `number` counts the responses. Of the body's `size` bytes the device has acknowledged `sent`.
+    `number` counts the responses. The device has acknowledged `sent` of the body's `size` bytes.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Transfer:
 
     @property
     def speed(self) -> float:
-        """Bytes per second since the response began."""
+        """The bytes per second since the start of the response."""
         return self.sent / self.seconds if self.seconds else 0.0
 
 
@@ -51,25 +51,25 @@ Event = Listening | Transfer
 
 
 class TransferLog:
-    """The latest transfer of each device and file, for those who look on; from any thread."""
+    """The latest transfer of each device and file. Thread-safe."""
 
-    def __init__(self, most: int = 50) -> None:
-        self._most = most
+    def __init__(self, max_rows: int = 50) -> None:
+        self._max_rows = max_rows
         self._rows: dict[tuple[str, str, str], Transfer] = {}
         self._lock = threading.Lock()
 
     def add(self, transfer: Transfer) -> None:
-        """Take note of a transfer; of too many rows the oldest goes."""
+        """Add or update a transfer; drop the oldest row if there are too many."""
         key = (transfer.address, transfer.agent, transfer.path)
         with self._lock:
-            known = self._rows.get(key)
-            if known is None or known.number <= transfer.number:
+            previous = self._rows.get(key)
+            if previous is None or previous.number <= transfer.number:
                 self._rows.pop(key, None)
                 self._rows[key] = transfer
-            if len(self._rows) > self._most:
+            if len(self._rows) > self._max_rows:
                 del self._rows[next(iter(self._rows))]
 
     def rows(self) -> tuple[Transfer, ...]:
-        """The transfers, in the order in which they began."""
+        """Return the transfers in the order of their start."""
         with self._lock:
             return tuple(sorted(self._rows.values(), key=lambda transfer: transfer.number))

@@ -1,4 +1,4 @@
-"""What a web server answers to a request: which file of the web root, which part of it, or why not. No sockets."""
+"""Responses to HTTP requests: a file of the web root, a range of it, or an error page. No sockets."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TYPES = {
 }
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
 _RANGE = re.compile(r"(?i:bytes)=([0-9]{0,18})-([0-9]{0,18})")
-_ASK_EACH_TIME = ("Cache-Control", "no-cache")
+_REVALIDATE = ("Cache-Control", "no-cache")
 
 
 @dataclass(frozen=True)
-class Part:
-    """Bytes of an open file, from `start` on; who takes it closes `descriptor`."""
+class FilePart:
+    """Bytes of an open file from `start` on; the receiver closes `descriptor`."""
 
     descriptor: int
     start: int
@@ -39,25 +39,25 @@ class Part:
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, the headers but Content-Length, which is `size`, and a body of `size` bytes or of none."""
+    """A response. `size` is its Content-Length, which `headers` lack; the body has `size` bytes or none."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     size: int
-    body: bytes | Part
+    body: bytes | FilePart
 
 
-def page(status: int, headers: tuple[tuple[str, str], ...] = (), said: int | None = None) -> Answer:
-    """A page that says what a status means; `said` is another one that it speaks of."""
-    meant = HTTPStatus(said or status)
-    body = render("answer.html", title=f"{meant.value} {meant.phrase}").encode()
-    return Answer(status, (("Content-Type", _TYPES[".html"]), _ASK_EACH_TIME, *headers), len(body), body)
+def page(status: int, headers: tuple[tuple[str, str], ...] = (), shown_status: int | None = None) -> Answer:
+    """Create an error page for a status. `shown_status` is the one in the text, if it is another."""
+    shown = HTTPStatus(shown_status or status)
+    body = render("answer.html", title=f"{shown.value} {shown.phrase}").encode()
+    return Answer(status, (("Content-Type", _TYPES[".html"]), _REVALIDATE, *headers), len(body), body)
 
 
-def path_of(target: str) -> tuple[str, str]:
-    """The path relative to the web root, and the query, of a request's target. Raises ValueError for one that has none.
+def split_target(target: str) -> tuple[str, str]:
+    """Split a request's target into the path relative to the web root and the query. Raises ValueError if invalid.
 
-    `target` is ASCII; percent signs are decoded once, before `..` is looked for.
+    `target` is ASCII. Percent-encoding is decoded once, before the check for `..`.
     """
     if not target.startswith("/"):
         parts = urlsplit(target)
@@ -74,14 +74,14 @@ def path_of(target: str) -> tuple[str, str]:
 
 
 def location(path: str) -> str:
-    """The target that path_of() makes `path` of."""
+    """Create the request target of `path`: the inverse of split_target()."""
     return f"/{quote_from_bytes(os.fsencode(path))}"
 
 
 def answer(web_root: Path, method: str, path: str, headers: Mapping[str, str]) -> Answer:
-    """The answer to a GET or HEAD of `path`, as path_of() makes it; the names of `headers` are in lower case.
+    """Answer a GET or HEAD of `path`, as split_target() returns it. The names of `headers` are in lower case.
 
-    Links are followed inside the web root and never out of it; names that start with a dot are hidden.
+    Links inside the web root are followed, links out of it are not; names that start with a dot are hidden.
     """
     if any(name.startswith(".") for name in path.split("/")):
         return page(404)
@@ -98,7 +98,7 @@ def answer(web_root: Path, method: str, path: str, headers: Mapping[str, str]) -
             if not stat.S_ISREG(info.st_mode) or path.endswith("/"):
                 return page(404)
             found = _file(descriptor, info, path, method, headers)
-            if isinstance(found.body, Part):
+            if isinstance(found.body, FilePart):
                 descriptor = -1
             return found
         finally:
@@ -111,33 +111,33 @@ def answer(web_root: Path, method: str, path: str, headers: Mapping[str, str]) -
 
 
 def is_served(web_root: Path, path: str) -> bool:
-    """Whether a request can be for `path` and finds something there, though it be a folder or may not be read."""
+    """Return whether a request for `path` finds something, be it a directory or unreadable."""
     try:
-        if path_of(location(path)) != (path, ""):
+        if split_target(location(path)) != (path, ""):
             return False
     except ValueError:
         return False
     return answer(web_root, "HEAD", path, {}).status != 404
 
 
-def served(web_root: Path) -> Iterator[str]:
-    """The paths that is_served() finds, of folders only those with a page, which end with a slash.
+def served_paths(web_root: Path) -> Iterator[str]:
+    """List the paths that is_served() finds. A directory is listed if it has a page; its path ends with a slash.
 
-    A link back to a folder above is not gone through.
+    A link to a parent directory is not followed.
     """
     folders: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(web_root),))]
     while folders:
         folder, above = folders.pop()
         names: list[str] = []
-        with contextlib.suppress(OSError):  # one that may not be read
+        with contextlib.suppress(OSError):  # unreadable
             names = sorted(os.listdir(os.path.join(web_root, folder)))
         for name in names:
             path = f"{folder}{name}"
-            place = os.path.join(web_root, path)
-            is_folder = os.path.isdir(place)
+            full_path = os.path.join(web_root, path)
+            is_folder = os.path.isdir(full_path)
             if is_served(web_root, f"{path}/" if is_folder else path):
                 yield f"{path}/" if is_folder else path
-            if is_folder and is_served(web_root, path) and (real := os.path.realpath(place)) not in above:
+            if is_folder and is_served(web_root, path) and (real := os.path.realpath(full_path)) not in above:
                 folders.append((f"{path}/", (*above, real)))
 
 
@@ -147,7 +147,7 @@ def _open_inside(web_root: Path, path: str) -> int:
     if os.path.commonpath((top, real)) != top:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     descriptor = os.open(top, os.O_RDONLY)
-    # Step by step and through no link, as there may be one by now where realpath() saw none.
+    # One name at a time without following links: a link may have been created since realpath().
     for name in os.path.relpath(real, top).split("/"):
         try:
             step = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
@@ -158,35 +158,36 @@ def _open_inside(web_root: Path, path: str) -> int:
 
 
 def _file(descriptor: int, info: os.stat_result, path: str, method: str, headers: Mapping[str, str]) -> Answer:
-    """The answer to a request of an open file. Its body is a Part unless nothing of the file is to be sent."""
+    """Answer a request for an open file. The body is a FilePart unless no byte of the file is sent."""
     modified = formatdate(info.st_mtime, usegmt=True)
     tag = f'"{info.st_ino:x}-{info.st_size:x}-{info.st_mtime_ns:x}"'
-    about: tuple[tuple[str, str], ...] = (
+    common: tuple[tuple[str, str], ...] = (
         ("Content-Type", _TYPES.get(os.path.splitext(path)[1].lower(), "application/octet-stream")),
         ("Last-Modified", modified),
         ("ETag", tag),
         ("Accept-Ranges", "bytes"),
-        _ASK_EACH_TIME,
+        _REVALIDATE,
     )
-    if _is_another(headers, tag, int(info.st_mtime)):
+    if _precondition_fails(headers, tag, int(info.st_mtime)):
         return page(412)
-    if _unchanged(headers, tag, int(info.st_mtime)):
-        return Answer(304, about, info.st_size, b"")
+    if _is_unmodified(headers, tag, int(info.st_mtime)):
+        return Answer(304, common, info.st_size, b"")
     if method == "HEAD":
-        return Answer(200, about, info.st_size, b"")
+        return Answer(200, common, info.st_size, b"")
     if headers.get("if-range", tag) not in (tag, modified):
-        return Answer(200, about, info.st_size, Part(descriptor, 0))
+        return Answer(200, common, info.st_size, FilePart(descriptor, 0))
     status, start, end = _range(headers.get("range", ""), info.st_size)
     if status == 416:
         return page(416, (("Content-Range", f"bytes */{info.st_size}"),))
     if status == 206:
-        about = (*about, ("Content-Range", f"bytes {start}-{end - 1}/{info.st_size}"))
-    return Answer(status, about, end - start, Part(descriptor, start))
+        common = (*common, ("Content-Range", f"bytes {start}-{end - 1}/{info.st_size}"))
+    return Answer(status, common, end - start, FilePart(descriptor, start))
 
 
-def _is_another(headers: Mapping[str, str], tag: str, modified: int) -> bool:
-    """Whether the file is not the one that the client goes on with. RFC 9110, 13.2.2: a date counts only without a tag;
-    one that cannot be read does not count.
+def _precondition_fails(headers: Mapping[str, str], tag: str, modified: int) -> bool:
+    """Return whether the file is not the one that the client has a part of.
+
+    RFC 9110, 13.2.2: a date counts only without a tag; an invalid date is ignored.
     """
     tags = headers.get("if-match")
     if tags is not None:
@@ -195,8 +196,8 @@ def _is_another(headers: Mapping[str, str], tag: str, modified: int) -> bool:
     return date is not None and modified > date
 
 
-def _unchanged(headers: Mapping[str, str], tag: str, modified: int) -> bool:
-    """Whether the client has the file already; by the same rule."""
+def _is_unmodified(headers: Mapping[str, str], tag: str, modified: int) -> bool:
+    """Return whether the client has the current file; by the same rule."""
     tags = headers.get("if-none-match")
     if tags is not None:
         return tags.strip() == "*" or tag in (entry.strip().removeprefix("W/") for entry in tags.split(","))
@@ -212,8 +213,9 @@ def _time(text: str) -> float | None:
 
 
 def _range(text: str, size: int) -> tuple[int, int, int]:
-    """The status, the first byte and the one behind the last. What is not one range is none, as RFC 9110 allows, and
-    an empty file has no parts.
+    """Return the status, the first byte and the end of the range.
+
+    Anything but a single range is ignored, as RFC 9110 allows; so is a range of an empty file.
     """
     match = _RANGE.fullmatch(text)
     if match is None or not (match[1] or match[2]) or not size:

@@ -1,7 +1,7 @@
-"""The development server: a web root for the devices on the desk. The only user of h11, which reads HTTP strictly.
+"""The development server of a web root. The only user of h11, a strict HTTP parser.
 
-It writes the segments itself: a header and the first data are one, as rBoot's OTA client needs it, and the faults are
-where they are meant to be.
+The server controls the TCP segments: header and first data are one segment, which rBoot's OTA client requires, and
+faults are at their exact byte.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from pathlib import Path
 import h11
 
 from .._version import __version__
-from ..errors import ServerError, SettingError
+from ..errors import ServerError, SettingError, error_subject
 from . import faults
 from .events import Event, Listening, State, Transfer, TransferLog
-from .responses import Answer, Part, answer, is_served, location, page, path_of, served
+from .responses import Answer, FilePart, answer, is_served, location, page, served_paths, split_target
 from .statuspage import POLICY, status_page
 
 STATUS_PAGE = "_status"
-_LONGEST_REQUEST = 8192
+_MAX_REQUEST = 8192
 _PIECE = 64 * 1024
 _TICK = 0.25
 _LINGER = 1.0
@@ -50,9 +50,9 @@ _REDIRECTED = "redirected"
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """How the server behaves; `rate` is in bytes per second for each connection.
+    """Settings of the server. `rate` limits each connection, in bytes per second.
 
-    A client that does not send a request within `request_seconds`, or takes nothing for `stall_seconds`, is dropped.
+    The server drops a client that sends no request for `request_seconds`, or acknowledges nothing for `stall_seconds`.
     """
 
     faults: tuple[faults.Fault, ...] = ()
@@ -74,24 +74,24 @@ def serve(
     on_event: Callable[[Event], None],
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serve `web_root` until Ctrl-C or SIGTERM, in another than the main thread until `is_interrupted`.
+    """Serve `web_root` until Ctrl-C or SIGTERM; outside the main thread, until `is_interrupted`.
 
-    Raises ServerError.
+    Raises ServerError if the server cannot start, SettingError for an invalid fault or host name.
     """
-    _allow_files(3 * options.connections + _BACKLOG + 64)
+    _raise_file_limit(3 * options.connections + _BACKLOG + 64)
     signals = threading.current_thread() is threading.main_thread()
     asyncio.run(_Server(web_root, options, on_event).run(host, port, signals, is_interrupted))
 
 
-def _allow_files(number: int) -> None:
-    """Let this process open as many: a socket and a file for each connection, those that leave and those that come.
+def _raise_file_limit(number: int) -> None:
+    """Raise the limit of open files: sockets and files of current, closing and new connections.
 
-    asyncio says at length on stderr that it may not accept one.
+    Beyond the limit, asyncio prints a traceback for each connection.
     """
-    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if resource.RLIM_INFINITY != now < number:
-        number = number if most == resource.RLIM_INFINITY else min(number, most)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (number, most))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < number:
+        number = number if hard == resource.RLIM_INFINITY else min(number, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
 
 
 @contextlib.contextmanager
@@ -102,16 +102,16 @@ def serving(
     options: ServerOptions = DEFAULTS,
     on_event: Callable[[Event], None] | None = None,
 ) -> Iterator[Listening]:
-    """Serve `web_root` in a thread, for as long as the context lasts; events come from there. Raises ServerError."""
+    """Serve `web_root` in a thread within the context. `on_event` is called in that thread. Raises as serve()."""
     ready: Future[Listening] = Future()
 
-    def hear(event: Event) -> None:
+    def handle(event: Event) -> None:
         if on_event:
             on_event(event)
         if isinstance(event, Listening):
             ready.set_result(event)
 
-    server = _Server(web_root, options, hear)
+    server = _Server(web_root, options, handle)
     ended: Future[None] = Future()
 
     def run() -> None:
@@ -138,20 +138,19 @@ class _Server:
     def __init__(self, web_root: Path, options: ServerOptions, on_event: Callable[[Event], None]) -> None:
         if not web_root.is_dir():
             if web_root.exists():
-                raise ServerError("this is no folder, so it cannot be served; name a web root", subject=web_root)
-            raise ServerError("there is no such folder to serve; publish something into it first", subject=web_root)
+                raise ServerError("not a directory", subject=web_root)
+            raise ServerError("no such directory; publish a release to it first", subject=web_root)
         if not os.access(web_root, os.R_OK | os.X_OK):
-            raise ServerError(
-                "this folder may not be read; change its mode or serve it as another user", subject=web_root
-            )
-        faults.check(options.faults, partial(is_served, web_root), partial(served, web_root))
-        page(404)  # what makes pages takes a while to load, for which no device is to wait
+            raise ServerError("directory not readable; change its mode or run as another user", subject=web_root)
+        with error_subject(web_root):
+            faults.check(options.faults, partial(is_served, web_root), partial(served_paths, web_root))
+        page(404)  # loads the templates now, so that no device waits for them
         self.web_root = web_root
         self.options = options
-        self.board = TransferLog()
+        self.log = TransferLog()
         self.running: dict[asyncio.Task[None], _Connection] = {}
         self._served: set[_Connection] = set()
-        self._leaving: dict[_Connection, None] = {}  # those that are running and not served, the oldest first
+        self._closing: dict[_Connection, None] = {}  # running but not served, the oldest first
         self._on_event = on_event
         self._failure: BaseException | None = None
         self._responses = 0
@@ -166,19 +165,19 @@ class _Server:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._stopped.set)
         try:
-            listener = await asyncio.start_server(self._accept, host, port, limit=_LONGEST_REQUEST, backlog=_BACKLOG)
+            listener = await asyncio.start_server(self._accept, host, port, limit=_MAX_REQUEST, backlog=_BACKLOG)
         except OSError as error:
-            reason = "in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise ServerError(f"port {port} of {host} cannot be served: {reason}; name others") from None
+            reason = "address in use" if error.errno == errno.EADDRINUSE else error.strerror
+            raise ServerError(f"cannot listen on {host}:{port}: {reason}") from None
         except UnicodeError:
-            raise SettingError(f"no host can have the name {host!r}; write one such as 0.0.0.0") from None
+            raise SettingError(f"invalid host name {host!r}: expected a name or an address, e.g. 0.0.0.0") from None
         self.report(Listening(host, listener.sockets[0].getsockname()[1]))
         try:
             while not (self._stopped.is_set() or is_interrupted()):
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopped.wait(), _TICK)
                 for connection in self.running.values():
-                    connection.watch()
+                    connection.check_progress()
         finally:
             listener.close()
             tasks = list(self.running)
@@ -189,14 +188,14 @@ class _Server:
             raise self._failure
 
     def stop(self) -> None:
-        """End run(); from any thread."""
-        with contextlib.suppress(RuntimeError):  # of a loop that has ended by itself
+        """End run(). Thread-safe."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._stopped.set)
 
     def report(self, event: Event) -> None:
-        """Tell what happens. A listener that fails ends the server, not the one connection."""
+        """Report an event. A failing listener ends the server, not just the connection."""
         if isinstance(event, Transfer):
-            self.board.add(event)
+            self.log.add(event)
         try:
             self._on_event(event)
         except BaseException as error:
@@ -214,112 +213,113 @@ class _Server:
         full = len(self._served) >= self.options.connections
         connection = _Connection(self, reader, writer, full)
         if full:
-            self.leave(connection)
+            self.close_later(connection)
         else:
             self._served.add(connection)
         task = self._loop.create_task(connection.run())
         self.running[task] = connection
         task.add_done_callback(self._ended)
 
-    def leave(self, connection: _Connection) -> None:
-        """Let another have the place of a connection that is turned away, or gets no more answers.
+    def close_later(self, connection: _Connection) -> None:
+        """Free the slot of a connection that was rejected or has its last response.
 
-        There are no more of these than of the others: the oldest has to end.
+        As many connections may be closing as are served; beyond that the oldest is aborted.
         """
         self._served.discard(connection)
-        self._leaving[connection] = None
-        if len(self._leaving) > self.options.connections:
-            oldest = next(iter(self._leaving))
-            del self._leaving[oldest]
+        self._closing[connection] = None
+        if len(self._closing) > self.options.connections:
+            oldest = next(iter(self._closing))
+            del self._closing[oldest]
             oldest.abort()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         connection = self.running.pop(task)
         self._served.discard(connection)
-        self._leaving.pop(connection, None)
+        self._closing.pop(connection, None)
         error = None if task.cancelled() else task.exception()
         if error:
             self._fail(error)
 
 
-class _RefusedError(Exception):
-    """A request that is answered with nothing but this status."""
+class _RequestError(Exception):
+    """An invalid request, answered with this status."""
 
     def __init__(self, status: int) -> None:
         self.status = status
 
 
 class _Connection:
-    """One connection of a client: requests in, responses out, one after the other; or a single one if turned away."""
+    """A connection: requests and responses in turn, or a single response 503 if it was rejected."""
 
     def __init__(
-        self, server: _Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, turned_away: bool
+        self, server: _Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rejected: bool
     ) -> None:
         self._server = server
-        self._turned_away = turned_away
+        self._rejected = rejected
         self._options = server.options
         self._reader = reader
         self._writer = writer
         self._transport = writer.transport
-        self._transport.set_write_buffer_limits(high=0)  # so that drain() waits for the system to take everything
+        self._transport.set_write_buffer_limits(high=0)  # drain() waits until the kernel has all data
         self._socket: socket.socket = writer.get_extra_info("socket")
         self._address = str((writer.get_extra_info("peername") or [""])[0])
         self._http = self._next_cycle(b"")
         self._transfer: Transfer | None = None
-        self._begun = 0.0
+        self._start_time = 0.0
         self._written = 0
         self._sent = 0
-        self._taken = 0
-        self._moved = time.monotonic()
+        self._acknowledged = 0
+        self._progress_time = time.monotonic()
         self._lost = False
 
     async def run(self) -> None:
-        """Answer requests until either side has enough."""
+        """Answer requests until either side closes the connection."""
         try:
             while await self._exchange():
                 self._http = self._next_cycle(self._http.trailing_data[0])
-            if not self._turned_away:
-                self._server.leave(self)
+            if not self._rejected:
+                self._server.close_later(self)
             self._writer.write_eof()
-            with contextlib.suppress(asyncio.TimeoutError):  # a close with unread data would take the response away
+            with contextlib.suppress(asyncio.TimeoutError):  # a close with unread data would discard the response
                 await asyncio.wait_for(self._discard(), _LINGER)
         except OSError:
-            pass  # the client is gone, or takes nothing; or the file was cut short
+            pass  # the client closed or stalled, or the file was truncated
         finally:
-            self._finish(State.BROKEN)
+            self._finish(State.ABORTED)
             self.abort()
 
     def abort(self) -> None:
-        """Make run() end soon."""
+        """Abort the connection, which ends run()."""
         self._transport.abort()
 
-    def watch(self) -> None:
-        """Tell how far the response is, if there is one; give up a client that has taken nothing of it for too long."""
+    def check_progress(self) -> None:
+        """Report the progress of the response, and abort if the client has acknowledged nothing for too long."""
         if self._transfer:
             self._update(State.SENDING)
         with contextlib.suppress(ConnectionResetError):
             pending, now = self._pending(), time.monotonic()
-            taken = self._written - pending
-            if not pending or taken != self._taken:
-                self._taken, self._moved = taken, now
-            elif now - self._moved > self._options.stall_seconds:
+            acknowledged = self._written - pending
+            if not pending or acknowledged != self._acknowledged:
+                self._acknowledged, self._progress_time = acknowledged, now
+            elif now - self._progress_time > self._options.stall_seconds:
                 self.abort()
 
     def _next_cycle(self, received: bytes) -> h11.Connection:
-        """What reads the next request, of which so much was received; empty lines before it are passed over, as
-        RFC 9112, 2.2 has it: there are clients that end theirs with one too many.
+        """Create the parser of the next request, with the bytes received so far.
+
+        Empty lines before it are skipped (RFC 9112, 2.2): some clients send one too many after a request.
         """
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_REQUEST)
-        if begun := received.lstrip(b"\r\n"):
-            http.receive_data(begun)
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_REQUEST)
+        if data := received.lstrip(b"\r\n"):
+            http.receive_data(data)
         return http
 
     async def _exchange(self) -> bool:
-        """A request and the response to it. Returns whether there can be another."""
+        """Read a request and send the response. Returns whether another request may follow."""
         try:
             request = await self._request()
-        except _RefusedError as refused:
-            await self._respond("-", "-", "", page(refused.status))
+        except _RequestError as error:
+            await self._respond("-", "-", "", page(error.status))
             return False
         if request is None:
             return False
@@ -336,20 +336,20 @@ class _Connection:
         try:
             event = await asyncio.wait_for(self._next_event(), self._options.request_seconds)
             if isinstance(event, h11.Request):
-                self._http.next_event()  # its end, or a body, which nobody reads and which ends the connection
+                self._http.next_event()  # its end, or a body, which is not read and ends the connection
                 return event
             return None
         except asyncio.TimeoutError:
             if not self._http.trailing_data[0]:
                 return None
-            raise _RefusedError(408) from None
+            raise _RequestError(408) from None
         except h11.RemoteProtocolError as error:
             long_line = error.error_status_hint == 431 and b"\n" not in self._http.trailing_data[0]
-            raise _RefusedError(414 if long_line else error.error_status_hint) from None
+            raise _RequestError(414 if long_line else error.error_status_hint) from None
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            data = await self._reader.read(_LONGEST_REQUEST)
+            data = await self._reader.read(_MAX_REQUEST)
             if data and not self._http.trailing_data[0] and self._http.their_state is h11.IDLE:
                 self._http = self._next_cycle(data)
             else:
@@ -359,8 +359,8 @@ class _Connection:
     def _answer(
         self, version: bytes, method: str, target: str, headers: dict[str, str]
     ) -> tuple[str, Answer, tuple[faults.Fault, ...]]:
-        """What to show as the path, the answer, and the faults that are yet to be put into it."""
-        if self._turned_away:
+        """Return the path to display, the answer, and the faults to inject into it."""
+        if self._rejected:
             return target, page(503, (("Connection", "close"), ("Retry-After", str(_RETRY_AFTER)))), ()
         if not version.startswith(b"1."):
             return target, page(505, (("Connection", "close"),)), ()
@@ -369,26 +369,26 @@ class _Connection:
         if method not in ("GET", "HEAD"):
             return target, page(405, (("Allow", "GET, HEAD"),)), ()
         try:
-            path, query = path_of(target)
+            path, query = split_target(target)
         except ValueError:
             return target, page(400), ()
         if self._options.status_page and path == STATUS_PAGE:
             policy = (("Content-Security-Policy", POLICY), ("Cache-Control", "no-store"))
-            body = status_page(self._server.board.rows())
+            body = status_page(self._server.log.rows())
             return f"/{path}", Answer(200, (("Content-Type", "text/html; charset=utf-8"), *policy), len(body), body), ()
-        active = faults.meant_for(path, self._options.faults)
+        active = faults.faults_for(path, self._options.faults)
         for fault in active:
-            if fault.kind == "redirect" and query != _REDIRECTED:
+            if fault.kind is faults.FaultKind.REDIRECT and query != _REDIRECTED:
                 return f"/{path}", page(302, (("Location", f"{location(path)}?{_REDIRECTED}"),)), active
-            if fault.kind in faults.STATUS and fault.kind != "redirect":
-                said = 404 if fault.kind == "404-as-200" else None
-                return f"/{path}", page(faults.STATUS[fault.kind], said=said), active
+            if fault.kind in faults.STATUS and fault.kind is not faults.FaultKind.REDIRECT:
+                shown_status = 404 if fault.kind is faults.FaultKind.NOT_FOUND_AS_200 else None
+                return f"/{path}", page(faults.STATUS[fault.kind], shown_status=shown_status), active
         return f"/{path}", answer(self._server.web_root, method, path, headers), active
 
     async def _respond(
         self, method: str, path: str, agent: str, found: Answer, active: tuple[faults.Fault, ...] = ()
     ) -> bool:
-        """Send a response; returns whether all of it has arrived."""
+        """Send a response. Returns whether the client has received all of it."""
         try:
             head = self._head(found)
             with_body = method != "HEAD" and found.status != 304
@@ -397,7 +397,7 @@ class _Connection:
                 number = self._server.next_number()
                 shown = _printable(agent), _printable(method), _printable(path)
                 self._transfer = Transfer(number, self._address, *shown, found.status, size)
-                self._begun, self._written, self._sent = time.monotonic(), -len(head), 0
+                self._start_time, self._written, self._sent = time.monotonic(), -len(head), 0
                 self._server.report(self._transfer)
             for step in faults.steps(active, head, self._framed(found.body, size), with_body):
                 if isinstance(step, bytes):
@@ -405,17 +405,17 @@ class _Connection:
                 elif isinstance(step, faults.Pause):
                     await self._pause(step.seconds)
                 else:
-                    await self._settle()
+                    await self._wait_until_acknowledged()
                     if step is faults.End.RESET:
                         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         raise ConnectionResetError
-                    self._finish(State.BROKEN)
+                    self._finish(State.ABORTED)
                     return False
-            await self._settle()
+            await self._wait_until_acknowledged()
             self._finish(State.DONE)
             return True
         finally:
-            if isinstance(found.body, Part):
+            if isinstance(found.body, FilePart):
                 os.close(found.body.descriptor)
 
     def _head(self, found: Answer) -> bytes:
@@ -425,20 +425,20 @@ class _Connection:
             ("Date", formatdate(usegmt=True)),
             ("Server", f"rbootimg/{__version__}"),
         ]
-        if self._http.their_state is not h11.DONE:  # there is a body, which nobody reads, or no request at all
+        if self._http.their_state is not h11.DONE:  # a body that is not read, or no request
             headers.append(("Connection", "close"))
         reason = HTTPStatus(found.status).phrase
         return self._http.send(h11.Response(status_code=found.status, headers=headers, reason=reason)) or b""
 
-    def _framed(self, body: bytes | Part, size: int) -> Iterator[bytes]:
-        """The body in pieces, with h11 as the judge of what may be sent."""
-        most = max(1, min(_PIECE, (self._options.rate or _PIECE * 10) // 10))
-        for start in range(0, size, most):
-            length = min(most, size - start)
-            if isinstance(body, Part):
+    def _framed(self, body: bytes | FilePart, size: int) -> Iterator[bytes]:
+        """Generate the body in pieces, framed and checked by h11."""
+        piece_size = max(1, min(_PIECE, (self._options.rate or _PIECE * 10) // 10))
+        for start in range(0, size, piece_size):
+            length = min(piece_size, size - start)
+            if isinstance(body, FilePart):
                 piece = os.pread(body.descriptor, length, body.start + start)
                 if len(piece) < length:
-                    raise OSError("the file was cut short while it was sent")
+                    raise OSError("file truncated during the transfer")
             else:
                 piece = body[start : start + length]
             yield self._http.send(h11.Data(data=piece)) or b""
@@ -448,15 +448,15 @@ class _Connection:
         self._writer.write(data)
         self._written += len(data)
         if self._transport.get_write_buffer_size():
-            await self._writer.drain()  # as long as watch() lets it
+            await self._writer.drain()  # check_progress() aborts a stalled client
         else:
-            await asyncio.sleep(0)  # the others' turn
+            await asyncio.sleep(0)  # let other connections run
         self._pending()
         if self._options.rate:
-            await self._pause(self._begun + self._written / self._options.rate - time.monotonic())
+            await self._pause(self._start_time + self._written / self._options.rate - time.monotonic())
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not for a client that is gone."""
+        """Wait, unless the client closes the connection."""
         if seconds == math.inf:
             await self._discard()
             raise ConnectionResetError
@@ -465,17 +465,17 @@ class _Connection:
             self._pending()
             await asyncio.sleep(min(left, 0.1))
 
-    async def _settle(self) -> None:
-        """Wait until the client has acknowledged everything, as long as watch() lets it."""
+    async def _wait_until_acknowledged(self) -> None:
+        """Wait until the client has acknowledged all data; check_progress() aborts a stalled client."""
         pause = 0.001
         while self._pending():
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.05)
 
     def _pending(self) -> int:
-        """How much of what was written the client has not acknowledged, or, if not on Linux, was not yet sent.
+        """Return the number of written bytes that the client has not acknowledged (other than on Linux: not sent).
 
-        Keeps the number of bytes of the body that were. Raises ConnectionResetError if the connection is gone.
+        Updates `_sent`. Raises ConnectionResetError if the connection is closed.
         """
         if self._lost or self._transport.is_closing():
             raise ConnectionResetError
@@ -484,7 +484,7 @@ class _Connection:
             queued = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, queued)
         pending = int.from_bytes(queued, sys.byteorder) + self._transport.get_write_buffer_size()
         self._sent = max(self._sent, self._written - pending)
-        # asyncio does not look any more at a connection whose other half is closed already.
+        # asyncio does not watch a connection whose other half is already closed.
         self._lost = bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         if self._lost:
             raise ConnectionResetError
@@ -495,7 +495,7 @@ class _Connection:
         with contextlib.suppress(ConnectionResetError):
             self._pending()
         sent = self._transfer.size if state is State.DONE else min(self._transfer.size, self._sent)
-        seconds = time.monotonic() - self._begun
+        seconds = time.monotonic() - self._start_time
         self._transfer = dataclasses.replace(self._transfer, sent=sent, seconds=seconds, state=state)
         self._server.report(self._transfer)
 
@@ -505,11 +505,11 @@ class _Connection:
             self._transfer = None
 
     async def _discard(self) -> None:
-        while await self._reader.read(_LONGEST_REQUEST):
+        while await self._reader.read(_MAX_REQUEST):
             pass
 
 
-def _printable(text: str, most: int = 80) -> str:
-    """What a client sent, for a terminal."""
+def _printable(text: str, max_length: int = 80) -> str:
+    """Make a string from a client safe for a terminal, and shorten it."""
     text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"

@@ -1,4 +1,4 @@
-"""The development server's page of who fetches what; it shows itself anew each second, without a script."""
+"""The development server's status page: each device and its transfer. It reloads every second, without a script."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ..templates import render
 from .events import State, Transfer
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""The Content-Security-Policy that the page is right under."""
+"""The Content-Security-Policy of the page."""
 
 
 class _Row(NamedTuple):
-    """A device; it has `done` of `most` bytes."""
+    """A row of the table; the progress bar is at `done` of `total` bytes."""
 
     address: str
     agent: str
     path: str
     status: int
-    bad: bool
-    most: int
+    is_error: bool
+    total: int
     done: int
     progress: str
     speed: str
     state: str
-    broken: bool
+    is_aborted: bool
 
 
 def status_page(transfers: Iterable[Transfer]) -> bytes:
-    """The page, as UTF-8."""
+    """Render the page as UTF-8."""
     return render("devices.html", rows=[_row(transfer) for transfer in transfers]).encode()
 
 
@@ -39,11 +39,11 @@ def _row(transfer: Transfer) -> _Row:
         agent=transfer.agent,
         path=transfer.path,
         status=transfer.status,
-        bad=transfer.status >= 400,
-        most=transfer.size or 1,
+        is_error=transfer.status >= 400,
+        total=transfer.size or 1,
         done=transfer.sent if transfer.size else 1,
         progress=f"{transfer.sent:,} of {transfer.size:,}",
         speed=f"{transfer.speed / 1024:,.0f} KB/s",
         state=transfer.state.value,
-        broken=transfer.state is State.BROKEN,
+        is_aborted=transfer.state is State.ABORTED,
     )

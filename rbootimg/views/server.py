@@ -1,4 +1,4 @@
-"""The development server as people see it: what it serves, and each device, as a live table or line by line."""
+"""The development server's output: what it serves, and the transfers as a live table or one line each."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ _EVERYWHERE = ("", "0.0.0.0", "::")
 def serve_and_show(
     web_root: Path, host: str, port: int, options: ServerOptions, is_interrupted: Callable[[], bool] = lambda: False
 ) -> None:
-    """Serve until Ctrl-C, or in another than the main thread until `is_interrupted`, and show it on stdout.
-
-    On a terminal that is a table, else a line for each event. Raises ServerError.
-    """
+    """Serve as serve() does, and show the transfers: a live table on a terminal, else a line for each event."""
     if sys.stdout is not None and sys.stdout.isatty():
         _show_table(web_root, host, port, options, is_interrupted)
         return
@@ -42,13 +39,13 @@ def serve_and_show(
 def _show_table(
     web_root: Path, host: str, port: int, options: ServerOptions, is_interrupted: Callable[[], bool]
 ) -> None:
-    from rich.console import Console  # which takes longer to load than a server to start
+    from rich.console import Console  # loads slowly; for terminals only
     from rich.live import Live
 
-    board = TransferLog()
+    log = TransferLog()
     console = Console()
     live = Live(
-        get_renderable=lambda: table(board.rows()[-max(1, console.height - 6) :]), console=console, refresh_per_second=4
+        get_renderable=lambda: table(log.rows()[-max(1, console.height - 6) :]), console=console, refresh_per_second=4
     )
 
     def show(event: Event) -> None:
@@ -56,7 +53,7 @@ def _show_table(
             print(introduction(web_root, event, options.status_page), flush=True)
             live.start()
         else:
-            board.add(event)
+            log.add(event)
 
     try:
         serve(web_root, host, port, options, show, is_interrupted)
@@ -66,10 +63,10 @@ def _show_table(
 
 
 def introduction(web_root: Path, listening: Listening, with_status_page: bool = False) -> str:
-    """What can be fetched where, and the request that a device sends for it."""
+    """List the URLs of the ROMs, and show the request that a device sends."""
     host = _own_address() if listening.host in _EVERYWHERE else listening.host
-    place = f"[{host}]" if ":" in host else host
-    url = f"http://{place}:{listening.port}"
+    url_host = f"[{host}]" if ":" in host else host
+    url = f"http://{url_host}:{listening.port}"
     roms = sorted([*web_root.glob("rom*.bin"), *web_root.glob("*/rom*.bin")])
     paths = [rom.relative_to(web_root).as_posix() for rom in roms]
     answers = {location(path): answer(web_root, "HEAD", path, {}) for path in paths}
@@ -77,14 +74,14 @@ def introduction(web_root: Path, listening: Listening, with_status_page: bool = 
     lines = [f"Serving {web_root} at {url}/ until Ctrl-C"]
     lines += (f"  {url}{target}  {size:,} bytes" for target, size in sizes.items())
     if not sizes:
-        lines.append("  there is no ROM in it yet")
+        lines.append("  no ROM published yet")
     if with_status_page:
-        lines.append(f"  {url}/{STATUS_PAGE}  who fetches what")
+        lines.append(f"  {url}/{STATUS_PAGE}  status of the transfers")
     asked = next((target for target in sizes if target.endswith("rom1.bin")), next(iter(sizes), "/rom1.bin"))
     lines += [
-        f"A device connects to {host} port {listening.port} and sends, each line and an empty last one ended by CR LF:",
+        f"A device connects to {host} port {listening.port} and sends these lines and an empty one, each with CR LF:",
         f"  GET {asked} HTTP/1.0",
-        f"  Host: {place}" + f":{listening.port}" * (listening.port != 80),
+        f"  Host: {url_host}" + f":{listening.port}" * (listening.port != 80),
         "  Connection: keep-alive",
         "  Cache-Control: no-cache",
         "  User-Agent: rBoot-Sample/1.0",
@@ -94,9 +91,9 @@ def introduction(web_root: Path, listening: Listening, with_status_page: bool = 
 
 
 def line(transfer: Transfer) -> str:
-    """One event, on one line."""
+    """Format an event as one line."""
     text = f"{transfer.address}  {transfer.method} {transfer.path}  {transfer.status}  {transfer.state.value}"
-    if transfer.state is State.BROKEN:
+    if transfer.state is State.ABORTED:
         text += f" at {transfer.sent:,} of {transfer.size:,} bytes"
     else:
         text += f", {transfer.size:,} bytes"
@@ -106,13 +103,13 @@ def line(transfer: Transfer) -> str:
 
 
 def table(transfers: Iterable[Transfer]) -> Table:
-    """The devices and how far each is."""
+    """Create the table of the devices and their transfers."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     grid = Table("address", "user agent", "file", "status", "", "bytes", "speed", "", box=None)
-    colours = {State.SENDING: "cyan", State.DONE: "green", State.BROKEN: "red"}
+    colours = {State.SENDING: "cyan", State.DONE: "green", State.ABORTED: "red"}
     for transfer in transfers:
         good = transfer.status < 400
         grid.add_row(
@@ -129,7 +126,7 @@ def table(transfers: Iterable[Transfer]) -> Table:
 
 
 def _own_address() -> str:
-    """This machine's address in its network. A UDP connection sends nothing; TEST-NET-1 of RFC 5737 is nobody's."""
+    """Return this machine's address in its network, by a UDP socket to TEST-NET-1 (RFC 5737), which sends no packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

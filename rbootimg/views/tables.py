@@ -51,6 +51,8 @@ def _lines(table: Table) -> Iterator[str]:
 
 def printable(text: str) -> str:
     """Replace characters that control a terminal; names and UART output come from files."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 

@@ -1,6 +1,6 @@
-"""Where stdout is a terminal the tables are drawn there, in colour and with bars; else they are plain text.
+"""Output of headings and tables: with colours and bars on a terminal, else as plain text.
 
-Only the former loads Rich.
+Rich is loaded for a terminal only.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 _BAR_WIDTH = 16
-# From which share on a bar has which colour.
+# The lowest share of each colour.
 _COLOURS = ((0.95, "red"), (0.75, "yellow"), (0.0, "green"))
 
 
 def is_terminal() -> bool:
-    """Whether stdout is a terminal that can do more than print lines."""
+    """Return whether stdout is a terminal with colours."""
     return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def show(blocks: Sequence[Heading | Table]) -> None:
-    """Print the blocks. On a terminal the environment's NO_COLOR leaves the colours out, as Rich does it."""
+    """Print the blocks. The environment variable NO_COLOR disables colours (by Rich)."""
     if is_terminal():
         _draw(blocks)
     else:

@@ -1,4 +1,4 @@
-"""The command line, run as its users run it."""
+"""The command line, run as a program."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[st
 
 
 def refused(*arguments: object, **options: object) -> str:
-    """Run rbootimg, which must exit with 1 and print one line, on stderr; that line without its end."""
+    """Run rbootimg, which must exit with 1 and one line on stderr; return that line."""
     done = run(*arguments, **options)
     assert done.returncode == 1, done
     assert not done.stdout
@@ -45,7 +45,7 @@ def refused(*arguments: object, **options: object) -> str:
 
 
 def wrong_usage(*arguments: object) -> str:
-    """Run rbootimg, which must exit with 2 and print its usage and an error; the error."""
+    """Run rbootimg, which must exit with 2, its usage and an error; return the error."""
     done = run(*arguments)
     assert done.returncode == 2, done
     assert not done.stdout
@@ -56,7 +56,7 @@ def wrong_usage(*arguments: object) -> str:
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    """Where a ROM goes; its folder is empty."""
+    """The path of a ROM to write, in an empty directory."""
     folder = tmp_path / "output"
     folder.mkdir()
     return folder / "rom.bin"
@@ -64,14 +64,14 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def rom(tmp_path: Path) -> Path:
-    """A sound ROM."""
-    path = tmp_path / "sound.bin"
+    """A valid ROM."""
+    path = tmp_path / "valid.bin"
     path.write_bytes(MIXED_ROM)
     return path
 
 
-def made(output: Path) -> list[str]:
-    """All that is in the output's folder, hidden files too."""
+def created(output: Path) -> list[str]:
+    """List the directory of the output, with hidden files."""
     return sorted(os.listdir(output.parent))
 
 
@@ -90,10 +90,10 @@ def test_pack_writes_the_rom_and_a_table(output: Path) -> None:
     )
     # esptool2's bytes for its own defaults: vectors/expected.tsv.
     assert hashlib.sha256(output.read_bytes()).hexdigest().startswith("ff74a1b645c02ba6e62dc5caca08e360")
-    assert made(output) == ["rom.bin"]
+    assert created(output) == ["rom.bin"]
 
 
-def test_pack_with_a_slot_checks_it_and_says_what_of_it_is_taken(output: Path) -> None:
+def test_pack_with_a_slot_checks_it_and_shows_its_usage(output: Path) -> None:
     done = run("pack", MIXED, "-o", output, "--slot", "0x2000:0x1000")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -111,7 +111,9 @@ def test_pack_with_a_slot_checks_it_and_says_what_of_it_is_taken(output: Path) -
         (("--slot", "532480:16384"), "16,384"),
     ],
 )
-def test_a_slot_without_a_size_reaches_as_far_as_it_can(output: Path, options: tuple[str, ...], available: str) -> None:
+def test_a_slot_without_a_size_gets_the_largest_possible(
+    output: Path, options: tuple[str, ...], available: str
+) -> None:
     done = run("pack", VECTORS / "mixed.rom1.elf", "-o", output, *options)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].split()[:3] == ["flash", "240", available]
@@ -130,13 +132,13 @@ def test_a_slot_without_a_size_reaches_as_far_as_it_can(output: Path, options: t
         ("--flash-size 16M", "d2f43107d7f02c11b5f3f4452e9ae890"),
     ],
 )
-def test_options_change_the_bytes_as_esptool2s_do(output: Path, options: str, digest: str) -> None:
+def test_options_change_the_bytes_as_in_esptool2(output: Path, options: str, digest: str) -> None:
     done = run("pack", *options.split(), "--output", output, MIXED)
     assert (done.returncode, done.stderr) == (0, "")
     assert hashlib.sha256(output.read_bytes()).hexdigest().startswith(digest)
 
 
-def test_warnings_go_to_stderr_and_are_no_error(output: Path, tmp_path: Path) -> None:
+def test_warnings_go_to_stderr_and_are_not_errors(output: Path, tmp_path: Path) -> None:
     app = tmp_path / "app.elf"
     app.write_bytes(build_elf())
     done = run("pack", app, "-o", output, "--section", ".text", "--section", ".rodata")
@@ -155,10 +157,10 @@ def test_pack_replaces_an_older_rom_in_one_step(output: Path) -> None:
         assert run("pack", MIXED, "-o", output).returncode == 0
         assert reader.read() == b"old"
     assert output.read_bytes() == MIXED_ROM
-    assert made(output) == ["rom.bin"]
+    assert created(output) == ["rom.bin"]
 
 
-def test_pack_writes_to_where_a_link_points(output: Path, tmp_path: Path) -> None:
+def test_pack_writes_to_the_target_of_a_link(output: Path, tmp_path: Path) -> None:
     output.symlink_to(tmp_path / "target.bin")
     (tmp_path / "target.bin").write_bytes(b"old")
     assert run("pack", MIXED, "-o", output).returncode == 0
@@ -166,7 +168,7 @@ def test_pack_writes_to_where_a_link_points(output: Path, tmp_path: Path) -> Non
     assert (tmp_path / "target.bin").read_bytes() == MIXED_ROM
 
 
-def test_pack_to_a_pipe_gives_the_rom_and_nothing_else() -> None:
+def test_pack_to_a_pipe_writes_only_the_rom() -> None:
     done = run("pack", MIXED, "-o", "/dev/stdout", text=False)
     assert done.returncode == 0
     assert done.stdout == MIXED_ROM
@@ -176,13 +178,13 @@ def test_pack_to_stdout_that_is_a_file_leaves_the_rom_in_it(output: Path) -> Non
     with open(output, "wb") as file:
         assert run("pack", MIXED, "-o", "/dev/stdout", stdout=file).returncode == 0
     assert output.read_bytes() == MIXED_ROM
-    assert made(output) == ["rom.bin"]
+    assert created(output) == ["rom.bin"]
 
 
 # verify
 
 
-def test_verify_says_what_is_in_a_rom(rom: Path) -> None:
+def test_verify_describes_a_rom(rom: Path) -> None:
     done = run("verify", rom)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
@@ -190,7 +192,7 @@ def test_verify_says_what_is_in_a_rom(rom: Path) -> None:
     )
 
 
-def test_verify_finds_which_checksum_a_rom_has(rom: Path) -> None:
+def test_verify_finds_the_kind_of_checksum(rom: Path) -> None:
     rom.write_bytes(pack(elf.parse_elf(MIXED.read_bytes()), irom_checksum=True).to_bytes())
     done = run("verify", rom)
     assert done.returncode == 0
@@ -209,7 +211,7 @@ def test_verify_prints_the_json_of_info(rom: Path) -> None:
     assert done.stdout.startswith('{\n  "schema": 1,\n  "file": ')
 
 
-def test_what_pack_wrote_verify_takes(output: Path) -> None:
+def test_verify_accepts_the_output_of_pack(output: Path) -> None:
     assert run("pack", MIXED, "-o", output, "--irom-checksum").returncode == 0
     assert run("verify", output).returncode == 0
 
@@ -273,7 +275,7 @@ def test_a_quick_command_loads_no_slow_module(
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "esptool2"])
-def test_each_command_has_a_help_of_its_own(command: str) -> None:
+def test_each_command_has_its_own_help(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: rbootimg {command} ")
@@ -322,14 +324,14 @@ def test_version_is_the_packages() -> None:
     ],
     ids=lambda value: " ".join(map(str, value[:1] + value[-2:])) if isinstance(value, tuple) else "",
 )
-def test_wrong_usage_is_told_with_status_2(tmp_path: Path, arguments: tuple[object, ...], error: str) -> None:
-    # No path of the repository is written to: should one be taken for good, it is in a folder of its own.
+def test_wrong_usage_has_status_2(tmp_path: Path, arguments: tuple[object, ...], error: str) -> None:
+    # In a temporary directory, in case a wrong command line is accepted.
     in_folder = [tmp_path / argument if argument == "rom.bin" else argument for argument in arguments]
     assert wrong_usage(*in_folder).startswith(error)
     assert os.listdir(tmp_path) == []
 
 
-# Bad input
+# Invalid input
 
 
 def truncated(path: Path) -> str:
@@ -372,7 +374,7 @@ def folder(path: Path) -> str:
 
 
 def link_to_itself(path: Path) -> str:
-    # What even root cannot open.
+    # Not even root can open it.
     path.symlink_to(path)
     return "Too many levels of symbolic links"
 
@@ -397,7 +399,7 @@ def test_a_bad_elf_is_refused_in_one_line_and_an_older_rom_stays(
     output.write_bytes(b"old")
     assert refused("pack", path, "-o", output).startswith(f"rbootimg: {path}: {message}")
     assert output.read_bytes() == b"old"
-    assert made(output) == ["rom.bin"]
+    assert created(output) == ["rom.bin"]
 
 
 @pytest.mark.parametrize("make", UNREADABLE, ids=lambda make: make.__name__)
@@ -431,7 +433,7 @@ def test_a_bad_rom_is_refused_in_one_line(rom: Path, options: tuple[str, ...], d
         assert not done.stdout
 
 
-def test_a_file_without_permission_is_refused_unless_one_may_read_it_all_the_same(rom: Path) -> None:
+def test_a_file_without_permission_is_refused_unless_one_may_read_it_anyway(rom: Path) -> None:
     rom.chmod(0)
     if os.access(rom, os.R_OK):  # root
         assert run("verify", rom).returncode == 0
@@ -446,7 +448,7 @@ def test_an_application_for_another_slot_is_refused(output: Path, tmp_path: Path
         f"rbootimg: {app}: .irom0.text is linked at 0x40282010 (for a slot at 0x82000), "
         "but the slot at 0x2000 runs at 0x40202010; link it with the linker script of that slot"
     )
-    assert made(output) == []
+    assert created(output) == []
 
 
 def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
@@ -458,7 +460,7 @@ def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
     assert "0xef bytes, but the flash is erased in sectors" in refused(
         "pack", MIXED, "-o", output, "--slot", "0x2000:239"
     )
-    assert made(output) == []
+    assert created(output) == []
 
 
 @pytest.mark.parametrize(
@@ -469,32 +471,32 @@ def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
         (("--slot", "0x102000", "--flash-size", "1MB"), "ends at 0x103000, outside the 1MB flash (0x100000 bytes)"),
     ],
 )
-def test_a_slot_that_cannot_be_is_refused(output: Path, options: tuple[str, ...], message: str) -> None:
+def test_an_invalid_slot_is_refused(output: Path, options: tuple[str, ...], message: str) -> None:
     done = run("pack", MIXED, "-o", output, *options)
     assert done.returncode in (1, 2)  # both the slot and the usage are wrong
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert made(output) == []
+    assert created(output) == []
 
 
-# Bad output
+# Invalid output
 
 
 def test_an_output_in_a_folder_that_does_not_exist_is_refused_by_its_name(output: Path) -> None:
     path = output.parent / "no" / "rom.bin"
-    # The name that the user gave, not that of the temporary file.
+    # The name from the command line, not the temporary file.
     assert refused("pack", MIXED, "-o", path) == f"rbootimg: {path}: there is no folder {path.parent}"
-    assert made(output) == []
+    assert created(output) == []
 
 
 def test_an_output_that_is_a_folder_is_refused_by_its_name(output: Path) -> None:
     output.mkdir()
     assert refused("pack", MIXED, "-o", output) == f"rbootimg: {output}: Is a directory"
-    assert made(output) == ["rom.bin"]
+    assert created(output) == ["rom.bin"]
     assert os.listdir(output) == []
 
 
-def test_a_full_disk_is_told_with_the_outputs_name_and_an_older_rom_stays(output: Path) -> None:
+def test_a_full_disk_is_reported_with_the_outputs_name_and_an_older_rom_stays(output: Path) -> None:
     output.write_bytes(b"old")
     line = refused(
         "pack",
@@ -504,15 +506,15 @@ def test_a_full_disk_is_told_with_the_outputs_name_and_an_older_rom_stays(output
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
     assert output.read_bytes() == b"old"
-    assert made(output) == ["rom.bin"]
+    assert created(output) == ["rom.bin"]
     assert line == f"rbootimg: {output}: File too large"
 
 
-def test_a_full_device_is_told_with_its_name() -> None:
+def test_a_full_device_is_reported_with_its_name() -> None:
     assert refused("pack", MIXED, "-o", "/dev/full") == "rbootimg: /dev/full: No space left on device"
 
 
-# Bad stdout
+# Broken stdout
 
 
 @pytest.mark.parametrize(
@@ -529,17 +531,17 @@ def test_a_full_device_is_told_with_its_name() -> None:
 def test_a_closed_pipe_ends_quietly(rom: Path, output: Path, arguments: tuple[object, ...]) -> None:
     names = {"ROM": rom, "OUTPUT": output}
     reader, writer = os.pipe()
-    os.close(reader)  # at once, so that no write can come before it
+    os.close(reader)  # before the first write
     try:
         done = run(*(names.get(argument, argument) for argument in arguments), stdout=writer)
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
-    assert made(output) == (["rom.bin"] if "OUTPUT" in arguments else [])
+    assert created(output) == (["rom.bin"] if "OUTPUT" in arguments else [])
 
 
 def test_a_rom_to_a_closed_pipe_ends_quietly() -> None:
-    # More than a pipe holds, so the writer is still at it when the reader goes.
+    # More than a pipe buffers: the writer is still writing when the reader closes.
     command = [sys.executable, "-B", "-m", "rbootimg", "pack", str(VECTORS / "big.rom0.elf"), "-o", "/dev/stdout"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -592,7 +594,7 @@ def test_a_name_that_stdout_cannot_show_gives_no_traceback(rom: Path) -> None:
     assert "e.bin: ok, 240 bytes" in done.stdout
 
 
-def test_the_rom_does_not_replace_its_elf(output: Path) -> None:
+def test_the_rom_does_not_overwrite_its_elf(output: Path) -> None:
     app = output.with_name("app.elf")
     app.write_bytes(MIXED.read_bytes())
     assert refused("pack", app, "-o", app) == (f"rbootimg: {app}: refusing to overwrite an input file")
@@ -608,7 +610,7 @@ def test_the_rom_does_not_replace_its_elf(output: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_an_output_does_not_replace_an_input(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_an_output_does_not_overwrite_an_input(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     contents = {"board.toml": BOARD.encode(), "app.elf": MIXED.read_bytes(), "old.elf": MIXED.read_bytes()}
     contents["app.map"] = b".text 0x40100000 0x10\n"
     for name, data in contents.items():
@@ -618,18 +620,18 @@ def test_an_output_does_not_replace_an_input(tmp_path: Path, arguments: tuple[st
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
 
 
-def test_an_output_folder_that_is_not_there_is_told_as_it_was_written(tmp_path: Path) -> None:
+def test_a_missing_output_directory_is_reported_as_it_was_written(tmp_path: Path) -> None:
     line = refused("pack", MIXED, "-o", "no/rom.bin", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert line == "rbootimg: no/rom.bin: there is no folder no"
 
 
 @pytest.mark.parametrize("command", ["verify", "extract", "compare"])
-def test_an_elf_for_a_rom_is_told_as_that(rom: Path, command: str) -> None:
+def test_an_elf_instead_of_a_rom_is_identified(rom: Path, command: str) -> None:
     others = [rom] if command == "compare" else []
     assert refused(command, MIXED, *others) == f"rbootimg: {MIXED}: an ELF and no ROM; pack it first"
 
 
-def test_verify_can_ask_for_one_kind_of_checksum(rom: Path) -> None:
+def test_verify_can_require_one_kind_of_checksum(rom: Path) -> None:
     assert run("verify", "--no-irom-checksum", rom).returncode == 0
     assert "the other kind of checksum" in refused("verify", "--irom-checksum", rom)
 
@@ -654,7 +656,7 @@ def test_layout_without_a_name_lists_the_presets() -> None:
 
 
 def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
-    assert "say of which LAYOUT" in wrong_usage("layout", "--svg")
+    assert "LAYOUT is required with --svg" in wrong_usage("layout", "--svg")
     assert run("layout", "1MB", "--svg").stdout.startswith("<svg ")
     assert run("layout", "1MB", "--sdk-partitions", "-o", tmp_path / "partitions.h").stdout == ""
     assert "SYSTEM_PARTITION_CUSTOMER_BEGIN + 2, 0x00082000" in (tmp_path / "partitions.h").read_text()
@@ -669,10 +671,10 @@ def test_layout_writes_the_schema_of_layout_files(tmp_path: Path) -> None:
     assert run("layout", "--schema").stdout == schema
     assert run("layout", "--schema", "-o", tmp_path / "layout.schema.json").stdout == ""
     assert (tmp_path / "layout.schema.json").read_text() == schema
-    assert "--schema takes no LAYOUT" in wrong_usage("layout", "1MB", "--schema")
+    assert "--schema and LAYOUT are mutually exclusive" in wrong_usage("layout", "1MB", "--schema")
 
 
-def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_an_invalid_layout_is_one_line(tmp_path: Path) -> None:
     assert "neither a file nor a preset; the presets are 512KB" in refused("layout", "3MB")
     assert "No such file" in refused("layout", tmp_path / "no.toml")
     assert "Is a directory" in refused("layout", tmp_path)
@@ -685,7 +687,7 @@ def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:
 # compare
 
 
-def test_compare_takes_the_same_application_for_two_slots(tmp_path: Path) -> None:
+def test_compare_accepts_one_application_for_two_slots(tmp_path: Path) -> None:
     other = tmp_path / "rom1.bin"
     other.write_bytes(pack(elf.parse_elf((VECTORS / "mixed.rom1.elf").read_bytes())).to_bytes())
     (tmp_path / "rom0.bin").write_bytes(MIXED_ROM)
@@ -694,7 +696,7 @@ def test_compare_takes_the_same_application_for_two_slots(tmp_path: Path) -> Non
     assert done.stdout.endswith("words relocated by 0x80000, nothing else differs\n")
 
 
-def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
+def test_compare_prints_other_differences(tmp_path: Path, rom: Path) -> None:
     good = Rom.from_bytes(MIXED_ROM)
     other = tmp_path / "other.bin"
     other.write_bytes(good._replace(entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
@@ -715,8 +717,10 @@ def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
     ],
     ids=["elf0", "elf1", "both", "none"],
 )
-def test_compare_names_what_differs_by_the_elfs(tmp_path: Path, rom: Path, elfs: tuple[object, ...], name: str) -> None:
-    # An instruction of in_flash in a second build; as in any ELF its bytes stand there once.
+def test_compare_names_the_symbols_from_the_elfs(
+    tmp_path: Path, rom: Path, elfs: tuple[object, ...], name: str
+) -> None:
+    # Another build with a changed instruction of in_flash, whose bytes occur once in the ELF.
     data, code = MIXED.read_bytes(), Rom.from_bytes(MIXED_ROM).irom
     functions = [symbol for symbol in elf.elf_symbols(data) if symbol.name == "in_flash"]
     offset = functions[0].address + 8 - 0x40202010
@@ -732,21 +736,20 @@ def test_compare_names_what_differs_by_the_elfs(tmp_path: Path, rom: Path, elfs:
     )
 
 
-def test_compare_takes_the_elf_of_the_rom_only(tmp_path: Path, rom: Path) -> None:
+def test_compare_refuses_the_elf_of_another_rom(tmp_path: Path, rom: Path) -> None:
     assert refused("compare", rom, rom, "--elf1", VECTORS / "mixed.rom1.elf") == (
-        f"rbootimg: {rom}: {VECTORS}/mixed.rom1.elf is not the ELF of {rom}: their contents differ; "
-        "give the one it was packed from"
+        f"rbootimg: {VECTORS}/mixed.rom1.elf: not the ELF of {rom}: the contents differ"
     )
     (tmp_path / "bad.elf").write_bytes(b"nothing")
     assert refused("compare", rom, rom, "--elf0", tmp_path / "bad.elf") == (
-        f"rbootimg: {rom}: {tmp_path}/bad.elf: not an ELF file"
+        f"rbootimg: {tmp_path}/bad.elf: not an ELF file"
     )
 
 
 # info
 
 
-def test_info_says_what_a_file_is(rom: Path) -> None:
+def test_info_identifies_a_file(rom: Path) -> None:
     done = run("info", rom)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{rom}: rBoot ROM, valid\n  size      240 bytes\n")
@@ -767,7 +770,7 @@ def test_info_prints_json(rom: Path) -> None:
     ],
     ids=["preset", "slot", "file"],
 )
-def test_info_says_what_is_free_in_the_slot(tmp_path: Path, rom: Path, options: tuple[str, ...], free: str) -> None:
+def test_info_shows_the_free_bytes_of_the_slot(tmp_path: Path, rom: Path, options: tuple[str, ...], free: str) -> None:
     (tmp_path / "board.toml").write_text(BOARD)
     done = run("info", rom, *(tmp_path / "board.toml" if option == "BOARD" else option for option in options))
     assert (done.returncode, done.stderr) == (0, "")
@@ -789,13 +792,13 @@ def test_info_shows_a_bad_rom_and_fails_with_one_line(rom: Path, options: tuple[
         assert done.stdout.startswith(f"{rom}: rBoot ROM, invalid\n  problem   the checksum at offset 0xef")
 
 
-def test_info_of_what_it_does_not_know_is_one_line(tmp_path: Path, rom: Path) -> None:
+def test_info_of_an_unknown_file_is_one_line(tmp_path: Path, rom: Path) -> None:
     path = tmp_path / "file"
     unknown = "unknown file type: expected a ROM, flash image, boot config or ELF, got 74 65 78 74"
     for content, message in ((b"", "empty file"), (b"text", unknown)):
         path.write_bytes(content)
         assert refused("info", path).startswith(f"rbootimg: {path}: {message}")
-    assert ": 3MB: neither a file nor a preset" in refused("info", rom, "--layout", "3MB")
+    assert "rbootimg: 3MB: neither a file nor a preset" in refused("info", rom, "--layout", "3MB")
     assert "not allowed with argument" in wrong_usage("info", rom, "--layout", "1MB", "--slot", "0x2000")
 
 
@@ -829,15 +832,15 @@ def test_extract_writes_each_section_and_a_table(tmp_path: Path, rom: Path) -> N
     assert [(folder / name).read_bytes() for name in names[1:]] == [section.data for section in good.sections]
 
 
-def test_extract_makes_a_folder_by_the_roms_name_and_replaces_what_it_wrote(tmp_path: Path, rom: Path) -> None:
+def test_extract_creates_a_directory_named_after_the_rom_and_replaces_its_files(tmp_path: Path, rom: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for _ in range(2):
         assert run("extract", rom, cwd=tmp_path, env=environment).returncode == 0
-    assert sorted(os.listdir(tmp_path / "sound-sections"))[0] == "irom0.text.bin"
-    assert len(os.listdir(tmp_path / "sound-sections")) == 4
+    assert sorted(os.listdir(tmp_path / "valid-sections"))[0] == "irom0.text.bin"
+    assert len(os.listdir(tmp_path / "valid-sections")) == 4
 
 
-def test_extract_takes_sound_roms_only(tmp_path: Path, rom: Path) -> None:
+def test_extract_refuses_an_invalid_rom(tmp_path: Path, rom: Path) -> None:
     rom.write_bytes(MIXED_ROM[:-1])
     assert "the ROM is cut off" in refused("extract", rom, "-o", tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
@@ -853,7 +856,7 @@ def test_extract_to_a_file_is_one_line(tmp_path: Path, rom: Path) -> None:
 # size
 
 
-def test_size_shows_what_takes_the_memory_and_what_changed() -> None:
+def test_size_shows_the_memory_usage_and_changes() -> None:
     output = run("size", MIXED).stdout
     assert re.search(r"^ +\d+ +32,768 +[\d.]+ +IRAM$", output, re.MULTILINE)
     assert re.search(r"DRAM +\.bss +zeroed$", output, re.MULTILINE)
@@ -871,7 +874,7 @@ def test_size_needs_maps_for_objects() -> None:
         assert wrong_usage("size", MIXED, *arguments).startswith("rbootimg size: error: ")
 
 
-def test_size_names_the_file_that_is_bad(tmp_path: Path) -> None:
+def test_size_names_the_invalid_file(tmp_path: Path) -> None:
     (tmp_path / "old.elf").write_bytes(b"nothing")
     assert refused("size", MIXED, tmp_path / "old.elf") == f"rbootimg: {tmp_path}/old.elf: not an ELF file"
     assert "no-such.map: No such file" in refused("size", MIXED, "--map", tmp_path / "no-such.map")

@@ -308,7 +308,7 @@ def test_the_elf_is_not_replaced(app: Path, capsys: pytest.CaptureFixture[str]) 
     link = app.with_name("link")
     link.symlink_to(app)
     for output in (app, link):
-        assert "would replace the elf file" in refused(capsys, "-lib", app, output)
+        assert "Refusing to overwrite the elf file" in refused(capsys, "-lib", app, output)
     assert app.read_bytes() == build_elf(APP)
 
 

@@ -1,4 +1,4 @@
-"""The commands flash-image, split and flash: files in, files, a table or a written device out."""
+"""The commands flash-image, split and flash."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TABLE = """\
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what the commands are given, and the one to work in."""
+    """The working directory, with the input files."""
     contents = {"rboot.bin": loader(), "rom0.bin": rom(0), "rom1.bin": rom(1), "init.bin": INIT_DATA}
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
@@ -50,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, status: int = 0) -> tuple[str, str]:
-    """Run rbootimg; what it printed to stdout and to stderr."""
+    """Run rbootimg; return its stdout and stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "rbootimg", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -79,12 +79,12 @@ def wrong_usage(*arguments: str) -> str:
 # flash-image
 
 
-def test_flash_image_writes_the_whole_flash_and_says_what_stands_where(folder: Path) -> None:
+def test_flash_image_writes_the_image_and_lists_the_pieces(folder: Path) -> None:
     assert run("flash-image", *INPUTS, "-o", "flash.bin") == (TABLE, "")
     assert (folder / "flash.bin").read_bytes() == FLASH
 
 
-def test_flash_image_writes_the_pieces_which_make_the_same_flash(folder: Path) -> None:
+def test_flash_image_writes_pieces_with_the_same_contents(folder: Path) -> None:
     out, _ = run("flash-image", *INPUTS, "--pieces", "a/b", "-o", "flash.bin")
     flash = bytearray(b"\xff" * 0x100000)
     for start, end, size, name in (line.split() for line in out.splitlines()[1:]):
@@ -96,7 +96,7 @@ def test_flash_image_writes_the_pieces_which_make_the_same_flash(folder: Path) -
     assert len(list((folder / "a/b").iterdir())) == len(PIECES)
 
 
-def test_flash_image_to_stdout_is_the_flash_and_nothing_else() -> None:
+def test_flash_image_to_stdout_is_only_the_image() -> None:
     command = [sys.executable, "-m", "rbootimg", "flash-image", *INPUTS, "-o", "/dev/stdout"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=True)
@@ -104,7 +104,7 @@ def test_flash_image_to_stdout_is_the_flash_and_nothing_else() -> None:
     assert done.stderr.decode() == TABLE
 
 
-def test_roms_may_come_with_their_slots_and_any_of_them_boots(folder: Path) -> None:
+def test_roms_may_have_slot_numbers_and_any_of_them_boots(folder: Path) -> None:
     layout = 'preset = "four-1MB"\n[[region]]\nname = "files"\naddress = 0x1C0000\nsize = 4096\n'
     (folder / "four.toml").write_text(layout)
     (folder / "big.bin").write_bytes(loader(BIG))
@@ -125,7 +125,7 @@ def test_missing_init_data_is_a_warning() -> None:
     assert err.count("\n") == 1
 
 
-def test_what_does_not_go_together_is_one_line_and_nothing_is_written(folder: Path) -> None:
+def test_inputs_that_do_not_match_are_refused_and_nothing_is_written(folder: Path) -> None:
     arguments = ["flash-image", "--layout", "1MB", "--loader", "rboot.bin", "-o", "flash.bin", "--pieces", "pieces"]
     assert refused(*arguments, "--rom", "rom1.bin", "--rom", "rom0.bin") == (
         "1MB: ROM for slot 0 at 0x2000: the ROM is linked at 0x40282010 (for a slot at 0x82000), but slot 0 at "
@@ -143,8 +143,8 @@ def test_what_does_not_go_together_is_one_line_and_nothing_is_written(folder: Pa
     assert sorted(os.listdir(folder)) == ["init.bin", "rboot.bin", "rom0.bin", "rom1.bin"]
 
 
-def test_wrong_usage_says_what_is_missing() -> None:
-    assert wrong_usage("flash-image", *INPUTS) == "give --output, --pieces or both"
+def test_wrong_usage_names_the_argument() -> None:
+    assert wrong_usage("flash-image", *INPUTS) == "--output or --pieces is required"
     assert wrong_usage("flash-image", *INPUTS[2:], "-o", "x") == "the following arguments are required: --layout"
     assert wrong_usage("flash-image", *INPUTS, "--rom", "0=rom0.bin", "-o", "x") == "--rom: slot 0 is given twice"
     assert wrong_usage("flash-image", *INPUTS, "--current", "-1", "-o", "x") == (
@@ -158,7 +158,7 @@ def test_wrong_usage_says_what_is_missing() -> None:
 # split
 
 
-def test_split_takes_apart_what_flash_image_made(folder: Path) -> None:
+def test_split_reverses_flash_image(folder: Path) -> None:
     run("flash-image", *INPUTS, "-o", "flash.bin")
     out, err = run("split", "flash.bin", "--layout", "1MB", "-o", "parts")
     assert err == ""
@@ -167,22 +167,22 @@ def test_split_takes_apart_what_flash_image_made(folder: Path) -> None:
         assert (folder / "parts" / piece.file_name).read_bytes() == piece.data
 
 
-def test_split_says_which_rom_is_not_sound(folder: Path) -> None:
-    damaged = bytearray(FLASH)
-    damaged[0x2000 + len(rom(0)) - 1] ^= 1
-    (folder / "flash.bin").write_bytes(damaged)
+def test_split_warns_of_an_invalid_rom(folder: Path) -> None:
+    corrupt = bytearray(FLASH)
+    corrupt[0x2000 + len(rom(0)) - 1] ^= 1
+    (folder / "flash.bin").write_bytes(corrupt)
     out, err = run("split", "flash.bin", "--layout", "1MB", "-o", "parts")
     assert "  240  parts/0x002000-rom0.bin\n" in out
     assert re.fullmatch(r"rbootimg: flash\.bin: warning: rom0: the checksum at offset 0xef is .*\n", err)
 
 
-def test_split_refuses_what_is_no_dump_of_the_layout(folder: Path) -> None:
+def test_split_refuses_a_dump_of_another_layout(folder: Path) -> None:
     (folder / "blank.bin").write_bytes(b"\xff" * 0x100000)
     assert refused("split", "blank.bin", "--layout", "1MB", "-o", "parts") == "blank.bin: the dump is blank"
     assert refused("split", "blank.bin", "--layout", "512KB", "-o", "parts") == (
         "blank.bin: dump size 0x100000 does not match the layout's flash size 0x80000"
     )
-    assert refused("split", "blank.bin", "--layout", "3MB", "-o", "parts").startswith("blank.bin: 3MB: neither a file ")
+    assert refused("split", "blank.bin", "--layout", "3MB", "-o", "parts").startswith("3MB: neither a file ")
 
 
 # flash
@@ -204,7 +204,7 @@ def test_a_device_that_ran_from_slot_1_gets_all_pieces_and_starts_slot_0() -> No
     assert chip.flash[0xFD000:] == before[0xFD000:]
 
 
-def test_a_dry_run_prints_the_line_that_does_the_same(folder: Path) -> None:
+def test_a_dry_run_prints_the_equivalent_command(folder: Path) -> None:
     with FakeChip(bytes(0x100000)) as chip:
         arguments = ("flash", *INPUTS, "--port", chip.port, *NO_RESET, "--dry-run")
         out, err = run(*arguments, "--pieces", "my pieces")
@@ -217,10 +217,10 @@ def test_a_dry_run_prints_the_line_that_does_the_same(folder: Path) -> None:
         assert chip.flash[piece.address : piece.end] == piece.data
 
 
-def test_a_dry_run_without_a_folder_writes_nothing(folder: Path) -> None:
+def test_a_dry_run_without_pieces_writes_nothing(folder: Path) -> None:
     before = sorted(os.listdir(folder))
     out, err = run("flash", *INPUTS, "--dry-run")
-    assert err == "rbootimg: --pieces FOLDER writes these files\n"
+    assert err == "rbootimg: note: use --pieces FOLDER to write these files\n"
     assert out == (
         "esptool --chip esp8266 write-flash --flash-mode keep --flash-freq keep --flash-size keep "
         + " ".join(f"{piece.address:#x} {piece.file_name}" for piece in PIECES)
@@ -243,7 +243,7 @@ def test_info_with_a_layout_lists_its_regions(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rboot.bin", "rom0.bin", "rom1.bin", "init.bin"])
-def test_a_flash_does_not_replace_what_it_is_made_of(folder: Path, name: str) -> None:
+def test_the_image_does_not_overwrite_an_input(folder: Path, name: str) -> None:
     before = (folder / name).read_bytes()
     line = refused("flash-image", *INPUTS, "-o", name)
     assert line == f"{name}: refusing to overwrite an input file"
@@ -263,7 +263,7 @@ def test_a_flash_does_not_replace_what_it_is_made_of(folder: Path, name: str) ->
     ],
     ids=lambda command: command[0],
 )
-def test_an_output_folder_is_made_and_filled_or_nothing_changes(folder: Path, command: tuple[str, ...]) -> None:
+def test_an_output_directory_is_created_and_filled_or_nothing_changes(folder: Path, command: tuple[str, ...]) -> None:
     (folder / "flash.bin").write_bytes(FLASH)
     (folder / "file").write_bytes(b"old")
     before = sorted(os.listdir(folder))
@@ -284,22 +284,22 @@ def test_an_output_folder_is_made_and_filled_or_nothing_changes(folder: Path, co
     assert sorted(os.listdir(folder)) == before
 
 
-# What does not go together
+# Mutually exclusive arguments
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--no-config", "--current", "1"], "--current says what the config boots; leave --no-config out"),
-        (["--file", "phy_init=init.bin"], "--init-data and --file phy_init= are the same region; give one of them"),
+        (["--no-config", "--current", "1"], "--current and --no-config are mutually exclusive"),
+        (["--file", "phy_init=init.bin"], "--init-data and --file phy_init= are mutually exclusive"),
     ],
 )
-def test_arguments_of_which_one_would_be_ignored_are_wrong_usage(more: list[str], said: str) -> None:
+def test_mutually_exclusive_arguments_are_wrong_usage(more: list[str], said: str) -> None:
     assert wrong_usage("flash-image", *INPUTS, *more, "-o", "flash.bin") == said
 
 
 @pytest.mark.parametrize("baud", ["0", "-5", "fast"])
-def test_a_baud_rate_that_is_none_is_wrong_usage(baud: str) -> None:
+def test_an_invalid_baud_rate_is_wrong_usage(baud: str) -> None:
     assert wrong_usage("flash", *INPUTS, f"--baud={baud}") == (
         f"argument -b/--baud: invalid baud rate {baud!r}: expected a positive integer, e.g. 460800"
     )
@@ -312,7 +312,7 @@ def test_an_empty_file_for_a_region_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("given", [["--init-data", "short.bin"], ["--file", "phy_init=short.bin"]])
 @pytest.mark.parametrize("command", [["flash-image", "-o", "flash.bin"], ["flash", "--dry-run", "--pieces", "pieces"]])
-def test_init_data_of_another_length_are_refused(folder: Path, command: list[str], given: list[str]) -> None:
+def test_init_data_of_another_length_is_refused(folder: Path, command: list[str], given: list[str]) -> None:
     (folder / "short.bin").write_bytes(INIT_DATA[:-1])
     before = sorted(os.listdir(folder))
     assert refused(*command, *INPUTS[:-2], *given) == (
@@ -325,7 +325,7 @@ def test_init_data_of_another_length_are_refused(folder: Path, command: list[str
 # A flash of another layout
 
 
-def test_a_flash_of_another_size_than_the_layouts_is_told(folder: Path) -> None:
+def test_a_flash_size_other_than_the_layouts_is_reported(folder: Path) -> None:
     (folder / "flash.bin").write_bytes(FLASH)
     line = run("info", "flash.bin", "--layout", "4MB-capped", status=1)[1]
     assert "flash.bin: dump size 0x100000 does not match the layout's flash size 0x400000" in line
@@ -335,7 +335,7 @@ def test_a_flash_of_another_size_than_the_layouts_is_told(folder: Path) -> None:
     )
 
 
-def test_a_config_with_other_roms_than_the_layouts_slots_is_told(folder: Path) -> None:
+def test_a_config_with_other_addresses_than_the_layouts_slots_is_reported(folder: Path) -> None:
     (folder / "flash.bin").write_bytes(FLASH)
     line = run("info", "flash.bin", "--layout", "sming", status=1)[1]
     assert line == (

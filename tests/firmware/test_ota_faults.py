@@ -60,7 +60,7 @@ def port() -> int:
 
 
 def test_of_each_fault_it_is_known_what_a_device_does() -> None:
-    assert {faults.parse(fault).kind for fault in EXPECTED} == set(faults.KINDS)
+    assert {faults.parse(fault).kind for fault in EXPECTED} == set(faults.FaultKind)
 
 
 @pytest.mark.parametrize("fault", EXPECTED)

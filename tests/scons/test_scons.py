@@ -217,11 +217,11 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
         ("RbootApp('app', 'main.c', srcdir='src')", "srcdir has no effect here"),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope')",
-            "rboot: app: nope: neither a file nor a preset; the presets are 512KB, 1MB,",
+            "rboot: nope: neither a file nor a preset; the presets are 512KB, 1MB,",
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope.toml')",
-            "rboot: app: nope.toml: the layout file cannot be read: No such file",
+            "rboot: nope.toml: the layout file cannot be read: No such file",
         ),
         ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "the layout file cannot be read: embedded null byte"),
         ("RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')", "RBOOT_WEBROOT is 'a\\x00b', which is no folder"),
@@ -1012,7 +1012,7 @@ def test_a_rom_that_is_not_what_its_elf_packs_to_is_not_published(project: Proje
     roms = "for rom in env.RbootApp('app', 'main.c'):\n    "
     sconstruct(project, roms + "env.AddPostAction(rom, 'cp app/rom1.bin app/rom0.bin')")
     project.write("main.c", APP.replace("= 3", "= 4"))
-    assert "app/rom0.bin of app is not published: it is not what app/rom0.elf packs to" in project.fail("publish")
+    assert "app/rom0.bin of app: not published: it is not what app/rom0.elf packs to" in project.fail("publish")
     assert not project.exists("build/webroot")
 
 
@@ -1167,7 +1167,7 @@ def test_a_damaged_rom_is_not_published_nor_any_other(project: Project) -> None:
         "env.RbootApp('app', 'main.c', RBOOT_WEBROOT='www1')",
         "env.RbootPublish('other', 'bad.bin', RBOOT_WEBROOT='www2')",
     )
-    assert "rom0.bin of other is not published: " in project.fail("publish")
+    assert "rom0.bin of other: not published: " in project.fail("publish")
     assert not project.exists("www1")
     assert not project.exists("www2")
 
@@ -1268,10 +1268,10 @@ def test_two_applications_of_one_name_are_refused(project: Project) -> None:
 def test_a_web_root_that_cannot_be_written_is_one_line(project: Project) -> None:
     project.write("file", "in the way")
     line = project.fail("publish", "RBOOT_WEBROOT=file/webroot")
-    assert line.endswith(f"[publish] the web root cannot be written: {project.folder}/file is not a folder")
+    assert line.endswith(f"[publish] {project.folder}/file: the web root cannot be written: not a folder")
     # A folder that not even root can write to.
     line = project.fail("publish", "RBOOT_WEBROOT=/proc/self/webroot")
-    assert "[publish] the web root cannot be written: /proc/self/webroot: " in line
+    assert "[publish] /proc/self/webroot: the web root cannot be written: " in line
 
 
 def test_a_full_disk_leaves_the_web_root_as_it_was(project: Project) -> None:

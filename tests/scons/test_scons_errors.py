@@ -33,7 +33,7 @@ def place(project: Project, *arguments: str, **options: object) -> tuple[str, st
         ("env.RbootApp('app', 'main.c', RBOOT_MISSPELT=1)", "there is no variable RBOOT_MISSPELT"),
         ("env.RbootApp('..', 'main.c')", "an application cannot be called '..'"),
         ("env.RbootApp('app', [])", "app: there are no files"),
-        ("env.RbootApp('app', 'main.c', RBOOT_LAYOUT='no.toml')", "app: no.toml: the layout file cannot be read"),
+        ("env.RbootApp('app', 'main.c', RBOOT_LAYOUT='no.toml')", "rboot: no.toml: the layout file cannot be read"),
         ("env.RbootApp('app', 'main.c', RBOOT_VERSION='1')", "RBOOT_VERSION: '1' is no semantic version"),
         ("env.RbootApp('app', 'main.c', RBOOT_FLASH_MODE='x')", "app: "),
         ("env.RbootProgram('app', 'main.c', RBOOT_LDSCRIPT=['a', 'b'])", "2 linker scripts for 1 programs"),
@@ -90,7 +90,7 @@ def test_an_error_in_a_file_names_it(project: Project, content: bytes, words: st
         "SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('app', 'main.c', RBOOT_LAYOUT='board.toml')\n"
     )
     error, where = place(project)
-    assert "app: board.toml: " in error
+    assert "rboot: board.toml: " in error
     assert words in error
     assert where == 'File "SConstruct", line 2, in <module>'
 
@@ -206,8 +206,8 @@ def test_size_tables_stay_whole_beside_other_jobs(project: Project) -> None:
     lines = project.build("-j8").splitlines()
     for name in names:
         first = lines.index(f"{name}/rom0.bin: slot 0 at 0x2000, linked at 0x40202010")
-        block = lines[first : first + 8]
+        block = lines[first : first + 10]
         assert [line.split()[0] for line in block] == [
-            *(f"{name}/rom0.bin:", "IRAM", "DRAM", "flash"),
-            *(f"{name}/rom1.bin:", "IRAM", "DRAM", "flash"),
+            *(f"{name}/rom0.bin:", "memory", "IRAM", "DRAM", "flash"),
+            *(f"{name}/rom1.bin:", "memory", "IRAM", "DRAM", "flash"),
         ]

@@ -66,7 +66,7 @@ def test_no_elf_is_published_that_its_rom_was_not_packed_from(released: Project)
     sconstruct = released.read("SConstruct").decode()
     released.write("SConstruct", f"{sconstruct}env.AddPreAction('publish', 'cp app/rom1.elf app/rom0.elf')\n")
     line = released.fail("publish", "RBOOT_VERSION=1.1.0", "RBOOT_PUBLISH_ELFS=yes")
-    assert "app/rom0.bin of app is not published: app/rom0.elf: .irom0.text is linked at 0x40282010" in line
+    assert "app/rom0.bin of app: not published: app/rom0.elf: .irom0.text is linked at 0x40282010" in line
     assert version_of(released) == "1.0.0"
 
 
@@ -95,7 +95,7 @@ def test_a_version_is_published_once_and_not_an_older_one(released: Project) -> 
     change(released, 4)
     assert released.fail("publish", "RBOOT_VERSION=1.1.0").endswith(
         "1.1.0 of app was published already, with other ROMs; raise the version; "
-        "RBOOT_FORCE=yes does it all the same, for the desk"
+        "use RBOOT_FORCE=yes to override (development only)"
     )
     assert released.fail("publish", "RBOOT_VERSION=1.0.9").endswith(
         "; `scons rollback` goes back to what was published, RBOOT_ALLOW_DOWNGRADE=yes allows it all the same"
@@ -122,7 +122,7 @@ def test_releases_are_listed_and_taken_back(released: Project) -> None:
     released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
     assert version_of(released) == "1.1.0"
     assert "9.9.9" in released.fail("rollback", "RBOOT_ROLLBACK=9.9.9")
-    assert released.fail("rollback").endswith("name the one to go to: `scons rollback RBOOT_ROLLBACK=VERSION`")
+    assert released.fail("rollback").endswith("; run `scons rollback RBOOT_ROLLBACK=VERSION`")
     (released.folder / ROOT / "releases/history.json").unlink()
     line = released.fail("publish", "RBOOT_VERSION=1.4.0")
     assert line.endswith("`scons rollback RBOOT_ROLLBACK=VERSION` makes it anew, with that release as the current one")
@@ -180,7 +180,7 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
     git(released, "commit", "-qm", "first")
     run = released.run("publish")
     assert (run.status, "rboot: published without releases: there is no version" in run.err) == (0, True), run.text
-    assert "; or give one: `scons publish RBOOT_VERSION=1.0.0`\n" in run.err
+    assert "; pass RBOOT_VERSION=X.Y.Z\n" in run.err
     assert released.fail("releases").endswith(
         "there is rom0.bin, published without a version, but no release; `scons publish RBOOT_VERSION=1.0.0` makes one"
     )
@@ -332,7 +332,7 @@ def test_a_checkout_that_git_refuses_to_read_is_not_one_without_a_tag(released: 
     environment = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}  # git's own switch for its tests
     line = released.fail("publish", environment=environment)
     assert 'git cannot read the checkout: "fatal: detected dubious ownership in repository at ' in line
-    assert line.endswith("put that right; or give one: `scons publish RBOOT_VERSION=1.0.0`")
+    assert line.endswith("put that right; pass RBOOT_VERSION=X.Y.Z")
     assert "git config --global --add safe.directory" in line
     assert not released.exists(ROOT)
     released.build("publish", "RBOOT_VERSION=1.0.0", environment=environment)
@@ -505,4 +505,4 @@ def test_a_recovery_rom_for_another_slot_is_refused(released: Project) -> None:
         f"{THREE_SLOTS}, RBOOT_RECOVERY={{2: rescue}}",
         "rescue = env.RbootRom('rescue.bin', 'rescue.c', RBOOT_SLOT=0x2000)",
     )
-    assert "rescue.bin is not published: the ROM is linked at 0x40202010" in released.fail("publish")
+    assert "rescue.bin: not published: the ROM is linked at 0x40202010" in released.fail("publish")

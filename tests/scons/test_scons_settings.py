@@ -127,9 +127,13 @@ def test_the_tool_comes_in_any_order(project: Project, tools: str) -> None:
         f"env = Environment({tool})\n"
         "early = env.Object('entry.S')\n"
         "library = env.StaticLibrary('own', 'library.c')\n"
-        "env.RbootApp('app', ['main.c', 'plain.s', early, library])\n",
+        "roms = env.RbootApp('app', ['main.c', 'plain.s', early, library])\n"
+        "env.Install('out', roms)\n"
+        "env.Textfile('note.txt', 'a line')\n",
     )
     output = project.build()
+    assert project.exists("out/rom0.bin")
+    assert project.exists("note.txt")
     assert output.count("-mlongcalls") == 3
     assert "xtensa-lx106-elf-ar" in output
     assert "xtensa-lx106-elf-as" in output

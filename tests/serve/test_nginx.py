@@ -237,7 +237,7 @@ REQUESTS: list[tuple[str, str, dict[str, str]]] = [
 
 
 def seen(port: int, method: str, path: str, headers: dict[str, str]) -> tuple[object, ...]:
-    """What a device can make out of a response; of a page for people only that it is whole."""
+    """What a device can see of a response; of a page for people only that it is complete."""
     response, body = ask(port, path, method, **headers)
     told = [response.getheader(name) for name in ("Allow", "Location", "Content-Range")]
     told += dict.fromkeys(response.headers.get_all("Cache-Control", []))  # which nginx says twice with a 416
@@ -268,9 +268,9 @@ def test_a_folder_that_nginx_cannot_be_told_is_refused(root: str) -> None:
 
 
 def test_a_name_that_would_be_configuration_is_refused() -> None:
-    with pytest.raises(SettingError, match="no host name for nginx"):
+    with pytest.raises(SettingError, match="invalid server name 'a; include /etc/passwd': expected a host name"):
         configuration(Path("/a"), server_name="a; include /etc/passwd")
-    with pytest.raises(SettingError, match="nginx needs a port"):
+    with pytest.raises(SettingError, match="invalid port 0: expected 1-65535"):
         configuration(Path("/a"), 0)
 
 

@@ -1,4 +1,4 @@
-"""The page of who fetches what, in a browser, while devices fetch."""
+"""The status page in a browser, during transfers."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def test_the_page_has_the_numbers_of_each_device(url: str, events: list[Event], 
     ]
     without_speed = [[*row[:5], row[6]] for row in rows]
     assert without_speed == [
-        ["127.0.0.1", "left", "/rom1.bin", "200", "100,000 of 300,000", "broken off"],
+        ["127.0.0.1", "left", "/rom1.bin", "200", "100,000 of 300,000", "aborted"],
         ["127.0.0.1", "<u>device", "/rom1.bin", "200", "100,000 of 300,000", "sending"],
         ["127.0.0.1", "", "/version", "200", "6 of 6", "done"],
         ["127.0.0.1", "curl/8.0", "/no", "404", "68 of 68", "done"],
     ]
     assert [re.fullmatch(r"[\d,]+ KB/s", row[5]) is not None for row in rows] == [True] * 4
-    assert re.findall('class="[^"]*bad">([^<\n]+)', html) == ["broken off", "404"]
+    assert re.findall('class="[^"]*bad">([^<\n]+)', html) == ["aborted", "404"]
     values = [(int(most), int(value)) for most, value in re.findall('<progress max="(\\d+)" value="(\\d+)">', html)]
     assert values == [(300_000, 100_000), (300_000, 100_000), (6, 6), (68, 68)]
     assert {event.path for event in events if isinstance(event, Transfer)} == {"/rom1.bin", "/version", "/no"}

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import rbootimg
-from rbootimg.flash.loader import defines
+from rbootimg.flash.macros import defines
 from rbootimg.layout.model import DEFAULT_LOADER, LoaderOptions, Slot
 from rbootimg.rom import elf
 from rbootimg.rom.format import RamSection, old_image

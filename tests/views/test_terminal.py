@@ -1,4 +1,4 @@
-"""What is drawn on a terminal, and that a pipe gets plain text without Rich."""
+"""Output on a terminal with Rich, and plain text in a pipe without it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BAR, ESCAPE = "\N{BOX DRAWINGS HEAVY HORIZONTAL}", "\x1b["
 
 
 def on_a_terminal(*arguments: object, **environment: str) -> str:
-    """What rbootimg prints on a terminal of its own."""
+    """Return the output of rbootimg on a pseudo-terminal."""
     surroundings = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "COLUMNS")}
     terminal, program = pty.openpty()
     command = [sys.executable, "-B", "-m", "rbootimg", *map(str, arguments)]
@@ -36,7 +36,7 @@ def on_a_terminal(*arguments: object, **environment: str) -> str:
         while True:
             try:
                 part = os.read(terminal, 4096)
-            except OSError:  # its last writer has gone
+            except OSError:  # closed by the last writer
                 break
             if not part:
                 break
@@ -54,13 +54,13 @@ def in_a_pipe(*arguments: object) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The text without colours, bars and spaces."""
+    """The words of a text without colours and bars."""
     return re.sub(f"\x1b\\[[0-9;]*m|[{BAR}╸╺]", "", text).split()
 
 
 @pytest.fixture(params=["pack", "info", "size"])
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[object, ...]:
-    """A command that shows how full the memories are."""
+    """A command that shows memory usage."""
     options = ("-o", tmp_path / "rom.bin", "--slot", "0x2000") if request.param == "pack" else ()
     return (request.param, BIG, *options)
 
@@ -83,7 +83,7 @@ def test_a_terminal_shows_the_words_of_the_plain_text(name: str) -> None:
     assert words(on_a_terminal(name, BIG)) == words(in_a_pipe(name, BIG))
 
 
-def test_no_color_leaves_the_colours_out_and_the_bars_in(command: tuple[object, ...]) -> None:
+def test_no_color_disables_colours_but_not_bars(command: tuple[object, ...]) -> None:
     shown = on_a_terminal(*command, NO_COLOR="1")
     assert BAR in shown
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", shown)
@@ -99,7 +99,7 @@ def test_rich_is_loaded_for_a_terminal_only() -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
-def test_names_in_a_file_do_not_steer_the_terminal(tmp_path: Path) -> None:
+def test_names_in_a_file_do_not_control_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "evil\x1b[2J.elf"
     path.write_bytes(BIG.read_bytes())
     for shown in (on_a_terminal("info", path), in_a_pipe("info", path)):
