@@ -103,7 +103,7 @@ def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
             config = BootConfig.from_bytes(sector, max_roms, bool(checksum))
         except ConfigError as error:
             problems.append(str(error))
-            # rBoot uses ROM 0 if current_rom has no ROM (rboot.c, find_image).
+            # rBoot uses ROM 0 if current_rom is invalid (rboot.c, find_image).
             repaired = sector[:CURRENT_ROM_OFFSET] + b"\0" + sector[CURRENT_ROM_OFFSET + 1 :]
             if sector.startswith(MAGIC) and not checksum:
                 with contextlib.suppress(ConfigError):

@@ -108,7 +108,7 @@ def _joined_lines(text: str) -> Iterator[str]:
 
 def _output(line: str) -> OutputSection | None:
     match = _OUTPUT.fullmatch(line)
-    # The ESP8266 has no memory at 0; debugging sections are listed there.
+    # Only debugging sections are listed at 0, which is not mapped on the ESP8266.
     if not match or not int(match[2], 16):
         return None
     return OutputSection(match[1], int(match[2], 16), int(match[3], 16), ())

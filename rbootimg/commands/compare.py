@@ -56,18 +56,18 @@ class _Side:
     def name(self, difference: RomDifference) -> str | None:
         """Return the symbol at a difference in this ROM."""
         start = self.link
-        if difference.section != "irom":
-            start = self.rom.sections[int(difference.section.split()[-1])].address
+        if difference.ram_section is not None:
+            start = self.rom.sections[difference.ram_section].address
         return None if start is None else elf.place(self.symbols, start + difference.offset)
 
 
 def _names(sides: Sequence[_Side], differences: Sequence[RomDifference]) -> Callable[[RomDifference], str]:
     """Create a function that names the symbols at a difference. c++filt runs once for all."""
-    found = {(at.section, at.offset): [*filter(None, (side.name(at) for side in sides))] for at in differences}
+    found = {(at.ram_section, at.offset): [*filter(None, (side.name(at) for side in sides))] for at in differences}
     readable = demangle(name for names in found.values() for name in names)
 
     def names_at(at: RomDifference) -> str:
-        return " | ".join(dict.fromkeys(readable.get(name, name) for name in found[at.section, at.offset]))
+        return " | ".join(dict.fromkeys(readable.get(name, name) for name in found[at.ram_section, at.offset]))
 
     return names_at
 

@@ -110,7 +110,7 @@ class _Boot:
         self._temp = rtc if options.rtc and rtc is not None and rtc.next_mode & BootMode.TEMP_ROM else None
 
     def read_config(self) -> None:
-        """Read the config; write the default one if there is none."""
+        """Read the config, or write the default one instead of an invalid one."""
         if not self._config.is_valid:
             self.lines.append("Writing default boot config.")
             self._config.set_default(self._params)

@@ -105,7 +105,7 @@ def warnings(layout: FlashLayout, pieces: Sequence[FlashPiece]) -> tuple[str, ..
         )
     elif not slots & set(defaults):
         found.append(
-            f"if the config sector is lost, rBoot looks for ROMs at {_both(defaults)}, where the layout has no slot"
+            f"if the config sector is lost, rBoot looks for ROMs at {_both(defaults)}, which are not slots of the layout"
         )
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""The macros that rBoot is built with: each build with SCons asks for them, and for no more of a flash. No files."""
+"""The macros that rBoot is built with. A module of its own, as each SCons build needs it. No files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from ..layout.model import LoaderOptions
 
 
 def defines(options: LoaderOptions) -> dict[str, int | None]:
-    """rBoot's macros for a loader with these options, and their values; None for those without one.
+    """Return the macros that build an rBoot with these options, and their values; None for macros without a value.
 
-    OLD_FLASH_SIZES is our own loader's alone: which sizes an rBoot knows is a matter of its sources.
+    OLD_FLASH_SIZES exists in rbootimg's own loader only: an rBoot's sources decide which sizes it knows.
     """
     flags = {
         "BOOT_BIG_FLASH": options.big_flash,

@@ -27,15 +27,20 @@ _LARGEST_FLASH = 0x1000000
 class RomDifference:
     """Bytes that differ between two ROMs and are no moved address.
 
-    `section` is `irom` or `RAM section 0`, `offset` counts from its start, `address` is where the bytes
-    are in the first ROM's memory: None in irom if its link address is not known.
+    `ram_section` is the number of the RAM section, None in irom. `offset` counts from the section's start, `address` is
+    the address of the bytes in the first ROM's memory: None in irom if its link address is unknown.
     """
 
-    section: str
+    ram_section: int | None
     offset: int
     address: int | None
     a: bytes = field(repr=False)
     b: bytes = field(repr=False)
+
+    @property
+    def section(self) -> str:
+        """The section's name in messages: `irom` or `RAM section 0`."""
+        return "irom" if self.ram_section is None else f"RAM section {self.ram_section}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def compare_roms(a: Rom, b: Rom, links: tuple[int, int] | None = None) -> Compar
 class _Section:
     """The same section of both ROMs, cut to the shorter; `address` is None if not known."""
 
-    name: str
+    ram_section: int | None
     address: int | None
     a: bytes
     b: bytes
@@ -106,14 +111,14 @@ class _Section:
 
 
 def _sections(a: Rom, b: Rom, link_address: int | None) -> Iterator[_Section]:
-    yield _section("irom", link_address, a.irom, b.irom)
+    yield _section(None, link_address, a.irom, b.irom)
     for number, (first, second) in enumerate(zip(a.sections, b.sections)):
-        yield _section(f"RAM section {number}", first.address, first.data, second.data)
+        yield _section(number, first.address, first.data, second.data)
 
 
-def _section(name: str, address: int | None, a: bytes, b: bytes) -> _Section:
+def _section(ram_section: int | None, address: int | None, a: bytes, b: bytes) -> _Section:
     length = min(len(a), len(b))
-    return _Section(name, address, a[:length], b[:length])
+    return _Section(ram_section, address, a[:length], b[:length])
 
 
 def _delta(sections: list[_Section]) -> int:
@@ -198,7 +203,7 @@ def _runs(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def _difference(section: _Section, start: int, end: int) -> RomDifference:
     address = None if section.address is None else section.address + start
-    return RomDifference(section.name, start, address, section.a[start:end], section.b[start:end])
+    return RomDifference(section.ram_section, start, address, section.a[start:end], section.b[start:end])
 
 
 def _structure(a: Rom, b: Rom, delta: int) -> Iterator[str]:
