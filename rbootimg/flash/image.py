@@ -104,9 +104,7 @@ def warnings(layout: FlashLayout, pieces: Sequence[FlashPiece]) -> tuple[str, ..
             f"the config sector is lost, it looks for ROMs at {_both(defaults)}; use a loader built from rBoot's master"
         )
     elif not slots & set(defaults):
-        found.append(
-            f"if the config sector is lost, rBoot looks for ROMs at {_both(defaults)}, which are not slots of the layout"
-        )
+        found.append(f"if the config sector is lost, rBoot looks for ROMs at {_both(defaults)}, which are not slots")
     return tuple(found)
 
 

@@ -236,7 +236,7 @@ def test_missing_init_data_is_a_warning() -> None:
 def test_a_default_config_without_slots_is_a_warning() -> None:
     layout = replace(flash_map("1MB", "0x10000 0x90000"), regions=())
     assert warnings(layout, ()) == (
-        "if the config sector is lost, rBoot looks for ROMs at 0x2000 and 0x82000, which are not slots of the layout",
+        "if the config sector is lost, rBoot looks for ROMs at 0x2000 and 0x82000, which are not slots",
     )
 
 

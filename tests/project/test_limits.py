@@ -213,8 +213,16 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
         lambda: b".text 0x40100000 0x100000\n" + b" a 0x40100000 0x1\n" * (SIZE // 18),
         "",
     ),
-    "a map of blanks": ("map", lambda: b".text 0x1" + b" " * SIZE + b"0x1\n .text" + b" " * SIZE, "the map file names"),
-    "a map of long names": ("map", lambda: (b" " + b"x" * 20 + b"\n") * (SIZE // 22), "the map file names no section"),
+    "a map of blanks": (
+        "map",
+        lambda: b".text 0x1" + b" " * SIZE + b"0x1\n .text" + b" " * SIZE,
+        "not a map file of GNU ld:",
+    ),
+    "a map of long names": (
+        "map",
+        lambda: (b" " + b"x" * 20 + b"\n") * (SIZE // 22),
+        "not a map file of GNU ld: no section",
+    ),
     "words that point into the flash": ("info", lambda: rom_of_words(SIZE, in_ram=False), ""),
     "words in RAM that point into the flash": ("info", lambda: rom_of_words(1 << 20, in_ram=True), ""),
     "a ROM larger than any slot": ("info", lambda: rom_of_words(4 << 20, in_ram=False), ""),

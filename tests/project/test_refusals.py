@@ -123,7 +123,7 @@ def test_esptool2_says_it_in_its_words(folder: Path) -> None:
 def test_without_room_for_temporary_files_their_folder_is_named(folder: Path) -> None:
     commands = [["flash", *FLASH_IMAGE, "--port", "/dev/none"], ["boot", "../flash.bin"]]
     found = outcomes(folder, commands, TMPDIR=str(folder / "small"))
-    hint = "$TMPDIR can name another folder for temporary files"
+    hint = "set $TMPDIR to another temporary directory"
     assert last_lines(found) == [f"rbootimg: {folder}/small: No space left on device; {hint}"] * 2
 
 

@@ -173,7 +173,7 @@ def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
         ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'nope': 'main.c'})", "unknown region 'nope'"),
         (
             "env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'phy_init': 'SConstruct'})",
-            "bytes: expected 128, as the SDK's esp_init_data_default.bin has",
+            "expected 128 bytes, as in the SDK's esp_init_data_default.bin, got ",
         ),
     ],
 )

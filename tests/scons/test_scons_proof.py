@@ -274,7 +274,7 @@ def test_a_manifest_says_how_it_was_when_its_version_was_published(project: Proj
     assert proved_by(project) == ["loader-max_roms4.bin"] * 2
 
 
-@pytest.mark.parametrize(("script", "message"), [("exit 1", "status 1"), ("exec sleep 60", "it does not answer")])
+@pytest.mark.parametrize(("script", "message"), [("exit 1", "status 1"), ("exec sleep 60", "no response")])
 def test_a_qemu_that_fails_or_hangs_is_one_line(project: Project, tmp_path: Path, script: str, message: str) -> None:
     line = project.fail("publish", environment=with_qemu(tmp_path, script))
     assert line == f"scons: *** [publish] app is not proved: qemu-system-xtensa failed: {message}"
