@@ -194,9 +194,9 @@ def test_trailing_bytes_of_an_image_for_the_mask_rom_are_not_a_problem() -> None
         (rom(0)[:9], "the irom header would end at", 1),
         (rom(0) + b"behind", "6 bytes follow the checksum at offset 0xef", 4),
     ],
-    ids=["checksum", "a byte missing", "in the RAM", "in irom", "in the header", "behind"],
+    ids=["checksum", "a byte missing", "in the RAM", "in irom", "in the header", "trailing"],
 )
-def test_a_damaged_rom_is_described_as_far_as_it_goes(data: bytes, problem: str, sections: int) -> None:
+def test_a_corrupt_rom_is_described_as_far_as_possible(data: bytes, problem: str, sections: int) -> None:
     found = image(data)
     assert (found.kind, found.entry, len(found.sections)) == ("rom", 0x40100004, sections)
     assert found.problems[0].startswith(problem)
@@ -248,7 +248,7 @@ def test_all_slots_that_a_shared_link_fits_are_named() -> None:
     assert image(rom(1), SHARED).slots == SHARED[1:2]
 
 
-def test_a_rom_too_large_for_all_of_them_is_held_against_the_largest() -> None:
+def test_a_rom_too_large_for_all_of_them_is_compared_with_the_largest() -> None:
     small = (Slot(0x2000, 200, 0), Slot(0x102000, 230, 1), Slot(0x202000, 220, 2))
     found = image(rom(0), small)
     assert found.problems == (
@@ -444,7 +444,7 @@ def test_a_flash_with_a_layout_has_the_layouts_regions() -> None:
     data = flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0), 0xA0000: b"file system"}, length=0xE0000)
     found = identify(data, layout.slots, layout)
     files = b"file system".ljust(0x2000, b"\xff")
-    assert as_json(found)["regions"] == [  # without what lies outside the file
+    assert as_json(found)["regions"] == [  # without those outside the file
         region("notes", 0x90000, b"\xff" * 0x1000),
         region("files", 0xA0000, files),
     ]
@@ -581,7 +581,7 @@ def test_a_flash_without_a_loader_or_with_a_broken_one() -> None:
     assert found.problems[0].startswith("loader: the checksum at offset 0x4f is")
 
 
-def test_the_beginning_of_a_flash_is_one_too() -> None:
+def test_the_start_of_a_flash_is_identified() -> None:
     found = flash_info(flash({0x1000: CONFIG_SECTOR, 0x2000: rom(0)})[:0x3000])
     assert found.regions == ()
     assert found.roms[1].problems == ("outside the file",)
@@ -650,19 +650,19 @@ def originals() -> tuple[bytes, ...]:
     st.integers(0, 0x5000),
     st.binary(max_size=8),
 )
-def test_of_damaged_files_only_rboot_error_comes_out(
+def test_corrupt_files_raise_only_rboot_error(
     which: int, changes: list[tuple[int, int]], length: int, tail: bytes
 ) -> None:
     data = bytearray(originals()[which])
     for offset, value in changes:
-        # Headers stand at the start and at 0x1000 and 0x2000 of a flash: half of the changes hit them.
+        # Headers are at the start and at 0x1000 and 0x2000 of a flash: half of the changes hit them.
         data[offset % len(data) if offset % 2 else (offset // 2 % 3 * 0x1000 + offset // 6 % 32) % len(data)] = value
     examine(bytes(data[:length]) + tail)
 
 
 @settings(max_examples=300, deadline=2000)
 @given(st.sampled_from([b"", b"\xea\x04", b"\xe9", b"\xe1\x01", b"\x7fELF\x01\x01\x01"]), st.binary(max_size=400))
-def test_of_any_bytes_only_rboot_error_comes_out(start: bytes, rest: bytes) -> None:
+def test_any_bytes_raise_only_rboot_error(start: bytes, rest: bytes) -> None:
     examine(start + rest)
     examine(loader().ljust(0x1000, b"\xff") + start + rest)
     examine(loader().ljust(0x1000, b"\xff") + CONFIG_SECTOR.ljust(0x1000, b"\xff") + start + rest)
@@ -694,7 +694,7 @@ def test_a_flash_of_16_mb_takes_half_a_second() -> None:
     assert time.process_time() - start < 1.5  # a loaded machine is given more
 
 
-def test_an_elf_is_held_against_the_slot_that_it_is_for() -> None:
+def test_an_elf_is_compared_with_its_slot() -> None:
     data = (VECTORS / "tiny.rom0.elf").read_bytes()
     found = identify(data, SLOTS)
     assert found.problems == ()

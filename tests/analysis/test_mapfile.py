@@ -123,7 +123,7 @@ def test_a_load_address_does_not_matter() -> None:
         ("(odd)", "(odd)", ""),
     ],
 )
-def test_an_object_stands_alone_or_in_an_archive(path: str, file: str, archive: str) -> None:
+def test_an_object_is_a_file_or_in_an_archive(path: str, file: str, archive: str) -> None:
     assert parts_of(f" .text          0x40100000       0x40 {path}") == (
         part(".text", 0x40100000, 0x40, file, archive),
     )
@@ -139,7 +139,7 @@ def test_data_after_a_pattern_is_not_taken_for_its_numbers() -> None:
     assert parts_of(" *(.a_long_section_name)", line) == (part("LONG", 0x40100000, 4),)
 
 
-def test_the_pattern_of_a_fill_is_no_file() -> None:
+def test_the_pattern_of_a_fill_is_not_a_file() -> None:
     assert parts_of(" *fill*         0x40100000        0x4 deadbeef") == (part(FILL, 0x40100000, 4),)
 
 
@@ -166,7 +166,7 @@ def test_strings_that_were_merged_away_do_not_count() -> None:
     )
 
 
-def test_a_part_behind_its_section_is_cut_off() -> None:
+def test_a_part_past_the_end_of_its_section_is_truncated() -> None:
     lines = (" .text 0x40100020 0xffffffff main.o", " .text 0x40100040 0x4 b.o", " .text 0x400fffff 0x8 c.o")
     assert parts_of(*lines) == (part(".text", 0x40100020, 0x20, "main.o"),)
 
@@ -216,7 +216,7 @@ def test_a_damaged_map_gives_parts_within_their_sections_or_an_error(edits: list
     ],
     ids=["name", "blanks", "columns", "parentheses", "members", "names", "sections"],
 )
-def test_a_hostile_map_takes_no_time_to_speak_of(line: str) -> None:
+def test_a_hostile_map_is_parsed_quickly(line: str) -> None:
     start = time.process_time()
     mapfile.parse(f"{TEXT}{line}\n{TAIL}")
     assert time.process_time() - start < 2

@@ -382,13 +382,13 @@ old  new  change      %  kind    memory  section  symbol
     )
 
 
-def test_names_do_not_steer_the_terminal() -> None:
+def test_control_characters_in_names_are_replaced() -> None:
     text = plain(tables(measure(with_symbols(Sym("\x1b[2J\rloop", IRAM, 8)))))
     assert "\x1b" not in text
     assert "\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}loop" in text
 
 
-def test_json_says_the_same() -> None:
+def test_json_has_the_same_values() -> None:
     old = measure(with_symbols(Sym("loop", IRAM, 4)))
     values = json.loads(json.dumps(size.as_json(measure(LOOP, MAP), compare_sizes(old, measure(LOOP)))))
     assert values["regions"][0] == {"name": "IRAM", "used": 8, "available": 0x8000}
@@ -482,7 +482,7 @@ def test_the_map_of_a_real_link_agrees_with_its_elf(linked: tuple[bytes, str]) -
 
 @pytest.mark.parametrize("cut", size.GROUPINGS)
 @pytest.mark.needs("xtensa-lx106-elf-gcc")
-def test_each_cut_of_a_real_application_adds_up_to_its_sections(real: Sizes, cut: str) -> None:
+def test_each_grouping_of_a_real_application_adds_up_to_its_sections(real: Sizes, cut: str) -> None:
     for section in real.by["section"]:
         assert sum(part.size for part in real.by[cut] if part.section == section.name) == section.size
 
@@ -527,7 +527,7 @@ def test_a_damaged_elf_or_map_gives_sizes_that_add_up_or_an_error(
     plain(tables(sizes))
 
 
-def test_many_overlapping_sections_and_symbols_take_no_time_to_speak_of() -> None:
+def test_many_overlapping_sections_and_symbols_are_measured_quickly() -> None:
     sections = [Sec(f".s{at}", IRAM + at % 7, b"12345678") for at in range(2000)]
     symbols = [Sym(f"f{at}", IRAM + at % 8, at % 3, FUNC, 1) for at in range(20000)]
     data = with_symbols(*symbols, sections=sections)

@@ -216,7 +216,7 @@ def test_the_emulator_dies_with_its_parent_and_leaves_no_core(tmp_path: Path) ->
     assert qemu.returncode == -signal.SIGKILL
 
 
-def test_what_the_kernel_does_not_confine_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_emulator_does_not_start_if_the_kernel_rejects_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confinement, "_ruleset", lambda *arguments: os.open("/dev/null", os.O_RDONLY))
     before = os.listdir("/proc/self/fd")
     with pytest.raises(EmulatorError, match="cannot confine the emulator: the kernel rejects"):
@@ -263,7 +263,7 @@ def test_a_uart_without_end_is_kept_in_bounds() -> None:
     assert peak() - before < 40 << 20
 
 
-def test_what_is_waited_for_and_the_rom_are_found_in_what_is_omitted() -> None:
+def test_the_expected_text_and_the_rom_are_found_in_omitted_output() -> None:
     body = "static char text[65536]; for (unsigned i = 0; i < sizeof text; i++) text[i] = i % 64 == 63 ? 10 : 65;"
     body += 'ets_printf("Booting rom 3 at\\n"); int out = OPEN("/dev/stdout", 1);'
     body += "for (int i = 0; i < 10; i++) host(4, out, (unsigned)text, 65536, 0);"
@@ -347,7 +347,7 @@ def test_the_next_run_removes_what_a_killed_one_left(base: Path, tmp_path_factor
         assert list(base.iterdir()) == [folder]
 
 
-def test_only_directories_of_ours_are_swept(base: Path, secret: Path) -> None:
+def test_only_run_directories_are_removed(base: Path, secret: Path) -> None:
     (base / "rbootimg-run-file").write_text("a file")
     (base / "elsewhere").mkdir()
     (base / "elsewhere" / "kept").touch()
@@ -412,7 +412,7 @@ def run(*command: object, choice: str | None = None, landlock: bool = True) -> s
 
 
 @pytest.mark.parametrize("choice", [None, "", "auto", "always"])
-def test_boot_is_confined_and_says_nothing_of_it(flash_file: Path, choice: str | None) -> None:
+def test_boot_is_confined_without_a_message(flash_file: Path, choice: str | None) -> None:
     done = run("boot", flash_file, choice=choice)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -432,7 +432,7 @@ def test_without_landlock_always_refuses(flash_file: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("boot",), ("prove", "--layout", "1MB", "--elf", "no.elf")])
-def test_a_wrong_choice_is_one_line(command: tuple[str, ...], flash_file: Path) -> None:
+def test_an_invalid_choice_is_one_line(command: tuple[str, ...], flash_file: Path) -> None:
     done = run(command[0], flash_file, *command[1:], choice="never")
     assert done.returncode == 1
     assert done.stderr == f"rbootimg: {flash_file}: invalid RBOOT_CONFINE 'never': expected auto or always\n"
@@ -455,7 +455,7 @@ def scons(project: Project, *arguments: str, landlock: bool = True, **variables:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_scons_proves_and_boots_in_the_same_walls(project: Project) -> None:
+def test_scons_confines_proofs_and_boots_too(project: Project) -> None:
     project.write(
         "SConstruct",
         f"env = Environment({TOOL})\nroms = env.RbootApp('app', 'main.c')\n"

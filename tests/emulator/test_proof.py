@@ -336,7 +336,7 @@ MAPPED = "Cache_Read_Enable(0, 0, 1), in_flash();"
         ("((void (*)(void))0x4000264c)();", "restart"),
     ],
 )
-def test_it_says_how_far_an_application_ran(body: str, reached: str) -> None:
+def test_a_proof_tells_how_far_an_application_ran(body: str, reached: str) -> None:
     assert proof_of(body).reached == reached
 
 
@@ -431,7 +431,7 @@ def test_without_a_loader_nothing_is_proved() -> None:
     assert "flash read err: no image at 0" in failure(flash, elfs[0])
 
 
-def test_a_loader_that_hangs_ends_with_the_time() -> None:
+def test_a_loader_that_hangs_times_out() -> None:
     layout, elfs = LAYOUTS["1MB"], real("mixed")
     flash = bytearray(flash_of(layout, packed(layout, elfs)))
     hangs = chip.image(chip.compiled("void call_user_start(void) { for (;;) ; }"))
@@ -442,7 +442,7 @@ def test_a_loader_that_hangs_ends_with_the_time() -> None:
     assert 0.5 <= time.monotonic() - start < 2
 
 
-def test_a_slot_that_is_not_there_cannot_be_proved() -> None:
+def test_an_invalid_slot_is_refused() -> None:
     layout, elfs = LAYOUTS["1MB"], real("mixed")
     with pytest.raises(LayoutError, match="invalid slot 2 to prove: expected 0-1"):
         prove(flash_of(layout, packed(layout, elfs)), layout, {2: elfs[0]})

@@ -91,7 +91,7 @@ class Case:
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """With a config and ROMs, sound or damaged in the ways that happen, and in hostile ones."""
+    """Flash images with a config and ROMs: valid, corrupt or hostile."""
     variant = draw(st.sampled_from(sorted(VARIANTS)))
     options = VARIANTS[variant]
     small = ("512KB", "512KB", "512KB", "1MB", "1MB", "2MB", "4MB")
@@ -128,7 +128,7 @@ def cases(draw: st.DrawFn) -> Case:
         part = rom[: draw(st.integers(0, len(rom)))] if draw(st.integers(0, 7)) == 0 else rom
         pieces[address] = bytes(part)
 
-    kind = draw(st.sampled_from(("sound", "sound", "sound", "sound", "blank", "half", "noise", "magic")))
+    kind = draw(st.sampled_from(("valid", "valid", "valid", "valid", "blank", "half", "noise", "magic")))
     hostile = st.sampled_from((0, 0xFFFFFFFF, size, size - 4, 0xFFFFFFFC, 0x1000, 1))
     roms = [draw(hostile) if draw(st.integers(0, 7)) == 0 else address for address in addresses]
     count = draw(st.sampled_from((len(roms),) * 12 + (0, 255, 1, 5)))
@@ -164,7 +164,7 @@ def agree(case: Case) -> None:
     """Boot the flash, and compare what the loader does with predict_boot()."""
     flash, options, rtc = case.flash, case.options, case.rtc
     said = predict_boot(flash, options, case.low, rtc)
-    # What is no application of ours may do anything: it is let off at its start.
+    # Another application may do anything: the boot ends when it starts.
     is_ours = said.rom is None or flash[said.image + 4 : said.image + 20] == ROMS[True, False][4:20]
     result = boot(flash, BootOptions(gpio_low=case.low, rtc=rtc, until=None if is_ours else "load addr"))
     if not is_ours:
@@ -214,8 +214,8 @@ def test_both_know_the_new_flash_sizes_or_take_them_for_512_kb(name: str, big_fl
     assert f"Flash Size:   {f'{megabits} Mbit' if all_sizes else 'unknown'}\r\n" in result.uart
 
 
-def sound(*slots: int, config: BootConfig | None = None) -> bytes:
-    """A 512 KB flash with the plain loader and sound ROMs in `slots`."""
+def valid_flash(*slots: int, config: BootConfig | None = None) -> bytes:
+    """A 512 KB flash with the plain loader and valid ROMs in `slots`."""
     pieces = dict.fromkeys(slots, ROMS[False, False])
     if config:
         pieces[0x1000] = config.to_bytes()
@@ -236,7 +236,7 @@ def sound(*slots: int, config: BootConfig | None = None) -> bytes:
 def test_after_a_power_cut_at_any_moment_the_next_boot_comes_up(
     slots: tuple[int, ...], config: BootConfig | None, rom: int, part: int
 ) -> None:
-    flash = sound(*slots, config=config)
+    flash = valid_flash(*slots, config=config)
     whole = boot(flash)
     assert whole.rom == rom
     assert len(whole.operations) >= 2
@@ -322,7 +322,7 @@ def test_a_keyboard_that_ends_does_not_end_the_boot() -> None:
     os.close(ours)
 
 
-def test_the_functions_name_is_that_around_the_address() -> None:
+def test_a_crash_names_the_function_at_its_address() -> None:
     symbols = (Symbol("label", 0x1000, 0, "notype"), Symbol("f", 0x1010, 0x10, "func"))
     assert (
         Crash(0, 0x1010, 0, ()).describe(symbols)
@@ -445,5 +445,5 @@ def test_a_qemu_that_fails_is_one_line(
 
 @pytest.mark.parametrize("line", ["end nonsense", "end done\nwrite zz", "end done\ncrash 1", "end done\nspi 1"])
 def test_a_corrupt_report_of_the_mask_rom_is_one_line(line: str) -> None:
-    with pytest.raises(EmulatorError, match="^corrupt report of the mask ROM; check whether the ROM writes to"):
+    with pytest.raises(EmulatorError, match=r"^corrupt report of the mask ROM; check whether the ROM writes to"):
         qemu._result(f"{line}\n", qemu._Uart(), None, b"")

@@ -48,9 +48,7 @@ configs = st.integers(1, 16).flatmap(
 
 
 @given(configs, st.integers(16, 60), st.booleans(), st.binary(max_size=50))
-def test_a_config_survives_the_way_to_bytes_and_back(
-    config: BootConfig, max_roms: int, checksum: bool, behind: bytes
-) -> None:
+def test_a_config_round_trips(config: BootConfig, max_roms: int, checksum: bool, behind: bytes) -> None:
     data = config.to_bytes(max_roms, checksum)
     assert len(data) == 8 + 4 * max_roms + checksum
     assert BootConfig.from_bytes(data + behind, max_roms, checksum) == config

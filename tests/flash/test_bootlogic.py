@@ -1,4 +1,4 @@
-"""rBoot's rules, one by one. That the loader on the chip keeps to them too is shown in test_qemu.py."""
+"""rBoot's rules, one by one. test_qemu.py compares them with the emulated loader."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_blank_config_becomes_rboots_default() -> None:
         ("4MB-c1", True, 0x202000),
     ],
 )
-def test_the_default_goes_by_the_size_at_flash_0(size: str, big_flash: bool, second: int) -> None:
+def test_the_default_config_depends_on_the_size_at_flash_0(size: str, big_flash: bool, second: int) -> None:
     chip = flash(params=FlashParams.from_names("qio", size, "40m"))
     decision = predict_boot(chip, LoaderOptions(big_flash=big_flash))
     assert decision.lines == (
@@ -114,7 +114,7 @@ def test_the_current_rom_starts_and_nothing_is_written() -> None:
 def test_an_old_rom_has_no_irom_before_it() -> None:
     image = rom()
     old = image[image.index(b"\xe9", 16) :]
-    # Its checksum stands at another place: that of the absolute flash address.
+    # The position of its checksum depends on the absolute flash address.
     decision = predict_boot(flash({0x2000: old}, BootConfig((0x2000,)).to_bytes()))
     assert (decision.rom, decision.image) == (0, 0x2000)
 
@@ -129,7 +129,7 @@ def test_an_old_rom_has_no_irom_before_it() -> None:
         (1, (0, 1, 2), None, (1, 0, 2)),
     ],
 )
-def test_from_a_bad_rom_it_goes_down_and_round(
+def test_after_a_bad_rom_the_previous_number_is_tried(
     current: int, bad: tuple[int, ...], chosen: int | None, tried: tuple[int, ...]
 ) -> None:
     decision = predict_boot(three(current, bad))
@@ -144,7 +144,7 @@ def test_from_a_bad_rom_it_goes_down_and_round(
 
 
 @pytest.mark.parametrize("current", [3, 4, 255])
-def test_a_current_rom_that_is_none_becomes_0(current: int) -> None:
+def test_an_invalid_current_rom_becomes_0(current: int) -> None:
     chip = bytearray(three())
     chip[0x1003] = current
     decision = predict_boot(bytes(chip))
