@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -17,12 +16,6 @@ from .model import (
     with_sizes,
 )
 from .params import flash_size
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-
 
 _BIG = LoaderOptions(big_flash=True)
 

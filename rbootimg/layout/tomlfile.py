@@ -62,6 +62,7 @@ from .presets import preset_layout
 MOST = 1 << 16
 """Letters of the longest layout, and bytes of its file."""
 
+_KEYS = ("preset", "flash_size", "flash_mode", "flash_freq", "sdk_data", "loader", "slot", "region")
 _MOST_SLOTS = 255  # rBoot counts them in a byte
 # TOML's parser takes time and memory by the square of a dotted key's parts, and calls itself for each bracket. What
 # counts is outside of texts and comments; a layout needs less by far.
@@ -84,35 +85,26 @@ def parse_layout(
     where a size of 0 is all the room there is. Raises LayoutError, which says what is wrong where, and for more than
     64 KB.
     """
-    _check_form(text)
+    data = _replace_keys(_load_toml(text), changes)
+    _check_keys(data, _KEYS, "the layout")
+    preset = preset_layout(_text(data, "preset")) if "preset" in data else None
+    chip = _flash_size(data, preset)
+    loader = _loader(data.get("loader", {}), preset.loader if preset else DEFAULT_LOADER)
+    regions = _regions(data, chip)
+    slots = _slots(data, slots) or _preset_slots(data, preset, chip, loader) or default_slots(chip, loader.big_flash)
+    params = FlashParams.from_names(_text(data, "flash_mode", "qio"), chip.name, _text(data, "flash_freq", "40m"))
+    return FlashLayout(chip, with_sizes(slots, chip, regions), loader, params.mode, params.freq, regions)
+
+
+def _load_toml(text: str) -> dict[str, Any]:
+    _check_cost(text)
     try:
-        data = tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is a number of thousands of digits
         raise LayoutError(f"the layout is not TOML: {error}") from None
-    data |= {key: value for key, value in changes.items() if key != "loader"}
-    if "loader" in changes and isinstance(data.setdefault("loader", {}), dict):
-        data["loader"] |= changes["loader"]
-    known = ("preset", "flash_size", "flash_mode", "flash_freq", "sdk_data", "loader", "slot", "region")
-    _check_keys(data, known, "the layout")
-    base = preset_layout(_text(data, "preset")) if "preset" in data else None
-    if base is None and "flash_size" not in data:
-        raise LayoutError("the layout says neither flash_size nor preset; give one of them")
-    chip = flash_size(_text(data, "flash_size")) if base is None or "flash_size" in data else base.size
-    loader = _loader(data.get("loader", {}), base.loader if base else DEFAULT_LOADER)
-    regions = _regions(data, chip)
-    if max(len(slots), len(_tables(data, "slot"))) > _MOST_SLOTS:
-        raise LayoutError(f"there are more than {_MOST_SLOTS} slots, which is as far as rBoot counts")
-    if not slots and "slot" in data:
-        slots = tuple(_slot(number, item) for number, item in enumerate(_tables(data, "slot")))
-    elif not slots and base is not None and (base.size, base.loader.big_flash) == (chip, loader.big_flash):
-        slots = tuple(replace(slot, size=0) for slot in base.slots)
-    slots = slots or default_slots(chip, loader.big_flash)
-    params = FlashParams.from_names(_text(data, "flash_mode", "qio"), chip.name, _text(data, "flash_freq", "40m"))
-    sized = with_sizes(slots, chip, regions)
-    return FlashLayout(chip, sized, loader, params.mode, params.freq, regions)
 
 
-def _check_form(text: str) -> None:
+def _check_cost(text: str) -> None:
     """Raise LayoutError for a text that the TOML parser would take long for, or much memory."""
     if len(text) > MOST:
         raise LayoutError(f"the layout has more than {MOST >> 10} KB, so it is none")
@@ -132,6 +124,39 @@ def _check_form(text: str) -> None:
         if len(token["word"] or "") > _LONGEST_WORD:
             raise LayoutError(f"line {line} of the layout has a word of more than {_LONGEST_WORD} letters")
         line += token[0].count("\n")
+
+
+def _replace_keys(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with the values of `changes`; of its `loader`, if that is a table, only the options in `changes`."""
+    loader = data.get("loader", {})
+    if "loader" in changes and isinstance(loader, dict):
+        loader = loader | changes["loader"]
+    return {**data, **changes, "loader": loader}
+
+
+def _flash_size(data: Mapping[str, Any], preset: FlashLayout | None) -> FlashSize:
+    if "flash_size" in data:
+        return flash_size(_text(data, "flash_size"))
+    if preset is None:
+        raise LayoutError("the layout says neither flash_size nor preset; give one of them")
+    return preset.size
+
+
+def _slots(data: Mapping[str, Any], slots: Sequence[Slot]) -> tuple[Slot, ...]:
+    """The given `slots`, else those of the file."""
+    tables = _tables(data, "slot")
+    if max(len(slots), len(tables)) > _MOST_SLOTS:
+        raise LayoutError(f"there are more than {_MOST_SLOTS} slots, which is as far as rBoot counts")
+    return tuple(slots) or tuple(_slot(number, table) for number, table in enumerate(tables))
+
+
+def _preset_slots(
+    data: Mapping[str, Any], preset: FlashLayout | None, chip: FlashSize, loader: LoaderOptions
+) -> tuple[Slot, ...]:
+    """The slots of the `preset`, unless the file changes what they depend on."""
+    if "slot" in data or preset is None or (preset.size, preset.loader.big_flash) != (chip, loader.big_flash):
+        return ()
+    return tuple(replace(slot, size=0) for slot in preset.slots)
 
 
 def _loader(table: object, base: LoaderOptions) -> LoaderOptions:
