@@ -12,7 +12,7 @@ from ..flash.bootconfig import BootConfig, infer_max_roms
 from ..flash.bootlogic import BootDecision, predict_boot
 from ..flash.loader import LoaderInfo, default_roms, knows_size, read_options
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, window_end
-from ..layout.model import FlashLayout, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
+from ..layout.model import FlashLayout, FlashRegion, GpioMode, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
 from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from ..rom.format import image_size
 from .common import common_json, is_blank, sha256
@@ -215,7 +215,7 @@ def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> BootD
             config_checksum=bool(options.config_checksum),
             max_roms=infer_max_roms(whole[CONFIG_ADDRESS:FIRST_SLOT_ADDRESS], bool(options.config_checksum)),
             rtc=bool(options.rtc),
-            gpio=options.gpio or "",
+            gpio=options.gpio or GpioMode.NONE,
             all_sizes=options.all_sizes is not False,
         ),
     )

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 
 from ..errors import RomError
 from ..layout.memory import CONFIG_ADDRESS, SECTOR_SIZE, window_end
-from ..layout.model import DEFAULT_LOADER, LoaderOptions
+from ..layout.model import DEFAULT_LOADER, GpioMode, LoaderOptions
 from ..layout.params import FlashParams
 from ..rom import fit
 from ..rom.format import Rom, image_size, xor_checksum
 from .bootconfig import BootMode, RtcData
-from .loader import default_roms, usable_size
+from .loader import GPIO_BOOT_MODES, default_roms, usable_size
 
 # Of the config sector: magic, version, mode, current_rom, gpio_rom, count, two unused bytes, then the ROMs' addresses.
 _MAGIC_AND_VERSION = bytes((0xE1, 0x01))
@@ -84,8 +84,8 @@ def predict_boot(
         lines.append("Booting temp rom.")
         rom = rtc.temp_rom
 
-    write = gpio_boot = bool(options.gpio) and gpio_low
-    if gpio_boot and options.gpio == "rom":
+    write = gpio_boot = options.gpio is not GpioMode.NONE and gpio_low
+    if gpio_boot and options.gpio is GpioMode.ROM:
         if sector[_GPIO_ROM] >= sector[_COUNT]:
             return stop("Invalid GPIO rom selected.")
         lines.append("Booting GPIO-selected rom.")
@@ -107,7 +107,7 @@ def predict_boot(
 
     sums = _Sums(chip)
     while (image := _check(sums, _rom_address(sector, rom), options.irom_checksum)) is None:
-        if gpio_boot and options.gpio == "rom":
+        if gpio_boot and options.gpio is GpioMode.ROM:
             return stop(f"GPIO boot rom ({rom}) is bad.")
         if temp_boot and rtc is not None:
             return stop(f"Temp boot rom ({rom}) is bad.", replace(rtc, next_mode=BootMode(0)))
@@ -124,7 +124,7 @@ def predict_boot(
     if options.rtc:
         mode = BootMode.TEMP_ROM if temp_boot else BootMode(0)
         new_rtc = RtcData(
-            last_mode=mode | BootMode.GPIO_ROM if gpio_boot and options.gpio == "rom" else mode, last_rom=rom
+            last_mode=mode | BootMode.GPIO_ROM if gpio_boot and options.gpio is GpioMode.ROM else mode, last_rom=rom
         )
     address = _rom_address(sector, rom)
     lines.append(f"Booting rom {rom} at {address:x}, load addr {image:x}.")
@@ -211,7 +211,7 @@ def _set_default(sector: bytearray, options: LoaderOptions, params: FlashParams)
     size = _ROMS + _WORD.size * (options.max_roms + options.config_checksum)
     sector[:size] = bytes(size)
     sector[:2] = _MAGIC_AND_VERSION
-    sector[_MODE] = {"rom": BootMode.GPIO_ROM, "skip": BootMode.GPIO_SKIP}.get(options.gpio, BootMode(0))
+    sector[_MODE] = GPIO_BOOT_MODES[options.gpio]
     sector[_COUNT] = 2
     for number, address in enumerate(default_roms(params, options.big_flash, options.all_sizes)):
         _WORD.pack_into(sector, _ROMS + _WORD.size * number, address)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from ..errors import LoaderError, RomError
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
-from ..layout.model import FlashLayout, LoaderOptions
+from ..layout.model import FlashLayout, GpioMode, LoaderOptions
 from ..layout.params import FlashParams
 from ..rom.format import check_old_image
 from .bootconfig import BootMode
@@ -30,6 +30,10 @@ _LARGE_SIZE = b"64 Mbit\r\n"
 _OLD_SIZES = MappingProxyType({0: 0x80000, 1: 0x40000, 2: 0x100000, 3: 0x200000, 4: 0x400000})
 _ALL_SIZES = MappingProxyType({**_OLD_SIZES, 5: 0x200000, 6: 0x400000, 8: 0x800000, 9: 0x1000000})
 _UNKNOWN_SIZE = 0x80000
+GPIO_BOOT_MODES = MappingProxyType(
+    {GpioMode.NONE: BootMode(0), GpioMode.ROM: BootMode.GPIO_ROM, GpioMode.SKIP: BootMode.GPIO_SKIP}
+)
+"""The mode of the default config that rBoot writes."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,13 @@ class LoaderInfo:
     config_checksum: bool | None = None
     irom_checksum: bool | None = None
     rtc: bool | None = None
-    gpio: str | None = None
+    gpio: GpioMode | None = None
     all_sizes: bool | None = None
 
     @property
     def mode(self) -> BootMode:
         """The mode of its default config."""
-        return {"rom": BootMode.GPIO_ROM, "skip": BootMode.GPIO_SKIP}.get(self.gpio or "", BootMode(0))
+        return GPIO_BOOT_MODES[self.gpio or GpioMode.NONE]
 
 
 def read_options(loader: bytes) -> LoaderInfo:
@@ -66,11 +70,11 @@ def read_options(loader: bytes) -> LoaderInfo:
     def has(text: bytes) -> bool:
         return _OPTION + text in loader
 
-    gpio = ""
+    gpio = GpioMode.NONE
     if has(b"GPIO skip mode"):
-        gpio = "skip"
+        gpio = GpioMode.SKIP
     elif has(b"GPIO rom mode") or has(b"GPIO mode"):
-        gpio = "rom"
+        gpio = GpioMode.ROM
     checksums = has(b"Config chksum"), has(b"irom chksum")
     return LoaderInfo(version, has(b"Big flash"), *checksums, has(b"RTC data"), gpio, all_sizes)
 
@@ -85,13 +89,13 @@ def defines(options: LoaderOptions) -> dict[str, int | None]:
         "BOOT_CONFIG_CHKSUM": options.config_checksum,
         "BOOT_IROM_CHKSUM": options.irom_checksum,
         "BOOT_RTC_ENABLED": options.rtc,
-        "BOOT_GPIO_ENABLED": options.gpio == "rom",
-        "BOOT_GPIO_SKIP_ENABLED": options.gpio == "skip",
+        "BOOT_GPIO_ENABLED": options.gpio is GpioMode.ROM,
+        "BOOT_GPIO_SKIP_ENABLED": options.gpio is GpioMode.SKIP,
         "OLD_FLASH_SIZES": not options.all_sizes,
     }
     found: dict[str, int | None] = {name: None for name, is_on in flags.items() if is_on}
     found["MAX_ROMS"] = options.max_roms
-    if options.gpio:
+    if options.gpio is not GpioMode.NONE:
         found["BOOT_GPIO_NUM"] = options.gpio_pin
     return found
 
@@ -142,9 +146,9 @@ def check_loader(loader: bytes, layout: FlashLayout) -> LoaderInfo:
                 f"the loader is built with{'' if is_set else 'out'} {define}, but the layout says {name} = "
                 f"{str(should).lower()}: {reason}; change the layout's [loader] or take another loader"
             )
-    if info.gpio not in (None, wanted.gpio):
+    if info.gpio is not None and info.gpio is not wanted.gpio:
         raise LoaderError(
-            f"the loader is built with GPIO mode {info.gpio or 'none'!r}, but the layout says gpio = {wanted.gpio!r}; "
-            "change the layout's [loader] or take another loader"
+            f"the loader is built with GPIO mode {info.gpio.value or 'none'!r}, but the layout says gpio = "
+            f"{wanted.gpio.value!r}; change the layout's [loader] or take another loader"
         )
     return info

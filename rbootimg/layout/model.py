@@ -5,6 +5,7 @@ Addresses and sizes are in bytes. Facts: rBoot 1.4.2 (rboot.c, readme.md).
 
 from __future__ import annotations
 
+import enum
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -68,8 +69,16 @@ class FlashRegion:
         return f"region {self.name} at {self.address:#x}"
 
 
-GPIO_MODES = ("", "rom", "skip")
-"""What a pin can do in rBoot: nothing, choose a ROM, or skip one."""
+class GpioMode(enum.Enum):
+    """What rBoot does if its pin is low at boot. The values are those of `gpio` in a layout file."""
+
+    NONE = ""
+    """Nothing: rBoot reads no pin."""
+    ROM = "rom"
+    """BOOT_GPIO_ENABLED: boot the config's GPIO ROM."""
+    SKIP = "skip"
+    """BOOT_GPIO_SKIP_ENABLED: boot the next ROM."""
+
 
 # The SDK's own sectors, by their distance from the flash's end. Source: rBoot sample, NONOS SDK 2 and 3.
 _SDK_REGIONS = (
@@ -90,8 +99,7 @@ class LoaderOptions:
 
     `big_flash`: BOOT_BIG_FLASH, it maps more than the first megabyte. `irom_checksum`: BOOT_IROM_CHKSUM.
     `config_checksum`: BOOT_CONFIG_CHKSUM. `max_roms`: MAX_ROMS, how many ROMs its config has room for.
-    `rtc`: BOOT_RTC_ENABLED, it can boot a ROM once. `gpio`: "rom" for BOOT_GPIO_ENABLED, a low pin chooses
-    the ROM of the config; "skip" for BOOT_GPIO_SKIP_ENABLED, it goes to the next ROM; "" for neither.
+    `rtc`: BOOT_RTC_ENABLED, it can boot a ROM once. `gpio`: a GpioMode or its value.
     `gpio_pin`: BOOT_GPIO_NUM, 0 to 16. `all_sizes`: it knows the flash sizes 8MB, 16MB, 2MB-c1 and 4MB-c1, as rBoot's
     master does since 2019; the release of the same version, v1.4.2, takes them for 512 KB.
 
@@ -103,15 +111,18 @@ class LoaderOptions:
     config_checksum: bool = False
     max_roms: int = 4
     rtc: bool = False
-    gpio: str = ""
+    gpio: GpioMode = GpioMode.NONE
     gpio_pin: int = 16
     all_sizes: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_roms <= 0xFF:
             raise LayoutError(f"max_roms of the loader is {self.max_roms}; rBoot counts ROMs from 1 to 255")
-        if self.gpio not in GPIO_MODES:
-            raise LayoutError(f"gpio of the loader is {self.gpio!r}; write {', '.join(map(repr, GPIO_MODES))}")
+        try:
+            object.__setattr__(self, "gpio", GpioMode(self.gpio))
+        except ValueError:
+            known = ", ".join(repr(mode.value) for mode in GpioMode)
+            raise LayoutError(f"gpio of the loader is {self.gpio!r}; write {known}") from None
         if not 0 <= self.gpio_pin <= 16:
             raise LayoutError(f"gpio_pin of the loader is {self.gpio_pin}; the pins are 0 to 16")
 

@@ -44,6 +44,7 @@ from .model import (
     DEFAULT_LOADER,
     FlashLayout,
     FlashRegion,
+    GpioMode,
     LoaderOptions,
     Slot,
     default_slots,
@@ -162,13 +163,17 @@ def _preset_slots(
 def _loader(table: object, base: LoaderOptions) -> LoaderOptions:
     if not isinstance(table, dict):
         raise LayoutError("loader is no table; write [loader]")
-    kinds = {field.name: type(getattr(base, field.name)) for field in fields(base)}
+    kinds = {field.name: _toml_type(getattr(base, field.name)) for field in fields(base)}
     _check_keys(table, kinds, "[loader]")
     for name, value in table.items():
         if type(value) is not kinds[name]:
             wanted = {bool: "true or false", int: "a number"}.get(kinds[name], "a text in quotes")
             raise LayoutError(f"{name} in [loader] is {value!r}; write {wanted}")
     return replace(base, **table)
+
+
+def _toml_type(value: object) -> type:
+    return str if isinstance(value, GpioMode) else type(value)
 
 
 def _slot(number: int, table: Mapping[str, Any]) -> Slot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..layout.memory import WINDOW_SIZE
-from ..layout.model import FlashLayout
+from ..layout.model import FlashLayout, GpioMode
 from ..layout.segments import COLOURS, FREE, Segment, layout_segments
 from ..templates import render
 
@@ -18,7 +18,7 @@ def title(layout: FlashLayout) -> str:
         ("config checksum", layout.loader.config_checksum),
         ("RTC data", layout.loader.rtc),
         ("flash sizes up to 4MB only", not layout.loader.all_sizes),
-        (f"GPIO {layout.loader.gpio} mode ({layout.loader.gpio_pin})", bool(layout.loader.gpio)),
+        (f"GPIO {layout.loader.gpio.value} mode ({layout.loader.gpio_pin})", layout.loader.gpio is not GpioMode.NONE),
     )
     said = ", ".join(name for name, is_set in options if is_set) or "no options"
     return f"{layout.params.describe()} flash; loader: {said}, up to {layout.loader.max_roms} ROMs"

@@ -11,7 +11,7 @@ from support.images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom
 from rbootimg.errors import LoaderError
 from rbootimg.flash.bootconfig import BootMode
 from rbootimg.flash.loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
-from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.model import GpioMode, LoaderOptions
 from rbootimg.layout.params import FlashParams
 from rbootimg.layout.presets import preset_layout
 from rbootimg.rom.format import RamSection, old_image
@@ -22,9 +22,9 @@ LAYOUT = preset_layout("1MB")
 
 
 def test_rboot_tells_the_options_it_was_built_with() -> None:
-    assert read_options(loader()) == LoaderInfo("1.4.2", False, False, False, False, "")
-    assert read_options(loader(BIG)) == LoaderInfo("1.4.2", True, False, False, False, "")
-    assert read_options(loader(CONFIG, "RTC data", IROM)) == LoaderInfo("1.4.2", False, True, True, True, "")
+    assert read_options(loader()) == LoaderInfo("1.4.2", False, False, False, False, GpioMode.NONE)
+    assert read_options(loader(BIG)) == LoaderInfo("1.4.2", True, False, False, False, GpioMode.NONE)
+    assert read_options(loader(CONFIG, "RTC data", IROM)) == LoaderInfo("1.4.2", False, True, True, True, GpioMode.NONE)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_of_a_loader_that_does_not_say_nothing_is_known() -> None:
 
 
 def test_a_loader_of_unknown_version_that_names_options_names_all() -> None:
-    assert read_options(loader(BIG, version=None)) == LoaderInfo(None, True, False, False, False, "")
+    assert read_options(loader(BIG, version=None)) == LoaderInfo(None, True, False, False, False, GpioMode.NONE)
 
 
 @pytest.mark.parametrize(

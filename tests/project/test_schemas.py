@@ -20,7 +20,7 @@ from support.releases import with_recovery
 from support.strategies import VERSIONS, releases
 
 from rbootimg.errors import LayoutError, ManifestError
-from rbootimg.layout.model import DEFAULT_LOADER, GPIO_MODES
+from rbootimg.layout.model import DEFAULT_LOADER, GpioMode
 from rbootimg.layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
 from rbootimg.layout.presets import LAYOUT_PRESETS, preset_layout
 from rbootimg.layout.tomlfile import parse_layout
@@ -97,7 +97,7 @@ def test_the_names_in_the_schema_are_those_of_the_code() -> None:
     assert named("flash_mode")[0] == [*FLASH_MODES]
     assert named("flash_freq")[0] == [*FLASH_FREQS]
     assert KEYS["preset"]["enum"] == [*LAYOUT_PRESETS]
-    assert LOADER["gpio"]["enum"] == [*GPIO_MODES]
+    assert LOADER["gpio"]["enum"] == [mode.value for mode in GpioMode]
 
 
 def test_other_spellings_of_a_name_are_those_of_the_code() -> None:
@@ -112,7 +112,7 @@ def test_other_spellings_of_a_name_are_those_of_the_code() -> None:
 
 def test_the_defaults_in_the_schema_are_those_of_the_code() -> None:
     defaults = {key: schema["default"] for key, schema in LOADER.items() if "default" in schema}
-    options = asdict(DEFAULT_LOADER)
+    options = asdict(DEFAULT_LOADER) | {"gpio": DEFAULT_LOADER.gpio.value}
     assert options.pop("big_flash") is False  # or that of the preset
     assert defaults == options
     for found in LAYOUT_PRESETS.values():
@@ -371,7 +371,7 @@ def layouts(draw: st.DrawFn) -> dict[str, Any]:
     if "preset" not in values or draw(st.booleans()):
         values["flash_size"] = draw(spelling)(size)
     options = {key: st.booleans() for key, schema in LOADER.items() if schema["type"] == "boolean"}
-    options |= {"gpio": st.sampled_from(GPIO_MODES), "gpio_pin": st.integers(0, 16)}
+    options |= {"gpio": st.sampled_from([mode.value for mode in GpioMode]), "gpio_pin": st.integers(0, 16)}
     options["max_roms"] = st.sampled_from([4, 5, 255])
     values["loader"] = draw(st.fixed_dictionaries({}, optional=options))
     names = st.sampled_from(["main", "files", "rf_cal", "größer", "a b"])
