@@ -33,6 +33,7 @@ import h11
 
 from .._version import __version__
 from ..errors import ServerError, SettingError
+from ..text import printable
 from . import faults
 from .events import Event, Listening, State, Transfer, TransferLog
 from .responses import Answer, Part, answer, is_served, location, page, path_of, served
@@ -395,7 +396,7 @@ class _Connection:
             size = found.size if with_body else 0
             if not self._options.status_page or path != f"/{STATUS_PAGE}":
                 number = self._server.next_number()
-                shown = _printable(agent), _printable(method), _printable(path)
+                shown = printable(agent, 80), printable(method, 80), printable(path, 80)
                 self._transfer = Transfer(number, self._address, *shown, found.status, size)
                 self._begun, self._written, self._sent = time.monotonic(), -len(head), 0
                 self._server.report(self._transfer)
@@ -507,9 +508,3 @@ class _Connection:
     async def _discard(self) -> None:
         while await self._reader.read(_LONGEST_REQUEST):
             pass
-
-
-def _printable(text: str, most: int = 80) -> str:
-    """What a client sent, for a terminal."""
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"

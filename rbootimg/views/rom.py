@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..text import printable
+from .tables import Table, percent
+
 if TYPE_CHECKING:  # what a start of the command line need not load
     from ..flash.image import FlashPiece
     from ..layout.memory import Usage
     from ..layout.model import Slot
     from ..rom.compare import Comparison, RomDifference
     from ..rom.format import Rom
-from .tables import Table, percent, printable
 
 
 def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[Usage]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..text import printable
+
 if TYPE_CHECKING:  # what a start of the command line need not load
     pass
 
@@ -50,11 +52,6 @@ def _lines(table: Table) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         yield "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, table.align, widths))
-
-
-def printable(text: str) -> str:
-    """`text` as it may be printed: names come from files, and must not steer the terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def percent(size: int, whole: int | None) -> str:
