@@ -150,11 +150,8 @@ def placement_problems(address: int | None, slot: Slot | None, slots: Sequence[S
     """What is wrong with a ROM of `size` bytes that is linked for `address`, and to be in `slot` or one of `slots`."""
     if slot is not None:
         return fit.slot_problems(size, slot, address)
-    if slots and address is not None:
-        return [
-            f"the ROM is linked at {address:#x}, but no slot of the layout runs there; use the ROM that is for a slot"
-        ]
-    return []
+    problem = fit.no_slot_problem(address, slots) if slots and address is not None else None
+    return [] if problem is None else [problem]
 
 
 def image_json(found: ImageInfo) -> dict[str, object]:

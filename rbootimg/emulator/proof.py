@@ -24,7 +24,7 @@ from ..rom import fit
 from ..rom.elf import Elf, Section
 from ..rom.entry import entry_problem
 from ..rom.format import Rom, image_size
-from ..rom.pack import IROM_SECTION, check_link, difference, find_section, irom
+from ..rom.pack import IROM_SECTION, difference, find_section, irom
 from .gdb import Debugger, StoppedError
 from .qemu import crash_in, failure, machine, read_report
 from .rundir import run_directory
@@ -90,7 +90,7 @@ def _prove_slot(
         raise LayoutError(f"there is no slot {number} to prove; the layout has 0 to {len(layout.slots) - 1}")
     slot = replace(layout.slots[number], number=number)
     flash_code = irom(elf)
-    check_link(flash_code, slot)
+    fit.check_link(flash_code.address, slot)
     loaded = _loaded(elf, sections)
     rom, invalid = _rom_in(flash, slot, layout)
     for problem in (*(fit.problems(rom, slot) if rom else ()), entry_problem(elf)):

@@ -47,7 +47,7 @@ class Slot:
     @property
     def label(self) -> str:
         """The slot's name in messages: `slot 1 at 0x82000`."""
-        return f"{'the slot' if self.number is None else f'slot {self.number}'} at {self.address:#x}"
+        return f"{'slot' if self.number is None else f'slot {self.number}'} at {self.address:#x}"
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,11 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..errors import LayoutError
 from ..layout.memory import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .format import Rom
-
-if TYPE_CHECKING:
-    from ..layout.model import Slot
 
 _RAM_SIZE = DRAM.size + IRAM.size
 _WINDOW_END = WINDOW_START + WINDOW_SIZE
@@ -134,12 +131,6 @@ def find_link_address(rom: Rom, candidates: Sequence[int] | None = None) -> Dete
             f"and {own.starts} of them to where something starts"
         )
     return Detection(link_address, len(targets), evidence, reason)
-
-
-def linked_elsewhere(rom: Rom, slot: Slot, slots: Sequence[Slot]) -> int | None:
-    """The link address of `rom` if it clearly is another than that of its `slot`, one of the layout's `slots`."""
-    found = find_link_address(rom, [other.link_address for other in slots]).link_address
-    return None if found == slot.link_address else found
 
 
 def _decide(

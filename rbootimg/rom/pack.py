@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ElfError, FitError
-from ..layout.memory import DRAM, IRAM, Region, Usage, slot_of_link
+from ..layout.memory import DRAM, IRAM, Region, Usage
 from ..layout.params import DEFAULT_PARAMS, FlashParams
 from . import fit
 from .elf import Elf, Section
@@ -54,7 +54,7 @@ def pack(
     if (problem := entry_problem(elf)) is not None:
         raise FitError(problem)
     if slot is not None:
-        check_link(flash_code, slot)
+        fit.check_link(flash_code.address, slot)
     rom = Rom(
         entry=elf.entry,
         irom=flash_code.data,
@@ -68,16 +68,6 @@ def pack(
 def irom(elf: Elf) -> Section:
     """The section that stays in flash. Raises ElfError if there is none."""
     return find_section(elf, IROM_SECTION)
-
-
-def check_link(flash_code: Section, slot: Slot) -> None:
-    """Raise FitError if `flash_code` is not linked for `slot`."""
-    address = flash_code.address
-    if address != slot.link_address:
-        raise FitError(
-            f"{flash_code.name} is linked at {address:#x}{_slot_of(address)}, but {slot.label} runs at "
-            f"{slot.link_address:#x}; link it with the linker script of that slot"
-        )
 
 
 def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
@@ -147,11 +137,6 @@ def _check_memory(elf: Elf, loaded: Sequence[Section]) -> None:
 
 def _in_region(elf: Elf, region: Region) -> list[Section]:
     return [section for section in elf.sections if region.start <= section.address < region.end]
-
-
-def _slot_of(link_address: int) -> str:
-    address = slot_of_link(link_address)
-    return "" if address is None else f" (for a slot at {address:#x})"
 
 
 def usage(elf: Elf, rom_size: int, slot: Slot | None = None) -> tuple[Usage, ...]:

@@ -128,8 +128,8 @@ def test_missing_init_data_is_a_warning() -> None:
 def test_what_does_not_go_together_is_one_line_and_nothing_is_written(folder: Path) -> None:
     arguments = ["flash-image", "--layout", "1MB", "--loader", "rboot.bin", "-o", "flash.bin", "--pieces", "pieces"]
     assert refused(*arguments, "--rom", "rom1.bin", "--rom", "rom0.bin") == (
-        "1MB: the ROM for slot 0 at 0x2000: the ROM is linked at 0x40282010 (for a slot at 0x82000), but slot 0 at "
-        "0x2000 runs at 0x40202010; use the ROM that was linked for this slot"
+        "1MB: the ROM for slot 0 at 0x2000: linked at 0x40282010 (slot at 0x82000), expected 0x40202010 for slot "
+        "0 at 0x2000"
     )
     assert refused(*arguments, "--rom", "rom9.bin") == "rom9.bin: No such file or directory"
     assert refused(*arguments, "--rom", "2=rom0.bin") == ("1MB: there is no slot 2 for a ROM; the layout has 0 to 1")

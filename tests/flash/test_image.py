@@ -106,10 +106,10 @@ def test_roms_have_the_checksum_that_the_loader_wants() -> None:
 
 def test_a_rom_in_another_slot_than_its_own_is_refused() -> None:
     assert refused(FitError, roms={0: rom(0), 1: rom(0)}) == (
-        "the ROM for slot 1 at 0x82000: the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 1 at 0x82000 "
-        "runs at 0x40282010; use the ROM that was linked for this slot"
+        "the ROM for slot 1 at 0x82000: linked at 0x40202010 (slot at 0x2000), expected 0x40282010 for slot 1 at "
+        "0x82000"
     )
-    assert "the ROM is linked at 0x40282010" in refused(FitError, roms={0: rom(1)})
+    assert "linked at 0x40282010" in refused(FitError, roms={0: rom(1)})
 
 
 def test_a_rom_of_which_nothing_can_be_told_goes_into_any_slot() -> None:
@@ -119,8 +119,7 @@ def test_a_rom_of_which_nothing_can_be_told_goes_into_any_slot() -> None:
 def test_a_rom_larger_than_its_slot_is_refused() -> None:
     layout = flash_map("1MB", "0x2000:4KB 0x82000")
     assert refused(FitError, layout=layout, roms={0: silent_rom(4096)}) == (
-        "the ROM for slot 0 at 0x2000: the ROM has 4,144 bytes, 48 more than slot 0 at 0x2000 holds (4,096); "
-        "make the application smaller or the slot larger"
+        "the ROM for slot 0 at 0x2000: ROM has 4,144 bytes, 48 more than slot 0 at 0x2000 holds (4,096)"
     )
 
 

@@ -68,7 +68,7 @@ def test_a_slot_knows_its_end_what_irom_it_could_hold_and_its_name() -> None:
     assert Slot(0x82000, 0x79000).end == 0xFB000
     assert Slot(0x82000, 0x79000).irom_size == 0x78FF0
     assert Slot(0x82000, 0x79000, 1).label == "slot 1 at 0x82000"
-    assert Slot(0x82000, 0x79000).label == "the slot at 0x82000"
+    assert Slot(0x82000, 0x79000).label == "slot at 0x82000"
 
 
 PAIR = [(0x2000, 0x40000), (0x82000, 0x10000)]

@@ -425,7 +425,7 @@ MANIFEST_NEEDS_CODE = {
     r"the manifest's recovery ROM is for slot \d+, which has a ROM already": ("recovery", "slot", 0),
     r"the manifest: the part at .* is not in the flash, or not behind": ("flash", "parts", 0, "size", 2**24),
     r"the manifest: slot \d+ is not in the flash": ("roms", 0, "slot_size", 2**24),
-    r"the manifest: ROM \d+ is larger than its slot": ("roms", 0, "size", 2**24),
+    r"the manifest: ROM has [\d,]+ bytes, [\d,]+ more than slot \d+ at 0x[\da-f]+ holds ": ("roms", 0, "size", 2**24),
     r"the manifest: files has the same name twice": ("files", 0, "name", "ui.html"),
     r"the manifest: a release cannot carry both .* they differ only in case": ("files", 0, "name", "UI.html"),
     r"the manifest: a release cannot carry a file called .* the name is reserved": ("files", 0, "name", "Rom0.bin"),

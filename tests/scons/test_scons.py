@@ -739,7 +739,7 @@ def test_the_steps_by_themselves(project: Project) -> None:
     assert output.count(" -c ") == 1
     assert link_address(project.folder / "my.elf") == 0x40282010
     assert project.read("my.elf") == project.read("other.elf")
-    assert "my.bin: the slot at 0x82000, linked at 0x40282010" in output
+    assert "my.bin: slot at 0x82000, linked at 0x40282010" in output
 
 
 def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None:
@@ -761,7 +761,7 @@ def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None
     ("settings", "message"),
     [
         ("RBOOT_SLOT=0", "slot 0 at 0x0 overlaps rBoot's loader"),
-        ("RBOOT_SLOT='0x82000'", "linked at 0x40202010 (for a slot at 0x2000), but the slot at 0x82000"),
+        ("RBOOT_SLOT='0x82000'", "linked at 0x40202010 (slot at 0x2000), expected 0x40282010 for slot at 0x82000"),
         ("RBOOT_SLOT=['0x2000', '0x82000', '0x1000']", "write an address, or an address and a size"),
         ("RBOOT_SECTIONS='.text .text'", "section .text is named twice"),
     ],
@@ -776,9 +776,9 @@ def test_of_several_images_each_has_its_slot(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     images = f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r}, RBOOT_SLOT={{}})"
     sconstruct(project, images.format("['0x2000', ('0x82000', '16KB')]"))
-    assert "b.bin: the slot at 0x82000" in project.build()
+    assert "b.bin: slot at 0x82000" in project.build()
     sconstruct(project, images.format("['0x82000', '0x2000']"))
-    assert "but the slot at 0x82000 runs at 0x40282010" in project.fail()
+    assert "expected 0x40282010 for slot at 0x82000" in project.fail()
     sconstruct(project, images.format("'0x2000'"))
     assert "RBOOT_SLOT is '0x2000' for 2 targets; give a list with a slot for each" in project.fail()
 
@@ -837,7 +837,7 @@ def test_a_rom_whose_ram_sections_make_it_too_large_is_refused(project: Project)
     project.write("main.c", APP + '__asm__(".data\\n.zero 4096\\n.text\\n");')
     app(project, "RBOOT_SLOTS='0x2000:0x1000 0x82000'")
     line = project.fail()
-    assert "[app/rom0.bin] app/rom0.elf: the ROM has 4," in line
+    assert "[app/rom0.bin] app/rom0.elf: ROM has 4," in line
     assert "more than slot 0 at 0x2000 holds (4,096)" in line
     assert not project.exists("app/rom0.bin")
     assert not project.exists("app/rom1.bin")
@@ -849,7 +849,7 @@ def test_a_rom_whose_ram_sections_make_it_too_large_is_refused(project: Project)
         (b"", "", "rom.elf: the file is empty"),
         (b"MZ no ELF", "", "rom.elf: not an ELF file"),
         ((VECTORS / "mixed.rom0.elf").read_bytes()[:5000], "", "rom.elf: the ELF is damaged or cut off"),
-        ((VECTORS / "mixed.rom1.elf").read_bytes(), "RBOOT_SLOT=0x2000", ".irom0.text is linked at 0x40282010"),
+        ((VECTORS / "mixed.rom1.elf").read_bytes(), "RBOOT_SLOT=0x2000", "rom.elf: linked at 0x40282010"),
         ((VECTORS / "mixed.rom0.elf").read_bytes(), "RBOOT_SECTIONS='.nosuch'", "no section .nosuch with data"),
         ((VECTORS / "mixed.rom0.elf").read_bytes(), "RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
     ],
@@ -1224,7 +1224,10 @@ def test_roms_from_elsewhere_are_checked_though_they_stand_there_already(project
     sconstruct(project, publish.format("0x2000 0x82000"))
     project.build("publish")
     sconstruct(project, publish.format("0x10000 0x90000"))
-    assert "rom0.bin of app is linked for 0x40202010, but slot 0 at 0x10000" in project.fail("publish")
+    assert (
+        "rom0.bin of app: linked at 0x40202010 (slot at 0x2000), expected 0x40210010 for slot 0 at 0x10000"
+        in project.fail("publish")
+    )
 
 
 @pytest.mark.parametrize("value", ["", None])
@@ -1241,7 +1244,7 @@ def test_roms_that_were_not_built_here_are_published_only_in_the_slots_order(pro
     project.build()
     project.write("SConstruct", f"Environment({TOOL}).RbootPublish('app', ['b.bin', 'a.bin'])\n")
     line = project.fail("publish")
-    assert "rom0.bin of app is linked for 0x40282010, but slot 0 at 0x2000 runs at 0x40202010" in line
+    assert "rom0.bin of app: linked at 0x40282010 (slot at 0x82000), expected 0x40202010 for slot 0 at 0x2000" in line
     assert not project.exists("build/webroot")
     project.write("SConstruct", f"Environment({TOOL}).RbootPublish('app', ['a.bin', 'b.bin'])\n")
     project.build("publish")
