@@ -12,7 +12,16 @@ from ..flash.bootconfig import BootConfig, infer_max_roms
 from ..flash.bootlogic import BootDecision, predict_boot
 from ..flash.loader import LoaderInfo, default_roms, knows_size, read_options
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, window_end
-from ..layout.model import FlashLayout, FlashRegion, GpioMode, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
+from ..layout.model import (
+    FlashLayout,
+    FlashRegion,
+    GpioMode,
+    LoaderOptions,
+    Slot,
+    infer_sizes,
+    parse_slots,
+    sdk_regions,
+)
 from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from ..rom.format import image_size
 from .common import common_json, is_blank, sha256
@@ -178,7 +187,7 @@ def _region(region: FlashRegion, content: bytes) -> RegionInfo:
 
 def _places(addresses: Sequence[int], chip: FlashSize | None, regions: Sequence[FlashRegion]) -> dict[int, Slot]:
     """The slots at these addresses, each as large as there is room."""
-    slots = with_sizes(parse_slots(addresses), chip or FLASH_SIZES["16MB"], regions)
+    slots = infer_sizes(parse_slots(addresses), chip or FLASH_SIZES["16MB"], regions)
     return {slot.address: slot for slot in slots}
 
 

@@ -119,7 +119,7 @@ def _summary(result: qemu.BootResult, crash: str | None) -> str:
 
 def _as_json(result: qemu.BootResult, symbols: Sequence[elf.Symbol]) -> dict[str, object]:
     """`crash` has the ELF's own name, `demangled` what that is in C++, if it is a mangled one and c++filt knew."""
-    name = elf.place(symbols, result.crash.pc) if result.crash else None
+    name = elf.describe_address(symbols, result.crash.pc) if result.crash else None
     return {
         "ended": result.ended,
         "rom": result.rom,

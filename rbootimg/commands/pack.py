@@ -12,7 +12,7 @@ from ..rom import elf
 from ..rom.mapping import check_mapping, mapping_notes
 from ..rom.pack import RAM_SECTIONS, irom, pack, usage, warnings
 from ..views import tables, terminal
-from ..views.rom import rom_place, rom_table, usage_table
+from ..views.rom import rom_heading, rom_table, usage_table
 from .common import as_argument, as_slot, check_not_input, sized_slot
 
 DESCRIPTION = "Pack an application ELF into an rBoot ROM. With the same choices the bytes are esptool2's."
@@ -66,6 +66,6 @@ def run(options: argparse.Namespace) -> None:
     place = (str(options.output), slot, irom(app).address)
     usages = usage(app, len(data), slot)
     if is_file and terminal.is_terminal():
-        terminal.show((tables.Heading(rom_place(*place), good=True), usage_table(usages)))
+        terminal.show((tables.Heading(rom_heading(*place), good=True), usage_table(usages)))
     else:
         print(rom_table(*place, usages), file=sys.stdout if is_file else sys.stderr)  # the ROM went to stdout

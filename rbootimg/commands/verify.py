@@ -7,7 +7,7 @@ import argparse
 from ..fileio import read_file
 from ..rom import fit
 from ..rom.format import Rom
-from ..views.rom import verified
+from ..views.rom import rom_summary
 
 DESCRIPTION = "Check the headers, sections and checksum of a ROM; either kind of checksum will do."
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
 
         print(json.dumps(_as_json(options.file, len(data), rom), indent=2))
     else:
-        print(verified(options.file, len(data), rom))
+        print(rom_summary(options.file, len(data), rom))
 
 
 def _as_json(name: str, size: int, rom: Rom) -> dict[str, object]:

@@ -235,7 +235,7 @@ def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash:
     chip = flash_size(size)
     wanted = default_slots(chip, big_flash) if slots is None or slots == "" else parse_slots(slots)
     loader = LoaderOptions(big_flash=big_flash, max_roms=max(DEFAULT_LOADER.max_roms, len(wanted)))
-    return FlashLayout(chip, with_sizes(wanted, chip), loader)
+    return FlashLayout(chip, infer_sizes(wanted, chip), loader)
 
 
 def default_slots(chip: FlashSize, big_flash: bool = False) -> tuple[Slot, ...]:
@@ -257,7 +257,7 @@ def parse_slots(slots: object) -> tuple[Slot, ...]:
     return tuple(parse_slot(item, number) for number, item in enumerate(items))
 
 
-def with_sizes(slots: Sequence[Slot], chip: FlashSize, regions: Sequence[FlashRegion] = ()) -> tuple[Slot, ...]:
+def infer_sizes(slots: Sequence[Slot], chip: FlashSize, regions: Sequence[FlashRegion] = ()) -> tuple[Slot, ...]:
     """The slots, those of size 0 with all the room that there is for them.
 
     Such a slot reaches to the next slot or region, to the end of its megabyte, or to the SDK's own

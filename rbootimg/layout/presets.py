@@ -11,9 +11,9 @@ from .model import (
     FlashLayout,
     LoaderOptions,
     default_slots,
+    infer_sizes,
     parse_slots,
     sdk_regions,
-    with_sizes,
 )
 from .params import flash_size
 
@@ -24,7 +24,7 @@ def _preset(size: str, addresses: Iterable[int] = (), loader: LoaderOptions = DE
     chip = flash_size(size)
     slots = parse_slots(addresses) or default_slots(chip, loader.big_flash)
     regions = sdk_regions(chip)
-    return FlashLayout(chip, with_sizes(slots, chip, regions), loader, regions=regions)
+    return FlashLayout(chip, infer_sizes(slots, chip, regions), loader, regions=regions)
 
 
 LAYOUT_PRESETS: Mapping[str, FlashLayout] = MappingProxyType(
@@ -49,7 +49,7 @@ def preset_layout(name: str) -> FlashLayout:
         raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(LAYOUT_PRESETS)}") from None
 
 
-def missing(name: str) -> LayoutError:
+def not_found_error(name: str) -> LayoutError:
     """What is wrong with the `name` of a layout that is neither a preset nor a file that is there."""
     if name.endswith(".toml"):
         return LayoutError("the layout file cannot be read: No such file or directory")

@@ -48,8 +48,8 @@ from .model import (
     LoaderOptions,
     Slot,
     default_slots,
+    infer_sizes,
     sdk_regions,
-    with_sizes,
 )
 from .params import FlashParams, FlashSize, flash_size
 from .units import parse_number
@@ -60,7 +60,7 @@ else:
     import tomli as tomllib
 from .presets import preset_layout
 
-MOST = 1 << 16
+MAX_SIZE = 1 << 16
 """Letters of the longest layout, and bytes of its file."""
 
 _KEYS = ("preset", "flash_size", "flash_mode", "flash_freq", "sdk_data", "loader", "slot", "region")
@@ -94,7 +94,7 @@ def parse_layout(
     regions = _regions(data, chip)
     slots = _slots(data, slots) or _preset_slots(data, preset, chip, loader) or default_slots(chip, loader.big_flash)
     params = FlashParams.from_names(_text(data, "flash_mode", "qio"), chip.name, _text(data, "flash_freq", "40m"))
-    return FlashLayout(chip, with_sizes(slots, chip, regions), loader, params.mode, params.freq, regions)
+    return FlashLayout(chip, infer_sizes(slots, chip, regions), loader, params.mode, params.freq, regions)
 
 
 def _load_toml(text: str) -> dict[str, Any]:
@@ -107,8 +107,8 @@ def _load_toml(text: str) -> dict[str, Any]:
 
 def _check_cost(text: str) -> None:
     """Raise LayoutError for a text that the TOML parser would take long for, or much memory."""
-    if len(text) > MOST:
-        raise LayoutError(f"the layout has more than {MOST >> 10} KB, so it is none")
+    if len(text) > MAX_SIZE:
+        raise LayoutError(f"the layout has more than {MAX_SIZE >> 10} KB, so it is none")
     line, depth, dots = 1, 0, 0
     for token in _TOKEN.finditer(text):
         mark = token["mark"]

@@ -25,7 +25,7 @@ _LEAST_OUTPUT, _MOST_TIMES = 1 << 20, 20  # bytes of all names: so many, or so m
 def demangle(names: Iterable[str]) -> dict[str, str]:
     """What those of `names` are in C++ that are mangled, for all at once; of others, and without c++filt, nothing.
 
-    A name may have an offset after it, as elf.place() writes it: `_Z4loopv+0x8`, which is `loop()+0x8`.
+    A name may have an offset after it, as elf.describe_address() writes it: `_Z4loopv+0x8`, which is `loop()+0x8`.
     """
     mangled = dict.fromkeys(name for name in names if name.startswith(MANGLED))
     asked = {name: plain for name in mangled if _NAME.fullmatch(plain := name.partition("+")[0])}

@@ -277,7 +277,7 @@ def _read_symbols(
         raise _damaged(error) from None
 
 
-def place(symbols: Sequence[Symbol], address: int) -> str | None:
+def describe_address(symbols: Sequence[Symbol], address: int) -> str | None:
     """The name of what is at `address`: `user_init+0x8`; None if no symbol covers it.
 
     A label without a size covers what is up to the next symbol.

@@ -47,7 +47,7 @@ def entry_problem(elf: Elf) -> str | None:
         name = functions[0].name
         return f"{where} is inside the function {name} ({name}+{elf.entry - functions[0].address:#x}); {_CHECK}"
     names = {symbol.name for symbol in symbols if not symbol.local}
-    hint = hint_for(ENTRY_NAME, symbols) if not names.intersection(_ENTRY_NAMES) else ""
+    hint = entry_hint(ENTRY_NAME, symbols) if not names.intersection(_ENTRY_NAMES) else ""
     if not starts:
         why = hint or "the linker takes the start of .text where it does not find the symbol of ENTRY()"
         return f"no function starts at {where}: {why}; {_CHECK}"
@@ -59,7 +59,7 @@ def entry_problem(elf: Elf) -> str | None:
 _CHECK = "check ENTRY() in the linker script"
 
 
-def hint_for(name: str, symbols: Sequence[Symbol]) -> str:
+def entry_hint(name: str, symbols: Sequence[Symbol]) -> str:
     """Why a linker does not find the function `name` among `symbols`, which has one that may be meant; else empty."""
     for symbol in symbols:
         if symbol.name.startswith(MANGLED) and f"{len(name)}{name}" in symbol.name:

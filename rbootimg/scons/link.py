@@ -26,7 +26,7 @@ from ..fileio import write_atomic
 from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
 from ..rom import elf, ldscript
-from ..rom.entry import hint_for
+from ..rom.entry import entry_hint
 from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
 from .compiler import COMMANDS
 from .variables import expand, for_call, is_on, is_set, literal, slots_of
@@ -245,7 +245,7 @@ def _where(program: str, path: str) -> str | None:
 def _no_entry(name: str, program: Path) -> str:
     """Why the entry `name` was not found by ld, which has linked the `program` all the same."""
     try:
-        hint = hint_for(name, elf.elf_symbols(program.read_bytes()))
+        hint = entry_hint(name, elf.elf_symbols(program.read_bytes()))
     except (OSError, ElfError):
         hint = ""
     return f"no entry point: ld finds no function {name}, which ENTRY() in the linker script names; " + (

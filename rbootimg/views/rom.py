@@ -1,4 +1,4 @@
-"""What is said of ROMs, their sizes and differences."""
+"""Terminal output about ROMs: sizes, summaries, differences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..text import printable
 from .tables import Table, percent
 
-if TYPE_CHECKING:  # what a start of the command line need not load
+if TYPE_CHECKING:  # not needed to start the command line
     from ..flash.image import FlashPiece
     from ..layout.memory import Usage
     from ..layout.model import Slot
@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # what a start of the command line need not load
 
 
 def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[Usage]) -> str:
-    """The table for one ROM: where it belongs and what of each memory it takes."""
-    lines = [rom_place(name, slot, link_address)]
+    """Format the table of a ROM: its slot and link address, and the memory that it uses."""
+    lines = [rom_heading(name, slot, link_address)]
     for usage in usages:
         if usage.available is None:
             lines.append(f"  {usage.name:<5} {usage.used:>9,} bytes")
@@ -28,13 +28,13 @@ def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[
     return "\n".join(lines)
 
 
-def rom_place(name: str, slot: Slot | None, link_address: int) -> str:
-    """Where a ROM belongs: the line above its table."""
+def rom_heading(name: str, slot: Slot | None, link_address: int) -> str:
+    """Format the line above a ROM's table: its slot and link address."""
     return f"{name}: {f'{slot.label}, ' if slot else ''}linked at {link_address:#x}"
 
 
 def usage_table(usages: Iterable[Usage], head: str = "memory") -> Table:
-    """What is taken of each memory, under a heading for their names."""
+    """Make the table of memory usage; `head` is the heading of the first column."""
     known = tuple(usages)
     rows = (
         (at.name, f"{at.used:,}", f"{at.available:,}" if at.available else "", percent(at.used, at.available))
@@ -44,8 +44,8 @@ def usage_table(usages: Iterable[Usage], head: str = "memory") -> Table:
     return Table((head, "bytes", "of", "%"), tuple(rows), "<>>>", shares)
 
 
-def verified(name: str, size: int, rom: Rom) -> str:
-    """The line for a ROM that is sound."""
+def rom_summary(name: str, size: int, rom: Rom) -> str:
+    """Format the line for a valid ROM."""
     sections = f"{len(rom.sections)} RAM section{'s' * (len(rom.sections) > 1)}"
     covers = "RAM sections and irom" if rom.irom_checksum else "RAM sections"
     return (
@@ -54,31 +54,33 @@ def verified(name: str, size: int, rom: Rom) -> str:
     )
 
 
-MOST_DIFFERENCES = 20
-"""So many of two ROMs are shown."""
+MAX_DIFFERENCES = 20
+"""The number of differences between two ROMs that are printed."""
 
 
-def compared(
-    comparison: Comparison, name: Callable[[RomDifference], str] = lambda difference: "", most: int = MOST_DIFFERENCES
+def comparison_text(
+    comparison: Comparison,
+    name: Callable[[RomDifference], str] = lambda difference: "",
+    max_count: int = MAX_DIFFERENCES,
 ) -> str:
-    """What differs between two ROMs, at the most so many differences in their contents.
+    """Format the differences of two ROMs, of their contents the first `max_count`.
 
-    `name` says what is at the place of a difference, nothing if that is not known.
+    `name` returns the symbol at a difference, or an empty string.
     """
     if comparison.same_app:
         if not comparison.relocated:
-            return "nothing differs: both are linked for the same address"
-        return f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, nothing else differs"
-    lines = [f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, and else:"]
+            return "no differences; both are linked at the same address"
+        return f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, no other differences"
+    lines = [f"{comparison.relocated:,} words relocated by {comparison.delta:#x}; other differences:"]
     lines += (f"  {clause}" for clause in comparison.structure)
-    lines += (f"  {_difference(difference, name(difference))}" for difference in comparison.differences[:most])
-    if len(comparison.differences) > most:
-        lines.append(f"  and {len(comparison.differences) - most:,} more differences")
+    lines += (f"  {_difference(difference, name(difference))}" for difference in comparison.differences[:max_count])
+    if len(comparison.differences) > max_count:
+        lines.append(f"  and {len(comparison.differences) - max_count:,} more differences")
     return "\n".join(lines)
 
 
 def pieces_table(pieces: Sequence[FlashPiece], names: Sequence[str]) -> str:
-    """What stands where in a flash; `names` are those of the pieces, or of their files."""
+    """Format the address ranges of the pieces of a flash image; `names` are those of the pieces or of their files."""
     width = max(len("bytes"), *(len(f"{len(piece.data):,}") for piece in pieces))
     rows = [f"{'start':>8}  {'end':>8}  {'bytes':>{width}}"]
     rows += (
@@ -88,11 +90,11 @@ def pieces_table(pieces: Sequence[FlashPiece], names: Sequence[str]) -> str:
     return "\n".join(rows)
 
 
-def _difference(difference: RomDifference, name: str, most: int = 16) -> str:
+def _difference(difference: RomDifference, name: str, max_bytes: int = 16) -> str:
     place = f"{difference.section}+{difference.offset:#x}"
     if difference.address is not None:
         place += f" at {difference.address:#x}"
     if name:
         place += f" in {printable(name)}"
-    cut = " …" if len(difference.a) > most else ""
-    return f"{place}: {difference.a[:most].hex(' ')}{cut} | {difference.b[:most].hex(' ')}{cut}"
+    ellipsis = " …" if len(difference.a) > max_bytes else ""
+    return f"{place}: {difference.a[:max_bytes].hex(' ')}{ellipsis} | {difference.b[:max_bytes].hex(' ')}{ellipsis}"

@@ -415,7 +415,7 @@ def test_the_table_has_places_sizes_link_addresses_and_what_is_free() -> None:
     assert lines[3] == "0  0x002000  0x082000    512  0x40202010  slot 0 (main)"
     assert lines[4] == ".  0x082000  0x102000    512              free"
     assert lines[6] == "a  0x200000  0x300000  1,024              files"
-    assert lines[-1] == "                       1,516              free in all"
+    assert lines[-1] == "                       1,516              free in total"
 
 
 def test_the_title_says_what_the_loader_must_be() -> None:

@@ -331,4 +331,4 @@ def test_an_address_has_the_name_of_what_covers_it(address: int, name: str | Non
         elf.Symbol(".L1", 0x101C, 0, "notype"),
         elf.Symbol("last", 0x1040, 4, "object"),
     )
-    assert elf.place(symbols, address) == name
+    assert elf.describe_address(symbols, address) == name

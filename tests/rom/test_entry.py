@@ -15,7 +15,7 @@ from rbootimg.layout.presets import preset_layout
 from rbootimg.release.bundle import make_bundle
 from rbootimg.rom import elf
 from rbootimg.rom.elf import Symbol
-from rbootimg.rom.entry import NO_SYMBOLS, entry_problem, hint_for
+from rbootimg.rom.entry import NO_SYMBOLS, entry_hint, entry_problem
 from rbootimg.rom.pack import pack, warnings
 
 pytestmark = pytest.mark.needs("xtensa-lx106-elf-gcc")
@@ -118,8 +118,10 @@ def test_a_stripped_elf_is_packed_with_a_note() -> None:
 
 def test_the_hint_names_what_may_be_meant() -> None:
     symbols = (Symbol("call_user_strat", 0x40100000, 8, "func"), Symbol("main", 0x40100008, 8, "func"))
-    assert hint_for("call_user_start", symbols) == "there is a function call_user_strat; is one of the two misspelled?"
-    assert hint_for("call_user_start", symbols[1:]) == ""
+    assert (
+        entry_hint("call_user_start", symbols) == "there is a function call_user_strat; is one of the two misspelled?"
+    )
+    assert entry_hint("call_user_start", symbols[1:]) == ""
 
 
 def test_an_elf_whose_entry_is_not_a_functions_start_is_not_published() -> None:
