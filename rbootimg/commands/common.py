@@ -79,7 +79,7 @@ def read_layout(name: str) -> FlashLayout:
         try:
             return tomlfile.parse_layout(fileio.read_file(name, tomlfile.MAX_SIZE).decode())
         except UnicodeDecodeError:
-            raise LayoutError("the layout is not TOML: not UTF-8") from None
+            raise LayoutError("invalid TOML: not UTF-8") from None
 
 
 def port_number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Ready-made flash layouts."""
+"""Predefined flash layouts."""
 
 from __future__ import annotations
 
@@ -37,20 +37,22 @@ LAYOUT_PRESETS: Mapping[str, FlashLayout] = MappingProxyType(
         "sming": _preset("1MB", (0x2000, 0x80000)),
     }
 )
-"""Layouts by name: rBoot's default pair for each size; `capped` uses the first megabyte of a larger flash,
-as an rBoot without BOOT_BIG_FLASH does, `big` all of it. `sming` is Sming's with two ROMs."""
+"""Layouts by name, with rBoot's default pair of slots for each size.
+
+`capped` uses the first megabyte of a larger flash, like rBoot without BOOT_BIG_FLASH; `big` uses all of it. `sming` is
+Sming's layout for two ROMs."""
 
 
 def preset_layout(name: str) -> FlashLayout:
-    """The layout called `name`. Raises LayoutError for a name that is none, with the names that are."""
+    """Return the layout called `name`. Raises LayoutError if it is unknown."""
     try:
         return LAYOUT_PRESETS[name]
     except KeyError:
-        raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(LAYOUT_PRESETS)}") from None
+        raise LayoutError(f"unknown layout {name!r}: expected one of {', '.join(LAYOUT_PRESETS)}") from None
 
 
 def not_found_error(name: str) -> LayoutError:
-    """What is wrong with the `name` of a layout that is neither a preset nor a file that is there."""
+    """Make the error for the `name` of a layout that is neither a preset nor an existing file."""
     if name.endswith(".toml"):
         return LayoutError("the layout file cannot be read: No such file or directory")
-    return LayoutError(f"neither a file nor a preset; the presets are {', '.join(LAYOUT_PRESETS)}")
+    return LayoutError(f"neither a file nor a preset: expected one of {', '.join(LAYOUT_PRESETS)}")

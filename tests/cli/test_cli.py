@@ -304,8 +304,8 @@ def test_version_is_the_packages() -> None:
         (("verify", "a", "--nosuch"), "rbootimg verify: error: unrecognized arguments: --nosuch"),
         (
             ("pack", MIXED, "-o", "rom.bin", "--flash-size", "3MB"),
-            "rbootimg pack: error: argument --flash-size: unknown flash size '3MB'; "
-            "choose one of 256KB, 512KB, 1MB, 2MB, 4MB, 2MB-c1, 4MB-c1, 8MB, 16MB",
+            "rbootimg pack: error: argument --flash-size: unknown flash size '3MB': "
+            "expected one of 256KB, 512KB, 1MB, 2MB, 4MB, 2MB-c1, 4MB-c1, 8MB, 16MB",
         ),
         (
             ("pack", MIXED, "-o", "rom.bin", "--flash-mode", "qoi"),
@@ -317,7 +317,8 @@ def test_version_is_the_packages() -> None:
         ),
         (
             ("pack", MIXED, "-o", "rom.bin", "--slot", "nonsense"),
-            "rbootimg pack: error: argument --slot: 'nonsense' is no address or size; write 0x2000, 8192 or 8KB",
+            "rbootimg pack: error: argument --slot: invalid address or size 'nonsense': expected e.g. 0x2000, 8192 or "
+            "8KB",
         ),
     ],
     ids=lambda value: " ".join(map(str, value[:1] + value[-2:])) if isinstance(value, tuple) else "",
@@ -446,7 +447,7 @@ def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
     assert refused("pack", big, "-o", output, "--slot", "0x2000:0x6e000") == (
         f"rbootimg: {big}: ROM has 450,704 bytes, 144 more than slot at 0x2000 holds (450,560)"
     )
-    assert "0xef bytes, but the flash is erased in sectors" in refused(
+    assert "invalid size 0xef: expected a multiple of the flash sector" in refused(
         "pack", MIXED, "-o", output, "--slot", "0x2000:239"
     )
     assert made(output) == []
@@ -455,9 +456,15 @@ def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--slot", "0x2100"), "at 0x2100 does not start on a flash sector; use a multiple of 0x1000 such as 0x3000"),
-        (("--slot", "0x1000"), "at 0x1000 overlaps rBoot's config sector; the first free address is 0x2000"),
-        (("--slot", "0x102000", "--flash-size", "1MB"), "ends at 0x103000, outside the 1MB flash (0x100000 bytes)"),
+        (
+            ("--slot", "0x2100"),
+            "at 0x2100: invalid address: expected a multiple of the flash sector (0x1000), e.g. 0x3000",
+        ),
+        (("--slot", "0x1000"), "at 0x1000 overlaps rBoot's config sector: expected 0x2000 or above"),
+        (
+            ("--slot", "0x102000", "--flash-size", "1MB"),
+            "ends at 0x103000, past the end of the 1MB flash (0x100000 bytes)",
+        ),
     ],
 )
 def test_a_slot_that_cannot_be_is_refused(output: Path, options: tuple[str, ...], message: str) -> None:
@@ -653,7 +660,7 @@ def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
     assert run("layout", "1MB", "--sdk-partitions", "-o", tmp_path / "partitions.h").stdout == ""
     assert "SYSTEM_PARTITION_CUSTOMER_BEGIN + 2, 0x00082000" in (tmp_path / "partitions.h").read_text()
     assert refused("layout", "512KB", "--sdk-partitions", "-o", tmp_path / "none.h").startswith(
-        "rbootimg: 512KB: NONOS SDK 3 accepts no partition table for a 512KB flash; it needs one of 1MB, "
+        "rbootimg: 512KB: NONOS SDK 3 accepts no partition table for a 512KB flash: expected one of 1MB, "
     )
     assert not (tmp_path / "none.h").exists()
 
@@ -667,11 +674,11 @@ def test_layout_writes_the_schema_of_layout_files(tmp_path: Path) -> None:
 
 
 def test_a_layout_that_is_none_is_one_line(tmp_path: Path) -> None:
-    assert "neither a file nor a preset; the presets are 512KB" in refused("layout", "3MB")
+    assert "neither a file nor a preset: expected one of 512KB" in refused("layout", "3MB")
     assert "No such file" in refused("layout", tmp_path / "no.toml")
     assert "Is a directory" in refused("layout", tmp_path)
     bad = tmp_path / "bad.toml"
-    for content, message in ((b"\xff", "not UTF-8"), (b"x", "not TOML"), (BOARD[:21].encode() * 2, "not TOML")):
+    for content, message in ((b"\xff", "not UTF-8"), (b"x", "invalid TOML"), (BOARD[:21].encode() * 2, "invalid TOML")):
         bad.write_bytes(content)
         assert message in refused("layout", bad)
 

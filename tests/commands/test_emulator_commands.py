@@ -208,7 +208,7 @@ def test_the_error_names_the_file_that_is_wrong(folder: Path) -> None:
     (folder / "no.elf").write_bytes(b"text")
     assert failed("boot", "flash.bin", "--elf", "no.elf") == "rbootimg: flash.bin: no.elf: not an ELF file"
     for command in (("boot", "flash.bin", "--slot", "0"), ("prove", "flash.bin", "--elf", "no.elf")):
-        message = "rbootimg: flash.bin: 3MB: neither a file nor a preset; the presets are"
+        message = "rbootimg: flash.bin: 3MB: neither a file nor a preset: expected one of"
         assert failed(*command, "--layout", "3MB").startswith(message)
 
 

@@ -134,7 +134,7 @@ def test_what_does_not_go_together_is_one_line_and_nothing_is_written(folder: Pa
     assert refused(*arguments, "--rom", "rom9.bin") == "rom9.bin: No such file or directory"
     assert refused(*arguments, "--rom", "2=rom0.bin") == ("1MB: there is no slot 2 for a ROM; the layout has 0 to 1")
     assert refused("flash-image", "--layout", "3MB", *INPUTS[2:], "-o", "flash.bin").startswith(
-        "3MB: neither a file nor a preset; the presets are 512KB, 1MB"
+        "3MB: neither a file nor a preset: expected one of 512KB, 1MB"
     )
     assert refused(*arguments, "--no-config", "--rom", "1=rom1.bin", "--layout", "sming") == (
         "sming: without a config rBoot looks for ROMs at 0x2000 and 0x82000, and not for ROM 1 in slot 1 at 0x80000; "

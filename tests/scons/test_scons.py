@@ -204,7 +204,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
             "RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE}/x')",
             "RBOOT_WEBROOT is '${NOPE}/x': name 'NOPE' is not defined",
         ),
-        ("RbootApp('app', 'main.c', RBOOT_SLOTS=b'0x2000')", "the slots are b'0x2000'; write a text or a list"),
+        ("RbootApp('app', 'main.c', RBOOT_SLOTS=b'0x2000')", "invalid slots b'0x2000': expected a string or a list"),
         ("RbootApp('app', 'main.c', RBOOT_FLASH_SIZE='$TYPO')", "RBOOT_FLASH_SIZE is '$TYPO': name 'TYPO' is not"),
         ("RbootApp('app', 'main.c', RBOOT_SECTIONS=['.text', '$TYPO'])", "RBOOT_SECTIONS is '$TYPO': name 'TYPO' is"),
         ("RbootApp('app', 'main.c', RBOOT_SLOTS=['$TYPO'])", "RBOOT_SLOTS is '$TYPO': name 'TYPO' is not"),
@@ -216,7 +216,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
         ("RbootApp('app', 'main.c', srcdir='src')", "srcdir has no effect here"),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope')",
-            "rboot: app: nope: neither a file nor a preset; the presets are 512KB, 1MB,",
+            "rboot: app: nope: neither a file nor a preset: expected one of 512KB, 1MB,",
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope.toml')",
@@ -470,18 +470,18 @@ def test_a_shared_link_is_for_the_smallest_of_its_slots(project: Project) -> Non
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("RBOOT_SLOTS='0x2100'", "slot 0 at 0x2100 does not start on a flash sector"),
+        ("RBOOT_SLOTS='0x2100'", "slot 0 at 0x2100: invalid address: expected a multiple of the flash sector"),
         ("RBOOT_SLOTS='0x2000:0x20000 0x10000'", "slot 0 at 0x2000 ends at 0x22000 and overlaps slot 1 at 0x10000"),
         ("RBOOT_SLOTS='0x1000'", "slot 0 at 0x1000 overlaps rBoot's config sector"),
-        ("RBOOT_SLOTS='0x2000 0x82000', RBOOT_FLASH_SIZE='512KB'", "outside the 512KB flash"),
+        ("RBOOT_SLOTS='0x2000 0x82000', RBOOT_FLASH_SIZE='512KB'", "past the end of the 512KB flash"),
         ("RBOOT_SLOTS='0x102000', RBOOT_FLASH_SIZE='4MB'", "above the first megabyte"),
         (
             "RBOOT_SLOTS='0xF0000:0x20000', RBOOT_FLASH_SIZE='4MB', RBOOT_BIG_FLASH='yes'",
-            "straddles a 1 MB boundary",
+            "crosses the 1 MB boundary at 0x100000",
         ),
-        ("RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'; choose one of 256KB, 512KB, 1MB"),
-        ("RBOOT_FLASH_MODE='fast'", "unknown flash mode 'fast'; choose one of qio, qout, dio, dout"),
-        ("RBOOT_FLASH_FREQ='60m'", "unknown flash frequency '60m'; choose one of 40m, 26m, 20m, 80m"),
+        ("RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB': expected one of 256KB, 512KB, 1MB"),
+        ("RBOOT_FLASH_MODE='fast'", "unknown flash mode 'fast': expected one of qio, qout, dio, dout"),
+        ("RBOOT_FLASH_FREQ='60m'", "unknown flash frequency '60m': expected one of 40m, 26m, 20m, 80m"),
         ("RBOOT_BIG_FLASH='maybe'", "RBOOT_BIG_FLASH is 'maybe'; write yes or no"),
         ("RBOOT_HEADER_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
     ],
@@ -577,7 +577,7 @@ def test_a_preset_is_a_layout(project: Project) -> None:
     [
         (None, "board.toml: the layout file cannot be read: No such file or directory"),
         (b"\xff", "board.toml: the layout file cannot be read: not UTF-8"),
-        (b"slots = 2", "board.toml: the layout has no 'slots'"),
+        (b"slots = 2", "board.toml: unknown key 'slots'"),
         (b'flash_size = "512KB"\n[[slot]]\naddress = 0x82000', "board.toml: slot 0 at 0x82000 ends at"),
     ],
 )
@@ -762,7 +762,7 @@ def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None
     [
         ("RBOOT_SLOT=0", "slot 0 at 0x0 overlaps rBoot's loader"),
         ("RBOOT_SLOT='0x82000'", "linked at 0x40202010 (slot at 0x2000), expected 0x40282010 for slot at 0x82000"),
-        ("RBOOT_SLOT=['0x2000', '0x82000', '0x1000']", "write an address, or an address and a size"),
+        ("RBOOT_SLOT=['0x2000', '0x82000', '0x1000']", "expected an address, or an address and a size"),
         ("RBOOT_SECTIONS='.text .text'", "section .text is named twice"),
     ],
 )
