@@ -28,7 +28,7 @@ def read_file(name: str | Path, max_size: int = MAX_SIZE) -> bytes:
             while left and (part := file.read(min(left, 1 << 24))):
                 parts.append(part)
                 left -= len(part)
-    except OSError as error:  # an error of read() has no file name
+    except OSError as error:  # read() does not set the file name
         raise OSError(error.errno, error.strerror, str(name)) from None
     if not left:
         limit = f"{max_size >> 20} MB" if max_size >= 1 << 20 else f"{max_size >> 10} KB"

@@ -120,7 +120,7 @@ class _Row(NamedTuple):
 def svg(layout: FlashLayout) -> str:
     """Draw the layout as an SVG image: a bar to scale for each megabyte, or for all of a smaller flash, and a table.
 
-    The file is self-contained: it has no script, and no external font or style.
+    The file is self-contained, without scripts, external fonts or styles.
     """
     per_bar = min(layout.size.bytes, WINDOW_SIZE)
     scale = (_WIDTH - _MARGIN - _BAR_START) / per_bar

@@ -103,8 +103,8 @@ def test_a_rom_as_json_field_by_field() -> None:
             "words": 2,
             "inside": 2,
             "starts": 1,
-            "reason": "of 2 words that point into the flash window, 2 point into its irom "
-            "and 1 of them to where something starts",
+            "reason": "of 2 words that point into the flash window, 2 point into irom "
+            "and 1 of them to the start of a function or of data",
         },
         "slot": {"address": 0x2000, "size": 0x80000, "free": 0x80000 - 240},
         "slots": [{"address": 0x2000, "size": 0x80000, "free": 0x80000 - 240}],
@@ -121,7 +121,7 @@ def test_a_rom_as_text() -> None:
         "  entry     0x40100004\n"
         "  checksum  0xeb, right, over the RAM sections; with irom it would be 0xc3\n"
         "  linked    for 0x40282010 (slot at 0x82000): of 2 words that point into the flash window, "
-        "2 point into its irom and 1 of them to where something starts\n"
+        "2 point into irom and 1 of them to the start of a function or of data\n"
         "  slot      slot 1 at 0x82000, 495,376 bytes free\n"
         "\n"
         "  section        address     bytes  memory\n"
@@ -184,12 +184,12 @@ def test_what_follows_an_image_for_the_mask_rom_is_said_and_no_problem() -> None
 @pytest.mark.parametrize(
     ("data", "problem", "sections"),
     [
-        (rom(0)[:-1] + b"\0", "the checksum at offset 0xef is 0x00, but the data give 0xe3 (0xc3 with irom)", 4),
-        (rom(0)[:-1], "the checksum would end at offset 0xf0, but there are only 0xef bytes; the ROM is cut off", 4),
-        (rom(0)[:200], "the header of RAM section 2 would end at", 3),
-        (rom(0)[:60], "irom would end at offset 0x80, but there are only 0x3c bytes; the ROM is cut off", 1),
-        (rom(0)[:9], "the irom header would end at", 1),
-        (rom(0) + b"behind", "6 bytes follow the checksum at offset 0xef", 4),
+        (rom(0)[:-1] + b"\0", "bad checksum 0x00 at offset 0xef: expected 0xe3 (0xc3 with irom)", 4),
+        (rom(0)[:-1], "truncated image: the checksum ends at offset 0xf0, but there are only 0xef bytes", 4),
+        (rom(0)[:200], "truncated image: the header of RAM section 2 ends at offset 0xcc", 3),
+        (rom(0)[:60], "truncated image: irom ends at offset 0x80, but there are only 0x3c bytes", 1),
+        (rom(0)[:9], "truncated image: the irom header ends at offset 0x10", 1),
+        (rom(0) + b"behind", "6 trailing bytes after the checksum at offset 0xef", 4),
     ],
     ids=["checksum", "a byte missing", "in the RAM", "in irom", "in the header", "behind"],
 )
@@ -365,8 +365,11 @@ def test_an_elf_as_json_field_by_field() -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (build_elf(machine=EM_386), "a 32-bit little-endian ELF for 386, not for the ESP8266"),
-        (build_elf()[:-1], "the ELF is damaged or cut off ("),
+        (
+            build_elf(machine=EM_386),
+            "not an ELF for the ESP8266: expected 32-bit little-endian XTENSA, got 32-bit little-endian 386",
+        ),
+        (build_elf()[:-1], "corrupt or truncated ELF ("),
     ],
     ids=["other machine", "cut off"],
 )
@@ -399,8 +402,8 @@ def test_a_flash_as_json_field_by_field() -> None:
         "size": 0x100000,
         "sha256": sha256(data),
         "problems": [
-            "ROM 1 at 0x82000: the checksum at offset 0xef is 0xeb, but the data give 0xeb (0xc3 with irom); "
-            "the ROM is corrupt, or has the other kind of checksum"
+            "ROM 1 at 0x82000: bad checksum 0xeb at offset 0xef: expected 0xc3 with irom; "
+            "the ROM may have the other kind of checksum"
         ],
         "boots": None,
         "log": ["Rom 1 at 82000 is bad.", "Rom 0 at 2000 is bad.", "No good rom available."],
@@ -538,8 +541,8 @@ def test_a_bad_current_rom_lets_rboot_go_downward(good: tuple[int, ...], current
     ("address", "content", "problem"),
     [
         (0x2000, b"junk", "no ROM: it begins with 6a 75 6e 6b"),
-        (0x2000, rom(0)[:-1] + b"\0", "the checksum at offset 0xef is 0x00"),
-        (0x2000, rom(0)[:4] + b"\xff" * 100, "the word at offset 8 is"),
+        (0x2000, rom(0)[:-1] + b"\0", "bad checksum 0x00 at offset 0xef"),
+        (0x2000, rom(0)[:4] + b"\xff" * 100, "unexpected word 0xffffffff at offset 8"),
         (
             0x82000,
             rom(0),
@@ -573,7 +576,7 @@ def test_a_flash_without_a_loader_or_with_a_broken_one() -> None:
     assert found.problems == ("there is no loader at 0x0; the chip starts nothing",)
     assert found.loader is None
     found = whole(data[:17] + b"\xaa" + data[18:])
-    assert found.problems[0].startswith("the loader: the checksum at offset 0x4f is")
+    assert found.problems[0].startswith("the loader: bad checksum 0xa1 at offset 0x4f")
 
 
 def test_the_beginning_of_a_flash_is_one_too() -> None:
@@ -597,7 +600,7 @@ def test_a_layout_says_how_large_the_slots_of_a_flash_are() -> None:
         (b"", "the file is empty"),
         (b"text\n", "neither a ROM, a flash, a boot config nor an ELF: it begins with 74 65 78 74"),
         (b"\xea\x05" + bytes(100), "neither a ROM, a flash, a boot config nor an ELF: it begins with ea 05 00 00"),
-        (b"\xe9\x01", "the header of the image would end at offset 0x8, but there are only 0x2 bytes"),
+        (b"\xe9\x01", "truncated image: the header of the image ends at offset 0x8, but there are only 0x2 bytes"),
         (CONFIG_SECTOR + bytes(0x1000), "neither a ROM, a flash, a boot config nor an ELF: it begins with e1 01"),
     ],
     ids=["empty", "text", "another magic", "two bytes", "more than a sector"],

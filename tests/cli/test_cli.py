@@ -141,7 +141,7 @@ def test_warnings_go_to_stderr_and_are_no_error(output: Path, tmp_path: Path) ->
     assert done.returncode == 0
     assert done.stderr == (
         f"rbootimg: {app}: warning: section .data (4 bytes at 0x3ffe8000) is not in the ROM; "
-        "if the application needs it, name it among the sections\n"
+        "add it to the sections to load if the application needs it\n"
         f"rbootimg: {app}: warning: {NO_SYMBOLS}\n"
     )
     assert len(Rom.from_bytes(output.read_bytes()).sections) == 2
@@ -335,27 +335,27 @@ def test_wrong_usage_is_told_with_status_2(tmp_path: Path, arguments: tuple[obje
 
 def truncated(path: Path) -> str:
     path.write_bytes(MIXED.read_bytes()[:5000])
-    return "the ELF is damaged or cut off"
+    return "corrupt or truncated ELF"
 
 
 def of_another_machine(path: Path) -> str:
     path.write_bytes(build_elf(machine=EM_386))
-    return "a 32-bit little-endian ELF for 386, not for the ESP8266"
+    return "not an ELF for the ESP8266: expected 32-bit little-endian XTENSA, got 32-bit little-endian 386"
 
 
 def without_irom(path: Path) -> str:
     path.write_bytes(build_elf(APP[:2]))
-    return "no section .irom0.text with data in the ELF; it has .text, .data"
+    return "no section .irom0.text with data; sections with data: .text, .data"
 
 
 def too_large_for_the_ram(path: Path) -> str:
     path.write_bytes(build_elf((Sec(".text", IRAM, bytes(0x8004)), *APP[1:])))
-    return ".text ends at 0x40108004, 4 bytes behind the IRAM"
+    return "section .text overflows IRAM by 4 bytes: ends at 0x40108004"
 
 
 def empty(path: Path) -> str:
     path.write_bytes(b"")
-    return "the file is empty"
+    return "empty file"
 
 
 def text(path: Path) -> str:
@@ -412,10 +412,10 @@ def test_a_rom_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, make: 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "the header of the ROM would end at offset 0x8, but there are only 0x0 bytes; the ROM is cut off"),
-        (MIXED_ROM[:-1], "the checksum would end at offset 0xf0, but there are only 0xef bytes; the ROM is cut off"),
-        (MIXED_ROM[:-1] + b"\0", "the checksum at offset 0xef is 0x00, but the data give 0xe3"),
-        (b"\x7fELF" + bytes(99), "an ELF and no ROM; pack it first"),
+        (b"", "truncated image: the header of the ROM ends at offset 0x8, but there are only 0x0 bytes"),
+        (MIXED_ROM[:-1], "truncated image: the checksum ends at offset 0xf0, but there are only 0xef bytes"),
+        (MIXED_ROM[:-1] + b"\0", "bad checksum 0x00 at offset 0xef: expected 0xe3"),
+        (b"\x7fELF" + bytes(99), "ELF file, not a ROM; pack it first"),
     ],
     ids=["empty", "cut off", "checksum", "an ELF"],
 )
@@ -627,7 +627,7 @@ def test_an_output_folder_that_is_not_there_is_told_as_it_was_written(tmp_path: 
 @pytest.mark.parametrize("command", ["verify", "extract", "compare"])
 def test_an_elf_for_a_rom_is_told_as_that(rom: Path, command: str) -> None:
     others = [rom] if command == "compare" else []
-    assert refused(command, MIXED, *others) == f"rbootimg: {MIXED}: an ELF and no ROM; pack it first"
+    assert refused(command, MIXED, *others) == f"rbootimg: {MIXED}: ELF file, not a ROM; pack it first"
 
 
 def test_verify_can_ask_for_one_kind_of_checksum(rom: Path) -> None:
@@ -701,7 +701,7 @@ def test_compare_tells_what_else_differs(tmp_path: Path, rom: Path) -> None:
     other.write_bytes(good._replace(entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
     done = run("compare", rom, other)
     assert done.returncode == 1
-    assert "  the entry is 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
+    assert "  entry point: 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
     assert "  irom+0x6f: 00 | 78\n" in done.stdout or "  irom+0x6f at 0x4020207f: 00 | 78\n" in done.stdout
     assert done.stderr == f"rbootimg: {rom}: not the same application as {other}\n"
 
@@ -781,7 +781,7 @@ def test_info_shows_a_bad_rom_and_fails_with_one_line(rom: Path, options: tuple[
     done = run("info", rom, "--slot", "0x82000", *options)
     assert done.returncode == 1
     assert done.stderr == (
-        f"rbootimg: {rom}: the checksum at offset 0xef is 0x00, but the data give 0xe3 (0xc3 with irom); "
+        f"rbootimg: {rom}: bad checksum 0x00 at offset 0xef: expected 0xe3 (0xc3 with irom); "
         "the ROM is corrupt (and 1 more)\n"
     )
     if options:
@@ -839,7 +839,7 @@ def test_extract_makes_a_folder_by_the_roms_name_and_replaces_what_it_wrote(tmp_
 
 def test_extract_takes_sound_roms_only(tmp_path: Path, rom: Path) -> None:
     rom.write_bytes(MIXED_ROM[:-1])
-    assert "the ROM is cut off" in refused("extract", rom, "-o", tmp_path / "folder")
+    assert "truncated image: " in refused("extract", rom, "-o", tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
 
 

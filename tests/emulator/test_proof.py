@@ -294,7 +294,7 @@ def linked_for(layout: FlashLayout, number: int, source: str = chip.SOURCES["mix
         (RamSection(0x3FFFF000, b"over its stack"), "RAM section 3, 0x3ffff000 to 0x3ffff010, is outside the RAM"),
         (RamSection(0x3FFE9002, b"odd"), "RAM section 3 at 0x3ffe9002: expected an address that is a multiple of 4"),
         (RamSection(0x40100000, b"again"), "RAM sections 3 and 0 overlap at 0x40100000"),
-        (RamSection(0x3FFEA000, b"not in the ELF"), "does not match its ELF: it has nothing that starts at 0x3ffea000"),
+        (RamSection(0x3FFEA000, b"not in the ELF"), "does not match its ELF: no section starts at 0x3ffea000"),
     ],
 )
 def test_a_section_that_the_elf_does_not_have_is_caught(section: RamSection, message: str) -> None:

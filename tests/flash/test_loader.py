@@ -115,17 +115,14 @@ def test_a_loader_of_which_nothing_is_known_goes_with_any_layout() -> None:
 
 def test_what_the_chip_would_not_start_is_refused() -> None:
     start = "the chip would not start the loader: "
-    assert refused(rom(0)) == (
-        start + "byte 0xea at offset 0x0 is not 0xe9, with which an image for the mask ROM begins"
-    )
+    assert refused(rom(0)) == (start + "bad magic of the image: found 0xea at offset 0x0, expected 0xe9")
     assert refused(b"") == (
-        start + "the header of an image for the mask ROM would end at offset 0x8, but there are only 0x0 bytes; "
-        "the ROM is cut off"
+        start + "truncated image: the header of the image ends at offset 0x8, but there are only 0x0 bytes"
     )
     damaged = bytearray(loader())
     damaged[16] ^= 1
-    assert refused(bytes(damaged)).startswith(start + "the checksum at offset 0x")
-    assert refused(b"\xe9\0\0\0" + bytes(12)) == start + "the image has no RAM sections, so nothing to start"
+    assert refused(bytes(damaged)).startswith(start + "bad checksum 0x")
+    assert refused(b"\xe9\0\0\0" + bytes(12)) == start + "image without RAM sections"
 
 
 def test_a_loader_that_reaches_into_the_config_is_refused() -> None:

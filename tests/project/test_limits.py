@@ -171,7 +171,7 @@ def toml(start: str, repeated: str, size: int = LAYOUT_SIZE) -> bytes:
 
 
 REGION = b"irom0_0_seg : org = "
-OVERLAP = "the ELF is damaged or cut off (its "
+OVERLAP = "corrupt or truncated ELF ("
 HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "sections of the same bytes": (
         "ELF",
@@ -201,11 +201,11 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a name without an end": (
         "ELF",
         lambda: with_symbols([(0, IRAM, 4)], b"n" * SIZE),
-        "the ELF is damaged or cut off (a symbol's name)",
+        "corrupt or truncated ELF (a symbol's name)",
     ),
     "as many symbols as there is room for": ("size", many_symbols, ""),
     "one symbol with a long name": ("size", lambda: many_symbols(SIZE // 2), ""),
-    "a section with a long name": ("size", long_section_name, "the ELF is damaged or cut off (a section's name)"),
+    "a section with a long name": ("size", long_section_name, "corrupt or truncated ELF (a section's name)"),
     "functions that may be the SDK's": ("mapping", mapped_symbols, ""),
     "functions that may be the entry": ("ELF", anagrams, ""),
     "a map of parts": (
@@ -285,8 +285,8 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "blanks before an operand": ("script", lambda: REGION + b"1 +" + b" " * SIZE + b")", "the region irom0_0_seg is"),
     "brackets without an end": ("script", lambda: b"irom0_0_seg (" * (SIZE // 13), "no memory region irom0_0_seg"),
     "a script of names": ("script", lambda: b"irom0_0_seg " * (SIZE // 12), "no memory region irom0_0_seg"),
-    "operands": ("script", lambda: REGION + b"1" + b"+1" * SIZE, "the region irom0_0_seg is not written as"),
-    "nested operands": ("script", lambda: REGION + b"((" + b"(1)" * SIZE, "the region irom0_0_seg is not written as"),
+    "operands": ("script", lambda: REGION + b"1" + b"+1" * SIZE, "unsupported syntax for region irom0_0_seg"),
+    "nested operands": ("script", lambda: REGION + b"((" + b"(1)" * SIZE, "unsupported syntax for region irom0_0_seg"),
     "a script of 2 MB": ("script", lambda: b" " * (2 << 20), "a linker script of 2,097,152 bytes"),
     "interim replies": ("reply", lambda: b"HTTP/1.1 100 C\r\n\r\n" * (SIZE // 18), ""),
     "a length of digits": ("reply", lambda: b"HTTP/1.1 200 C\r\nContent-Length: " + b"9" * SIZE + b"\r\n\r\n", ""),

@@ -88,11 +88,11 @@ def test_roms_with_either_checksum_and_with_esptools_crc_are_taken() -> None:
 @pytest.mark.parametrize(
     ("damaged", "why"),
     [
-        (ROM1[:-1], "the ROM is cut off"),
-        (ROM1[:-1] + bytes((ROM1[-1] ^ 1,)), "the ROM is corrupt"),
-        (ROM1[:48] + b"!" + ROM1[49:], "the ROM is corrupt"),
-        (b"", "the ROM is cut off"),
-        (b"\x7fELF" + bytes(100), "an ELF and no ROM"),
+        (ROM1[:-1], "truncated image: "),
+        (ROM1[:-1] + bytes((ROM1[-1] ^ 1,)), "bad checksum 0x"),
+        (ROM1[:48] + b"!" + ROM1[49:], "bad checksum 0x"),
+        (b"", "truncated image: "),
+        (b"\x7fELF" + bytes(100), "ELF file, not a ROM"),
     ],
     ids=["cut off", "checksum", "data", "empty", "an ELF"],
 )

@@ -846,9 +846,9 @@ def test_a_rom_whose_ram_sections_make_it_too_large_is_refused(project: Project)
 @pytest.mark.parametrize(
     ("content", "settings", "message"),
     [
-        (b"", "", "rom.elf: the file is empty"),
+        (b"", "", "rom.elf: empty file"),
         (b"MZ no ELF", "", "rom.elf: not an ELF file"),
-        ((VECTORS / "mixed.rom0.elf").read_bytes()[:5000], "", "rom.elf: the ELF is damaged or cut off"),
+        ((VECTORS / "mixed.rom0.elf").read_bytes()[:5000], "", "rom.elf: corrupt or truncated ELF"),
         ((VECTORS / "mixed.rom1.elf").read_bytes(), "RBOOT_SLOT=0x2000", "rom.elf: linked at 0x40282010"),
         ((VECTORS / "mixed.rom0.elf").read_bytes(), "RBOOT_SECTIONS='.nosuch'", "no section .nosuch with data"),
         ((VECTORS / "mixed.rom0.elf").read_bytes(), "RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
