@@ -290,7 +290,7 @@ def test_prove_shows_what_was_proved() -> None:
 
 
 def test_prove_fails_in_one_line(proved: Path) -> None:
-    assert "but slot 0 at 0x2000 runs at" in failed(*PROVE, "--elf", "0=rom1.elf")
+    assert "expected 0x40202010 for slot 0 at 0x2000" in failed(*PROVE, "--elf", "0=rom1.elf")
     assert "there is no slot 7 to prove" in failed(*PROVE, "--elf", "7=rom1.elf")
     assert failed(*PROVE, "--elf", "flash.bin") == "rbootimg: flash.bin: flash.bin: not an ELF file"
     image = bytearray((proved / "flash.bin").read_bytes())

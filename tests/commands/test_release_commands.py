@@ -89,8 +89,8 @@ def test_publish_takes_elfs_and_who_proved_it(folder: Path) -> None:
     assert (folder / "build/webroot/releases/1.0.0/rom1.elf").read_bytes() == elf(1)
     assert [entry["proved_by"] for entry in manifest(folder)["roms"]] == ["rBoot 1.4.2"] * 2
     assert refused(*PUBLISH, "--version", "1.1.0", *elfs[2:], *elfs[:2]) == (
-        "1.elf is not what rom0.bin was packed from: no section starts at 0x40202010, where the ROM's "
-        "flash code is; name the ELF of each ROM, in the order of the ROMs"
+        "1.elf is not what rom0.bin was packed from: no section starts at 0x40202010, where the ROM "
+        "has flash code; name the ELF of each ROM, in the order of the ROMs"
     )
 
 

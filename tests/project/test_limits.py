@@ -181,12 +181,12 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "sections with one long name": (
         "ELF",
         lambda: with_places(SIZE // 80, (0, 52, 1), b"n" * (SIZE // 2) + b"\0"),
-        f"{OVERLAP}sections' names overlap)",
+        f"{OVERLAP}section names overlap)",
     ),
     "a string table as a section for each symbol": (
         "ELF",
         lambda: with_symbols([(number % 16, IRAM, 4) for number in range(SIZE // 32)], b"n" * (SIZE // 2) + b"\0"),
-        f"{OVERLAP}symbols' names overlap)",
+        f"{OVERLAP}symbol names overlap)",
     ),
     "a name of four bytes a letter": (
         "ELF",
@@ -281,13 +281,21 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a slot of no bytes": ("manifest", lambda: manifest(slot_size=0), "the manifest: roms: slot_size is 0"),
     "a ROM of thousands of digits": ("manifest", lambda: manifest(size=10**4000), "the manifest: roms: size does not"),
     "half a character": ("manifest", lambda: manifest(proved_by="\ud800"), "the manifest: roms: proved_by has half a"),
-    "blanks in a script": ("script", lambda: REGION + b"1" + b" " * SIZE + b"len", "the region irom0_0_seg is not"),
-    "blanks before an operand": ("script", lambda: REGION + b"1 +" + b" " * SIZE + b")", "the region irom0_0_seg is"),
+    "blanks in a script": (
+        "script",
+        lambda: REGION + b"1" + b" " * SIZE + b"len",
+        "unsupported syntax for region irom0_0_seg",
+    ),
+    "blanks before an operand": (
+        "script",
+        lambda: REGION + b"1 +" + b" " * SIZE + b")",
+        "unsupported syntax for region irom0_0_seg",
+    ),
     "brackets without an end": ("script", lambda: b"irom0_0_seg (" * (SIZE // 13), "no memory region irom0_0_seg"),
     "a script of names": ("script", lambda: b"irom0_0_seg " * (SIZE // 12), "no memory region irom0_0_seg"),
     "operands": ("script", lambda: REGION + b"1" + b"+1" * SIZE, "unsupported syntax for region irom0_0_seg"),
     "nested operands": ("script", lambda: REGION + b"((" + b"(1)" * SIZE, "unsupported syntax for region irom0_0_seg"),
-    "a script of 2 MB": ("script", lambda: b" " * (2 << 20), "a linker script of 2,097,152 bytes"),
+    "a script of 2 MB": ("script", lambda: b" " * (2 << 20), "linker script has 2,097,152 bytes"),
     "interim replies": ("reply", lambda: b"HTTP/1.1 100 C\r\n\r\n" * (SIZE // 18), ""),
     "a length of digits": ("reply", lambda: b"HTTP/1.1 200 C\r\nContent-Length: " + b"9" * SIZE + b"\r\n\r\n", ""),
 }

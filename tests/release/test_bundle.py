@@ -120,7 +120,7 @@ def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("slot", "data", "flash", "message"),
     [
-        (2, b"x" * 99, THREE, r"recovery\.bin of blink: not published: byte 0x78"),
+        (2, b"x" * 99, THREE, r"recovery\.bin of blink: not published: bad magic of the ROM: found 0x78"),
         (2, silent_rom(0x20000), THREE, r"recovery\.bin of blink: not published: ROM has 131,120 bytes, 48 more"),
         (
             2,
@@ -285,7 +285,7 @@ def test_a_manifest_leads_to_no_other_file() -> None:
     ("roms", "options", "message"),
     [
         ([], {}, "blink has no ROMs"),
-        ([b"x" * 99], {}, r"rom0\.bin of blink: not published: byte 0x78"),
+        ([b"x" * 99], {}, r"rom0\.bin of blink: not published: bad magic of the ROM: found 0x78"),
         ([rom(0, irom_checksum=True)], {}, "the ROM may have the other kind of checksum"),
         (
             [silent_rom(0x80000)],
