@@ -326,7 +326,7 @@ def test_the_sdk_registers_the_table_as_the_compiler_reads_it(tmp_path: Path, na
         ),
         (
             parse_layout(ONE_MB + REGION.replace("files", "sdk_params").format("0xe0000", "0x3000")),
-            "sdk_params at 0xe0000: NONOS SDK 3 keeps its parameters at 0xfd000 in a 1MB flash, "
+            "sdk_params at 0xe0000: NONOS SDK 3 keeps its parameters at 0xfd000 in a 1MB flash "
             "regardless of the table; move the region",
         ),
     ],
