@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .flash.bootlogic import BootDecision, predict_boot
     from .flash.clientheader import client_header
     from .flash.image import FlashPiece, assemble, flash_pieces, make_boot_config, split
-    from .layout.model import FlashLayout, FlashRegion, LoaderOptions, Slot
+    from .layout.model import FlashLayout, FlashRegion, GpioMode, LoaderOptions, Slot
     from .layout.params import FlashParams
     from .layout.presets import LAYOUT_PRESETS, preset_layout
     from .layout.sdk_partitions import sdk_partitions
@@ -77,7 +77,7 @@ _HOMES = {
     "flash.bootlogic": "BootDecision predict_boot",
     "flash.clientheader": "client_header",
     "flash.image": "FlashPiece assemble flash_pieces make_boot_config split",
-    "layout.model": "FlashLayout FlashRegion LoaderOptions Slot",
+    "layout.model": "FlashLayout FlashRegion GpioMode LoaderOptions Slot",
     "layout.params": "FlashParams",
     "layout.presets": "LAYOUT_PRESETS preset_layout",
     "layout.sdk_partitions": "sdk_partitions",
@@ -119,6 +119,7 @@ __all__ = [
     "FlashParams",
     "FlashPiece",
     "FlashRegion",
+    "GpioMode",
     "Hint",
     "History",
     "LayoutError",

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Reading files with a size limit, and writing them atomically."""
 
 from __future__ import annotations
 
@@ -8,59 +8,57 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # which takes 5 ms to import
+if TYPE_CHECKING:  # takes 5 ms to import
     from pathlib import Path
 
 
 MAX_SIZE = 1 << 28
-"""Bytes of the largest file that is read: an ELF with all its debugging information has some ten million."""
+"""Default size limit in bytes. An ELF with complete debugging information has some ten million."""
 
 
-def read_file(name: str | Path, most: int = MAX_SIZE) -> bytes:
-    """What is in the file `name`, a pipe too.
+def read_file(name: str | Path, max_size: int = MAX_SIZE) -> bytes:
+    """Read the file or pipe `name`.
 
-    Raises OSError with `name` as its file name, also for what has more than `most` bytes or never ends.
+    Raises OSError with `name` as its file name, also if there are more than `max_size` bytes.
     """
     parts = []
-    left = most + 1
+    left = max_size + 1
     try:
         with open(name, "rb") as file:
             while left and (part := file.read(min(left, 1 << 24))):
                 parts.append(part)
                 left -= len(part)
-    except OSError as error:  # reading does not name it
+    except OSError as error:  # read() does not set the file name
         raise OSError(error.errno, error.strerror, str(name)) from None
     if not left:
-        raise OSError(
-            errno.EFBIG, f"it has more than {f'{most >> 20} MB' if most >= 1 << 20 else f'{most >> 10} KB'}", str(name)
-        )
+        limit = f"{max_size >> 20} MB" if max_size >= 1 << 20 else f"{max_size >> 10} KB"
+        raise OSError(errno.EFBIG, f"larger than {limit}", str(name))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = False, mode: int | None = None) -> None:
-    """Put `data` at `path` in one step: until it is all there, what stood there stays.
+    """Write `data` to `path` in one step: readers see the old file or the new one.
 
-    `durable` waits until it is on the disk; `mode` sets the permissions, which else follow the umask.
-    Raises OSError with `path` as its file name, and then leaves nothing behind.
+    `durable` waits until the data is on the disk; `mode` sets the permissions, which follow the umask by default.
+    Raises OSError with `path` as its file name; no temporary file is left.
     """
     _write({path: data}, durable, mode)
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Put files of these names and `contents` into `folder`, made if need be: if one cannot be written, then none.
+    """Write the `contents` of files by name to `folder`, which is created if necessary: all of them or none.
 
-    What else is in the folder stays. Raises OSError with a file name, and then leaves nothing behind.
+    Other files there stay. Raises OSError with a file name; no temporary file and no new directory is left.
     """
     made: list[Path] = []
     try:
         if os.path.lexists(folder) and not os.path.isdir(folder):
-            reason = "not a folder; name one for the files, there or not yet" if folder.exists() else no_folder(folder)
-            raise NotADirectoryError(errno.ENOTDIR, reason, str(folder))
+            raise NotADirectoryError(errno.ENOTDIR, not_a_directory(folder), str(folder))
         made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _remove_folders(made)
-        raise about(error, folder) from None
+        raise _explain(error, folder) from None
     try:
         _write({folder / name: data for name, data in contents.items()})
     except BaseException:
@@ -76,7 +74,7 @@ def _remove_folders(paths: Iterable[Path]) -> None:
 
 def _write(contents: Mapping[Path, bytes], durable: bool = False, mode: int | None = None) -> None:
     temporaries: dict[Path, Path] = {}
-    befores: dict[Path, Path] = {}  # for a way back, of several files
+    backups: dict[Path, Path] = {}  # only of several files
     done: list[Path] = []
     path = None
     try:
@@ -93,10 +91,10 @@ def _write(contents: Mapping[Path, bytes], durable: bool = False, mode: int | No
                     os.fsync(file.fileno())
         new = {path for path in contents if not os.path.lexists(path)}
         for path in contents.keys() - new if len(contents) > 1 else ():
-            with contextlib.suppress(OSError):  # a folder, or a file system without links
-                before = _temporary(path)
-                os.link(path, before, follow_symlinks=False)
-                befores[path] = before
+            with contextlib.suppress(OSError):  # a directory, or a file system without hard links
+                backup = _temporary(path)
+                os.link(path, backup, follow_symlinks=False)
+                backups[path] = backup
         for path in contents:
             os.replace(temporaries[path], path)
             del temporaries[path]
@@ -104,33 +102,33 @@ def _write(contents: Mapping[Path, bytes], durable: bool = False, mode: int | No
     except BaseException as error:
         for each in done:
             with contextlib.suppress(OSError):
-                if each in befores:
-                    os.replace(befores.pop(each), each)
+                if each in backups:
+                    os.replace(backups.pop(each), each)
                 elif each in new:
                     each.unlink()
         if isinstance(error, OSError) and path is not None:
-            raise about(error, path) from None
+            raise _explain(error, path) from None
         raise
     finally:
-        for temporary in (*temporaries.values(), *befores.values()):
+        for temporary in (*temporaries.values(), *backups.values()):
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
 
 def _temporary(path: Path) -> Path:
-    # Not from the target's name, which may have the greatest length already.
+    # Not derived from the target's name, which may already have the maximum length.
     return path.with_name(f".rbootimg-{os.urandom(6).hex()}.tmp")
 
 
 def write_output(path: Path, data: bytes) -> bool:
-    """Write what the user asked for to where he asked: through a link, and to a device or a pipe as well.
+    """Write an output that the user named: atomically to a file or a link's target, directly to a device or pipe.
 
-    Returns False for one of those, which are written to and not replaced. Raises OSError with `path` as its file name.
+    Returns False for a device or pipe. Raises OSError with `path` as its file name.
     """
     is_file = not os.path.exists(path) or os.path.isfile(path)
     try:
         if is_file:
-            write_atomic(resolved(path) if os.path.islink(path) else path, data)
+            write_atomic(resolve(path) if os.path.islink(path) else path, data)
         else:
             path.write_bytes(data)
     except OSError as error:
@@ -138,31 +136,31 @@ def write_output(path: Path, data: bytes) -> bool:
     return is_file
 
 
-# What the system refuses, in the words of who wrote the path
+# System errors, with the path as the user wrote it
 
 
-def resolved(path: Path) -> Path:
-    """`path` without links in it. Raises OSError for a loop of them, which each version of Python tells differently."""
+def resolve(path: Path) -> Path:
+    """Return `path` without symbolic links. Raises OSError for a loop of them, in every Python version."""
     try:
         path.stat()
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise about(error, path) from None
+            raise _explain(error, path) from None
     try:
         return path.resolve()
     except RuntimeError:
         raise OSError(errno.ELOOP, _LOOP, str(path)) from None
 
 
-def about(error: OSError, path: Path) -> OSError:
-    """`error`, met in writing to `path`, with that as its file name and what is wrong with the folders above it.
+def _explain(error: OSError, path: Path) -> OSError:
+    """Return `error` with `path` as its file name, and the directory above `path` that caused it.
 
-    The system's own may name a temporary file, and says `No such file or directory` of a file that is to be made.
+    The system's error may name a temporary file, and says `No such file or directory` of a file to be created.
     """
     return OSError(error.errno, _reason(error, path), str(path))
 
 
-_LOOP = "a symbolic link that leads back to itself"
+_LOOP = "a symbolic link loop"
 
 
 def _reason(error: OSError, path: Path) -> str | None:
@@ -173,27 +171,27 @@ def _reason(error: OSError, path: Path) -> str | None:
             if not os.path.lexists(folder):
                 return f"there is no folder {folder}"
             if not os.path.isdir(folder):
-                return f"{folder} is {no_folder(folder)}"
+                return f"{folder} is {not_a_directory(folder)}"
         if error.errno == errno.ELOOP:
             return _LOOP
         if error.errno == errno.ENOENT:  # as in /proc
-            return "nothing can be made there"
+            return "cannot create a file there"
     if error.errno in (errno.EACCES, errno.EPERM):
         for folder in above:
             if os.path.isdir(folder) and not os.access(folder, os.X_OK):
-                return f"{reason}; the folder {folder} may not be entered"
+                return f"{reason}: no search permission for folder {folder}"
         if os.path.isdir(path.parent) and not os.access(path.parent, os.W_OK):
-            return f"{reason}; the folder {path.parent} may not be written to"
+            return f"{reason}: no write permission for folder {path.parent}"
     return reason
 
 
-def no_folder(path: Path) -> str:
-    """What is at `path`, which is no folder."""
+def not_a_directory(path: Path) -> str:
+    """Describe the file or link at `path`, where a directory is expected."""
     if os.path.islink(path) and not os.path.exists(path):
         try:
             path.stat()
         except OSError as error:
             if error.errno == errno.ELOOP:
                 return _LOOP
-        return f"a symbolic link to {os.readlink(path)}, where there is nothing"
+        return f"a dangling symbolic link to {os.readlink(path)}"
     return "not a folder"

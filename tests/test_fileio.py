@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all."""
+"""Reading files with a limit, and writing them atomically."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_file_is_made_or_replaced_and_nothing_else_is_left(tmp_path: Path, dat
     assert names(tmp_path) == ["file None", "file b'old and longer'"]
 
 
-def test_who_has_the_old_file_open_reads_it_to_the_end(tmp_path: Path) -> None:
+def test_a_reader_of_the_old_file_reads_it_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old " * 1000)
     with open(path, "rb") as reader:
@@ -74,7 +74,7 @@ def test_who_has_the_old_file_open_reads_it_to_the_end(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     # Larger than any buffer, so that the first half is on the disk when the second fails.
@@ -87,12 +87,12 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_beside_it(t
     assert path.read_bytes() == bytes(1_000_000)
 
 
-def test_a_write_that_fails_half_way_leaves_no_file_where_none_was(tmp_path: Path) -> None:
+def test_a_failed_write_creates_no_file(tmp_path: Path) -> None:
     assert write_with_limit(tmp_path / "file", size=1_000_000, limit=500_000).stderr == "File too large\n"
     assert names(tmp_path) == []
 
 
-def test_what_is_no_data_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_invalid_data_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with pytest.raises(TypeError):
@@ -101,7 +101,7 @@ def test_what_is_no_data_leaves_the_old_file_and_nothing_beside_it(tmp_path: Pat
     assert names(tmp_path) == ["file"]
 
 
-def test_a_folder_in_the_way_stays_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_a_folder_in_the_way_stays_and_nothing_else_is_left(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     (path / "inside").write_bytes(b"kept")
@@ -144,14 +144,14 @@ def test_permissions_follow_the_umask_unless_they_are_asked_for(
     assert mode(path) == expected
 
 
-def test_a_file_may_have_the_longest_name_there_is(tmp_path: Path) -> None:
+def test_a_file_may_have_a_name_of_maximum_length(tmp_path: Path) -> None:
     path = tmp_path / ("n" * os.pathconf(tmp_path, "PC_NAME_MAX"))
     path.write_bytes(b"old")
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
 
 
-def test_of_several_writers_at_once_one_wins_as_a_whole(tmp_path: Path) -> None:
+def test_concurrent_writers_each_write_a_complete_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     contents = [bytes((number,)) * 200_000 for number in range(4)]
     path.write_bytes(contents[0])
@@ -180,7 +180,7 @@ def test_of_several_writers_at_once_one_wins_as_a_whole(tmp_path: Path) -> None:
 
 
 def fill(folder: Path, sizes: list[int], limit: int) -> str:
-    """Write files of these sizes in a process whose files can have only `limit` bytes; how that fails."""
+    """Write files of these sizes in a process whose files can have only `limit` bytes; and return the error."""
     code = (
         "import sys; from pathlib import Path; from rbootimg.fileio import write_folder\n"
         "contents = {f'file{number}': bytes(int(size)) for number, size in enumerate(sys.argv[2:])}\n"
@@ -217,22 +217,22 @@ def test_a_folder_that_cannot_be_filled_stays_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "file0").read_bytes() == b"old"
 
 
-def test_a_file_where_a_folder_should_be_is_told_as_that(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(NotADirectoryError) as refused:
         write_folder(tmp_path / "file", {"name": b"new"})
     assert refused.value.filename == str(tmp_path / "file")
-    assert refused.value.strerror == "not a folder; name one for the files, there or not yet"
+    assert refused.value.strerror == "not a folder"
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-@pytest.mark.parametrize(("most", "said"), [(1 << 20, "1 MB"), (1 << 16, "64 KB")])
-def test_what_never_ends_is_read_no_further_than_the_greatest_file(most: int, said: str) -> None:
-    with pytest.raises(OSError, match=f"it has more than {said}:"):
-        fileio.read_file("/dev/zero", most)
+@pytest.mark.parametrize(("max_size", "limit"), [(1 << 20, "1 MB"), (1 << 16, "64 KB")])
+def test_an_endless_file_is_read_up_to_the_limit(max_size: int, limit: str) -> None:
+    with pytest.raises(OSError, match=f"larger than {limit}:"):
+        fileio.read_file("/dev/zero", max_size)
 
 
-def test_what_opens_and_cannot_be_read_is_named() -> None:
+def test_a_read_error_names_the_file() -> None:
     with pytest.raises(OSError, match="Input/output error") as refused:
         fileio.read_file("/proc/self/mem")
     assert refused.value.filename == "/proc/self/mem"

@@ -13,7 +13,7 @@ from ..flash.bootlogic import BootDecision, predict_boot
 from ..flash.image import check_size
 from ..flash.loader import LoaderInfo, default_roms, knows_size, read_options
 from ..layout.memory import BLANK, CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, is_blank, window_end
-from ..layout.model import FlashLayout, FlashRegion, Slot, parse_slots, sdk_regions, with_sizes
+from ..layout.model import FlashLayout, FlashRegion, Slot, infer_sizes, parse_slots, sdk_regions
 from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from ..rom.format import image_size
 from .common import common_json, sha256
@@ -162,7 +162,7 @@ def _slots(
     addresses: Sequence[int], chip: FlashSize | None, regions: Sequence[FlashRegion], known: Sequence[Slot]
 ) -> list[Slot]:
     """Return the slots at `addresses`: those of `known`, else each as large as possible."""
-    guessed = with_sizes(parse_slots(addresses), chip or FLASH_SIZES["16MB"], regions)
+    guessed = infer_sizes(parse_slots(addresses), chip or FLASH_SIZES["16MB"], regions)
     by_address = {slot.address: slot for slot in (*guessed, *known)}
     return [by_address[address] for address in addresses]
 

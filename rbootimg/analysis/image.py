@@ -170,10 +170,8 @@ def placement_problems(address: int | None, slot: Slot | None, slots: Sequence[S
     """Return why a ROM of `size` bytes, linked at `address`, would not run from `slot`, or from any of `slots`."""
     if slot is not None:
         return fit.slot_problems(size, slot, address)
-    if slots and address is not None:
-        expected = ", ".join(f"{known.link_address:#x}" for known in slots)
-        return [f"ROM is linked at {address:#x}, but the layout's slots run at {expected}"]
-    return []
+    problem = fit.no_slot_problem(address, slots) if slots and address is not None else None
+    return [] if problem is None else [problem]
 
 
 def image_json(found: ImageInfo) -> dict[str, object]:

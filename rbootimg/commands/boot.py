@@ -119,7 +119,7 @@ def _summary(result: qemu.BootResult, crash: str | None) -> str:
 
 def _as_json(result: qemu.BootResult, symbols: Sequence[elf.Symbol]) -> dict[str, object]:
     """Return the JSON values. `crash` has the ELF's name, `demangled` its C++ name if c++filt knows it."""
-    name = elf.place(symbols, result.crash.pc) if result.crash else None
+    name = elf.describe_address(symbols, result.crash.pc) if result.crash else None
     return {
         "ended": result.ended.value,
         "rom": result.rom,

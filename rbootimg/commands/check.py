@@ -7,6 +7,7 @@ import json
 
 from ..errors import CheckError, error_subject
 from ..release import check, check_http
+from ..text import printable
 from .common import web_root_argument
 
 DESCRIPTION = (
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     if options.url is None:
         found = [check_http.Finding(problem.name, problem.text) for problem in check.check_web_root(options.web_root)]
     else:
-        where = options.url if options.url.isprintable() else ascii(options.url)
+        where = printable(options.url)
         with error_subject(where):
             found = list(check_http.check_url(options.url))
     faults = sum(finding.fault for finding in found)

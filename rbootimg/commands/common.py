@@ -79,11 +79,11 @@ def read_layout(name: str) -> FlashLayout:
         if name in presets.LAYOUT_PRESETS and not os.path.exists(name):
             return presets.preset_layout(name)
         if not os.path.exists(name):
-            raise presets.missing(name)
+            raise presets.not_found_error(name)
         try:
-            return tomlfile.parse_layout(fileio.read_file(name, tomlfile.MOST).decode())
+            return tomlfile.parse_layout(fileio.read_file(name, tomlfile.MAX_SIZE).decode())
         except UnicodeDecodeError:
-            raise LayoutError("not valid TOML: not UTF-8") from None
+            raise LayoutError("invalid TOML: not UTF-8") from None
 
 
 def check_not_input(output: Path | None, inputs: Iterable[str | Path]) -> None:

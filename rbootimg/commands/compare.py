@@ -15,7 +15,7 @@ from ..rom.demangle import demangle
 from ..rom.format import RamSection, Rom
 from ..rom.linkaddress import find_link_address
 from ..rom.pack import irom
-from ..views.rom import MOST_DIFFERENCES, compared
+from ..views.rom import MAX_DIFFERENCES, comparison_text
 
 DESCRIPTION = (
     "Check that two ROMs are one application linked for two slots: only relocated words may differ. "
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     links = None if first.link is None or second.link is None else (first.link, second.link)
     comparison = compare_roms(first.rom, second.rom, links)
 
-    print(compared(comparison, _names((first, second), comparison.differences[:MOST_DIFFERENCES])))
+    print(comparison_text(comparison, _names((first, second), comparison.differences[:MAX_DIFFERENCES])))
     if not comparison.same_app:
         raise RbootError(f"not the same application as {options.other}")
 
@@ -58,7 +58,7 @@ class _Side:
         start = self.link
         if difference.ram_section is not None:
             start = self.rom.sections[difference.ram_section].address
-        return None if start is None else elf.place(self.symbols, start + difference.offset)
+        return None if start is None else elf.describe_address(self.symbols, start + difference.offset)
 
 
 def _names(sides: Sequence[_Side], differences: Sequence[RomDifference]) -> Callable[[RomDifference], str]:

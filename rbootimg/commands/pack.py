@@ -11,7 +11,7 @@ from ..layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, 
 from ..rom.convert import convert
 from ..rom.pack import RAM_SECTIONS, irom, usage
 from ..views import tables, terminal
-from ..views.rom import rom_place, rom_table, usage_table
+from ..views.rom import rom_heading, rom_table, usage_table
 from .arguments import converter, flash_slot
 from .common import check_not_input, sized_slot
 
@@ -80,6 +80,6 @@ def run(options: argparse.Namespace) -> None:
     place = (str(options.output), slot, irom(app).address)
     usages = usage(app, rom.size, slot)
     if is_file and terminal.is_terminal():
-        terminal.show((tables.Heading(rom_place(*place), good=True), usage_table(usages)))
+        terminal.show((tables.Heading(rom_heading(*place), good=True), usage_table(usages)))
     else:
         print(rom_table(*place, usages), file=sys.stdout if is_file else sys.stderr)  # stdout may be the ROM

@@ -24,7 +24,7 @@ from ..rom import fit
 from ..rom.elf import Elf, Section
 from ..rom.entry import entry_problem
 from ..rom.format import HEADER, SECTION_HEADER, Rom, image_size
-from ..rom.pack import IROM_SECTION, check_link, difference, find_section, irom
+from ..rom.pack import IROM_SECTION, difference, find_section, irom
 from .gdb import Debugger, NotReachedError, StopReason
 from .qemu import crash_in, failure, machine, read_report
 from .rundir import run_directory
@@ -91,7 +91,7 @@ def _prove_slot(
         raise LayoutError(f"invalid slot {number} to prove: expected 0-{len(layout.slots) - 1}")
     slot = replace(layout.slots[number], number=number)
     flash_code = irom(elf)
-    check_link(flash_code, slot)
+    fit.check_link(flash_code.address, slot)
     loaded = _ram_sections(elf, sections)
     rom, invalid = _read_rom(flash, slot, layout)
     for problem in (*(fit.problems(rom, slot) if rom else ()), entry_problem(elf)):

@@ -26,7 +26,7 @@ from types import MappingProxyType
 from ..errors import EmulatorError
 from ..flash.bootconfig import RtcData
 from ..rom.demangle import demangle
-from ..rom.elf import Symbol, place
+from ..rom.elf import Symbol, describe_address
 from . import confinement
 from .network import relay
 from .program import MISSING, QEMU
@@ -123,7 +123,7 @@ class Crash:
         cause = _CAUSES.get(self.cause, f"exception {self.cause}")
         kinds = {"exception": cause, "double exception": f"double exception: {cause}", "unmapped": _UNMAPPED}
         what = kinds.get(self.kind, self.kind)
-        name = place(symbols, self.pc)
+        name = describe_address(symbols, self.pc)
         if name and demangled:
             name = demangle([name]).get(name, name)
         return f"{what} at {self.pc:#x}{f' ({name})' if name else ''}, address {self.address:#x}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import RomError
 from ..layout.memory import BLANK, CONFIG_ADDRESS, SECTOR_SIZE, window_end
-from ..layout.model import DEFAULT_LOADER, LoaderOptions
+from ..layout.model import DEFAULT_LOADER, GpioMode, LoaderOptions
 from ..layout.params import FlashParams
 from ..rom import fit
 from ..rom.format import (
@@ -33,7 +33,7 @@ from ..rom.format import (
 )
 from . import bootconfig
 from .bootconfig import COUNT_OFFSET, CURRENT_ROM_OFFSET, GPIO_ROM_OFFSET, MODE_OFFSET, BootMode, RtcData
-from .loader import default_mode, default_roms, usable_size
+from .loader import GPIO_BOOT_MODES, default_roms, usable_size
 
 _SECTOR = slice(CONFIG_ADDRESS, CONFIG_ADDRESS + SECTOR_SIZE)
 _WORD = struct.Struct("<I")
@@ -104,8 +104,8 @@ class _Boot:
         self._config = _Config(self._chip[_SECTOR], options)
         self._rom = 0
         self._config_changed = False
-        self._is_gpio_boot = bool(options.gpio) and gpio_low
-        self._is_gpio_rom_boot = self._is_gpio_boot and options.gpio == "rom"
+        self._is_gpio_boot = options.gpio is not GpioMode.NONE and gpio_low
+        self._is_gpio_rom_boot = self._is_gpio_boot and options.gpio is GpioMode.ROM
         # The RTC data that ask for a temporary ROM.
         self._temp = rtc if options.rtc and rtc is not None and rtc.next_mode & BootMode.TEMP_ROM else None
 
@@ -241,7 +241,7 @@ class _Config:
         # The checksum has a word to itself in rBoot's structure.
         size = self._checksum + _WORD.size * options.config_checksum
         self._sector[:size] = bootconfig.MAGIC.ljust(size, b"\0")
-        self._sector[MODE_OFFSET] = default_mode(options.gpio)
+        self._sector[MODE_OFFSET] = GPIO_BOOT_MODES[options.gpio]
         self._sector[COUNT_OFFSET] = _DEFAULT_COUNT
         for number, address in enumerate(default_roms(params, options.big_flash, options.all_sizes)):
             _WORD.pack_into(self._sector, bootconfig.address_offset(number), address)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from ..errors import LoaderError, RomError
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, WINDOW_SIZE
-from ..layout.model import FlashLayout, LoaderOptions
+from ..layout.model import FlashLayout, GpioMode, LoaderOptions
 from ..layout.params import FlashParams
 from ..rom.format import check_old_image
 from .bootconfig import BootMode, infer_max_roms
@@ -30,6 +30,10 @@ _LARGE_SIZE = b"64 Mbit\r\n"
 _OLD_SIZES = MappingProxyType({0: 0x80000, 1: 0x40000, 2: 0x100000, 3: 0x200000, 4: 0x400000})
 _ALL_SIZES = MappingProxyType({**_OLD_SIZES, 5: 0x200000, 6: 0x400000, 8: 0x800000, 9: 0x1000000})
 _UNKNOWN_SIZE = 0x80000
+GPIO_BOOT_MODES = MappingProxyType(
+    {GpioMode.NONE: BootMode(0), GpioMode.ROM: BootMode.GPIO_ROM, GpioMode.SKIP: BootMode.GPIO_SKIP}
+)
+"""The mode of the default config that rBoot writes."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,13 @@ class LoaderInfo:
     config_checksum: bool | None = None
     irom_checksum: bool | None = None
     rtc: bool | None = None
-    gpio: str | None = None
+    gpio: GpioMode | None = None
     all_sizes: bool | None = None
 
     @property
     def mode(self) -> BootMode:
         """The mode of its default config."""
-        return default_mode(self.gpio or "")
+        return GPIO_BOOT_MODES[self.gpio or GpioMode.NONE]
 
     def loader_options(self, sector: bytes) -> LoaderOptions:
         """Return the options, unknown ones as off, and MAX_ROMS as inferred from the config `sector`."""
@@ -61,7 +65,7 @@ class LoaderInfo:
             config_checksum=bool(self.config_checksum),
             max_roms=infer_max_roms(sector, bool(self.config_checksum)),
             rtc=bool(self.rtc),
-            gpio=self.gpio or "",
+            gpio=self.gpio or GpioMode.NONE,
             all_sizes=self.all_sizes is not False,
         )
 
@@ -78,18 +82,13 @@ def read_options(loader: bytes) -> LoaderInfo:
     def has(text: bytes) -> bool:
         return _OPTION + text in loader
 
-    gpio = ""
+    gpio = GpioMode.NONE
     if has(b"GPIO skip mode"):
-        gpio = "skip"
+        gpio = GpioMode.SKIP
     elif has(b"GPIO rom mode") or has(b"GPIO mode"):
-        gpio = "rom"
+        gpio = GpioMode.ROM
     checksums = has(b"Config chksum"), has(b"irom chksum")
     return LoaderInfo(version, has(b"Big flash"), *checksums, has(b"RTC data"), gpio, all_sizes)
-
-
-def default_mode(gpio: str) -> BootMode:
-    """Return the mode in rBoot's default config; `gpio` as in LoaderOptions."""
-    return {"rom": BootMode.GPIO_ROM, "skip": BootMode.GPIO_SKIP}.get(gpio, BootMode(0))
 
 
 def default_roms(params: FlashParams, big_flash: bool, all_sizes: bool = True) -> tuple[int, int]:
@@ -136,9 +135,10 @@ def check_loader(loader: bytes, layout: FlashLayout) -> LoaderInfo:
                 f"loader is built with{'' if is_set else 'out'} {macro}, but the layout has {name} = "
                 f"{str(should).lower()}: {reason}; change [loader] in the layout or use another loader"
             )
-    if info.gpio not in (None, wanted.gpio):
+    if info.gpio is not None and info.gpio is not wanted.gpio:
         raise LoaderError(
-            f"loader is built with GPIO mode {info.gpio or 'none'!r}, but the layout has gpio = {wanted.gpio!r}; "
+            f"loader is built with GPIO mode {info.gpio.value or 'none'!r}, but the layout has gpio = "
+            f"{wanted.gpio.value!r}; "
             "change [loader] in the layout or use another loader"
         )
     return info

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..layout.model import LoaderOptions
+from ..layout.model import GpioMode, LoaderOptions
 
 
 def defines(options: LoaderOptions) -> dict[str, int | None]:
@@ -15,12 +15,12 @@ def defines(options: LoaderOptions) -> dict[str, int | None]:
         "BOOT_CONFIG_CHKSUM": options.config_checksum,
         "BOOT_IROM_CHKSUM": options.irom_checksum,
         "BOOT_RTC_ENABLED": options.rtc,
-        "BOOT_GPIO_ENABLED": options.gpio == "rom",
-        "BOOT_GPIO_SKIP_ENABLED": options.gpio == "skip",
+        "BOOT_GPIO_ENABLED": options.gpio is GpioMode.ROM,
+        "BOOT_GPIO_SKIP_ENABLED": options.gpio is GpioMode.SKIP,
         "OLD_FLASH_SIZES": not options.all_sizes,
     }
     found: dict[str, int | None] = {name: None for name, is_on in flags.items() if is_on}
     found["MAX_ROMS"] = options.max_roms
-    if options.gpio:
+    if options.gpio is not GpioMode.NONE:
         found["BOOT_GPIO_NUM"] = options.gpio_pin
     return found

@@ -10,7 +10,7 @@ from ..errors import LayoutError
 
 
 class FlashSize(NamedTuple):
-    """A flash size by esptool's name, with its code in an image header and its bytes."""
+    """A flash size: esptool's name, the code in an image header, the number of bytes."""
 
     name: str
     code: int
@@ -39,9 +39,9 @@ FLASH_FREQS = MappingProxyType({"40m": 0, "26m": 1, "20m": 2, "80m": 15})
 
 
 def flash_size(name: str) -> FlashSize:
-    """The flash size that esptool calls `name`; `1M` stands for `1MB`, and case is ignored.
+    """Return the flash size that esptool calls `name`; `1M` is `1MB`, and case is ignored.
 
-    Raises LayoutError for a name that is none, with the names that are.
+    Raises LayoutError if it is unknown.
     """
     by_name = {known.lower(): size for known, size in FLASH_SIZES.items()}
     by_name |= {known.replace("b", "", 1): size for known, size in by_name.items()}
@@ -52,10 +52,10 @@ def flash_size(name: str) -> FlashSize:
 
 
 class FlashParams(NamedTuple):
-    """Bytes 2 and 3 of every image header: how the flash is wired and how large it is.
+    """Bytes 2 and 3 of an image header: flash mode, size and frequency.
 
-    The values are the header's codes: `mode` 0 to 255, `size` and `freq` 0 to 15. The mask ROM and
-    rBoot read them from flash 0, that is from the loader; in a ROM they are there for the record.
+    The values are the header's codes: `mode` 0 to 255, `size` and `freq` 0 to 15. The mask ROM and rBoot use those of
+    the loader at flash 0 and ignore those of a ROM.
     """
 
     mode: int = FLASH_MODES["qio"]
@@ -64,7 +64,7 @@ class FlashParams(NamedTuple):
 
     @classmethod
     def from_names(cls, mode: str, size: str, freq: str) -> FlashParams:
-        """The codes for esptool's names: `qio`, `1MB`, `40m`. Raises LayoutError."""
+        """Encode esptool's names: `qio`, `1MB`, `40m`. Raises LayoutError if one is unknown."""
         return cls(
             mode=_code("flash mode", mode, FLASH_MODES),
             size=flash_size(size).code,
@@ -73,29 +73,29 @@ class FlashParams(NamedTuple):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> FlashParams:
-        """The values of the two header bytes `data`."""
+        """Decode the two header bytes `data`."""
         mode, size_and_freq = data
         return cls(mode, size_and_freq >> 4, size_and_freq & 0x0F)
 
     def to_bytes(self) -> bytes:
-        """The two header bytes."""
+        """Encode the two header bytes."""
         return bytes((self.mode, self.size << 4 | self.freq))
 
     def names(self) -> tuple[str | int, str | int, str | int]:
-        """Mode, size and frequency by esptool's names, unknown codes as numbers."""
+        """Return esptool's names of mode, size and frequency, and unknown codes as numbers."""
         modes = {code: name for name, code in FLASH_MODES.items()}
         sizes = {size.code: name for name, size in FLASH_SIZES.items()}
         freqs = {code: name for name, code in FLASH_FREQS.items()}
         return modes.get(self.mode, self.mode), sizes.get(self.size, self.size), freqs.get(self.freq, self.freq)
 
     def describe(self) -> str:
-        """The same as one text: `qio, 512KB, 40m`."""
+        """Return names() as one string: `qio, 512KB, 40m`."""
         named = zip(("mode", "size", "frequency"), self.names())
         return ", ".join(name if isinstance(name, str) else f"{what} {name}" for what, name in named)
 
 
 DEFAULT_PARAMS = FlashParams()
-"""What esptool2 writes unless told otherwise: QIO, 512 KB, 40 MHz."""
+"""The defaults of esptool2: QIO, 512 KB, 40 MHz."""
 
 
 def _code(what: str, name: str, codes: MappingProxyType[str, int]) -> int:
@@ -106,4 +106,4 @@ def _code(what: str, name: str, codes: MappingProxyType[str, int]) -> int:
 
 
 def _unknown(what: str, name: object, known: Iterable[str]) -> str:
-    return f"unknown {what} {str(name)!r}; choose one of {', '.join(known)}"
+    return f"unknown {what} {str(name)!r}: expected one of {', '.join(known)}"

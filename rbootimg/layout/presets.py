@@ -1,8 +1,7 @@
-"""Ready-made flash layouts."""
+"""Predefined flash layouts."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -12,17 +11,11 @@ from .model import (
     FlashLayout,
     LoaderOptions,
     default_slots,
+    infer_sizes,
     parse_slots,
     sdk_regions,
-    with_sizes,
 )
 from .params import flash_size
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-
 
 _BIG = LoaderOptions(big_flash=True)
 
@@ -31,7 +24,7 @@ def _preset(size: str, addresses: Iterable[int] = (), loader: LoaderOptions = DE
     chip = flash_size(size)
     slots = parse_slots(addresses) or default_slots(chip, loader.big_flash)
     regions = sdk_regions(chip)
-    return FlashLayout(chip, with_sizes(slots, chip, regions), loader, regions=regions)
+    return FlashLayout(chip, infer_sizes(slots, chip, regions), loader, regions=regions)
 
 
 LAYOUT_PRESETS: Mapping[str, FlashLayout] = MappingProxyType(
@@ -44,20 +37,22 @@ LAYOUT_PRESETS: Mapping[str, FlashLayout] = MappingProxyType(
         "sming": _preset("1MB", (0x2000, 0x80000)),
     }
 )
-"""Layouts by name: rBoot's default pair for each size; `capped` uses the first megabyte of a larger flash,
-as an rBoot without BOOT_BIG_FLASH does, `big` all of it. `sming` is Sming's with two ROMs."""
+"""Layouts by name, with rBoot's default pair of slots for each size.
+
+`capped` uses the first megabyte of a larger flash, like rBoot without BOOT_BIG_FLASH; `big` uses all of it. `sming` is
+Sming's layout for two ROMs."""
 
 
 def preset_layout(name: str) -> FlashLayout:
-    """The layout called `name`. Raises LayoutError for a name that is none, with the names that are."""
+    """Return the layout called `name`. Raises LayoutError if it is unknown."""
     try:
         return LAYOUT_PRESETS[name]
     except KeyError:
-        raise LayoutError(f"unknown layout {name!r}; choose one of {', '.join(LAYOUT_PRESETS)}") from None
+        raise LayoutError(f"unknown layout {name!r}: expected one of {', '.join(LAYOUT_PRESETS)}") from None
 
 
-def missing(name: str) -> LayoutError:
-    """What is wrong with the `name` of a layout that is neither a preset nor a file that is there."""
+def not_found_error(name: str) -> LayoutError:
+    """Make the error for the `name` of a layout that is neither a preset nor an existing file."""
     if name.endswith(".toml"):
         return LayoutError("the layout file cannot be read: No such file or directory")
-    return LayoutError(f"neither a file nor a preset; the presets are {', '.join(LAYOUT_PRESETS)}")
+    return LayoutError(f"neither a file nor a preset: expected one of {', '.join(LAYOUT_PRESETS)}")

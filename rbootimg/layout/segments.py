@@ -1,4 +1,4 @@
-"""A flash layout as a sequence of segments without gaps, and the colour of each kind."""
+"""A flash layout as a sequence of segments without gaps, and the colour of each kind of segment."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ FREE = "free"
 
 @dataclass(frozen=True)
 class Segment:
-    """A row of the layout: `size` bytes at flash `address`, of a `kind` that has a colour, with its `key`.
+    """`size` bytes at flash `address`.
 
-    `kind` is loader, config, slot, region or free; `link_address` is None for what is not linked.
+    `kind` is loader, config, slot, region or free, a key of COLOURS; `key` is the character for drawings.
+    `link_address` is None unless it is a slot.
     """
 
     key: str
@@ -30,7 +31,7 @@ class Segment:
 
 
 def layout_segments(layout: FlashLayout) -> tuple[Segment, ...]:
-    """All of the flash from 0 to its end, without gaps: what is in use, and what is free between."""
+    """Divide the flash from 0 to its end into used and free segments."""
     used = [
         Segment("L", "loader", "loader", 0, CONFIG_ADDRESS),
         Segment("C", "config", "rBoot config", CONFIG_ADDRESS, FIRST_SLOT_ADDRESS - CONFIG_ADDRESS),
@@ -40,14 +41,14 @@ def layout_segments(layout: FlashLayout) -> tuple[Segment, ...]:
         used.append(Segment(str((slot.number or 0) % 10), "slot", name, slot.address, slot.size, slot.link_address))
     for number, region in enumerate(sorted(layout.regions, key=lambda region: region.address)):
         used.append(Segment(chr(ord("a") + number % 26), "region", region.name, region.address, region.size))
-    used.sort(key=lambda piece: piece.address)
+    used.sort(key=lambda segment: segment.address)
     found: list[Segment] = []
     at = 0
-    for piece in used:
-        if piece.address > at:
-            found.append(_free(at, piece.address))
-        found.append(piece)
-        at = piece.end
+    for segment in used:
+        if segment.address > at:
+            found.append(_free(at, segment.address))
+        found.append(segment)
+        at = segment.end
     return (*found, _free(at, layout.size.bytes)) if at < layout.size.bytes else tuple(found)
 
 
@@ -55,5 +56,5 @@ def _free(start: int, end: int) -> Segment:
     return Segment(".", FREE, FREE, start, end - start)
 
 
-# Colours with enough contrast to black text (WCAG AA), told apart by the colour-blind too.
+# Enough contrast to black text (WCAG AA), and distinct for colour-blind readers.
 COLOURS = {"loader": "#f0b27a", "config": "#f7dc6f", "slot": "#85c1e9", "region": "#a9dfbf", FREE: "#eeeeee"}

@@ -15,7 +15,6 @@ from ..rom.compare import compare_roms
 from ..rom.elf import parse_elf
 from ..rom.entry import entry_problem
 from ..rom.format import Rom
-from ..rom.linkaddress import linked_elsewhere
 from ..rom.mapping import mapping_problem
 from ..rom.pack import difference
 from . import datafiles, version
@@ -202,11 +201,11 @@ def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot], called: Ma
     names = [_called(rom_name(number), app, called) for number in range(len(roms))]
     parsed = [Rom.from_bytes(data) for data in roms]
     for number, (rom, slot) in enumerate(zip(parsed, slots)):
-        found = linked_elsewhere(rom, slot, slots)
-        if found is not None:
+        problem = fit.find_link_problem(rom, slot, slots)
+        if problem is not None:
             raise PublishError(
-                f"{names[number]} is linked for {found:#x}, but {slot.label} runs at {slot.link_address:#x}; "
-                "put the ROMs in the order of the slots, or name the layout that they were built for"
+                f"{problem}; pass the ROMs in slot order and the layout that they were built for",
+                subject=names[number],
             )
     for number, (rom, slot) in enumerate(zip(parsed, slots)):
         comparison = compare_roms(parsed[0], rom, (slots[0].link_address, slot.link_address))

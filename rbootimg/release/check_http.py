@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ..errors import FitError, ManifestError, RomError, UrlError, VersionError
 from ..rom import fit
+from ..text import printable
 from . import version
 from .http import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import HEADER_MOST, read_as_client
@@ -156,13 +157,13 @@ def _merged(path: str, sample: Sequence[_Problem], client: Sequence[_Problem]) -
     for problem in sample:
         only = problem.fault and not client
         text = f"{problem.text}; {_SAMPLE_FAILS}" if only else problem.text
-        yield Finding(path, _one_line(text), problem.fault, problem.key in keys, problem.fault)
+        yield Finding(path, printable(text, _LONGEST), problem.fault, problem.key in keys, problem.fault)
     keys = {problem.key for problem in sample}
     sample_copes = not any(problem.fault for problem in sample)
     for problem in client:
         if problem.key not in keys:
             text = f"{problem.text}; {_CLIENT_FAILS}" if sample_copes else problem.text
-            yield Finding(path, _one_line(text), client=True, sample=False)
+            yield Finding(path, printable(text, _LONGEST), client=True, sample=False)
 
 
 def _content_problems(reply: Reply, content: _Content | None) -> Iterator[_Problem]:
@@ -266,7 +267,7 @@ def _without_manifest(manifest: Reply, error: ManifestError) -> Finding:
     """That nothing can be compared; unless it came with status 200 a fault is found already."""
     text = "without it no digest of a ROM was compared"
     if manifest.status == 200:
-        return Finding(MANIFEST, _one_line(f"cannot be used: {error}; {text}"))
+        return Finding(MANIFEST, printable(f"cannot be used: {error}; {text}", _LONGEST))
     return Finding(MANIFEST, text, fault=False, client=False, sample=False)
 
 
@@ -334,8 +335,3 @@ def _date(text: str) -> datetime | None:
     with contextlib.suppress(ValueError):
         return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=timezone.utc)
     return None
-
-
-def _one_line(text: str) -> str:
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import PublishError
 from ..layout.params import FLASH_SIZES
+from ..text import quote
 
 MAX_SIZE = max(size.bytes for size in FLASH_SIZES.values())
 """Bytes: no device has a larger flash, and `check --url` fetches no more."""
@@ -26,10 +27,9 @@ def check_names(names: Iterable[str]) -> None:
     known: dict[str, str] = {}
     for name in names:
         if not _NAME.fullmatch(name):
-            shown = repr(name) if len(name) <= 100 else f"{name[:20]!r}... with {len(name)} characters"
             raise PublishError(
-                f"a release cannot carry a file called {shown}: expected up to 100 letters, digits, '.', '_' or '-', "
-                "beginning with a letter, a digit or '_'"
+                f"a release cannot carry a file called {quote(name, 100)}: expected up to 100 letters, digits, '.', "
+                "'_' or '-', beginning with a letter, a digit or '_'"
             )
         if _RESERVED.fullmatch(name.lower()):
             raise PublishError(f"a release cannot carry a file called {name!r}: the name is reserved; choose another")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..text import quote
+
 HEADER_MOST = 4096
 """Bytes of the header, with the interim replies before it: OTA_MAX_HEADER_SIZE."""
 
@@ -94,4 +96,4 @@ def _headers(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
 
 
 def _shown(data: bytes) -> str:
-    return repr(data[:40].decode("latin-1")) + ("…" if len(data) > 40 else "")
+    return quote(data.decode("latin-1"), 40)

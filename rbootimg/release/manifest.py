@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import ManifestError, PublishError, SettingError, VersionError
+from ..layout.model import Slot
 from ..layout.params import FLASH_SIZES
+from ..rom import fit
+from ..text import quote
 from . import datafiles, version
 
 RELEASES = "releases"
@@ -221,8 +224,9 @@ def _check_places(release: Release) -> None:
     for rom in release.all_roms:
         if not rom.slot_size or rom.flash_address + rom.slot_size > release.flash_size:
             raise ManifestError(f"the manifest: slot {rom.slot} is not in the flash")
-        if rom.file.size > rom.slot_size:
-            raise ManifestError(f"the manifest: ROM {rom.slot} is larger than its slot")
+        problem = fit.size_problem(rom.file.size, Slot(rom.flash_address, rom.slot_size, rom.slot))
+        if problem is not None:
+            raise ManifestError(f"the manifest: {problem}")
 
 
 def _data_files(entries: Sequence[_Reader]) -> tuple[StoredFile, ...]:
@@ -281,10 +285,9 @@ def check_name(app: str) -> str:
     if app in _RESERVED:
         raise SettingError(f"an application cannot be called {app!r}; the web root has something else of that name")
     if not re.fullmatch(r"[^./\\\s\x00-\x1f\ud800-\udfff][^/\\\x00-\x1f\ud800-\udfff]{0,99}", app):
-        name = repr(app) if len(app) < 100 else f"{app[:20]!r}... with {len(app)} characters"
         raise SettingError(
-            f"an application cannot be called {name}; its name becomes a folder of the web root, so it has up to "
-            "100 characters, no slash or backslash, and begins with no dot or blank"
+            f"an application cannot be called {quote(app, 100)}; its name becomes a folder of the web root, so it has "
+            "up to 100 characters, no slash or backslash, and begins with no dot or blank"
         )
     return app
 

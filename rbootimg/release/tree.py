@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import Hint, ManifestError, RbootError, VersionError, WebRootError
-from ..fileio import read_file, resolved
+from ..fileio import read_file, resolve
 from . import page
 from .history import History, newest_first
 from .manifest import MANIFEST, RELEASES, VERSION, NewerSchemaError, Release, checksum_line, checksum_name, digest
@@ -44,7 +44,7 @@ class NoHistoryError(WebRootError):
 
 def resolve_root(web_root: Path) -> Path:
     """The web root itself, behind any link to it. Raises WebRootError if it is no folder."""
-    root = resolved(web_root)
+    root = resolve(web_root)
     if not root.exists():
         raise WebRootError("there is no such folder; nothing was published here")
     if not root.is_dir():

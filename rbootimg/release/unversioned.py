@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import FitError, PublishError, RomError, SettingError, WebRootError
-from ..fileio import no_folder, resolved, write_atomic
+from ..fileio import not_a_directory, resolve, write_atomic
 from ..rom import fit
 from .manifest import checksum_line, checksum_name, digest, rom_name
 from .storage import FILE_MODE, has_content, make_folder
@@ -57,7 +57,7 @@ def web_tree(
 def to_publish(files: Mapping[str, bytes], web_root: Path) -> frozenset[str]:
     """The names of those `files` that do not stand in `web_root` as they are. Raises WebRootError."""
     try:
-        resolved(web_root)  # which tells what is wrong with its links
+        resolve(web_root)  # which tells what is wrong with its links
         return frozenset(name for name, data in files.items() if not has_content(web_root / name, data))
     except OSError as error:
         raise WebRootError(f"the web root cannot be read: {error.strerror}", subject=error.filename) from None
@@ -74,14 +74,14 @@ def publish_files(files: Mapping[str, bytes], web_root: Path) -> tuple[Published
     for name, data in files.items():
         path = web_root / name
         try:
-            resolved(web_root)
+            resolve(web_root)
             changed = not has_content(path, data)
             if changed:
                 make_folder(path.parent)
                 write_atomic(path, data, durable=True, mode=FILE_MODE)
         except (FileExistsError, NotADirectoryError) as error:
             place = Path(error.filename or path)
-            raise WebRootError(f"the web root cannot be written: {no_folder(place)}", subject=place) from None
+            raise WebRootError(f"the web root cannot be written: {not_a_directory(place)}", subject=place) from None
         except OSError as error:
             reason = f"the web root cannot be written: {error.strerror}"
             raise WebRootError(reason, subject=error.filename or path) from None

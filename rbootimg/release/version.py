@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CheckoutError, Hint, SettingError, VersionError
+from ..text import shorten
 
 if TYPE_CHECKING:
     import semver
@@ -43,7 +44,7 @@ def parse(text: str) -> semver.Version:
             "or what is behind the plus as a prerelease"
         )
     if len(text) > _LONGEST:
-        raise VersionError(f"the version {text[:20]}… has {len(text)} characters; write at most {_LONGEST}")
+        raise VersionError(f"the version {shorten(text, 20)} has {len(text)} characters; write at most {_LONGEST}")
     return version
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import Hint, PublishError, RbootError, WebRootError
-from ..fileio import no_folder, resolved
+from ..fileio import not_a_directory, resolve
 from .bundle import Bundle
 from .history import History, newest_first
 from .manifest import RELEASES, Release, digest
@@ -116,7 +116,7 @@ def publish(
     `fewer_roms`, or if it is older than the current one and not `allow_downgrade`.
     """
     with _web_root_errors(web_root):
-        root = resolved(web_root)
+        root = resolve(web_root)
         make_folder(root)
         with _write_locked(root, timeout):
             folders = _folders(root, bundles, in_folders)
@@ -236,7 +236,7 @@ def _web_root_errors(web_root: Path) -> Iterator[None]:
         raise
     except (FileExistsError, NotADirectoryError) as error:
         place = Path(error.filename or web_root)
-        reason = no_folder(place) if os.path.islink(place) else "not a folder, or it has a file in its path"
+        reason = not_a_directory(place) if os.path.islink(place) else "not a folder, or it has a file in its path"
         raise WebRootError(reason, subject=_as_named(place, web_root)) from None
     except OSError as error:
         hint = Hint.SPACE if error.errno in _FULL else None

@@ -1,10 +1,9 @@
-"""Whether two ROMs are the same application, linked for two slots. No files.
+"""Compare two ROMs: are they the same application, linked for two slots?
 
-Code linked for another slot differs from the first only in the words that hold addresses of irom, and
-each of these by the distance of the two link addresses: irom moves as a whole, and L32R, CALL0 and J
-count from where they stand. Calls between IRAM and irom go through such words too, for no slot is
-within CALL0's 512 KB of IRAM, so the linker's relaxation makes the same code everywhere. So it was,
-byte for byte, for 50 programs of 16 bytes to 900 KB that binutils 2.40 linked for 4 slots.
+Code linked for another slot differs only in the words with addresses of irom, each by the distance of the two link
+addresses: irom is relocated in one piece, and L32R, CALL0 and J are relative. Calls between IRAM and irom use such
+words too, because no slot is within CALL0's range of 512 KB from IRAM, so the linker's relaxation makes the same code
+for all slots. Verified byte for byte with 50 programs of 16 bytes to 900 KB that binutils 2.40 linked for 4 slots.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _LARGEST_FLASH = 0x1000000
 
 @dataclass(frozen=True)
 class RomDifference:
-    """Bytes that differ between two ROMs and are no moved address.
+    """Bytes that differ between two ROMs and are not a relocated address.
 
     `ram_section` is the number of the RAM section, None in irom. `offset` counts from the section's start, `address` is
     the address of the bytes in the first ROM's memory: None in irom if its link address is unknown.
@@ -45,12 +44,11 @@ class RomDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two ROMs differ.
+    """The differences of two ROMs.
 
-    `delta` is the second's link address less the first's, `relocated` how many words hold an address
-    of irom and differ by just that. `structure` says what differs in headers, addresses and sizes, a
-    clause each, and `differences` what else does, in the order of the ROM. Where sizes differ only
-    the bytes that both have are compared.
+    `delta` is the second link address minus the first, `relocated` the number of words with an address of irom that
+    differ by `delta`. `structure` describes differences of headers, addresses and sizes; `differences` are those of
+    contents, in ROM order. If sizes differ, only the bytes that both have are compared.
     """
 
     delta: int
@@ -60,19 +58,19 @@ class Comparison:
 
     @property
     def same_app(self) -> bool:
-        """Nothing but relocated words differs."""
+        """Whether only relocated words differ."""
         return not self.structure and not self.differences
 
 
 def compare_roms(a: Rom, b: Rom, links: tuple[int, int] | None = None) -> Comparison:
-    """What differs between the ROMs `a` and `b`.
+    """Compare the ROMs `a` and `b`.
 
-    `links` are their link addresses. Without them the distance is the one that most of the differing
-    words that point into the flash window have; 0 if there are none.
+    `links` are their link addresses. Without them the distance is the most frequent one of differing words that point
+    into the flash window; 0 if there are none.
 
-    A word is relocated if it differs by that distance and points into the flash window, or is the flash
-    address of a place in irom as `&table - 0x40200000` is; without `links`, of any place in the window. It
-    may stand at any byte, as in packed structures. So is an aligned word that is a slot's flash address.
+    A word is relocated if it differs by that distance and points into the flash window, or is a flash address in irom
+    such as `&table - 0x40200000`; without `links`, any flash address in the window. It may be unaligned, as in packed
+    structures. An aligned word with the flash address of a slot is relocated too.
     """
     sections = list(_sections(a, b, links[0] if links else None))
     delta = links[1] - links[0] if links else _delta(sections)
@@ -80,15 +78,15 @@ def compare_roms(a: Rom, b: Rom, links: tuple[int, int] | None = None) -> Compar
     relocated = 0
     differences: list[RomDifference] = []
     for section in sections:
-        moved, left = _sort(section, delta, flash)
-        relocated += moved
-        differences += (_difference(section, start, end) for start, end in _runs(left))
+        count, remaining = _split_changes(section, delta, flash)
+        relocated += count
+        differences += (_difference(section, start, end) for start, end in _runs(remaining))
     return Comparison(delta, relocated, tuple(_structure(a, b, delta)), tuple(differences))
 
 
 @dataclass(frozen=True)
 class _Section:
-    """The same section of both ROMs, cut to the shorter; `address` is None if not known."""
+    """The same section of both ROMs, with the shorter size; `address` is None if unknown."""
 
     ram_section: int | None
     address: int | None
@@ -96,14 +94,14 @@ class _Section:
     b: bytes
 
     def changed(self) -> Iterator[int]:
-        """The offsets of the bytes that differ."""
-        # As large integers, because a loop over the bytes takes a tenth of a second for 1 MB.
+        """Yield the offsets of the bytes that differ."""
+        # With large integers, because a loop over the bytes takes 0.1 s for 1 MB.
         mixed = int.from_bytes(self.a, "little") ^ int.from_bytes(self.b, "little")
         for match in re.finditer(rb"[^\0]", mixed.to_bytes(len(self.a), "little")):
             yield match.start()
 
     def words(self, offset: int) -> tuple[int, int] | None:
-        """The words of both at `offset`; None where none can be."""
+        """Return the words of both at `offset`; None if that is not in the section."""
         if not 0 <= offset <= len(self.a) - _WORD:
             return None
         end = offset + _WORD
@@ -122,53 +120,53 @@ def _section(ram_section: int | None, address: int | None, a: bytes, b: bytes) -
 
 
 def _delta(sections: list[_Section]) -> int:
-    """The commonest distance of aligned words that point into the flash window in both ROMs."""
+    """Return the most frequent distance of aligned words that point into the flash window in both ROMs."""
     distances: Counter[int] = Counter()
     for section in sections:
         for offset, _ in groupby(section.changed(), lambda offset: offset & -_WORD):
             words = section.words(offset)
             if words and all(WINDOW_START <= word < WINDOW_START + WINDOW_SIZE for word in words):
                 distances[words[1] - words[0]] += 1
-    # Slots stand on sectors, so other distances are not those of two slots.
+    # Slots are at sectors, so other distances are not those of two slots.
     slots = [distance for distance, _ in distances.most_common() if distance % SECTOR_SIZE == 0]
     return slots[0] if slots else 0
 
 
 def _flash_addresses(rom: Rom, link_address: int | None) -> range:
-    """The flash addresses, within the window, that irom has or can have; its end is one too."""
+    """Return the flash addresses within the window that irom has or may have, including its end."""
     if link_address is None:
         return range(WINDOW_SIZE)
     start = link_address - WINDOW_START
     return range(start, start + len(rom.irom) + 1)
 
 
-def _sort(section: _Section, delta: int, flash: range) -> tuple[int, array[int]]:
-    """How many words of `section` are relocated, and the offsets of the differing bytes in no such word."""
-    relocated, left, behind = 0, array("Q"), 0
+def _split_changes(section: _Section, delta: int, flash: range) -> tuple[int, array[int]]:
+    """Count the relocated words of `section`, and return the offsets of the other bytes that differ."""
+    relocated, remaining, done = 0, array("Q"), 0
     first, second, low = section.a, section.b, delta & 0xFF
     for offset in section.changed():
-        if offset < behind:
+        if offset < done:
             continue
-        # An aligned word first: that is what nearly all are.
+        # An aligned word first: nearly all are aligned.
         starts = (offset & -_WORD, *range(offset - _WORD + 1, offset + 1))
         start = next(
             (
                 start
                 for start in starts
-                if start >= behind
-                and (second[start] - first[start]) & 0xFF == low  # which tells nearly always, and at once
+                if start >= done
+                and (second[start] - first[start]) & 0xFF == low  # a fast check that rejects most
                 and (_is_relocated(words := section.words(start), delta, flash) or _is_slot(start, words, delta))
             ),
             None,
         )
         if start is None:
-            left.append(offset)
+            remaining.append(offset)
         else:
             relocated += 1
-            behind = start + _WORD
-            while left and left[-1] >= start:
-                left.pop()
-    return relocated, left
+            done = start + _WORD
+            while remaining and remaining[-1] >= start:
+                remaining.pop()
+    return relocated, remaining
 
 
 def _is_relocated(words: tuple[int, int] | None, delta: int, flash: range) -> bool:
@@ -178,10 +176,10 @@ def _is_relocated(words: tuple[int, int] | None, delta: int, flash: range) -> bo
 
 
 def _is_slot(offset: int, words: tuple[int, int] | None, delta: int) -> bool:
-    """Whether the words at `offset` are the flash address of a slot, its start or its end.
+    """Whether the words at `offset` are the flash address of a slot's start or end.
 
-    The compiler makes it of `_irom0_text_start - 0x40200010`. Only an aligned word that is a multiple of a
-    sector is believed: two bytes of a text can differ by as much.
+    The compiler makes it from `_irom0_text_start - 0x40200010`. The word must be aligned and a multiple of the sector
+    size, because two bytes of a string can differ by the same distance.
     """
     if words is None or offset % _WORD or words[1] - words[0] != delta:
         return False
@@ -189,7 +187,7 @@ def _is_slot(offset: int, words: tuple[int, int] | None, delta: int) -> bool:
 
 
 def _runs(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Start and end of the runs of `offsets`; less than a word between two is no gap."""
+    """Yield start and end of the runs of `offsets`; a gap has at least one word."""
     start = end = -_WORD
     for offset in offsets:
         if offset - end >= _WORD:
@@ -208,27 +206,25 @@ def _difference(section: _Section, start: int, end: int) -> RomDifference:
 
 def _structure(a: Rom, b: Rom, delta: int) -> Iterator[str]:
     if a.entry != b.entry and not _is_relocated((a.entry, b.entry), delta, range(0)):
-        yield f"the entry is {a.entry:#x} in the first, {b.entry:#x} in the second"
+        yield f"entry point: {a.entry:#x} in the first, {b.entry:#x} in the second"
     if a.params != b.params:
-        yield f"the flash parameters are {a.params.describe()} in the first, {b.params.describe()} in the second"
+        yield f"flash parameters: {a.params.describe()} in the first, {b.params.describe()} in the second"
     if a.irom_checksum != b.irom_checksum and not (_irom_is_neutral(a) or _irom_is_neutral(b)):
         with_irom = "first" if a.irom_checksum else "second"
         yield f"only the {with_irom} has irom in its checksum"
     if a.esptool_crc != b.esptool_crc:
         yield f"only the {'first' if a.esptool_crc else 'second'} ends with esptool's CRC"
     if len(a.irom) != len(b.irom):
-        yield f"irom has {len(a.irom):,} bytes in the first, {len(b.irom):,} in the second"
+        yield f"irom: {len(a.irom):,} bytes in the first, {len(b.irom):,} in the second"
     if len(a.sections) != len(b.sections):
-        yield f"the first has {len(a.sections)} RAM sections, the second {len(b.sections)}"
+        yield f"RAM sections: {len(a.sections)} in the first, {len(b.sections)} in the second"
     for number, (first, second) in enumerate(zip(a.sections, b.sections)):
         if first.address != second.address:
-            yield f"RAM section {number} is at {first.address:#x} in the first, {second.address:#x} in the second"
+            yield f"RAM section {number}: address {first.address:#x} in the first, {second.address:#x} in the second"
         if len(first.data) != len(second.data):
-            yield (
-                f"RAM section {number} has {len(first.data):,} bytes in the first, {len(second.data):,} in the second"
-            )
+            yield (f"RAM section {number}: {len(first.data):,} bytes in the first, {len(second.data):,} in the second")
 
 
 def _irom_is_neutral(rom: Rom) -> bool:
-    """Whether irom leaves the checksum as it is; then the ROM's bytes do not say of which kind it is."""
+    """Whether irom does not change the checksum, so that both kinds are the same."""
     return rom._replace(irom_checksum=not rom.irom_checksum).checksum == rom.checksum

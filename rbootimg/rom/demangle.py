@@ -1,6 +1,6 @@
-"""Names of C++ functions as people write them: binutils' c++filt says so, where it is on PATH.
+"""Demangle names of C++ functions with binutils' c++filt, if it is on PATH.
 
-Names come from files, and one of 300 letters can stand for gigabytes: c++filt gets some time and memory, and no more.
+Names come from files, and one of 300 characters can expand to gigabytes: c++filt's time, memory and output are limited.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import re
 from collections.abc import Iterable
 
 TOOLS = ("xtensa-lx106-elf-c++filt", "c++filt")
-"""The first that is there is asked."""
+"""The programs to use, in order of preference."""
 
 MANGLED = "_Z"
-"""How a mangled name begins: C++ ABI (Itanium), 5.1.2."""
+"""The prefix of a mangled name. Source: C++ ABI (Itanium), 5.1.2."""
 
 _NAME = re.compile(MANGLED + r"[\w.$]{1,2000}", re.ASCII)
-_LONGEST = 4000  # letters of what is shown for a name
+_MAX_LENGTH = 4000  # characters of a demangled name
 _SECONDS = 2.0  # 12,000 names take 0.05
 _MEMORY = 256 << 20
-_LEAST_OUTPUT, _MOST_TIMES = 1 << 20, 20  # bytes of all names: so many, or so many times those of the mangled ones
+_MIN_OUTPUT, _MAX_RATIO = 1 << 20, 20  # the output limit: bytes, or a multiple of the input, whichever is larger
 
 
 def demangle(names: Iterable[str]) -> dict[str, str]:
-    """What those of `names` are in C++ that are mangled, for all at once; of others, and without c++filt, nothing.
+    """Map mangled `names` to the C++ names; others are left out, as are all without c++filt.
 
-    A name may have an offset after it, as elf.place() writes it: `_Z4loopv+0x8`, which is `loop()+0x8`.
+    A name may have an offset, as elf.describe_address() writes it: `_Z4loopv+0x8` becomes `loop()+0x8`.
     """
     mangled = dict.fromkeys(name for name in names if name.startswith(MANGLED))
     asked = {name: plain for name in mangled if _NAME.fullmatch(plain := name.partition("+")[0])}
@@ -36,8 +36,8 @@ def demangle(names: Iterable[str]) -> dict[str, str]:
 
 
 def _ask(names: list[str]) -> dict[str, str]:
-    """What c++filt makes of `names`, as far as it gets."""
-    import shutil  # only where there is C++
+    """Run c++filt on `names`; those beyond its limits are left out."""
+    import shutil  # only for C++ programs
     import subprocess
     import tempfile
 
@@ -48,27 +48,27 @@ def _ask(names: list[str]) -> dict[str, str]:
     with contextlib.suppress(OSError), tempfile.TemporaryFile() as output:
         process = subprocess.Popen([tool, "-n"], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.DEVNULL)
         with process:
-            most = max(_LEAST_OUTPUT, _MOST_TIMES * len(lines))
+            max_output = max(_MIN_OUTPUT, _MAX_RATIO * len(lines))
             try:
-                _limit(process.pid, most)
+                _limit(process.pid, max_output)
                 process.communicate(lines, _SECONDS)
             except BaseException as error:
                 process.kill()
                 if not isinstance(error, subprocess.TimeoutExpired):
                     raise
         output.seek(0)
-        # A line for each name; the last one may be cut off.
-        found = output.read(most).decode(errors="replace").split("\n")[:-1]
-        return {name: text for name, text in zip(names, found) if text != name and len(text) <= _LONGEST}
+        # One line per name; the last one may be truncated.
+        found = output.read(max_output).decode(errors="replace").split("\n")[:-1]
+        return {name: text for name, text in zip(names, found) if text != name and len(text) <= _MAX_LENGTH}
     return {}
 
 
 def _limit(pid: int, output: int) -> None:
-    """Let the process write so many bytes of `output`, and have _MEMORY; where the system has no way to, only time."""
+    """Limit the process to `output` bytes written and to _MEMORY, if the system supports that."""
     import resource
 
     if hasattr(resource, "prlimit"):
-        with contextlib.suppress(OSError):  # it may have ended
+        with contextlib.suppress(OSError):  # the process may have ended
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (output, output))
             resource.prlimit(pid, resource.RLIMIT_AS, (_MEMORY, _MEMORY))
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))

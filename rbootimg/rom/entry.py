@@ -1,7 +1,7 @@
-"""The entry point of an application: whether a function starts there, and why a linker did not find the one wanted.
+"""Check that a function starts at the entry point of an application, and explain why ld did not find it.
 
-rBoot jumps to the entry whatever is there. GNU ld only warns when it does not find the symbol of a script's ENTRY() and
-takes the start of .text instead.
+rBoot jumps to the entry point without any check. If GNU ld does not find the symbol of ENTRY(), it only warns and uses
+the start of .text.
 """
 
 from __future__ import annotations
@@ -11,28 +11,26 @@ from collections.abc import Sequence
 from .demangle import MANGLED
 from .elf import ENTRY_NAME, Elf, Symbol
 
-NO_SYMBOLS = (
-    "the ELF has no symbols, so only the range of its entry point was checked, not that a function starts there"
-)
-"""What a check of a stripped ELF leaves out."""
+NO_SYMBOLS = "no symbols: not checked that a function starts at the entry point, only that it is in a section in IRAM"
+"""The warning about a stripped ELF."""
 
-_SHARED = 0.75  # of the letters, for a name to be a likely misspelling
-_MOST_FUNCTIONS = 5000  # whose names are compared, which takes up to 0.1 ms for each
-# The SDK's scripts name the second from 3.0.6 on; no library defines it (ldscript.py).
+_MIN_SIMILARITY = 0.75  # of a likely misspelling, see difflib
+_MAX_FUNCTIONS = 5000  # compared names, at up to 0.1 ms each
+# The SDK's scripts use the second name since 3.0.6; no library defines it (ldscript.py).
 _ENTRY_NAMES = (ENTRY_NAME, f"{ENTRY_NAME}1")
 
 
 def entry_problem(elf: Elf) -> str | None:
-    """Why the entry of `elf` is not the start of a function; None if it is, or if nothing tells.
+    """Describe why the entry point of `elf` is not the start of a function; None if it is, or if that is unknown.
 
-    Of an ELF without symbols only the flags of the section are looked at.
+    Without symbols only the flags of the section are checked.
     """
     section = next((each for each in elf.sections if each.data and each.address <= elf.entry < each.end), None)
     where = f"entry point {elf.entry:#x}"
     if section is None:
-        return None  # fit.problems() tells that
+        return None  # fit.problems() reports this
     if not section.executable:
-        return f"{where} is in {section.name}, which holds data and no code; {_CHECK}"
+        return f"{where} is in {section.name}, a data section; {_CHECK}"
     symbols = elf.entry_symbols
     if symbols is None:
         return None
@@ -47,30 +45,32 @@ def entry_problem(elf: Elf) -> str | None:
         name = functions[0].name
         return f"{where} is inside the function {name} ({name}+{elf.entry - functions[0].address:#x}); {_CHECK}"
     names = {symbol.name for symbol in symbols if not symbol.local}
-    hint = hint_for(ENTRY_NAME, symbols) if not names.intersection(_ENTRY_NAMES) else ""
+    hint = entry_hint(ENTRY_NAME, symbols) if not names.intersection(_ENTRY_NAMES) else ""
     if not starts:
-        why = hint or "the linker takes the start of .text where it does not find the symbol of ENTRY()"
+        why = hint or "the linker uses the start of .text if it does not find the symbol of ENTRY()"
         return f"no function starts at {where}: {why}; {_CHECK}"
     if hint and elf.entry == section.address and starts[0].name not in _ENTRY_NAMES:
-        return f"{where} is the start of {section.name}, which the linker takes for want of {ENTRY_NAME}: {hint}"
+        return f"{where} is the start of {section.name}, used because the linker does not find {ENTRY_NAME}: {hint}"
     return None
 
 
 _CHECK = "check ENTRY() in the linker script"
 
 
-def hint_for(name: str, symbols: Sequence[Symbol]) -> str:
-    """Why a linker does not find the function `name` among `symbols`, which has one that may be meant; else empty."""
+def entry_hint(name: str, symbols: Sequence[Symbol]) -> str:
+    """Explain why a linker does not find the function `name`, if `symbols` has a similar one; else an empty string."""
     for symbol in symbols:
         if symbol.name.startswith(MANGLED) and f"{len(name)}{name}" in symbol.name:
             return f'{symbol.name} is a C++ function; declare {name} extern "C"'
     if any(symbol.name == name and symbol.local for symbol in symbols):
         return f"{name} is static; remove `static`"
-    import difflib  # not for a build without a fault
+    import difflib  # only after an error
 
     functions = {symbol.name for symbol in symbols if symbol.kind == "func" and not symbol.local}
-    # What cannot be similar for its length alone is left out, and of what is left no more than any program has.
-    likely = sorted(each for each in functions if 2 * min(len(each), len(name)) >= _SHARED * (len(each) + len(name)))
-    if similar := difflib.get_close_matches(name, likely[:_MOST_FUNCTIONS], 1, _SHARED):
-        return f"there is a function {similar[0]}; is one of the two misspelled?"
+    # Only names whose lengths allow the similarity, and a limited number of those.
+    likely = sorted(
+        each for each in functions if 2 * min(len(each), len(name)) >= _MIN_SIMILARITY * (len(each) + len(name))
+    )
+    if similar := difflib.get_close_matches(name, likely[:_MAX_FUNCTIONS], 1, _MIN_SIMILARITY):
+        return f"a similar function is {similar[0]}; check the spelling"
     return ""

@@ -1,4 +1,4 @@
-"""What esptool2 makes of an ELF, byte for byte: ROMs, images for the mask ROM, libraries, C headers."""
+"""The output formats of esptool2, byte for byte: ROMs, images for the mask ROM, libraries, C headers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .format import old_image as make_old_image
 from .pack import IROM_SECTION
 
 BOOT1_IROM_OFFSET = 0x10000
-"""The flash code of a -boot1 image starts this far into it; 0xFF fills the gap. Source: esptool2 2.0.0."""
+"""The offset of the flash code in a -boot1 image; 0xFF fills the gap. Source: esptool2 2.0.0."""
 
 
 def lib(elf: Elf) -> bytes:
-    """`-lib`: the flash code as it is, without header or padding. Raises ElfError if there is none."""
+    """Make the output of `-lib`: the flash code without header or padding. Raises ElfError if there is none."""
     return _section(elf, IROM_SECTION).data
 
 
 def header(elf: Elf, sections: Sequence[str]) -> bytes:
-    """`-header`: the entry and the `sections` in C, as rBoot includes its second stage. Lines end in CR LF.
+    """Make the output of `-header`: entry point and `sections` in C, as rBoot includes its second stage.
 
-    A dot in a section's name becomes an underscore; `uint32_t` and `uint8_t` are the includer's. Raises ElfError if a
-    section is missing.
+    Lines end in CR LF. A dot in a section name becomes an underscore; the including file must define `uint32_t` and
+    `uint8_t`. Raises ElfError if a section is missing.
     """
     lines = [f"const uint32_t entry_addr = {elf.entry:#010x};"]
     for section in (_section(elf, name) for name in sections):
@@ -41,32 +41,32 @@ def header(elf: Elf, sections: Sequence[str]) -> bytes:
 
 
 def old_image(elf: Elf, sections: Sequence[str], params: FlashParams = DEFAULT_PARAMS) -> bytes:
-    """`-boot0`: what the mask ROM boots from flash 0, such as rBoot. It has no flash code, nor needs the ELF any.
+    """Make the output of `-boot0`: an image that the mask ROM boots from flash 0, such as rBoot, without flash code.
 
-    Raises ElfError if a section is missing, RomError for more of them than an image holds.
+    Raises ElfError if a section is missing, RomError if there are too many.
     """
     return make_old_image(elf.entry, _ram_sections(elf, sections), params)
 
 
 def boot1_image(elf: Elf, sections: Sequence[str], params: FlashParams = DEFAULT_PARAMS) -> bytes:
-    """`-boot1`: an old image, 0xFF up to BOOT1_IROM_OFFSET, and the flash code without padding.
+    """Make the output of `-boot1`: an old image, 0xFF up to BOOT1_IROM_OFFSET, and the flash code without padding.
 
-    Raises ElfError if a section is missing, RomError for more of them than an image holds, and FitError if the old
-    image reaches into the flash code.
+    Raises ElfError if a section is missing, RomError if there are too many, FitError if the old image overlaps the
+    flash code.
     """
     image = old_image(elf, sections, params)
     if len(image) > BOOT1_IROM_OFFSET:
         raise FitError(
-            f"the RAM sections take {len(image):,} bytes, {len(image) - BOOT1_IROM_OFFSET:,} more than fit before "
-            f"the flash code at {BOOT1_IROM_OFFSET:#x}; make them smaller or use -boot2"
+            f"RAM sections have {len(image):,} bytes, {len(image) - BOOT1_IROM_OFFSET:,} more than fit before the "
+            f"flash code at {BOOT1_IROM_OFFSET:#x}; use -boot2"
         )
     return image.ljust(BOOT1_IROM_OFFSET, b"\xff") + lib(elf)
 
 
 def rom(elf: Elf, sections: Sequence[str], params: FlashParams = DEFAULT_PARAMS, irom_checksum: bool = False) -> Rom:
-    """`-boot2`: an rBoot ROM. Unlike `pack.pack` it takes sections anywhere, as esptool2 does.
+    """Make the output of `-boot2`: an rBoot ROM. Sections may be at any address, as in esptool2 but unlike pack.pack().
 
-    Raises ElfError if a section is missing, RomError for more of them than a ROM holds.
+    Raises ElfError if a section is missing, RomError if there are too many.
     """
     return Rom(elf.entry, lib(elf), _ram_sections(elf, sections), params, irom_checksum)
 
@@ -76,7 +76,7 @@ def _ram_sections(elf: Elf, names: Sequence[str]) -> tuple[RamSection, ...]:
 
 
 def _section(elf: Elf, name: str) -> Section:
-    """The section that has bytes; else the error in esptool2's words, which scripts may look for."""
+    """Return the section. Raises ElfError in esptool2's words, which scripts may look for."""
     section = elf.find(name)
     if section is None:
         reserved = any(section.name == name for section in elf.sections)

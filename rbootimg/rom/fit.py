@@ -1,8 +1,11 @@
-"""The rules that a ROM must keep to run: one place for packing, verifying, proving, publishing and flash images.
+"""The rules for a ROM that runs, and the messages about a ROM that breaks them.
 
-rBoot looks at magic, lengths and checksum only (check_image, rBoot 1.4.2): it copies a RAM section to whatever address
-the ROM names. These are the rules of the chip and of what runs while the ROM is loaded. The update client in C has the
-same ones (firmware/ota/ota_verify.c).
+Used by everything that makes, checks or publishes a ROM: packing, `verify`, `info`, `split`, flash images, boot
+prediction, proofs, bundles, and the checks of web roots and URLs. The update client in C has the same rules
+(firmware/ota/ota_verify.c).
+
+rBoot checks only magic, lengths and checksum (check_image, rBoot 1.4.2), and copies a RAM section to whatever address
+the ROM names. The rules here are those of the chip and of the code that runs while the ROM is loaded.
 """
 
 from __future__ import annotations
@@ -19,54 +22,101 @@ if TYPE_CHECKING:
     from ..layout.model import Slot
 
 MAX_SECTIONS = 16
-"""RAM sections in an image; esptool 5.6 (bin_image.py, verify) takes no more."""
+"""RAM sections in an image. Source: esptool 5.6 (bin_image.py, verify)."""
 
 _WORD = 4
 
 
 def problems(rom: Rom, slot: Slot | None = None, link_address: int | None = None) -> tuple[str, ...]:
-    """Why `rom` would not run, or not from `slot`; empty if it would, as far as its bytes tell.
+    """List why `rom` would not run, or not from `slot`; empty if nothing is wrong.
 
-    - Each RAM section is inside the DRAM (0x3FFE8000 to 0x3FFFC000) or the IRAM (0x40100000 to 0x40108000), at a
-      multiple of 4: the mask ROM's SPIRead stores words. The loader's second stage (rBoot: 0x4010FC00) and its stack
-      (above 0x3FFFC000) are outside both, so that no section is copied over what copies it.
+    - Each RAM section is inside DRAM (0x3FFE8000 to 0x3FFFC000) or IRAM (0x40100000 to 0x40108000), at a multiple of
+      4: the mask ROM's SPIRead stores words. The loader's second stage (rBoot: 0x4010FC00) and its stack (above
+      0x3FFFC000) are outside both, so that no section overwrites the code that copies it.
     - No two sections overlap, and there are at most 16.
-    - The entry is inside a section in IRAM, at a multiple of 4: no function starts elsewhere, as CALL0 reaches only
-      such addresses (Xtensa ISA).
-    - The ROM is not larger than the `slot`, and its link address, where that is known, is the slot's.
+    - The entry point is inside a section in IRAM, at a multiple of 4: CALL0 reaches only such addresses (Xtensa ISA).
+    - The ROM is not larger than `slot`, and is linked for it, if `link_address` is given.
 
-    The checksum is right in every Rom; which kind a loader wants is for Rom.from_bytes().
+    The checksum of a Rom is always valid; Rom.from_bytes() checks which kind it is.
     """
     return (*_memory_problems(rom), *(slot_problems(rom.size, slot, link_address) if slot else ()))
 
 
-def check(rom: Rom, slot: Slot | None = None, link_address: int | None = None) -> Rom:
-    """`rom`, if it has no problems(). Raises FitError with the first of them."""
-    for problem in problems(rom, slot, link_address):
+def check(rom: Rom, slot: Slot | None = None) -> Rom:
+    """Return `rom`. Raises FitError with the first of its problems()."""
+    for problem in problems(rom, slot):
         raise FitError(problem)
     return rom
 
 
 def read(data: bytes, irom_checksum: bool | None = None, slot: Slot | None = None, slots: Sequence[Slot] = ()) -> Rom:
-    """The ROM in the bytes `data`, checked for `slot`, one of the layout's `slots`.
+    """Parse a ROM and check that it runs from `slot`, which is one of the layout's `slots`.
 
-    Given `slots`, the link address is looked for in the ROM's words, about 25 ms for 1 MB; where it cannot be told, it
-    is not checked. `irom_checksum` is as for Rom.from_bytes(). Raises RomError for bytes that are not a valid ROM,
-    FitError for a ROM that would not run from the slot.
+    Without `slots` the link address is not checked; see find_link_problem(). `irom_checksum` is that of
+    Rom.from_bytes(). Raises RomError if `data` is not a valid ROM, FitError if it would not run from the slot.
     """
     rom = check(Rom.from_bytes(data, irom_checksum), slot)
-    if slot is None or not slots:
-        return rom
-    from .linkaddress import linked_elsewhere  # not for those who only check a ROM's own rules
+    if slot is not None and slots and (problem := find_link_problem(rom, slot, slots)) is not None:
+        raise FitError(problem)
+    return rom
 
-    return check(rom, slot, linked_elsewhere(rom, slot, slots))
+
+def slot_problems(size: int, slot: Slot, link_address: int | None) -> list[str]:
+    """List why an image of `size` bytes would not run from `slot`; unlike problems() for corrupt images too."""
+    found = (size_problem(size, slot), None if link_address is None else link_problem(link_address, slot))
+    return [problem for problem in found if problem is not None]
+
+
+def size_problem(size: int, slot: Slot) -> str | None:
+    """The message about a ROM of `size` bytes that is larger than `slot`; None if it fits."""
+    if size <= slot.size:
+        return None
+    return f"ROM has {size:,} bytes, {size - slot.size:,} more than {slot.label} holds ({slot.size:,})"
+
+
+def link_problem(link_address: int, slot: Slot) -> str | None:
+    """The message about flash code that is linked for another slot than `slot`; None if it is linked for `slot`."""
+    if link_address == slot.link_address:
+        return None
+    return f"{_linked_at(link_address)}, expected {slot.link_address:#x} for {slot.label}"
+
+
+def no_slot_problem(link_address: int, slots: Sequence[Slot]) -> str | None:
+    """The message about flash code that is linked for none of the layout's `slots`; None if it is for one."""
+    if any(slot.link_address == link_address for slot in slots):
+        return None
+    expected = " or ".join(f"{address:#x}" for address in sorted({slot.link_address for slot in slots}))
+    return f"{_linked_at(link_address)}, expected {expected} for a slot of the layout"
+
+
+def find_link_problem(rom: Rom, slot: Slot, slots: Sequence[Slot]) -> str | None:
+    """The link_problem() of a bare ROM; None also if its link address cannot be determined.
+
+    The address is searched for in the ROM's words, which takes about 25 ms for 1 MB; the addresses of the layout's
+    `slots` are the likeliest ones.
+    """
+    from .linkaddress import find_link_address  # only for callers that pass slots
+
+    found = find_link_address(rom, [other.link_address for other in slots]).link_address
+    return None if found is None else link_problem(found, slot)
+
+
+def check_link(link_address: int, slot: Slot) -> None:
+    """Raise FitError unless flash code at `link_address` is linked for `slot`."""
+    if (problem := link_problem(link_address, slot)) is not None:
+        raise FitError(problem)
+
+
+def _linked_at(link_address: int) -> str:
+    address = slot_of_link(link_address)
+    return f"linked at {link_address:#x}" + ("" if address is None else f" (slot at {address:#x})")
 
 
 def _memory_problems(rom: Rom) -> list[str]:
     found = []
     if len(rom.sections) > MAX_SECTIONS:
         found.append(f"{len(rom.sections)} RAM sections: expected at most {MAX_SECTIONS}")
-    places = []
+    ranges = []
     for number, section in enumerate(rom.sections):
         start, end = section.address, section.address + len(section.data)
         if start % _WORD:
@@ -77,11 +127,11 @@ def _memory_problems(rom: Rom) -> list[str]:
                 f"{_range(IRAM)}; the loader would overwrite itself or the chip's own memory"
             )
         if section.data:
-            places.append((start, end, number))
-    for (_, end, one), (start, _, other) in itertools.pairwise(sorted(places)):
+            ranges.append((start, end, number))
+    for (_, end, one), (start, _, other) in itertools.pairwise(sorted(ranges)):
         if start < end:
             found.append(f"RAM sections {one} and {other} overlap at {start:#x}")
-    inside = any(start <= rom.entry < end and IRAM.start <= start < IRAM.end for start, end, _ in places)
+    inside = any(start <= rom.entry < end and IRAM.start <= start < IRAM.end for start, end, _ in ranges)
     if not inside:
         found.append(f"entry point {rom.entry:#x} is outside the RAM sections in IRAM; check the script's ENTRY()")
     elif rom.entry % _WORD:
@@ -94,21 +144,3 @@ def _memory_problems(rom: Rom) -> list[str]:
 
 def _range(region: Region) -> str:
     return f"{region.name} ({region.start:#x} to {region.end:#x})"
-
-
-def slot_problems(size: int, slot: Slot, link_address: int | None) -> list[str]:
-    """Why a ROM of `size` bytes would not run from `slot`; also for images that are no Rom, as corrupt ones."""
-    found = []
-    if size > slot.size:
-        found.append(
-            f"the ROM has {size:,} bytes, {size - slot.size:,} more than {slot.label} holds ({slot.size:,}); "
-            "make the application smaller or the slot larger"
-        )
-    if link_address is not None and link_address != slot.link_address:
-        address = slot_of_link(link_address)
-        where = "" if address is None else f" (for a slot at {address:#x})"
-        found.append(
-            f"the ROM is linked at {link_address:#x}{where}, but {slot.label} runs at {slot.link_address:#x}; use the "
-            "ROM that was linked for this slot"
-        )
-    return found

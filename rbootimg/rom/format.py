@@ -1,8 +1,7 @@
-"""An rBoot ROM: values <-> bytes, with its checksum. No files.
+"""The format of an rBoot ROM: rBoot's "new" type, -boot2 of esptool2.
 
-The format is rBoot's "new" type, which esptool2 calls -boot2. All fields are little-endian; offsets
-are from the start of the ROM, which stands on a flash sector. Sources: rBoot 1.4.2 (rboot.c,
-check_image), esptool2 2.0.0 (esptool2.c), esptool 5.6 (bin_image.py).
+All fields are little-endian; offsets are relative to the start of the ROM, which is at a flash sector. Sources: rBoot
+1.4.2 (rboot.c, check_image), esptool2 2.0.0 (esptool2.c), esptool 5.6 (bin_image.py).
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from typing import Any, NamedTuple
 from ..errors import RomError
 from ..layout.params import DEFAULT_PARAMS, FlashParams
 
-# magic, count, mode, size and frequency, entry: starts both the irom and the RAM part.
+# magic, count, mode, size and frequency, entry: the header of the irom part and of the RAM part.
 HEADER = struct.Struct("<BB2sI")
 PARAMS = slice(2, 4)
 """The flash parameters in the header. The checksum does not cover headers."""
-# Behind the first header: a word that rBoot ignores, and the irom length. Also before each RAM
-# section: load address and length.
+# After the first header: a word that rBoot ignores, and the irom length. Before each RAM section: load address and
+# length.
 SECTION_HEADER = struct.Struct("<II")
 
 IROM_MAGIC = 0xEA
@@ -31,13 +30,13 @@ IROM_COUNT = 0x04
 RAM_MAGIC = 0xE9
 CHECKSUM_SEED = 0xEF
 ALIGNMENT = 16
-"""irom is padded to this, and the whole ROM so that the checksum is the last byte of such a block."""
+"""The size that irom is padded to; the checksum is the last byte of such a block."""
 _RAM_ALIGNMENT = 4
 _MAX_SECTIONS = 0xFF
-# What Espressif's gen_appbin.py writes in the first header where others write the flash bytes: 0, and the user number.
+# Espressif's gen_appbin.py writes these bytes instead of the flash parameters in the first header: 0, user number.
 _APPBIN_USERS = {bytes((0, user)): user for user in (1, 2)}
 _CRC = struct.Struct("<I")
-_BLOCK = 4096  # bytes that are summed at once; a power of 2
+_BLOCK = 4096  # bytes per step of xor_checksum(); a power of 2
 
 
 class _RamSection(NamedTuple):
@@ -46,7 +45,7 @@ class _RamSection(NamedTuple):
 
 
 class RamSection(_RamSection):
-    """Bytes that the boot loader copies to RAM `address`; padded with zeros to 4 bytes."""
+    """Bytes that the boot loader copies to RAM `address`, padded with zeros to a multiple of 4."""
 
     __slots__ = ()
 
@@ -55,7 +54,7 @@ class RamSection(_RamSection):
 
     @classmethod
     def _make(cls, values: Iterable[Any]) -> RamSection:  # type: ignore[override]
-        return cls(*values)  # so that what _replace() gives is padded too
+        return cls(*values)  # _replace() must pad too
 
     def __repr__(self) -> str:
         return f"RamSection({self.address:#x}, {len(self.data)} bytes)"
@@ -72,15 +71,17 @@ class _Rom(NamedTuple):
 
 
 class Rom(_Rom):
-    """What stands in an rBoot ROM.
+    """An rBoot ROM.
 
-    `entry` is where the loader jumps to, `irom` the code and data that stay in flash (padded with
-    zeros to 16 bytes), `sections` what is copied to RAM, in file order. `irom_checksum`: irom is
-    part of the checksum too, as rBoot built with BOOT_IROM_CHKSUM wants it. `esptool_crc`: the
-    CRC-32 that esptool's elf2image appends; rBoot ignores it. `appbin_user`: 1 or 2 in a ROM of Espressif's
-    gen_appbin.py (user1.bin, user2.bin), which writes that number in place of the first header's flash bytes; else 0.
+    - `entry`: the address that the loader jumps to
+    - `irom`: code and data that stay in flash, padded with zeros to a multiple of 16
+    - `sections`: the RAM sections, in file order
+    - `irom_checksum`: whether the checksum covers irom, as rBoot with BOOT_IROM_CHKSUM requires
+    - `esptool_crc`: whether the CRC-32 of esptool's elf2image follows; rBoot ignores it
+    - `appbin_user`: 1 or 2 in a ROM of Espressif's gen_appbin.py (user1.bin, user2.bin), which writes that number
+      instead of the flash parameters in the first header; otherwise 0
 
-    Raises RomError for values that the format cannot hold.
+    Raises RomError for values that do not fit the format.
     """
 
     __slots__ = ()
@@ -96,7 +97,7 @@ class Rom(_Rom):
         appbin_user: int = 0,
     ) -> Rom:
         if not irom:
-            raise RomError("a ROM needs flash code (.irom0.text); there is none")
+            raise RomError("no flash code: a ROM requires .irom0.text")
         _check_limits(entry, sections, params)
         if appbin_user not in (0, *_APPBIN_USERS.values()):
             raise RomError(f"invalid user number {appbin_user}: expected 1 or 2, or 0 for none")
@@ -107,7 +108,7 @@ class Rom(_Rom):
 
     @classmethod
     def _make(cls, values: Iterable[Any]) -> Rom:  # type: ignore[override]
-        return cls(*values)  # so that what _replace() gives is checked too
+        return cls(*values)  # _replace() must check too
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._asdict().items() if name != "irom"}
@@ -136,23 +137,22 @@ class Rom(_Rom):
 
     @classmethod
     def from_bytes(cls, data: bytes, irom_checksum: bool | None = None) -> Rom:
-        """The ROM in `data`, checked as rBoot checks it, and more strictly where that is safer.
+        """Parse a ROM, with all checks of rBoot and some stricter ones.
 
-        `irom_checksum` says which checksum it must have. Without that both are tried, which finds less:
-        a damage that turns one kind into the other. Where irom does not change the sum, it is taken for
-        not in it. Raises RomError for anything that is not a whole, sound ROM, so that
-        `Rom.from_bytes(data).to_bytes() == data` for all that it takes.
+        `irom_checksum` is the required kind of checksum. None accepts either kind, which is a weaker check; if irom
+        does not change the sum, the result has irom_checksum False. Raises RomError unless `data` is a complete, valid
+        ROM: `Rom.from_bytes(data).to_bytes() == data` for all accepted data.
         """
         if data.startswith(b"\x7fELF"):
-            raise RomError("an ELF and no ROM; pack it first")
+            raise RomError("ELF file, not a ROM; pack it first")
         params, entry, offset, count = _read_header(data, 0, IROM_MAGIC, "the ROM")
         if count != IROM_COUNT:
-            raise RomError(f"byte 1 is {count:#04x}, not 0x04; this is no rBoot ROM with irom")
+            raise RomError(f"not an rBoot ROM with irom: byte 1 is {count:#04x}, expected {IROM_COUNT:#04x}")
         ignored, length = _read(SECTION_HEADER, data, offset, "the irom header")
         if ignored:
-            raise RomError(f"the word at offset 8 is {ignored:#x}, not 0; no known packer writes that")
+            raise RomError(f"unexpected word {ignored:#x} at offset 8: expected 0")
         if length == 0 or length % ALIGNMENT:
-            raise RomError(f"the irom length {length:#x} is not a multiple of {ALIGNMENT} above 0")
+            raise RomError(f"invalid irom length {length:#x}: expected a multiple of {ALIGNMENT}, greater than 0")
         offset += SECTION_HEADER.size
         irom = _slice(data, offset, length, "irom")
         offset += length
@@ -161,24 +161,23 @@ class Rom(_Rom):
         if ram_entry != entry or (ram_params != params and not user):
             raise RomError("header mismatch: entry or flash parameters differ between the two headers")
         if count == 0:
-            raise RomError("the ROM has no RAM sections")
+            raise RomError("ROM without RAM sections")
         sections, offset = _read_sections(data, offset, count)
         end = checksum_offset(offset)
         stored = _slice(data, end, 1, "the checksum")[0]
         if any(data[offset:end]):
-            raise RomError(f"the padding at offset {offset:#x} before the checksum is not zero")
+            raise RomError(f"invalid padding at offset {offset:#x}: expected zeros up to the checksum")
         trailer = data[end + 1 :]
         if trailer and trailer != _CRC.pack(_esptool_crc(data[: end + 1])):
             raise RomError(
-                f"{len(trailer)} bytes follow the checksum at offset {end:#x}, "
-                "and they are not the CRC that esptool appends"
+                f"{len(trailer)} trailing bytes after the checksum at offset {end:#x}: expected none, or esptool's CRC"
             )
         plain, full = _checksum(sections, b""), _checksum(sections, irom)
         if stored not in {None: (plain, full), False: (plain,), True: (full,)}[irom_checksum]:
+            expected = f"{full:#04x} with irom" if irom_checksum else f"{plain:#04x} ({full:#04x} with irom)"
             raise RomError(
-                f"the checksum at offset {end:#x} is {stored:#04x}, but the data give {plain:#04x} "
-                f"({full:#04x} with irom); the ROM is corrupt"
-                + (", or has the other kind of checksum" if stored in (plain, full) else "")
+                f"bad checksum {stored:#04x} at offset {end:#x}: expected {expected}"
+                + ("; the ROM may have the other kind of checksum" if stored in (plain, full) else "")
             )
         with_irom = stored != plain if irom_checksum is None else irom_checksum
         return cls(entry, irom, tuple(sections), ram_params, with_irom, bool(trailer), user)
@@ -187,9 +186,9 @@ class Rom(_Rom):
 def old_image(
     entry: int, sections: Sequence[RamSection], params: FlashParams = DEFAULT_PARAMS, irom: bytes = b""
 ) -> bytes:
-    """An image of the "old" type, esptool2's -boot0: what the mask ROM boots, and the second part of a ROM.
+    """Make an image of the "old" type, -boot0 of esptool2: the mask ROM boots it, and it is the RAM part of a ROM.
 
-    `irom` is summed too, but stands elsewhere. Raises RomError for values that the format cannot hold.
+    The checksum covers `irom`, which the image does not contain. Raises RomError for values that do not fit the format.
     """
     _check_limits(entry, sections, params)
     parts = [HEADER.pack(RAM_MAGIC, len(sections), params.to_bytes(), entry)]
@@ -202,25 +201,25 @@ def old_image(
 
 
 def check_old_image(data: bytes) -> int:
-    """Check the image of the "old" type with which `data` begins, as the mask ROM does; returns its size.
+    """Check the image of the "old" type at the start of `data` as the mask ROM does, and return its size.
 
-    Raises RomError if it is not whole or its checksum is wrong.
+    Raises RomError if it is incomplete or its checksum does not match.
     """
-    _, _, offset, count = _read_header(data, 0, RAM_MAGIC, "an image for the mask ROM")
+    _, _, offset, count = _read_header(data, 0, RAM_MAGIC, "the image")
     if count == 0:
-        raise RomError("the image has no RAM sections, so nothing to start")
+        raise RomError("image without RAM sections")
     sections, offset = _read_sections(data, offset, count)
     end = checksum_offset(offset)
     stored, computed = _slice(data, end, 1, "the checksum")[0], _checksum(sections, b"")
     if stored != computed:
-        raise RomError(f"the checksum at offset {end:#x} is {stored:#04x}, but the data give {computed:#04x}")
+        raise RomError(f"bad checksum {stored:#04x} at offset {end:#x}: expected {computed:#04x}")
     return end + 1
 
 
 def image_size(data: bytes) -> int:
-    """The bytes of the image, a ROM or one of the "old" type, with which `data` begins; esptool's CRC included.
+    """Return the size of the ROM or image of the "old" type at the start of `data`, with esptool's CRC.
 
-    Reads headers only, not the checksum. Raises RomError if no image begins there, or only a part of one is there.
+    Does not check the checksum. Raises RomError if there is no image or it is truncated.
     """
     offset = 0
     if data[:1] == bytes((IROM_MAGIC,)):
@@ -238,11 +237,11 @@ def image_size(data: bytes) -> int:
 
 
 class Outline(NamedTuple):
-    """What stands in an image, sound or not, as far as it is there.
+    """The contents of an image that may be corrupt or truncated.
 
-    `irom` is None in an image of the "old" type. `sections` are those that are whole. `size` counts to the byte with
-    the checksum, `stored`; both are None if the image is cut off before it. `ram_sum` and `full_sum` are what the
-    checksum would have to be: over the RAM sections, and with irom too. `appbin_user` is as in Rom.
+    `irom` is None in an image of the "old" type. `sections` are the complete ones. `size` includes the checksum byte,
+    `stored`; both are None if the image is truncated before it. `ram_sum` and `full_sum` are the checksums over the RAM
+    sections, without and with irom. `appbin_user` is as in Rom.
     """
 
     params: FlashParams
@@ -257,9 +256,9 @@ class Outline(NamedTuple):
 
 
 def outline(data: bytes) -> Outline:
-    """What stands in the image with which `data` begins; unlike Rom.from_bytes() it takes damaged ones.
+    """Parse the image at the start of `data`; unlike Rom.from_bytes() also a corrupt or truncated one.
 
-    Raises RomError if no image begins there.
+    Raises RomError if there is no image.
     """
     irom, sections, end, stored, user = None, [], None, None, 0
     if data[:1] == bytes((IROM_MAGIC,)):
@@ -267,7 +266,7 @@ def outline(data: bytes) -> Outline:
         irom = b""
     else:
         params, entry, offset, _ = _read_header(data, 0, RAM_MAGIC, "the image")
-    with contextlib.suppress(RomError):  # what is missing is left out
+    with contextlib.suppress(RomError):  # missing parts are left out
         if irom is not None:
             _, length = _read(SECTION_HEADER, data, offset, "the irom header")
             offset += SECTION_HEADER.size
@@ -291,13 +290,13 @@ def outline(data: bytes) -> Outline:
 
 def _check_limits(entry: int, sections: Sequence[RamSection], params: FlashParams) -> None:
     if not 1 <= len(sections) <= _MAX_SECTIONS:
-        raise RomError(f"a ROM holds 1 to {_MAX_SECTIONS} RAM sections, not {len(sections)}")
-    words = {"the entry": entry} | {f"the address of RAM section {n}": s.address for n, s in enumerate(sections)}
+        raise RomError(f"{len(sections)} RAM sections: expected 1-{_MAX_SECTIONS}")
+    words = {"entry point": entry} | {f"address of RAM section {n}": s.address for n, s in enumerate(sections)}
     for what, value in words.items():
         if not 0 <= value < 2**32:
-            raise RomError(f"{what} is {value:#x}, which does not fit 32 bits")
+            raise RomError(f"{what} {value:#x} does not fit 32 bits")
     if not (0 <= params.mode <= 0xFF and 0 <= params.size <= 0x0F and 0 <= params.freq <= 0x0F):
-        raise RomError(f"the flash parameters ({params.describe()}) do not fit the header")
+        raise RomError(f"flash parameters ({params.describe()}) do not fit the header")
 
 
 def _checksum(sections: Sequence[RamSection], irom: bytes) -> int:
@@ -312,7 +311,7 @@ def checksum_offset(end: int) -> int:
 
 
 def xor_checksum(data: bytes | bytearray) -> int:
-    """XOR of all bytes, as big integers: a loop over single bytes takes 10 ms for 400 KB."""
+    """XOR all bytes, with large integers: a loop over single bytes takes 10 ms for 400 KB."""
     folded = 0
     for start in range(0, len(data), _BLOCK):
         folded ^= int.from_bytes(data[start : start + _BLOCK], "little")
@@ -324,7 +323,7 @@ def xor_checksum(data: bytes | bytearray) -> int:
 
 
 def _esptool_crc(data: bytes) -> int:
-    """What esptool's elf2image appends, as the SDK's own tools do: CRC-32, never with bit 31 set."""
+    """Compute the CRC that esptool's elf2image and the SDK's tools append: CRC-32 with bit 31 clear."""
     crc = zlib.crc32(data)
     return crc ^ 0xFFFFFFFF if crc & 0x80000000 else crc + 1
 
@@ -334,21 +333,21 @@ def _padded(data: bytes, alignment: int) -> bytes:
 
 
 def _read_header(data: bytes, offset: int, magic: int, what: str) -> tuple[FlashParams, int, int, int]:
-    """(flash parameters, entry, offset behind the header, the header's count byte)."""
+    """Read a header; return flash parameters, entry point, offset after the header, count byte."""
     found, count, params, entry = _read(HEADER, data, offset, f"the header of {what}")
     if found != magic:
-        raise RomError(f"byte {found:#04x} at offset {offset:#x} is not {magic:#04x}, with which {what} begins")
+        raise RomError(f"bad magic of {what}: found {found:#04x} at offset {offset:#x}, expected {magic:#04x}")
     return FlashParams.from_bytes(params), entry, offset + HEADER.size, count
 
 
 def _read_sections(data: bytes, offset: int, count: int) -> tuple[list[RamSection], int]:
-    """The `count` RAM sections at `offset`, and the offset behind them."""
+    """Read `count` RAM sections at `offset`; return them and the offset after them."""
     sections = []
     for number in range(count):
         address, length = _read(SECTION_HEADER, data, offset, f"the header of RAM section {number}")
         offset += SECTION_HEADER.size
         if length % _RAM_ALIGNMENT:
-            raise RomError(f"RAM section {number} has {length} bytes, not a multiple of {_RAM_ALIGNMENT}")
+            raise RomError(f"invalid size {length} of RAM section {number}: expected a multiple of {_RAM_ALIGNMENT}")
         sections.append(RamSection(address, _slice(data, offset, length, f"RAM section {number}")))
         offset += length
     return sections, offset
@@ -361,7 +360,6 @@ def _read(layout: struct.Struct, data: bytes, offset: int, what: str) -> tuple[A
 def _slice(data: bytes, offset: int, length: int, what: str) -> bytes:
     if offset + length > len(data):
         raise RomError(
-            f"{what} would end at offset {offset + length:#x}, but there are only {len(data):#x} bytes; "
-            "the ROM is cut off"
+            f"truncated image: {what} ends at offset {offset + length:#x}, but there are only {len(data):#x} bytes"
         )
     return data[offset : offset + length]

@@ -1,13 +1,12 @@
-"""Which slot a bare ROM was linked for. No files.
+"""Infer the slot that a bare ROM was linked for.
 
-A ROM stores no link address, but its literals, jump tables and pointers do: aligned words that point
-into the flash window, to places in irom. For each address at which the ROM can have been linked we
-ask what stands where those words point. Under the right one they hit starts: of functions, of
-strings, of the code behind a jump; under a wrong one they hit anything. How often the image has a
-start anywhere tells what a hit is worth.
+A ROM does not store its link address, but its literals, jump tables and pointers contain it: aligned words that point
+into the flash window, at irom. For each possible link address, the targets of these words are classified. With the
+right address they are starts of functions, of strings, of the code after a jump; with a wrong one they are arbitrary.
+The frequency of such starts in the image is the weight of a hit.
 
-The places come from the Xtensa ISA (the encodings of L32R, CALLX0, J, RET, RET.N and ADDI) and from what
-GCC and the GNU assembler for the lx106 make: functions on 4 bytes, behind their literals.
+The classes are based on the Xtensa ISA (encodings of L32R, CALLX0, J, RET, RET.N and ADDI) and on the output of GCC and
+the GNU assembler for the lx106: functions are aligned to 4 bytes, after their literals.
 """
 
 from __future__ import annotations
@@ -16,59 +15,57 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..errors import LayoutError
 from ..layout.memory import DRAM, IRAM, IROM_OFFSET, SECTOR_SIZE, WINDOW_SIZE, WINDOW_START
 from .format import Rom
-
-if TYPE_CHECKING:
-    from ..layout.model import Slot
 
 _RAM_SIZE = DRAM.size + IRAM.size
 _WINDOW_END = WINDOW_START + WINDOW_SIZE
 _NOTHING_END = 0x41000000
 _WORD = 4
 
-# What stands at an offset of irom. Where several are true, the one that _places() writes last counts. What follows a
-# jump has the bit of what follows a zero.
+# The class of an offset of irom. If several apply, _classify() writes the one to use last. The value for "after jump"
+# contains the bit for "after zero".
 _PLAIN, _AFTER_ZERO, _AFTER_LITERALS, _AFTER_JUMP, _AFTER_RETURN, _PROLOGUE, _IROM_START = range(7)
 
-# How often a real pointer finds each place; measured on linked C, on the C library and on an SDK
-# application of 330 KB. First for targets on 4 bytes (mostly functions and data), then for the
-# others (jump tables, strings). Only the order of magnitude matters.
+# The share of each class among targets of real pointers, measured with linked C, the C library and an SDK application
+# of 330 KB: for targets aligned to 4 bytes (mostly functions and data), and for others (jump tables, strings). Only the
+# order of magnitude matters.
 _SHARES_ALIGNED = (0.13, 0.12, 0.20, 0.06, 0.17, 0.28, 0.04)
 _SHARES_UNALIGNED = (0.28, 0.40, 0.01, 0.20, 0.10, 0.01, 0.0)
 
 _CALL_DOUBT = 0.01
-"""The share of called words that are no pointers to code after all; a byte pattern of 28 bits proves them."""
+"""The share of called words that are not pointers to code; they are found by a pattern of 28 bits."""
 _LOAD_DOUBT = 0.05
-"""The same for words that an l32r in RAM loads, where nothing shows more."""
-_LEAST_DOUBT = 0.2
+"""The same for words that an l32r in RAM loads."""
+_MIN_DOUBT = 0.2
 """The same for any other word in the window."""
-_MOST_DOUBT = 0.95
+_MAX_DOUBT = 0.95
 
 _MARGIN = 7.0
-"""The right address must be 2 ** 7 times as likely as all others together."""
+"""The result must be 2 ** 7 times as likely as all other addresses together."""
 _LAYOUT_PRIOR = 5.0
-"""An address of the layout is 2 ** 5 times as likely as one that is not, before a word was read."""
+"""The prior of an address of the layout is 2 ** 5 times that of another address."""
 _DECOY_MARGIN = 2.0
-"""And 2 ** 2 times as likely as the best of all the decoys, of which there are many more than slots."""
-_BESIDE_MARGIN = 10.0
-"""An address that no slot has must be 2 ** 10 times as likely as the slot's beside it to be believed."""
-_MOST_TARGETS = 256
-_TARGETS_BESIDE = 64
-"""More are not needed, and the time grows with them."""
+"""The result must be 2 ** 2 times as likely as the best of the decoys, which outnumber the slots."""
+_NEIGHBOUR_MARGIN = 10.0
+"""An impossible address near the result disproves it if it is 2 ** 10 times as likely."""
+_MAX_TARGETS = 256
+_MAX_NEIGHBOUR_TARGETS = 64
+"""Limits of the words that are used: the time grows with them, the result does not improve."""
 
-# Links that cannot be: no sector-aligned slot has them. If one of them explains the words better
-# than any slot does, then the words say nothing, or the ROM is linked for no slot. The first is that
-# of an irom without the two headers before it.
+# Impossible link addresses, which no slot has. If one of them explains the words better than any slot, the words are
+# not significant or the ROM is not linked for a slot. The first is that of irom without the two headers.
 _DECOY_SHIFTS = (-IROM_OFFSET, *range(0x104, SECTOR_SIZE, 0x244))
 
 
 class Evidence(NamedTuple):
-    """What speaks for `link_address`: of the distinct words that point into the flash window,
-    `inside` point into its irom, `starts` of them to where a function, a string or the like starts.
+    """The evidence for `link_address`.
+
+    Of the distinct words that point into the flash window, `inside` point into irom, `starts` of them to the start of a
+    function, string or the like.
     """
 
     link_address: int
@@ -77,15 +74,15 @@ class Evidence(NamedTuple):
 
     @property
     def slot_address(self) -> int:
-        """The flash address of the slot, within a megabyte: 0x102000 has the link address of 0x2000."""
+        """The flash address of the slot within its megabyte: 0x2000 and 0x102000 have the same link address."""
         return self.link_address - WINDOW_START - IROM_OFFSET
 
 
 class Detection(NamedTuple):
-    """What a ROM was linked for: `link_address`, or None if that cannot be told, and why.
+    """The inferred `link_address` of a ROM, None if it is unknown, and the `reason` as text.
 
-    `words` is how many distinct words point into the flash window; `evidence` has the addresses that
-    were asked for, else the likeliest few, likeliest first. `reason` is a clause for people.
+    `words` is the number of distinct words that point into the flash window; `evidence` is that for the candidates, or
+    without candidates for the three likeliest addresses, likeliest first.
     """
 
     link_address: int | None
@@ -95,70 +92,63 @@ class Detection(NamedTuple):
 
     @property
     def own(self) -> Evidence | None:
-        """The evidence for `link_address`, if it was asked for."""
+        """The evidence for `link_address`, if it is in `evidence`."""
         return next((found for found in self.evidence if found.link_address == self.link_address), None)
 
 
 def find_link_address(rom: Rom, candidates: Sequence[int] | None = None) -> Detection:
-    """The link address of `rom`, among those of all sector-aligned slots.
+    """Infer the link address of `rom` among those of all sector-aligned slots, in about 25 ms for 1 MB.
 
-    `candidates` are the link addresses of the layout's slots. They are likelier than others, but
-    words that clearly say another address are believed: the answer may be none of `candidates`.
-    An address stands for every slot that has it, as 0x2000 and 0x102000 do. About 25 ms for a
-    ROM of 1 MB. Raises LayoutError for a candidate that no slot has.
+    `candidates` are the link addresses of the layout's slots. Their prior is higher, but the result may be another
+    address. Slots in different megabytes have the same link address, such as 0x2000 and 0x102000. Raises LayoutError
+    for a candidate that no slot has.
     """
     known = tuple(dict.fromkeys(candidates or ()))
     for address in known:
         _check(address)
-    # What no chip holds is not looked through: a file can be as large as it likes.
+    # Limits the time: a file can have any size.
     if len(rom.irom) > WINDOW_SIZE - IROM_OFFSET:
-        return Detection(None, 0, (), "its irom is larger than any slot")
+        return Detection(None, 0, (), "irom is larger than any slot")
     if sum(len(section.data) for section in rom.sections) > _RAM_SIZE:
-        return Detection(None, 0, (), "its RAM sections are larger than the RAM")
+        return Detection(None, 0, (), "RAM sections are larger than the RAM")
     # A ROM must not straddle the window's end: rBoot 1.4.2, readme.md.
     possible = range(WINDOW_START + IROM_OFFSET, _WINDOW_END - len(rom.irom) + 1, SECTOR_SIZE)
-    places = _places(rom.irom)
+    classes = _classify(rom.irom)
     targets = _targets(rom)
-    weighed = _weighed(targets, places)
-    scores = dict(zip(possible, _scores(weighed, places, possible)))
+    weighted = _weight_targets(targets, classes)
+    scores = dict(zip(possible, _scores(weighted, classes, possible)))
     for address in scores.keys() & set(known):
         scores[address] += _LAYOUT_PRIOR
     ranked = sorted(scores, key=lambda address: -scores[address])
-    link_address, reason = _decide(scores, ranked, weighed, places)
-    shown = sorted(known, key=lambda address: -scores.get(address, -math.inf)) or ranked[:3]
-    evidence = tuple(_evidence(address, targets, places) for address in shown)
+    link_address, reason = _decide(scores, ranked, weighted, classes)
+    listed = sorted(known, key=lambda address: -scores.get(address, -math.inf)) or ranked[:3]
+    evidence = tuple(_evidence(address, targets, classes) for address in listed)
     if link_address is not None:
-        own = _evidence(link_address, targets, places)
+        own = _evidence(link_address, targets, classes)
         reason = (
-            f"of {_words_said(len(targets))} into the flash window, {own.inside} point into its irom "
-            f"and {own.starts} of them to where something starts"
+            f"of {_count_words(len(targets))} into the flash window, {own.inside} point into irom "
+            f"and {own.starts} of them to the start of a function or of data"
         )
     return Detection(link_address, len(targets), evidence, reason)
 
 
-def linked_elsewhere(rom: Rom, slot: Slot, slots: Sequence[Slot]) -> int | None:
-    """The link address of `rom` if it clearly is another than that of its `slot`, one of the layout's `slots`."""
-    found = find_link_address(rom, [other.link_address for other in slots]).link_address
-    return None if found == slot.link_address else found
-
-
 def _decide(
-    scores: dict[int, float], ranked: Sequence[int], weighed: _Weighed, places: bytes
+    scores: dict[int, float], ranked: Sequence[int], weighted: _Weighted, classes: bytes
 ) -> tuple[int | None, str]:
-    """The link address if one is clearly the likeliest, else None and why not."""
+    """Return the link address if one is clearly the likeliest, otherwise None and the reason."""
     if not ranked:
-        return None, "its irom is larger than any slot"
-    if not weighed:
+        return None, "irom is larger than any slot"
+    if not weighted:
         return None, "no word points into the flash window"
     best = ranked[0]
     if scores[best] - _log2_sum([scores[address] for address in ranked[1:]]) < _MARGIN:
         several = " and ".join(f"{address:#x}" for address in ranked[:2])
-        return None, f"the words that point into the flash window fit several addresses, {several} among them"
-    # In less than a sector the range of the words tells the slot, and decoys have that too: only in a
-    # larger irom, where starts must tell it, is a decoy that does nearly as well a sign of chance.
-    by_chance = len(places) > SECTOR_SIZE and scores[best] < _best_decoy(weighed, places) + _DECOY_MARGIN
-    if by_chance or _gain_beside(weighed, places, best) >= _BESIDE_MARGIN:
-        return None, "the words that point into the flash window fit addresses better that no slot has"
+        return None, f"ambiguous: words that point into the flash window fit several addresses, e.g. {several}"
+    # If irom is smaller than a sector, the range of the words determines the slot, for decoys too. Only in a larger
+    # irom, where the classes must determine it, a decoy with nearly the same score indicates chance.
+    by_chance = len(classes) > SECTOR_SIZE and scores[best] < _best_decoy(weighted, classes) + _DECOY_MARGIN
+    if by_chance or _neighbour_gain(weighted, classes, best) >= _NEIGHBOUR_MARGIN:
+        return None, "words that point into the flash window fit an address better that no slot has"
     return best, ""
 
 
@@ -166,12 +156,12 @@ def _check(address: int) -> None:
     offset = address - WINDOW_START - IROM_OFFSET
     if not 0 <= offset < WINDOW_SIZE or offset % SECTOR_SIZE:
         raise LayoutError(
-            f"{address:#x} is no link address of a slot; it is {WINDOW_START:#x} + the slot's address within "
-            f"its megabyte + {IROM_OFFSET:#x}"
+            f"invalid link address {address:#x}: expected {WINDOW_START:#x} + the slot's address within its megabyte "
+            f"+ {IROM_OFFSET:#x}"
         )
 
 
-def _words_said(count: int) -> str:
+def _count_words(count: int) -> str:
     return "1 word that points" if count == 1 else f"{count} words that point"
 
 
@@ -179,22 +169,22 @@ def _words_said(count: int) -> str:
 
 
 def _targets(rom: Rom) -> dict[int, float]:
-    """Where words point to in the flash window -> the doubt that they are pointers, surest first."""
+    """Map targets in the flash window to the doubt that the words are pointers, least doubtful first."""
     ram = [(section.address, section.data) for section in rom.sections]
-    called = {word for address, data in [(0, rom.irom), *ram] for word in _called(address, data)}
-    loaded = {word for address, data in ram for word in _loaded(address, data)}
+    called = {word for address, data in [(0, rom.irom), *ram] for word in _called_words(address, data)}
+    loaded = {word for address, data in ram for word in _loaded_words(address, data)}
     doubts = {word: _CALL_DOUBT for word in sorted(called) if _in_window(word)}
-    for words, least in (
+    for words, min_doubt in (
         (loaded, _LOAD_DOUBT),
-        ({word for _, data in ram for word in _words(data)}, _LEAST_DOUBT),
-        (set(_words(rom.irom)), _LEAST_DOUBT),
+        ({word for _, data in ram for word in _words(data)}, _MIN_DOUBT),
+        (set(_words(rom.irom)), _MIN_DOUBT),
     ):
         inside = sorted(filter(_in_window, words))
-        # No memory is at 0x40300000 to 0x40ffffff: words there are no pointers, and show how many of
-        # those in the window are none.
-        astray = sum(_WINDOW_END <= word < _NOTHING_END for word in words)
-        chance = astray * WINDOW_SIZE / (_NOTHING_END - _WINDOW_END)
-        doubt = min(max(chance / (len(inside) or 1), least), _MOST_DOUBT)
+        # There is no memory at 0x40300000 to 0x40ffffff: words there are not pointers, and their number shows how many
+        # words in the window are not pointers either.
+        outside = sum(_WINDOW_END <= word < _NOTHING_END for word in words)
+        chance = outside * WINDOW_SIZE / (_NOTHING_END - _WINDOW_END)
+        doubt = min(max(chance / (len(inside) or 1), min_doubt), _MAX_DOUBT)
         for word in inside:
             doubts.setdefault(word, doubt)
     return dict(sorted(doubts.items(), key=lambda item: item[1]))
@@ -205,7 +195,7 @@ def _in_window(word: int) -> bool:
 
 
 def _words(data: bytes) -> Iterator[int]:
-    """The aligned words from 0x40000000 to 0x40ffffff in `data`."""
+    """Yield the aligned words from 0x40000000 to 0x40ffffff in `data`."""
     for match in re.finditer(rb"\x40", data[_WORD - 1 :: _WORD]):  # much faster than a loop over all words
         yield int.from_bytes(data[match.start() * _WORD : match.end() * _WORD], "little")
 
@@ -216,9 +206,9 @@ _LOAD_SIZE = 3
 _CALL = re.compile(rb"\xc0([\x00-\x0f])\x00")
 
 
-def _called(address: int, data: bytes) -> Iterator[int]:
-    """The literals in `data`, loaded at `address`, whose values the code in it calls."""
-    # l32r ax, literal; callx0 ax: what the assembler makes of a call with -mlongcalls.
+def _called_words(address: int, data: bytes) -> Iterator[int]:
+    """Yield the values of literals that the code in `data`, loaded at `address`, calls."""
+    # l32r ax, literal; callx0 ax: a call with -mlongcalls.
     for match in _CALL.finditer(data, _LOAD_SIZE):
         load = match.start() - _LOAD_SIZE
         literal = _literal(address, data, load)
@@ -226,8 +216,8 @@ def _called(address: int, data: bytes) -> Iterator[int]:
             yield int.from_bytes(data[literal : literal + _WORD], "little")
 
 
-def _loaded(address: int, data: bytes) -> Iterator[int]:
-    """The literals in `data`, loaded at `address`, that the code in it loads."""
+def _loaded_words(address: int, data: bytes) -> Iterator[int]:
+    """Yield the values of literals that the code in `data`, loaded at `address`, loads."""
     for match in _LOAD.finditer(data, 0, max(0, len(data) - 2)):
         literal = _literal(address, data, match.start())
         if 0 <= literal <= len(data) - _WORD:
@@ -235,12 +225,12 @@ def _loaded(address: int, data: bytes) -> Iterator[int]:
 
 
 def _literal(address: int, data: bytes, offset: int) -> int:
-    """The offset of the literal that the l32r at `offset` loads: up to 256 KB before it."""
+    """Return the offset of the literal that the l32r at `offset` loads: up to 256 KB before it."""
     distance = int.from_bytes(data[offset + 1 : offset + 3], "little") - 0x10000
     return ((address + offset + 3) & ~3) - address + distance * _WORD
 
 
-# The places
+# The classes
 
 _TO_AFTER_ZERO = bytes(_PLAIN if byte else _AFTER_ZERO for byte in range(256))
 _TO_AFTER_JUMP = bytes(_PLAIN if byte & 0x3F != 0x06 else _AFTER_JUMP for byte in range(256))  # j
@@ -252,108 +242,108 @@ _RETURNS = (re.compile(rb"\x0d\xf0"), re.compile(rb"\x80\x00\x00"))  # ret.n, re
 _PROLOGUES = re.compile(rb"\x12\xc1[\x80\x90\xa0\xb0\xc0\xd0\xe0\xf0]")  # addi a1, a1, -n; n a multiple of 16
 
 
-def _places(irom: bytes) -> bytes:
-    """What stands at each offset of `irom`, a byte for each."""
-    places = bytearray(len(irom) + _WORD)  # what the last instructions mark is behind the end
-    # As big integers, because a loop over all bytes takes a second; in blocks that stay in the cache.
+def _classify(irom: bytes) -> bytes:
+    """Return a byte for each offset of `irom`: its class."""
+    classes = bytearray(len(irom) + _WORD)  # the last instructions mark offsets after the end
+    # With large integers, because a loop over all bytes takes a second; in blocks that fit the cache.
     for start in range(0, len(irom), _BLOCK):
         block = irom[start : start + _BLOCK]
         marks = int.from_bytes(block.translate(_TO_AFTER_ZERO), "little") << 8
         marks |= int.from_bytes(block.translate(_TO_AFTER_JUMP), "little") << 8 * _JUMP_SIZE
-        marks |= int.from_bytes(places[start : start + _WORD], "little")  # of the block before
-        places[start : start + len(block) + _WORD] = marks.to_bytes(len(block) + _WORD, "little")
-    # From here on the later one stays.
+        marks |= int.from_bytes(classes[start : start + _WORD], "little")  # of the block before
+        classes[start : start + len(block) + _WORD] = marks.to_bytes(len(block) + _WORD, "little")
+    # From here on, later writes take precedence.
     literals = {_literal(0, irom, match.end() - _LOAD_SIZE) for match in _NEAR_LOAD.finditer(irom)}
     for literal in literals:
         if literal >= 0 and literal + _WORD not in literals:
-            places[literal + _WORD] = _AFTER_LITERALS
+            classes[literal + _WORD] = _AFTER_LITERALS
     for pattern in _RETURNS:
         for match in pattern.finditer(irom):
             end = match.end()
-            places[end] = places[end + -end % _WORD] = _AFTER_RETURN
+            classes[end] = classes[end + -end % _WORD] = _AFTER_RETURN
     for match in _PROLOGUES.finditer(irom):
-        places[match.start()] = _PROLOGUE
-    places[0] = _IROM_START
-    del places[len(irom) :]
-    return bytes(places)
+        classes[match.start()] = _PROLOGUE
+    classes[0] = _IROM_START
+    del classes[len(irom) :]
+    return bytes(classes)
 
 
 # The scores
 
-_Weighed = list[tuple[int, list[float]]]
-"""Targets, each with log2 of its likelihood ratio to chance by the place it hits; the last is for none."""
+_Weighted = list[tuple[int, list[float]]]
+"""Targets with log2 of their likelihood ratio to chance, by class; the last one is for a target outside irom."""
 
 
-def _weighed(targets: dict[int, float], places: bytes) -> _Weighed:
-    """All `targets` with their weights, or if they are many some that are spread over irom."""
-    step = max(1, -(-len(targets) // _MOST_TARGETS))
+def _weight_targets(targets: dict[int, float], classes: bytes) -> _Weighted:
+    """Return the `targets` with their weights, a sample if there are many."""
+    step = max(1, -(-len(targets) // _MAX_TARGETS))
     sample = list(targets)[::step]
     kinds = {(target % _WORD == 0, targets[target]) for target in sample}
-    aligned = _counts(places[::_WORD])
-    others = [count - on_words for count, on_words in zip(_counts(places), aligned)]
+    aligned = _counts(classes[::_WORD])
+    others = [count - on_words for count, on_words in zip(_counts(classes), aligned)]
     sides = {True: (aligned, _SHARES_ALIGNED), False: (others, _SHARES_UNALIGNED)}
-    tables = {(side, doubt): _weights(len(places), *sides[side], doubt) for side, doubt in kinds}
+    tables = {(side, doubt): _weights(len(classes), *sides[side], doubt) for side, doubt in kinds}
     return [(target, tables[target % _WORD == 0, targets[target]]) for target in sample]
 
 
-def _counts(places: bytes) -> list[int]:
-    """How often each place is there."""
-    marked = places.translate(None, bytes((_PLAIN,)))  # few, so that counting takes no time
-    return [len(places) - len(marked), *(marked.count(place) for place in range(_PLAIN + 1, _IROM_START + 1))]
+def _counts(classes: bytes) -> list[int]:
+    """Count the offsets of each class."""
+    marked = classes.translate(None, bytes((_PLAIN,)))  # few, so that counting is fast
+    return [len(classes) - len(marked), *(marked.count(kind) for kind in range(_PLAIN + 1, _IROM_START + 1))]
 
 
 def _weights(size: int, counts: Sequence[int], shares: Sequence[float], doubt: float) -> list[float]:
-    """The weights of a target. Chance is a word that points anywhere into the window."""
+    """Return the weights of a target by class. Chance is a word that points anywhere into the window."""
     focus = sum(counts) * WINDOW_SIZE / size
-    # Half a place more than there are, so that a place that is nowhere else proves no more than it can.
+    # 0.5 limits the weight of a class with few offsets.
     ratios = [share * focus / (count + 0.5) for share, count in zip(shares, counts)]
     return [math.log2(doubt + (1 - doubt) * ratio) for ratio in (*ratios, 0.0)]
 
 
-def _scores(weighed: _Weighed, places: bytes, addresses: range) -> list[float]:
-    """For each of the `addresses` the sum of what the targets weigh under it."""
+def _scores(weighted: _Weighted, classes: bytes, addresses: range) -> list[float]:
+    """Return the sum of the weights of the targets for each of the `addresses`."""
     if not addresses:
         return []
     gains = [0.0] * len(addresses)
-    for target, weights in weighed:
-        # The offset in irom that the target has under the first address falls by a step for each following.
+    for target, weights in weighted:
+        # The target's offset in irom decreases by a step from address to address.
         offset = target - addresses[0]
-        outside = max(0, (offset - len(places)) // addresses.step + 1)
+        outside = max(0, (offset - len(classes)) // addresses.step + 1)
         offset -= outside * addresses.step
         if offset >= 0 and outside < len(gains):
             over = [weight - weights[-1] for weight in weights]
             last = offset - (len(gains) - outside) * addresses.step
-            hit = places[offset : last if last >= 0 else None : -addresses.step]
+            hit = classes[offset : last if last >= 0 else None : -addresses.step]
             part = slice(outside, outside + len(hit))
             gains[part] = map(operator.add, gains[part], map(over.__getitem__, hit))
-    nowhere = sum(weights[-1] for _, weights in weighed)
+    nowhere = sum(weights[-1] for _, weights in weighted)
     return [nowhere + gain for gain in gains]
 
 
-def _gain_beside(weighed: _Weighed, places: bytes, address: int) -> float:
-    """By how much the best decoy within half a sector of `address` scores above it, for some of the targets."""
-    some = weighed[:: -(-len(weighed) // _TARGETS_BESIDE)]
-    beside = range(address - SECTOR_SIZE // 2, address + SECTOR_SIZE // 2, _WORD)
-    scores = _scores(some, places, beside)
-    own = scores.pop(beside.index(address))
+def _neighbour_gain(weighted: _Weighted, classes: bytes, address: int) -> float:
+    """Return the score of the best decoy within half a sector of `address`, minus its own, for a sample of targets."""
+    sample = weighted[:: -(-len(weighted) // _MAX_NEIGHBOUR_TARGETS)]
+    neighbours = range(address - SECTOR_SIZE // 2, address + SECTOR_SIZE // 2, _WORD)
+    scores = _scores(sample, classes, neighbours)
+    own = scores.pop(neighbours.index(address))
     return max(scores) - own
 
 
-def _best_decoy(weighed: _Weighed, places: bytes) -> float:
+def _best_decoy(weighted: _Weighted, classes: bytes) -> float:
     first = WINDOW_START + IROM_OFFSET
-    last = _WINDOW_END - len(places) + 1
+    last = _WINDOW_END - len(classes) + 1
     return max(
-        max(_scores(weighed, places, range(first + shift, last, SECTOR_SIZE)), default=-math.inf)
+        max(_scores(weighted, classes, range(first + shift, last, SECTOR_SIZE)), default=-math.inf)
         for shift in _DECOY_SHIFTS
     )
 
 
 def _log2_sum(scores: Sequence[float]) -> float:
-    """log2 of the sum of 2 ** score; the largest is taken out so that none overflows."""
+    """Return log2 of the sum of 2 ** score, without overflow."""
     top = max(scores, default=-math.inf)
     return top if top == -math.inf else top + math.log2(sum(2 ** (score - top) for score in scores))
 
 
-def _evidence(address: int, targets: dict[int, float], places: bytes) -> Evidence:
-    hit = [places[target - address] for target in targets if 0 <= target - address < len(places)]
-    return Evidence(address, len(hit), sum(place != _PLAIN for place in hit))
+def _evidence(address: int, targets: dict[int, float], classes: bytes) -> Evidence:
+    hit = [classes[target - address] for target in targets if 0 <= target - address < len(classes)]
+    return Evidence(address, len(hit), sum(kind != _PLAIN for kind in hit))

@@ -1,4 +1,4 @@
-"""An application ELF -> the ROM for a slot, and what of the chip's memory it takes."""
+"""Pack an application ELF into the ROM for a slot, and measure its memory usage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ElfError, FitError
-from ..layout.memory import DRAM, IRAM, Region, Usage, slot_of_link
+from ..layout.memory import DRAM, IRAM, Region, Usage
 from ..layout.params import DEFAULT_PARAMS, FlashParams
 from . import fit
 from .elf import Elf, Section
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ..layout.model import Slot
 
 IROM_SECTION = ".irom0.text"
-"""The section that stays in flash; its name is fixed in the SDK, in rBoot and in esptool2."""
+"""The section with the flash code. The SDK, rBoot and esptool2 use the same name."""
 
 RAM_SECTIONS = (".text", ".data", ".rodata")
-"""The sections that the boot loader copies to RAM unless others are asked for, in this order."""
+"""The default sections that the boot loader copies to RAM, in this order."""
 
 
 def pack(
@@ -30,31 +30,30 @@ def pack(
     irom_checksum: bool = False,
     slot: Slot | None = None,
 ) -> Rom:
-    """The ROM of the application `elf`.
+    """Pack the application `elf` into a ROM.
 
-    `sections` names the RAM sections in the order they get in the ROM, and each must be there;
-    without it they are those of RAM_SECTIONS that exist and are not empty. Given a `slot`, the
-    application must be linked for it and the ROM fit into it.
+    `sections` are the names of the RAM sections in ROM order; the default is those of RAM_SECTIONS that are not empty.
+    With a `slot`, the application must be linked for it and the ROM must fit.
 
     Raises ElfError if a section is missing or named twice, FitError if the application is linked for another slot,
-    reaches beyond the RAM or breaks another rule of fit.problems(), or if its entry is not the start of a function.
+    breaks another rule of fit.problems(), or if its entry point is not the start of a function.
     """
     flash_code = irom(elf)
     if sections is None:
         ram = [section for name in RAM_SECTIONS if (section := elf.find(name))]
         if not ram:
-            raise ElfError(f"none of the sections {', '.join(RAM_SECTIONS)} has data; name those to load")
+            raise ElfError(f"none of the sections {', '.join(RAM_SECTIONS)} has data")
     else:
         ram = [find_section(elf, name) for name in sections]
         if not ram:
-            raise ElfError("no section to load is named; name at least one")
-        if twice := next((name for name in sections if sections.count(name) > 1), None):
-            raise ElfError(f"section {twice} is named twice; name each section once")
+            raise ElfError("no sections to load: expected at least one name")
+        if duplicate := next((name for name in sections if sections.count(name) > 1), None):
+            raise ElfError(f"section {duplicate} is named twice")
     _check_memory(elf, ram)
     if (problem := entry_problem(elf)) is not None:
         raise FitError(problem)
     if slot is not None:
-        check_link(flash_code, slot)
+        fit.check_link(flash_code.address, slot)
     rom = Rom(
         entry=elf.entry,
         irom=flash_code.data,
@@ -66,26 +65,16 @@ def pack(
 
 
 def irom(elf: Elf) -> Section:
-    """The section that stays in flash. Raises ElfError if there is none."""
+    """Return the section with the flash code. Raises ElfError if there is none."""
     return find_section(elf, IROM_SECTION)
 
 
-def check_link(flash_code: Section, slot: Slot) -> None:
-    """Raise FitError if `flash_code` is not linked for `slot`."""
-    address = flash_code.address
-    if address != slot.link_address:
-        raise FitError(
-            f"{flash_code.name} is linked at {address:#x}{_slot_of(address)}, but {slot.label} runs at "
-            f"{slot.link_address:#x}; link it with the linker script of that slot"
-        )
-
-
 def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
-    """What is not an error, but should be known: loadable sections left out, checks that could not be made."""
+    """List warnings about the packed `rom`: sections with data that were left out, skipped checks."""
     packed = {section.address for section in rom.sections}
     left_out = tuple(
         f"section {section.name} ({section.size:,} bytes at {section.address:#x}) is not in the ROM; "
-        "if the application needs it, name it among the sections"
+        "add it to the sections to load if the application needs it"
         for section in elf.sections
         if section.data and section.name != IROM_SECTION and section.address not in packed
     )
@@ -93,10 +82,10 @@ def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
 
 
 def difference(elf: Elf, rom: Rom, link_address: int) -> str | None:
-    """In what `rom`, whose irom runs at `link_address`, is not one that was packed from `elf`; None if it is one.
+    """Describe how `rom`, with irom at `link_address`, differs from a ROM packed from `elf`; None if it does not.
 
-    What counts is what the ROM puts into memory, not the options that it was packed with: which sections are loaded
-    and in what order, also merged as esptool does with adjacent ones, flash parameters, checksum.
+    Only the contents of memory are compared, not the options of packing: selection and order of sections, merging of
+    adjacent sections (as esptool does), flash parameters, kind of checksum.
     """
     parts = [("flash code", link_address, rom.irom)]
     parts += ((f"RAM section {number}", *section) for number, section in enumerate(rom.sections) if section.data)
@@ -104,15 +93,15 @@ def difference(elf: Elf, rom: Rom, link_address: int) -> str | None:
         sections = [each for each in elf.sections if each.data and address <= each.address < address + len(data)]
         first = next((each for each in sections if each.address == address), None)
         if first is None:
-            return f"it has nothing that starts at {address:#x}, where the ROM's {name} is"
+            return f"no section starts at {address:#x}, where the ROM has {name}"
         merged = bytearray(max(each.end for each in sections) - address)
         for each in sections:
             merged[each.address - address : each.end - address] = each.data
-        # The padding of a section may be where another one begins.
+        # The padding of a section may overlap the next section.
         if not any(_is_padded(found, data) for found in (first.data, bytes(merged))):
-            return f"its bytes at {address:#x} are not the ROM's {name}"
+            return f"contents at {address:#x} do not match the ROM's {name}"
     if elf.entry != rom.entry:
-        return f"it starts at {elf.entry:#x}, and the ROM at {rom.entry:#x}"
+        return f"entry point {elf.entry:#x}, expected {rom.entry:#x} as in the ROM"
     return None
 
 
@@ -121,11 +110,11 @@ def _is_padded(found: bytes, data: bytes) -> bool:
 
 
 def find_section(elf: Elf, name: str) -> Section:
-    """The section called `name`. Raises ElfError if the ELF has none with data."""
+    """Return the section called `name`. Raises ElfError if there is none with data."""
     section = elf.find(name)
     if section is None:
-        there = ", ".join(section.name for section in elf.sections if section.data) or "none"
-        raise ElfError(f"no section {name} with data in the ELF; it has {there}")
+        found = ", ".join(section.name for section in elf.sections if section.data) or "none"
+        raise ElfError(f"no section {name} with data; sections with data: {found}")
     return section
 
 
@@ -133,15 +122,15 @@ def _check_memory(elf: Elf, loaded: Sequence[Section]) -> None:
     for section in loaded:
         if not any(region.start <= section.address < region.end for region in (IRAM, DRAM)):
             raise FitError(
-                f"{section.name} is at {section.address:#x}, neither in the IRAM (from {IRAM.start:#x}) nor in the "
-                f"DRAM (from {DRAM.start:#x}); check the linker script"
+                f"section {section.name} at {section.address:#x} is outside the RAM: expected IRAM (from "
+                f"{IRAM.start:#x}) or DRAM (from {DRAM.start:#x}); check the linker script"
             )
     for region in (IRAM, DRAM):
         for section in _in_region(elf, region):
             if section.end > region.end:
                 raise FitError(
-                    f"{section.name} ends at {section.end:#x}, {section.end - region.end:,} bytes behind the "
-                    f"{region.name} ({region.size:,} bytes from {region.start:#x})"
+                    f"section {section.name} overflows {region.name} by {section.end - region.end:,} bytes: ends at "
+                    f"{section.end:#x}, expected at most {region.end:#x}"
                 )
 
 
@@ -149,15 +138,10 @@ def _in_region(elf: Elf, region: Region) -> list[Section]:
     return [section for section in elf.sections if region.start <= section.address < region.end]
 
 
-def _slot_of(link_address: int) -> str:
-    address = slot_of_link(link_address)
-    return "" if address is None else f" (for a slot at {address:#x})"
-
-
 def usage(elf: Elf, rom_size: int, slot: Slot | None = None) -> tuple[Usage, ...]:
-    """How many bytes the application takes in IRAM and DRAM, and its ROM in the flash slot.
+    """Measure the application's bytes in IRAM and DRAM, and those of its ROM in the slot.
 
-    RAM counts from the region's start to the end of its last section, .bss and gaps included.
+    RAM usage is counted from the region's start to the end of its last section, including .bss and gaps.
     """
     ram = tuple(Usage(region.name, _extent(elf, region), region.size) for region in (IRAM, DRAM))
     return (*ram, Usage("flash", rom_size, slot.size if slot else None))

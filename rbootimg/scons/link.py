@@ -313,10 +313,10 @@ def _drop(linked: list[Any]) -> None:
 def _no_entry(name: str, program: Path) -> str:
     """Why the entry `name` was not found by ld, which has linked the `program` all the same."""
     from ..rom import elf  # not for every build
-    from ..rom.entry import hint_for
+    from ..rom.entry import entry_hint
 
     try:
-        hint = hint_for(name, elf.elf_symbols(program.read_bytes()))
+        hint = entry_hint(name, elf.elf_symbols(program.read_bytes()))
     except (OSError, ElfError):
         hint = ""
     return f"no entry point: ld finds no function {name}, which ENTRY() in the linker script names; " + (

@@ -237,7 +237,7 @@ def _layout_text(env: Any, name: str) -> str | None:
             file = source  # which SCons copies to a variant_dir only when it builds, under -n never
         return read_file(file.rfile().get_abspath()).decode()
     except FileNotFoundError:
-        raise presets.missing(name) from None
+        raise presets.not_found_error(name) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise LayoutError(f"the layout file cannot be read: {reason}") from None

@@ -33,6 +33,7 @@ import h11
 
 from .._version import __version__
 from ..errors import ServerError, SettingError, error_subject
+from ..text import printable
 from . import faults
 from .events import Event, Listening, State, Transfer, TransferLog
 from .responses import Answer, FilePart, answer, is_served, location, page, served_paths, split_target
@@ -395,7 +396,7 @@ class _Connection:
             size = found.size if with_body else 0
             if not self._options.status_page or path != f"/{STATUS_PAGE}":
                 number = self._server.next_number()
-                shown = _printable(agent), _printable(method), _printable(path)
+                shown = printable(agent, 80), printable(method, 80), printable(path, 80)
                 self._transfer = Transfer(number, self._address, *shown, found.status, size)
                 self._start_time, self._written, self._sent = time.monotonic(), -len(head), 0
                 self._server.report(self._transfer)
@@ -507,9 +508,3 @@ class _Connection:
     async def _discard(self) -> None:
         while await self._reader.read(_MAX_REQUEST):
             pass
-
-
-def _printable(text: str, max_length: int = 80) -> str:
-    """Make a string from a client safe for a terminal, and shorten it."""
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"

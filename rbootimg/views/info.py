@@ -192,8 +192,8 @@ def _loader(options: LoaderInfo) -> str:
         return "unknown"
     names = ("big_flash", "irom_checksum", "config_checksum", "rtc")
     flags = [name for name in names if getattr(options, name)]
-    if options.gpio:
-        flags.append(f"gpio {options.gpio}")
+    if options.gpio is not None and options.gpio.value:
+        flags.append(f"gpio {options.gpio.value}")
     return f"rBoot {options.version}" + (f" with {', '.join(flags)}" if flags else "")
 
 

@@ -1,68 +1,68 @@
-"""A flash layout for people: a drawing to scale, a table, a picture. Values in, text out."""
+"""A flash layout as text: a drawing to scale, a table, an SVG image."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from ..layout.memory import WINDOW_SIZE
-from ..layout.model import FlashLayout
+from ..layout.model import FlashLayout, GpioMode
 from ..layout.segments import COLOURS, FREE, Segment, layout_segments
 from ..templates import render
 from .tables import Table, plain
 
 
 def title(layout: FlashLayout) -> str:
-    """One line: the flash, and what the loader must have been built with."""
+    """Format one line: the flash, and the options that the loader must be built with."""
     options = (
         ("big flash", layout.loader.big_flash),
         ("irom checksum", layout.loader.irom_checksum),
         ("config checksum", layout.loader.config_checksum),
         ("RTC data", layout.loader.rtc),
         ("flash sizes up to 4MB only", not layout.loader.all_sizes),
-        (f"GPIO {layout.loader.gpio} mode ({layout.loader.gpio_pin})", bool(layout.loader.gpio)),
+        (f"GPIO {layout.loader.gpio.value} mode ({layout.loader.gpio_pin})", layout.loader.gpio is not GpioMode.NONE),
     )
-    said = ", ".join(name for name, is_set in options if is_set) or "no options"
-    return f"{layout.params.describe()} flash; loader: {said}, up to {layout.loader.max_roms} ROMs"
+    names = ", ".join(name for name, is_set in options if is_set) or "no options"
+    return f"{layout.params.describe()} flash; loader: {names}, up to {layout.loader.max_roms} ROMs"
 
 
 def summary(layout: FlashLayout) -> str:
-    """A few words for a list of layouts: the flash and the slots' addresses."""
+    """Format the flash size and the slot addresses, for a list of layouts."""
     slots = ", ".join(f"{slot.address:#x}" for slot in layout.slots)
     return f"{layout.size.name} flash, slots at {slots}{', big flash' * layout.big_flash}"
 
 
 def drawing(layout: FlashLayout, width: int = 64) -> str:
-    """The flash to scale, in lines of `width` characters that each stand for the same number of bytes.
+    """Draw the flash to scale, in lines of `width` characters for 1 MB each, or for all of a smaller flash.
 
-    A line is a megabyte, or less of a smaller flash. A character is the key of the piece that has most of
-    its bytes; what is smaller than a character may show in the table only.
+    A character is the key of the segment that has most of its bytes; a smaller segment may appear in the table only.
     """
     per_line = min(layout.size.bytes, WINDOW_SIZE)
     per_character = per_line // width
-    parts = layout_segments(layout)
+    segments = layout_segments(layout)
     lines = []
     for start in range(0, layout.size.bytes, per_line):
-        keys = (_key_at(parts, start + per_character * number, per_character) for number in range(width))
+        keys = (_key_at(segments, start + per_character * number, per_character) for number in range(width))
         lines.append(f"{start:#08x} |{''.join(keys)}|")
     return "\n".join((*lines, f"one character is {per_character / 1024:g} KB"))
 
 
-def _key_at(parts: tuple[Segment, ...], start: int, size: int) -> str:
-    def share(piece: Segment) -> int:
-        return min(piece.end, start + size) - max(piece.address, start)
+def _key_at(segments: tuple[Segment, ...], start: int, size: int) -> str:
+    def share(segment: Segment) -> int:
+        return min(segment.end, start + size) - max(segment.address, start)
 
-    return max(parts, key=share).key
+    return max(segments, key=share).key
 
 
 def table(layout: FlashLayout) -> str:
-    """A row for each piece of the flash, aligned: key, place, size, link address, name."""
+    """Format an aligned row for each segment: key, address range, size, link address, name."""
     rows = []
-    parts = layout_segments(layout)
-    for piece in parts:
-        link = "" if piece.link_address is None else f"{piece.link_address:#x}"
-        rows.append((piece.key, f"{piece.address:#08x}", f"{piece.end:#08x}", _kilobytes(piece.size), link, piece.name))
-    free = sum(piece.size for piece in parts if piece.kind == FREE)
-    rows.append(("", "", "", _kilobytes(free), "", "free in all"))
+    segments = layout_segments(layout)
+    for segment in segments:
+        link = "" if segment.link_address is None else f"{segment.link_address:#x}"
+        start, end = f"{segment.address:#08x}", f"{segment.end:#08x}"
+        rows.append((segment.key, start, end, _kilobytes(segment.size), link, segment.name))
+    free = sum(segment.size for segment in segments if segment.kind == FREE)
+    rows.append(("", "", "", _kilobytes(free), "", "free in total"))
     return plain((Table(("", "start", "end", "KB", "linked at", ""), tuple(rows), ">>>>><"),))
 
 
@@ -71,11 +71,11 @@ def _kilobytes(size: int) -> str:
 
 
 _WIDTH, _MARGIN, _BAR_START, _BAR_HEIGHT, _ROW_HEIGHT = 960, 16, 96, 48, 22
-_CHARACTER = 8  # about the width of one at this font size
+_CHARACTER = 8  # the approximate width of a character in pixels
 
 
 class _Label(NamedTuple):
-    """A text and the pixels where it starts."""
+    """A text and the position in pixels where it starts."""
 
     x: str
     y: str
@@ -83,7 +83,7 @@ class _Label(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """What of a piece is in a bar; it has a name if there is room."""
+    """The part of a segment that is in a bar, with its name if that fits."""
 
     x: str
     y: int
@@ -94,7 +94,7 @@ class _Box(NamedTuple):
 
 
 class _Bar(NamedTuple):
-    """A megabyte of the flash, or all of a smaller one."""
+    """A megabyte of the flash, or all of a smaller flash."""
 
     start: _Label
     boxes: list[_Box]
@@ -109,25 +109,25 @@ class _Row(NamedTuple):
 
 
 def svg(layout: FlashLayout) -> str:
-    """The layout as a picture: a bar to scale for each megabyte, or for all of a smaller flash, and its table.
+    """Draw the layout as an SVG image: a bar to scale for each megabyte, or for all of a smaller flash, and a table.
 
-    One self-contained file: no script, no font or style from elsewhere.
+    The file is self-contained, without scripts, external fonts or styles.
     """
     per_bar = min(layout.size.bytes, WINDOW_SIZE)
     scale = (_WIDTH - _MARGIN - _BAR_START) / per_bar
-    parts = layout_segments(layout)
+    segments = layout_segments(layout)
     bars, rows = [], []
     y = _MARGIN + 28
     for start in range(0, layout.size.bytes, per_bar):
         boxes = []
-        for piece in parts:
-            left, right = max(piece.address, start), min(piece.end, start + per_bar)
+        for segment in segments:
+            left, right = max(segment.address, start), min(segment.end, start + per_bar)
             if left < right:
-                boxes.append(_box(_BAR_START + (left - start) * scale, y, (right - left) * scale, piece))
+                boxes.append(_box(_BAR_START + (left - start) * scale, y, (right - left) * scale, segment))
         bars.append(_Bar(_label(_MARGIN, y + _BAR_HEIGHT / 2 + 5, f"{start:#08x}"), boxes))
         y += _BAR_HEIGHT + 8
-    for piece in parts:
-        rows.append(_row(y, piece))
+    for segment in segments:
+        rows.append(_row(y, segment))
         y += _ROW_HEIGHT
     return render(
         "layout.svg",
@@ -145,15 +145,15 @@ def _label(x: float, y: float, text: str) -> _Label:
     return _Label(f"{x:.2f}", f"{y:.2f}", text)
 
 
-def _box(x: float, y: int, width: float, piece: Segment) -> _Box:
-    about = f"{piece.name}: {piece.address:#x} to {piece.end:#x}, {_kilobytes(piece.size)} KB"
-    fits = len(piece.name) * _CHARACTER + _CHARACTER <= width  # what does not is in the table below
-    name = _label(x + _CHARACTER / 2, y + _BAR_HEIGHT / 2 + 5, piece.name) if fits else None
-    return _Box(f"{x:.2f}", y, f"{width:.2f}", COLOURS[piece.kind], about, name)
+def _box(x: float, y: int, width: float, segment: Segment) -> _Box:
+    about = f"{segment.name}: {segment.address:#x} to {segment.end:#x}, {_kilobytes(segment.size)} KB"
+    fits = len(segment.name) * _CHARACTER + _CHARACTER <= width  # the table has all names
+    name = _label(x + _CHARACTER / 2, y + _BAR_HEIGHT / 2 + 5, segment.name) if fits else None
+    return _Box(f"{x:.2f}", y, f"{width:.2f}", COLOURS[segment.kind], about, name)
 
 
-def _row(y: int, piece: Segment) -> _Row:
-    link = "" if piece.link_address is None else f"linked at {piece.link_address:#x}"
-    place = f"{piece.address:#x} to {piece.end:#x}"
-    columns = ((60, piece.name), (360, place), (560, f"{_kilobytes(piece.size)} KB"), (680, link))
-    return _Row(y + 2, COLOURS[piece.kind], [_label(x, y + 15, text) for x, text in columns if text])
+def _row(y: int, segment: Segment) -> _Row:
+    link = "" if segment.link_address is None else f"linked at {segment.link_address:#x}"
+    range_text = f"{segment.address:#x} to {segment.end:#x}"
+    columns = ((60, segment.name), (360, range_text), (560, f"{_kilobytes(segment.size)} KB"), (680, link))
+    return _Row(y + 2, COLOURS[segment.kind], [_label(x, y + 15, text) for x, text in columns if text])

@@ -1,30 +1,33 @@
-"""What is said of ROMs, their sizes and differences."""
+"""Terminal output about ROMs: sizes, summaries, differences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what a start of the command line need not load
+from ..text import printable
+from .tables import Table, percent
+
+if TYPE_CHECKING:  # not needed to start the command line
     from ..flash.image import FlashPiece
     from ..layout.memory import Usage
     from ..layout.model import Slot
     from ..rom.compare import Comparison, RomDifference
-from .tables import Heading, Table, percent, plain, printable
+from .tables import Heading, plain
 
 
 def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[Usage]) -> str:
-    """The table for one ROM: where it belongs and what of each memory it takes."""
-    return plain((Heading(rom_place(name, slot, link_address)), usage_table(usages)))
+    """Format the table of a ROM: its slot and link address, and the memory that it uses."""
+    return plain((Heading(rom_heading(name, slot, link_address)), usage_table(usages)))
 
 
-def rom_place(name: str, slot: Slot | None, link_address: int) -> str:
-    """Where a ROM belongs: the line above its table."""
+def rom_heading(name: str, slot: Slot | None, link_address: int) -> str:
+    """Format the line above a ROM's table: its slot and link address."""
     return f"{name}: {f'{slot.label}, ' if slot else ''}linked at {link_address:#x}"
 
 
 def usage_table(usages: Iterable[Usage], head: str = "memory") -> Table:
-    """What is taken of each memory, under a heading for their names."""
+    """Make the table of memory usage; `head` is the heading of the first column."""
     known = tuple(usages)
     rows = (
         (at.name, f"{at.used:,}", f"{at.available:,}" if at.available else "", percent(at.used, at.available))
@@ -34,31 +37,33 @@ def usage_table(usages: Iterable[Usage], head: str = "memory") -> Table:
     return Table((head, "bytes", "of", "%"), tuple(rows), "<>>>", shares)
 
 
-MOST_DIFFERENCES = 20
-"""So many of two ROMs are shown."""
+MAX_DIFFERENCES = 20
+"""The number of differences between two ROMs that are printed."""
 
 
-def compared(
-    comparison: Comparison, name: Callable[[RomDifference], str] = lambda difference: "", most: int = MOST_DIFFERENCES
+def comparison_text(
+    comparison: Comparison,
+    name: Callable[[RomDifference], str] = lambda difference: "",
+    max_count: int = MAX_DIFFERENCES,
 ) -> str:
-    """What differs between two ROMs, at the most so many differences in their contents.
+    """Format the differences of two ROMs, of their contents the first `max_count`.
 
-    `name` says what is at the place of a difference, nothing if that is not known.
+    `name` returns the symbol at a difference, or an empty string.
     """
     if comparison.same_app:
         if not comparison.relocated:
-            return "nothing differs: both are linked for the same address"
-        return f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, nothing else differs"
-    lines = [f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, and else:"]
+            return "no differences; both are linked at the same address"
+        return f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, no other differences"
+    lines = [f"{comparison.relocated:,} words relocated by {comparison.delta:#x}; other differences:"]
     lines += (f"  {clause}" for clause in comparison.structure)
-    lines += (f"  {_difference(difference, name(difference))}" for difference in comparison.differences[:most])
-    if len(comparison.differences) > most:
-        lines.append(f"  and {len(comparison.differences) - most:,} more differences")
+    lines += (f"  {_difference(difference, name(difference))}" for difference in comparison.differences[:max_count])
+    if len(comparison.differences) > max_count:
+        lines.append(f"  and {len(comparison.differences) - max_count:,} more differences")
     return "\n".join(lines)
 
 
 def pieces_table(pieces: Sequence[FlashPiece], names: Sequence[str]) -> str:
-    """What stands where in a flash; `names` are those of the pieces, or of their files."""
+    """Format the address ranges of the pieces of a flash image; `names` are those of the pieces or of their files."""
     rows = (
         (f"{piece.address:#08x}", f"{piece.end:#08x}", f"{len(piece.data):,}", name)
         for piece, name in zip(pieces, names)
@@ -66,11 +71,11 @@ def pieces_table(pieces: Sequence[FlashPiece], names: Sequence[str]) -> str:
     return plain((Table(("start", "end", "bytes", ""), tuple(rows), ">>><"),))
 
 
-def _difference(difference: RomDifference, name: str, most: int = 16) -> str:
+def _difference(difference: RomDifference, name: str, max_bytes: int = 16) -> str:
     place = f"{difference.section}+{difference.offset:#x}"
     if difference.address is not None:
         place += f" at {difference.address:#x}"
     if name:
         place += f" in {printable(name)}"
-    cut = " …" if len(difference.a) > most else ""
-    return f"{place}: {difference.a[:most].hex(' ')}{cut} | {difference.b[:most].hex(' ')}{cut}"
+    ellipsis = " …" if len(difference.a) > max_bytes else ""
+    return f"{place}: {difference.a[:max_bytes].hex(' ')}{ellipsis} | {difference.b[:max_bytes].hex(' ')}{ellipsis}"

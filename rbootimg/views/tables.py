@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..text import printable
+
 
 class Heading(NamedTuple):
     """A line of its own. A terminal draws it green if `good` is True, red if False."""
@@ -47,13 +49,6 @@ def _lines(table: Table) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         yield "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, table.align, widths))
-
-
-def printable(text: str) -> str:
-    """Replace characters that control a terminal; names and UART output come from files."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def percent(size: int, total: int | None) -> str:

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .tables import Heading, Table, plain, printable
+from ..text import printable
+from .tables import Heading, Table, plain
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

@@ -102,8 +102,8 @@ def test_a_rom_as_json_field_by_field() -> None:
             "words": 2,
             "inside": 2,
             "starts": 1,
-            "reason": "of 2 words that point into the flash window, 2 point into its irom "
-            "and 1 of them to where something starts",
+            "reason": "of 2 words that point into the flash window, 2 point into irom "
+            "and 1 of them to the start of a function or of data",
         },
         "slot": {"address": 0x2000, "size": 0x80000, "free": 0x80000 - 240},
         "slots": [{"address": 0x2000, "size": 0x80000, "free": 0x80000 - 240}],
@@ -120,7 +120,7 @@ def test_a_rom_as_text() -> None:
         "  entry     0x40100004\n"
         "  checksum  0xeb, valid, over the RAM sections (with irom 0xc3)\n"
         "  linked    at 0x40282010 (slot at 0x82000): of 2 words that point into the flash window, "
-        "2 point into its irom and 1 of them to where something starts\n"
+        "2 point into irom and 1 of them to the start of a function or of data\n"
         "  slot      slot 1 at 0x82000, 495,376 bytes free\n"
         "\n"
         "  section        address     bytes  memory\n"
@@ -187,12 +187,12 @@ def test_trailing_bytes_of_an_image_for_the_mask_rom_are_not_a_problem() -> None
 @pytest.mark.parametrize(
     ("data", "problem", "sections"),
     [
-        (rom(0)[:-1] + b"\0", "the checksum at offset 0xef is 0x00, but the data give 0xe3 (0xc3 with irom)", 4),
-        (rom(0)[:-1], "the checksum would end at offset 0xf0, but there are only 0xef bytes; the ROM is cut off", 4),
-        (rom(0)[:200], "the header of RAM section 2 would end at", 3),
-        (rom(0)[:60], "irom would end at offset 0x80, but there are only 0x3c bytes; the ROM is cut off", 1),
-        (rom(0)[:9], "the irom header would end at", 1),
-        (rom(0) + b"behind", "6 bytes follow the checksum at offset 0xef", 4),
+        (rom(0)[:-1] + b"\0", "bad checksum 0x00 at offset 0xef: expected 0xe3 (0xc3 with irom)", 4),
+        (rom(0)[:-1], "truncated image: the checksum ends at offset 0xf0, but there are only 0xef bytes", 4),
+        (rom(0)[:200], "truncated image: the header of RAM section 2 ends at offset 0xcc", 3),
+        (rom(0)[:60], "truncated image: irom ends at offset 0x80, but there are only 0x3c bytes", 1),
+        (rom(0)[:9], "truncated image: the irom header ends at offset 0x10", 1),
+        (rom(0) + b"behind", "6 trailing bytes after the checksum at offset 0xef", 4),
     ],
     ids=["checksum", "a byte missing", "in the RAM", "in irom", "in the header", "trailing"],
 )
@@ -208,16 +208,14 @@ def test_a_corrupt_rom_is_described_as_far_as_possible(data: bytes, problem: str
 def test_a_rom_for_another_slot_or_too_large_is_a_problem() -> None:
     slot = Slot(0x82000, 0x10000)
     assert image(rom(0), (slot,)).problems == (
-        "the ROM is linked at 0x40202010 (for a slot at 0x2000), but the slot at 0x82000 runs at 0x40282010; "
-        "use the ROM that was linked for this slot",
+        "linked at 0x40202010 (slot at 0x2000), expected 0x40282010 for slot at 0x82000",
     )
     assert image(rom(0), (Slot(0x2000, 200),)).problems == (
-        "the ROM has 240 bytes, 40 more than the slot at 0x2000 holds (200); "
-        "make the application smaller or the slot larger",
+        "ROM has 240 bytes, 40 more than slot at 0x2000 holds (200)",
     )
     elsewhere = (Slot(0x42000, 0x10000), Slot(0x82000, 0x10000))
     assert image(rom(0), elsewhere).problems == (
-        "ROM is linked at 0x40202010, but the layout's slots run at 0x40242010, 0x40282010",
+        "linked at 0x40202010 (slot at 0x2000), expected 0x40242010 or 0x40282010 for a slot of the layout",
     )
 
 
@@ -251,10 +249,7 @@ def test_all_slots_that_a_shared_link_fits_are_named() -> None:
 def test_a_rom_too_large_for_all_of_them_is_compared_with_the_largest() -> None:
     small = (Slot(0x2000, 200, 0), Slot(0x102000, 230, 1), Slot(0x202000, 220, 2))
     found = image(rom(0), small)
-    assert found.problems == (
-        "the ROM has 240 bytes, 10 more than slot 1 at 0x102000 holds (230); "
-        "make the application smaller or the slot larger",
-    )
+    assert found.problems == ("ROM has 240 bytes, 10 more than slot 1 at 0x102000 holds (230)",)
     assert as_json(found)["slot"] == as_slots(small[1:2], 240)[0]
     assert as_json(found)["slots"] == as_slots(small, 240)
 
@@ -271,7 +266,7 @@ def test_without_a_layout_a_link_is_for_a_slot_in_each_megabyte() -> None:
 def test_the_slot_that_was_asked_for_is_the_one_that_is_named() -> None:
     found = image(rom(0), (Slot(0x302000, 0x1000),))
     assert "at 0x40202010 (slot at 0x302000): " in text(found)
-    assert "  slot      the slot at 0x302000, 3,856 bytes free\n" in text(found)
+    assert "  slot      slot at 0x302000, 3,856 bytes free\n" in text(found)
 
 
 def test_all_slots_that_an_elf_is_for_are_named() -> None:
@@ -371,8 +366,11 @@ def test_an_elf_as_json_field_by_field() -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (build_elf(machine=EM_386), "a 32-bit little-endian ELF for 386, not for the ESP8266"),
-        (build_elf()[:-1], "the ELF is damaged or cut off ("),
+        (
+            build_elf(machine=EM_386),
+            "not an ELF for the ESP8266: expected 32-bit little-endian XTENSA, got 32-bit little-endian 386",
+        ),
+        (build_elf()[:-1], "corrupt or truncated ELF ("),
     ],
     ids=["other machine", "cut off"],
 )
@@ -404,8 +402,8 @@ def test_a_flash_as_json_field_by_field() -> None:
         "size": 0x100000,
         "sha256": sha256(data),
         "problems": [
-            "ROM 1 at 0x82000: the checksum at offset 0xef is 0xeb, but the data give 0xeb (0xc3 with irom); "
-            "the ROM is corrupt, or has the other kind of checksum"
+            "ROM 1 at 0x82000: bad checksum 0xeb at offset 0xef: expected 0xc3 with irom; "
+            "the ROM may have the other kind of checksum"
         ],
         "boots": None,
         "log": ["Rom 1 at 82000 is bad.", "Rom 0 at 2000 is bad.", "No good rom available."],
@@ -543,12 +541,12 @@ def test_a_bad_current_rom_lets_rboot_go_downward(good: tuple[int, ...], current
     ("address", "content", "problem"),
     [
         (0x2000, b"junk", "not a ROM: starts with 6a 75 6e 6b"),
-        (0x2000, rom(0)[:-1] + b"\0", "the checksum at offset 0xef is 0x00"),
-        (0x2000, rom(0)[:4] + b"\xff" * 100, "the word at offset 8 is"),
+        (0x2000, rom(0)[:-1] + b"\0", "bad checksum 0x00 at offset 0xef"),
+        (0x2000, rom(0)[:4] + b"\xff" * 100, "unexpected word 0xffffffff at offset 8"),
         (
             0x82000,
             rom(0),
-            "the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 0 at 0x82000 runs at 0x40282010",
+            "linked at 0x40202010 (slot at 0x2000), expected 0x40282010 for slot 0 at 0x82000",
         ),
         (0x1000, b"", "invalid address: expected a multiple of 0x1000 from 0x2000 on"),
         (0x2004, b"", "invalid address: expected a multiple of 0x1000 from 0x2000 on"),
@@ -578,7 +576,7 @@ def test_a_flash_without_a_loader_or_with_a_broken_one() -> None:
     assert found.problems == ("no boot loader at 0x0: the chip will not boot",)
     assert found.loader is None
     found = flash_info(data[:17] + b"\xaa" + data[18:])
-    assert found.problems[0].startswith("loader: the checksum at offset 0x4f is")
+    assert found.problems[0].startswith("loader: bad checksum 0xa1 at offset 0x4f")
 
 
 def test_the_start_of_a_flash_is_identified() -> None:
@@ -605,7 +603,7 @@ def test_a_layout_says_how_large_the_slots_of_a_flash_are() -> None:
             b"\xea\x05" + bytes(100),
             "unknown file type: expected a ROM, flash image, boot config or ELF, got ea 05 00 00",
         ),
-        (b"\xe9\x01", "the header of the image would end at offset 0x8, but there are only 0x2 bytes"),
+        (b"\xe9\x01", "truncated image: the header of the image ends at offset 0x8, but there are only 0x2 bytes"),
         (
             CONFIG_SECTOR + bytes(0x1000),
             "unknown file type: expected a ROM, flash image, boot config or ELF, got e1 01",
@@ -700,8 +698,7 @@ def test_an_elf_is_compared_with_its_slot() -> None:
     assert found.problems == ()
     assert as_json(found)["memories"][-1]["available"] == SLOTS[0].size
     assert identify(data, SLOTS[1:]).problems == (
-        "the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 1 at 0x82000 runs at 0x40282010; "
-        "use the ROM that was linked for this slot",
+        "linked at 0x40202010 (slot at 0x2000), expected 0x40282010 for slot 1 at 0x82000",
     )
 
 

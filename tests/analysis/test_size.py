@@ -110,7 +110,7 @@ def test_a_stripped_elf_has_no_symbols() -> None:
     ids=["half an entry", "name without an end", "name outside the table", "names that overlap"],
 )
 def test_a_damaged_symbol_table_is_an_error(names: bytes, entries: bytes) -> None:
-    with pytest.raises(ElfError, match=r"damaged.*; link it again"):
+    with pytest.raises(ElfError, match=r"^corrupt or truncated ELF \("):
         elf.elf_symbols(build_elf((*APP, *tables_of(names, entries, len(APP)))))
 
 

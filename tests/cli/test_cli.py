@@ -97,7 +97,7 @@ def test_pack_with_a_slot_checks_it_and_shows_its_usage(output: Path) -> None:
     done = run("pack", MIXED, "-o", output, "--slot", "0x2000:0x1000")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == f"{output}: the slot at 0x2000, linked at 0x40202010"
+    assert lines[0] == f"{output}: slot at 0x2000, linked at 0x40202010"
     assert lines[-1] == "  flash     240   4,096  5.9"
 
 
@@ -145,7 +145,7 @@ def test_warnings_go_to_stderr_and_are_not_errors(output: Path, tmp_path: Path) 
     assert done.returncode == 0
     assert done.stderr == (
         f"rbootimg: {app}: warning: section .data (4 bytes at 0x3ffe8000) is not in the ROM; "
-        "if the application needs it, name it among the sections\n"
+        "add it to the sections to load if the application needs it\n"
         f"rbootimg: {app}: warning: {NO_SYMBOLS}\n"
     )
     assert len(Rom.from_bytes(output.read_bytes()).sections) == 2
@@ -306,8 +306,8 @@ def test_version_is_the_packages() -> None:
         (("verify", "a", "--nosuch"), "rbootimg verify: error: unrecognized arguments: --nosuch"),
         (
             ("pack", MIXED, "-o", "rom.bin", "--flash-size", "3MB"),
-            "rbootimg pack: error: argument --flash-size: unknown flash size '3MB'; "
-            "choose one of 256KB, 512KB, 1MB, 2MB, 4MB, 2MB-c1, 4MB-c1, 8MB, 16MB",
+            "rbootimg pack: error: argument --flash-size: unknown flash size '3MB': "
+            "expected one of 256KB, 512KB, 1MB, 2MB, 4MB, 2MB-c1, 4MB-c1, 8MB, 16MB",
         ),
         (
             ("pack", MIXED, "-o", "rom.bin", "--flash-mode", "qoi"),
@@ -319,7 +319,8 @@ def test_version_is_the_packages() -> None:
         ),
         (
             ("pack", MIXED, "-o", "rom.bin", "--slot", "nonsense"),
-            "rbootimg pack: error: argument --slot: 'nonsense' is no address or size; write 0x2000, 8192 or 8KB",
+            "rbootimg pack: error: argument --slot: invalid address or size 'nonsense': expected e.g. 0x2000, 8192 or "
+            "8KB",
         ),
     ],
     ids=lambda value: " ".join(map(str, value[:1] + value[-2:])) if isinstance(value, tuple) else "",
@@ -336,27 +337,27 @@ def test_wrong_usage_has_status_2(tmp_path: Path, arguments: tuple[object, ...],
 
 def truncated(path: Path) -> str:
     path.write_bytes(MIXED.read_bytes()[:5000])
-    return "the ELF is damaged or cut off"
+    return "corrupt or truncated ELF"
 
 
 def of_another_machine(path: Path) -> str:
     path.write_bytes(build_elf(machine=EM_386))
-    return "a 32-bit little-endian ELF for 386, not for the ESP8266"
+    return "not an ELF for the ESP8266: expected 32-bit little-endian XTENSA, got 32-bit little-endian 386"
 
 
 def without_irom(path: Path) -> str:
     path.write_bytes(build_elf(APP[:2]))
-    return "no section .irom0.text with data in the ELF; it has .text, .data"
+    return "no section .irom0.text with data; sections with data: .text, .data"
 
 
 def too_large_for_the_ram(path: Path) -> str:
     path.write_bytes(build_elf((Sec(".text", IRAM, bytes(0x8004)), *APP[1:])))
-    return ".text ends at 0x40108004, 4 bytes behind the IRAM"
+    return "section .text overflows IRAM by 4 bytes: ends at 0x40108004"
 
 
 def empty(path: Path) -> str:
     path.write_bytes(b"")
-    return "the file is empty"
+    return "empty file"
 
 
 def text(path: Path) -> str:
@@ -413,10 +414,10 @@ def test_a_rom_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, make: 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "the header of the ROM would end at offset 0x8, but there are only 0x0 bytes; the ROM is cut off"),
-        (MIXED_ROM[:-1], "the checksum would end at offset 0xf0, but there are only 0xef bytes; the ROM is cut off"),
-        (MIXED_ROM[:-1] + b"\0", "the checksum at offset 0xef is 0x00, but the data give 0xe3"),
-        (b"\x7fELF" + bytes(99), "an ELF and no ROM; pack it first"),
+        (b"", "truncated image: the header of the ROM ends at offset 0x8, but there are only 0x0 bytes"),
+        (MIXED_ROM[:-1], "truncated image: the checksum ends at offset 0xf0, but there are only 0xef bytes"),
+        (MIXED_ROM[:-1] + b"\0", "bad checksum 0x00 at offset 0xef: expected 0xe3"),
+        (b"\x7fELF" + bytes(99), "ELF file, not a ROM; pack it first"),
     ],
     ids=["empty", "cut off", "checksum", "an ELF"],
 )
@@ -445,8 +446,7 @@ def test_an_application_for_another_slot_is_refused(output: Path, tmp_path: Path
     app = tmp_path / "app.elf"
     app.write_bytes(build_elf((APP[0], Sec(".irom0.text", IROM1, b"code"))))
     assert refused("pack", app, "-o", output, "--slot", "0x2000") == (
-        f"rbootimg: {app}: .irom0.text is linked at 0x40282010 (for a slot at 0x82000), "
-        "but the slot at 0x2000 runs at 0x40202010; link it with the linker script of that slot"
+        f"rbootimg: {app}: linked at 0x40282010 (slot at 0x82000), expected 0x40202010 for slot at 0x2000"
     )
     assert created(output) == []
 
@@ -454,10 +454,9 @@ def test_an_application_for_another_slot_is_refused(output: Path, tmp_path: Path
 def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
     big = VECTORS / "big.rom0.elf"
     assert refused("pack", big, "-o", output, "--slot", "0x2000:0x6e000") == (
-        f"rbootimg: {big}: the ROM has 450,704 bytes, 144 more than the slot at 0x2000 holds (450,560); "
-        "make the application smaller or the slot larger"
+        f"rbootimg: {big}: ROM has 450,704 bytes, 144 more than slot at 0x2000 holds (450,560)"
     )
-    assert "0xef bytes, but the flash is erased in sectors" in refused(
+    assert "invalid size 0xef: expected a multiple of the flash sector" in refused(
         "pack", MIXED, "-o", output, "--slot", "0x2000:239"
     )
     assert created(output) == []
@@ -466,9 +465,15 @@ def test_an_application_too_large_for_its_slot_is_refused(output: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--slot", "0x2100"), "at 0x2100 does not start on a flash sector; use a multiple of 0x1000 such as 0x3000"),
-        (("--slot", "0x1000"), "at 0x1000 overlaps rBoot's config sector; the first free address is 0x2000"),
-        (("--slot", "0x102000", "--flash-size", "1MB"), "ends at 0x103000, outside the 1MB flash (0x100000 bytes)"),
+        (
+            ("--slot", "0x2100"),
+            "at 0x2100: invalid address: expected a multiple of the flash sector (0x1000), e.g. 0x3000",
+        ),
+        (("--slot", "0x1000"), "at 0x1000 overlaps rBoot's config sector: expected 0x2000 or above"),
+        (
+            ("--slot", "0x102000", "--flash-size", "1MB"),
+            "ends at 0x103000, past the end of the 1MB flash (0x100000 bytes)",
+        ),
     ],
 )
 def test_an_invalid_slot_is_refused(output: Path, options: tuple[str, ...], message: str) -> None:
@@ -628,7 +633,7 @@ def test_a_missing_output_directory_is_reported_as_it_was_written(tmp_path: Path
 @pytest.mark.parametrize("command", ["verify", "extract", "compare"])
 def test_an_elf_instead_of_a_rom_is_identified(rom: Path, command: str) -> None:
     others = [rom] if command == "compare" else []
-    assert refused(command, MIXED, *others) == f"rbootimg: {MIXED}: an ELF and no ROM; pack it first"
+    assert refused(command, MIXED, *others) == f"rbootimg: {MIXED}: ELF file, not a ROM; pack it first"
 
 
 def test_verify_can_require_one_kind_of_checksum(rom: Path) -> None:
@@ -661,7 +666,7 @@ def test_layout_writes_a_picture_or_the_sdks_partitions(tmp_path: Path) -> None:
     assert run("layout", "1MB", "--sdk-partitions", "-o", tmp_path / "partitions.h").stdout == ""
     assert "SYSTEM_PARTITION_CUSTOMER_BEGIN + 2, 0x00082000" in (tmp_path / "partitions.h").read_text()
     assert refused("layout", "512KB", "--sdk-partitions", "-o", tmp_path / "none.h").startswith(
-        "rbootimg: 512KB: NONOS SDK 3 accepts no partition table for a 512KB flash; it needs one of 1MB, "
+        "rbootimg: 512KB: NONOS SDK 3 accepts no partition table for a 512KB flash: expected one of 1MB, "
     )
     assert not (tmp_path / "none.h").exists()
 
@@ -675,11 +680,11 @@ def test_layout_writes_the_schema_of_layout_files(tmp_path: Path) -> None:
 
 
 def test_an_invalid_layout_is_one_line(tmp_path: Path) -> None:
-    assert "neither a file nor a preset; the presets are 512KB" in refused("layout", "3MB")
+    assert "neither a file nor a preset: expected one of 512KB" in refused("layout", "3MB")
     assert "No such file" in refused("layout", tmp_path / "no.toml")
     assert "Is a directory" in refused("layout", tmp_path)
     bad = tmp_path / "bad.toml"
-    for content, message in ((b"\xff", "not UTF-8"), (b"x", "not TOML"), (BOARD[:21].encode() * 2, "not TOML")):
+    for content, message in ((b"\xff", "not UTF-8"), (b"x", "invalid TOML"), (BOARD[:21].encode() * 2, "invalid TOML")):
         bad.write_bytes(content)
         assert message in refused("layout", bad)
 
@@ -693,7 +698,7 @@ def test_compare_accepts_one_application_for_two_slots(tmp_path: Path) -> None:
     (tmp_path / "rom0.bin").write_bytes(MIXED_ROM)
     done = run("compare", tmp_path / "rom0.bin", other)
     assert done.returncode == 0
-    assert done.stdout.endswith("words relocated by 0x80000, nothing else differs\n")
+    assert done.stdout.endswith("words relocated by 0x80000, no other differences\n")
 
 
 def test_compare_prints_other_differences(tmp_path: Path, rom: Path) -> None:
@@ -702,7 +707,7 @@ def test_compare_prints_other_differences(tmp_path: Path, rom: Path) -> None:
     other.write_bytes(good._replace(entry=good.entry + 4, irom=good.irom[:-1] + b"x").to_bytes())
     done = run("compare", rom, other)
     assert done.returncode == 1
-    assert "  the entry is 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
+    assert "  entry point: 0x40100004 in the first, 0x40100008 in the second\n" in done.stdout
     assert "  irom+0x6f: 00 | 78\n" in done.stdout or "  irom+0x6f at 0x4020207f: 00 | 78\n" in done.stdout
     assert done.stderr == f"rbootimg: {rom}: not the same application as {other}\n"
 
@@ -765,7 +770,7 @@ def test_info_prints_json(rom: Path) -> None:
     ("options", "free"),
     [
         (("--layout", "1MB"), "slot 0 at 0x2000, 524,048 bytes free"),
-        (("--slot", "0x2000"), "the slot at 0x2000, 1,040,144 bytes free"),
+        (("--slot", "0x2000"), "slot at 0x2000, 1,040,144 bytes free"),
         (("--layout", "BOARD"), "slot 0 at 0x2000, 495,376 bytes free"),
     ],
     ids=["preset", "slot", "file"],
@@ -783,13 +788,12 @@ def test_info_shows_a_bad_rom_and_fails_with_one_line(rom: Path, options: tuple[
     done = run("info", rom, "--slot", "0x82000", *options)
     assert done.returncode == 1
     assert done.stderr == (
-        f"rbootimg: {rom}: the checksum at offset 0xef is 0x00, but the data give 0xe3 (0xc3 with irom); "
-        "the ROM is corrupt (and 1 more)\n"
+        f"rbootimg: {rom}: bad checksum 0x00 at offset 0xef: expected 0xe3 (0xc3 with irom) (and 1 more)\n"
     )
     if options:
         assert len(json.loads(done.stdout)["problems"]) == 2
     else:
-        assert done.stdout.startswith(f"{rom}: rBoot ROM, invalid\n  problem   the checksum at offset 0xef")
+        assert done.stdout.startswith(f"{rom}: rBoot ROM, invalid\n  problem   bad checksum 0x00 at offset 0xef")
 
 
 def test_info_of_an_unknown_file_is_one_line(tmp_path: Path, rom: Path) -> None:
@@ -842,15 +846,13 @@ def test_extract_creates_a_directory_named_after_the_rom_and_replaces_its_files(
 
 def test_extract_refuses_an_invalid_rom(tmp_path: Path, rom: Path) -> None:
     rom.write_bytes(MIXED_ROM[:-1])
-    assert "the ROM is cut off" in refused("extract", rom, "-o", tmp_path / "folder")
+    assert "truncated image: " in refused("extract", rom, "-o", tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
 
 
 def test_extract_to_a_file_is_one_line(tmp_path: Path, rom: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert refused("extract", rom, "-o", tmp_path / "file") == (
-        f"rbootimg: {tmp_path}/file: not a folder; name one for the files, there or not yet"
-    )
+    assert refused("extract", rom, "-o", tmp_path / "file") == (f"rbootimg: {tmp_path}/file: not a folder")
 
 
 # size

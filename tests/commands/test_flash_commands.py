@@ -128,13 +128,13 @@ def test_missing_init_data_is_a_warning() -> None:
 def test_inputs_that_do_not_match_are_refused_and_nothing_is_written(folder: Path) -> None:
     arguments = ["flash-image", "--layout", "1MB", "--loader", "rboot.bin", "-o", "flash.bin", "--pieces", "pieces"]
     assert refused(*arguments, "--rom", "rom1.bin", "--rom", "rom0.bin") == (
-        "1MB: ROM for slot 0 at 0x2000: the ROM is linked at 0x40282010 (for a slot at 0x82000), but slot 0 at "
-        "0x2000 runs at 0x40202010; use the ROM that was linked for this slot"
+        "1MB: ROM for slot 0 at 0x2000: linked at 0x40282010 (slot at 0x82000), expected 0x40202010 for slot "
+        "0 at 0x2000"
     )
     assert refused(*arguments, "--rom", "rom9.bin") == "rom9.bin: No such file or directory"
     assert refused(*arguments, "--rom", "2=rom0.bin") == "1MB: invalid slot 2 for a ROM: expected 0-1"
     assert refused("flash-image", "--layout", "3MB", *INPUTS[2:], "-o", "flash.bin").startswith(
-        "3MB: neither a file nor a preset; the presets are 512KB, 1MB"
+        "3MB: neither a file nor a preset: expected one of 512KB, 1MB"
     )
     assert refused(*arguments, "--no-config", "--rom", "1=rom1.bin", "--layout", "sming") == (
         "sming: without a config rBoot looks for ROMs at 0x2000 and 0x82000, not for ROM 1 in slot 1 at 0x80000; "
@@ -173,7 +173,7 @@ def test_split_warns_of_an_invalid_rom(folder: Path) -> None:
     (folder / "flash.bin").write_bytes(corrupt)
     out, err = run("split", "flash.bin", "--layout", "1MB", "-o", "parts")
     assert "  240  parts/0x002000-rom0.bin\n" in out
-    assert re.fullmatch(r"rbootimg: flash\.bin: warning: rom0: the checksum at offset 0xef is .*\n", err)
+    assert re.fullmatch(r"rbootimg: flash\.bin: warning: rom0: bad checksum 0x\w\w at offset 0xef: .*\n", err)
 
 
 def test_split_refuses_a_dump_of_another_layout(folder: Path) -> None:
@@ -267,7 +267,7 @@ def test_an_output_directory_is_created_and_filled_or_nothing_changes(folder: Pa
     (folder / "flash.bin").write_bytes(FLASH)
     (folder / "file").write_bytes(b"old")
     before = sorted(os.listdir(folder))
-    assert refused(*command, "file") == "file: not a folder; name one for the files, there or not yet"
+    assert refused(*command, "file") == "file: not a folder"
     assert (folder / "file").read_bytes() == b"old"
     full = subprocess.run(
         [sys.executable, "-m", "rbootimg", *command, "new/folder"],

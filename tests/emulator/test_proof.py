@@ -297,7 +297,7 @@ def linked_for(layout: FlashLayout, number: int, source: str = chip.SOURCES["mix
         (RamSection(0x3FFFF000, b"over its stack"), "RAM section 3, 0x3ffff000 to 0x3ffff010, is outside the RAM"),
         (RamSection(0x3FFE9002, b"odd"), "RAM section 3 at 0x3ffe9002: expected an address that is a multiple of 4"),
         (RamSection(0x40100000, b"again"), "RAM sections 3 and 0 overlap at 0x40100000"),
-        (RamSection(0x3FFEA000, b"not in the ELF"), "does not match its ELF: it has nothing that starts at 0x3ffea000"),
+        (RamSection(0x3FFEA000, b"not in the ELF"), "does not match its ELF: no section starts at 0x3ffea000"),
     ],
 )
 def test_a_section_that_the_elf_does_not_have_is_caught(section: RamSection, message: str) -> None:
@@ -397,7 +397,9 @@ def test_swapped_slots_are_caught() -> None:
     flash[0x2000:0xA000], flash[0x82000:0x8A000] = second, first
     for number in (0, 1):
         assert ".irom0.text+0x" in failure(bytes(flash), elfs[number], number)
-    with pytest.raises(FitError, match=r"linked at 0x40282010 .for a slot at 0x82000., but slot 0 at 0x2000 runs at"):
+    with pytest.raises(
+        FitError, match=r"linked at 0x40282010 .slot at 0x82000., expected 0x40202010 for slot 0 at 0x2000"
+    ):
         prove(bytes(flash), layout, {0: elfs[1]})
 
 

@@ -24,7 +24,7 @@ from rbootimg.errors import EmulatorError
 from rbootimg.flash.bootconfig import BootConfig, BootMode, RtcData
 from rbootimg.flash.bootlogic import predict_boot
 from rbootimg.flash.loader import check_loader
-from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.model import GpioMode, LoaderOptions
 from rbootimg.layout.params import FLASH_SIZES
 from rbootimg.layout.presets import preset_layout
 from rbootimg.rom.elf import Symbol
@@ -151,7 +151,14 @@ def cases(draw: st.DrawFn) -> Case:
         pieces[0x1000] = config
     modes = st.sampled_from((BootMode(0), BootMode.TEMP_ROM, BootMode.TEMP_ROM, BootMode.TEMP_ROM | BootMode.GPIO_ROM))
     asked = st.builds(RtcData, modes, st.just(BootMode(0)), st.integers(0, 255), st.integers(0, 4) | st.just(255))
-    return Case(variant, size, params, pieces, bool(options.gpio) and draw(st.booleans()), draw(st.none() | asked))
+    return Case(
+        variant,
+        size,
+        params,
+        pieces,
+        options.gpio is not GpioMode.NONE and draw(st.booleans()),
+        draw(st.none() | asked),
+    )
 
 
 def _moved(rom: bytes, address: int) -> bytes:

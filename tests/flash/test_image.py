@@ -95,10 +95,10 @@ def test_roms_have_the_checksum_that_the_loader_wants() -> None:
     layout = replace(LAYOUT, loader=LoaderOptions(irom_checksum=True))
     with_irom = {0: rom(0, irom_checksum=True), 1: rom(1, irom_checksum=True)}
     assert pieces(layout, loader(IROM), with_irom)["rom1"].data == with_irom[1]
-    assert refused(RomError, layout=layout, data=loader(IROM)).endswith("or has the other kind of checksum")
+    assert refused(RomError, layout=layout, data=loader(IROM)).endswith("the ROM may have the other kind of checksum")
     line = refused(RomError, roms=with_irom)
-    assert line.startswith("ROM for slot 0 at 0x2000: the checksum at offset 0xef is 0x")
-    assert line.endswith("; the ROM is corrupt, or has the other kind of checksum")
+    assert line.startswith("ROM for slot 0 at 0x2000: bad checksum 0x")
+    assert line.endswith("; the ROM may have the other kind of checksum")
 
 
 # What is refused
@@ -106,10 +106,9 @@ def test_roms_have_the_checksum_that_the_loader_wants() -> None:
 
 def test_a_rom_in_another_slot_than_its_own_is_refused() -> None:
     assert refused(FitError, roms={0: rom(0), 1: rom(0)}) == (
-        "ROM for slot 1 at 0x82000: the ROM is linked at 0x40202010 (for a slot at 0x2000), but slot 1 at 0x82000 "
-        "runs at 0x40282010; use the ROM that was linked for this slot"
+        "ROM for slot 1 at 0x82000: linked at 0x40202010 (slot at 0x2000), expected 0x40282010 for slot 1 at 0x82000"
     )
-    assert "the ROM is linked at 0x40282010" in refused(FitError, roms={0: rom(1)})
+    assert "linked at 0x40282010" in refused(FitError, roms={0: rom(1)})
 
 
 def test_a_rom_without_a_link_address_fits_any_slot() -> None:
@@ -119,14 +118,13 @@ def test_a_rom_without_a_link_address_fits_any_slot() -> None:
 def test_a_rom_larger_than_its_slot_is_refused() -> None:
     layout = flash_map("1MB", "0x2000:4KB 0x82000")
     assert refused(FitError, layout=layout, roms={0: silent_rom(4096)}) == (
-        "ROM for slot 0 at 0x2000: the ROM has 4,144 bytes, 48 more than slot 0 at 0x2000 holds (4,096); "
-        "make the application smaller or the slot larger"
+        "ROM for slot 0 at 0x2000: ROM has 4,144 bytes, 48 more than slot 0 at 0x2000 holds (4,096)"
     )
 
 
 def test_a_corrupt_rom_and_one_without_a_slot_are_refused() -> None:
     assert refused(RomError, roms={0: rom(0)[:-1]}).startswith(
-        "ROM for slot 0 at 0x2000: the checksum would end at offset 0xf0"
+        "ROM for slot 0 at 0x2000: truncated image: the checksum ends at offset 0xf0"
     )
     assert refused(LayoutError, roms={2: rom(0)}) == "invalid slot 2 for a ROM: expected 0-1"
 

@@ -11,7 +11,7 @@ from support.images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom
 from rbootimg.errors import LoaderError
 from rbootimg.flash.bootconfig import BootMode
 from rbootimg.flash.loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
-from rbootimg.layout.model import LoaderOptions
+from rbootimg.layout.model import GpioMode, LoaderOptions
 from rbootimg.layout.params import FlashParams
 from rbootimg.layout.presets import preset_layout
 from rbootimg.rom.format import RamSection, old_image
@@ -22,9 +22,9 @@ LAYOUT = preset_layout("1MB")
 
 
 def test_rboot_tells_the_options_it_was_built_with() -> None:
-    assert read_options(loader()) == LoaderInfo("1.4.2", False, False, False, False, "")
-    assert read_options(loader(BIG)) == LoaderInfo("1.4.2", True, False, False, False, "")
-    assert read_options(loader(CONFIG, "RTC data", IROM)) == LoaderInfo("1.4.2", False, True, True, True, "")
+    assert read_options(loader()) == LoaderInfo("1.4.2", False, False, False, False, GpioMode.NONE)
+    assert read_options(loader(BIG)) == LoaderInfo("1.4.2", True, False, False, False, GpioMode.NONE)
+    assert read_options(loader(CONFIG, "RTC data", IROM)) == LoaderInfo("1.4.2", False, True, True, True, GpioMode.NONE)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_options_are_unknown_if_the_loader_does_not_print_them() -> None:
 
 
 def test_a_loader_of_unknown_version_that_names_options_names_all() -> None:
-    assert read_options(loader(BIG, version=None)) == LoaderInfo(None, True, False, False, False, "")
+    assert read_options(loader(BIG, version=None)) == LoaderInfo(None, True, False, False, False, GpioMode.NONE)
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,14 @@ def test_a_loader_without_version_matches_any_layout() -> None:
 
 def test_what_the_chip_would_not_start_is_refused() -> None:
     start = "the chip would not start this loader: "
-    assert refused(rom(0)) == (
-        start + "byte 0xea at offset 0x0 is not 0xe9, with which an image for the mask ROM begins"
-    )
+    assert refused(rom(0)) == (start + "bad magic of the image: found 0xea at offset 0x0, expected 0xe9")
     assert refused(b"") == (
-        start + "the header of an image for the mask ROM would end at offset 0x8, but there are only 0x0 bytes; "
-        "the ROM is cut off"
+        start + "truncated image: the header of the image ends at offset 0x8, but there are only 0x0 bytes"
     )
     damaged = bytearray(loader())
     damaged[16] ^= 1
-    assert refused(bytes(damaged)).startswith(start + "the checksum at offset 0x")
-    assert refused(b"\xe9\0\0\0" + bytes(12)) == start + "the image has no RAM sections, so nothing to start"
+    assert refused(bytes(damaged)).startswith(start + "bad checksum 0x")
+    assert refused(b"\xe9\0\0\0" + bytes(12)) == start + "image without RAM sections"
 
 
 def test_a_loader_that_overlaps_the_config_is_refused() -> None:

@@ -86,7 +86,7 @@ def test_every_preset_has_a_test() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(LayoutError, match="unknown layout '3MB'; choose one of 512KB, 1MB, 2MB-capped"):
+    with pytest.raises(LayoutError, match="unknown layout '3MB': expected one of 512KB, 1MB, 2MB-capped"):
         preset_layout("3MB")
 
 
@@ -133,55 +133,57 @@ REGION = '[[region]]\nname = "files"\naddress = {}\nsize = {}\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("flash_size", "the layout is not TOML: "),
-        ("", "the layout says neither flash_size nor preset; give one of them"),
-        ("flash_size = 1", "flash_size is 1; write a text in quotes"),
-        ('flash_size = "3MB"', "unknown flash size '3MB'; choose one of 256KB"),
-        ('preset = "big"', "unknown layout 'big'; choose one of 512KB"),
-        (ONE_MB + 'flash_mode = "fast"', "unknown flash mode 'fast'; choose one of qio"),
-        (ONE_MB + "slots = 2", "the layout has no 'slots'; it has preset, flash_size"),
-        (ONE_MB + "sdk_data = 1", "sdk_data is 1; write true or false"),
-        (ONE_MB + "loader = 1", "loader is no table"),
-        (ONE_MB + "[loader]\nbig = true", r"\[loader\] has no 'big'; it has big_flash"),
-        (ONE_MB + "[loader]\nbig_flash = 1", r"big_flash in \[loader\] is 1; write true or false"),
-        (ONE_MB + '[loader]\ngpio = "low"', "gpio of the loader is 'low'; write '', 'rom', 'skip'"),
-        (ONE_MB + "[loader]\ngpio = true", r"gpio in \[loader\] is True; write a text in quotes"),
-        (ONE_MB + "[loader]\ngpio_pin = 17", "gpio_pin of the loader is 17; the pins are 0 to 16"),
-        (ONE_MB + "[loader]\nmax_roms = true", r"max_roms in \[loader\] is True; write a number"),
-        (ONE_MB + "[loader]\nmax_roms = 0", r"max_roms of the loader is 0; rBoot counts ROMs from 1 to 255"),
-        (ONE_MB + "[loader]\nmax_roms = 1", "2 slots are more than the 1 that the loader's config has room for"),
-        (ONE_MB + "slot = 1", "slot is no list of tables"),
-        (ONE_MB + "slot = [1]", "slot is no list of tables"),
-        (ONE_MB + "[[slot]]\nsize = 1", r"\[\[slot\]\] number 0 has no address; give it one"),
-        (ONE_MB + "[[slot]]\naddress = 1.5", r"address in \[\[slot\]\] number 0: '1.5' is no address or size"),
-        (ONE_MB + "[[slot]]\naddress = 0x2000\nsize = 0", r"size in \[\[slot\]\] number 0 is 0"),
-        (ONE_MB + "[[slot]]\naddress = 0x2000\nname = 1", "name is 1; write a text in quotes"),
+        ("flash_size", "invalid TOML: "),
+        ("", "missing flash_size or preset"),
+        ("flash_size = 1", "invalid flash_size 1: expected a string"),
+        ('flash_size = "3MB"', "unknown flash size '3MB': expected one of 256KB"),
+        ('preset = "big"', "unknown layout 'big': expected one of 512KB"),
+        (ONE_MB + 'flash_mode = "fast"', "unknown flash mode 'fast': expected one of qio"),
+        (ONE_MB + "slots = 2", "^unknown key 'slots': expected one of preset, flash_size"),
+        (ONE_MB + "sdk_data = 1", "invalid sdk_data 1: expected true or false"),
+        (ONE_MB + "loader = 1", r"loader: expected a table \[loader\]"),
+        (ONE_MB + "[loader]\nbig = true", r"\[loader\]: unknown key 'big': expected one of big_flash"),
+        (ONE_MB + "[loader]\nbig_flash = 1", r"\[loader\]: invalid big_flash 1: expected true or false"),
+        (ONE_MB + '[loader]\ngpio = "low"', "invalid gpio 'low' of the loader: expected one of '', 'rom', 'skip'"),
+        (ONE_MB + "[loader]\ngpio = true", r"\[loader\]: invalid gpio True: expected a string"),
+        (ONE_MB + "[loader]\ngpio_pin = 17", "invalid gpio_pin 17 of the loader: expected 0-16"),
+        (ONE_MB + "[loader]\nmax_roms = true", r"\[loader\]: invalid max_roms True: expected an integer"),
+        (ONE_MB + "[loader]\nmax_roms = 0", "invalid max_roms 0 of the loader: expected 1-255"),
+        (ONE_MB + "[loader]\nmax_roms = 1", "too many slots: 2, but max_roms of the loader is 1; raise max_roms"),
+        (ONE_MB + "slot = 1", r"slot: expected a list of tables \[\[slot\]\]"),
+        (ONE_MB + "slot = [1]", r"slot: expected a list of tables \[\[slot\]\]"),
+        (ONE_MB + "[[slot]]\nsize = 1", "slot 0: missing address"),
+        (ONE_MB + "[[slot]]\naddress = 1.5", "slot 0: address: invalid address or size '1.5'"),
+        (ONE_MB + "[[slot]]\naddress = 0x2000\nsize = 0", "slot 0: size must be greater than 0; omit it"),
+        (ONE_MB + "[[slot]]\naddress = 0x2000\nname = 1", "invalid name 1: expected a string"),
         (
             ONE_MB + '[[slot]]\naddress = 0x2000\nname = "a\\u001b[2J"',
-            r"name is 'a\\x1b\[2J'; leave out what cannot be",
+            r"invalid name 'a\\x1b\[2J': contains non-printable characters",
         ),
-        (ONE_MB + "[[slot]]\naddress = 0x2000\ncolour = 1", r"\[\[slot\]\] number 0 has no 'colour'"),
-        (ONE_MB + "[[region]]\naddress = 0x40000\nsize = 1", r"\[\[region\]\] number 0 has no name"),
+        (ONE_MB + "[[slot]]\naddress = 0x2000\ncolour = 1", "slot 0: unknown key 'colour': expected one of name"),
+        (ONE_MB + "[[region]]\naddress = 0x40000\nsize = 1", "region 0: missing name"),
         (ONE_MB + REGION.format("0xfa000", "0x2000"), "region files at 0xfa000 .*overlaps region rf_cal at 0xfb000"),
         (ONE_MB + REGION.format("0x1000", "0x1000"), "region files at 0x1000 overlaps rBoot's config sector"),
-        (ONE_MB + REGION.format("0x40800", "0x1000"), "region files at 0x40800 does not start on a flash sector"),
+        (
+            ONE_MB + REGION.format("0x40800", "0x1000"),
+            "region files at 0x40800: invalid address: expected a multiple of the flash sector",
+        ),
         (
             ONE_MB + REGION.format("0xff000", "0x2000"),
-            "region files at 0xff000 ends at 0x101000, outside the 1MB flash",
+            "region files at 0xff000 ends at 0x101000, past the end of the 1MB flash",
         ),
         (
             ONE_MB + REGION.format("0x40000", "0x1800"),
-            "region files at 0x40000 has 0x1800 bytes, but the flash is erased in sectors of 0x1000; "
-            "use a multiple such as 0x2000",
+            "region files at 0x40000: invalid size 0x1800: expected a multiple of the flash sector "
+            r"\(0x1000\), e.g. 0x2000",
         ),
         (
             ONE_MB + "[[slot]]\naddress = 0x2000\nsize = 500000\n",
-            "slot 0 at 0x2000 has 0x7a120 bytes, but the flash is erased in sectors of 0x1000; "
-            "use a multiple such as 0x7b000",
+            r"slot 0 at 0x2000: invalid size 0x7a120: expected a multiple of the flash sector \(0x1000\), e.g. 0x7b000",
         ),
-        (ONE_MB + "[loader]\nall_sizes = 1", r"all_sizes in \[loader\] is 1; write true or false"),
-        (ONE_MB + REGION.format("0x40000", "0"), "region files at 0x40000 has 0 bytes"),
-        (ONE_MB + 2 * REGION.format("0x40000", "0x1000"), "more than one region called files"),
+        (ONE_MB + "[loader]\nall_sizes = 1", r"\[loader\]: invalid all_sizes 1: expected true or false"),
+        (ONE_MB + REGION.format("0x40000", "0"), "region files at 0x40000: size must be greater than 0"),
+        (ONE_MB + 2 * REGION.format("0x40000", "0x1000"), "two regions are called 'files'; rename one"),
         (
             ONE_MB + "[[slot]]\naddress = 0x2000\nsize = 0x40000\n" + REGION.format("0x40000", "0x1000"),
             "slot 0 at 0x2000 ends at 0x42000 and overlaps region files at 0x40000",
@@ -310,22 +312,22 @@ def test_the_sdk_registers_the_table_as_the_compiler_reads_it(tmp_path: Path, na
     [
         (
             preset_layout("512KB"),
-            "NONOS SDK 3 accepts no partition table for a 512KB flash; it needs one of 1MB, 2MB, 4MB, 2MB-c1",
+            "NONOS SDK 3 accepts no partition table for a 512KB flash: expected one of 1MB, 2MB, 4MB, 2MB-c1",
         ),
         (own_layout("256KB"), "NONOS SDK 3 accepts no partition table for a 256KB flash"),
         (
             parse_layout(ONE_MB + "sdk_data = false"),
-            "NONOS SDK 3 needs a partition SYSTEM_PARTITION_RF_CAL, but the layout has no region 'rf_cal'; "
-            "set sdk_data = true, or add one",
+            "the layout lacks region 'rf_cal', which NONOS SDK 3 requires for SYSTEM_PARTITION_RF_CAL; "
+            "set sdk_data = true or add the region",
         ),
         (
             parse_layout(ONE_MB + REGION.replace("files", "rf_cal").format("0xf9000", "0x2000")),
-            "rf_cal at 0xf9000 has 0x2000 bytes, but NONOS SDK 3 needs 0x1000 for SYSTEM_PARTITION_RF_CAL",
+            "rf_cal at 0xf9000 has 0x2000 bytes: NONOS SDK 3 requires 0x1000 for SYSTEM_PARTITION_RF_CAL",
         ),
         (
             parse_layout(ONE_MB + REGION.replace("files", "sdk_params").format("0xe0000", "0x3000")),
-            "sdk_params at 0xe0000: NONOS SDK 3 keeps its parameters at 0xfd000 in a 1MB flash, "
-            "whatever the table says; put the region there",
+            "sdk_params at 0xe0000: NONOS SDK 3 keeps its parameters at 0xfd000 in a 1MB flash "
+            "regardless of the table; move the region",
         ),
     ],
 )
@@ -341,7 +343,7 @@ def test_the_rows_of_rboots_slots_as_the_sdks_own_are_refused() -> None:
     kinds = {101: 2, 102: 3}
     rows = [replace(row, kind=kinds.get(row.kind, row.kind)) for row in partition_rows(preset_layout("1MB"))]
     assert not accepted(rows, 2)
-    with pytest.raises(LayoutError, match="slot 0 at 0x2000: NONOS SDK 3 needs SYSTEM_PARTITION_OTA_1 at 0x1000"):
+    with pytest.raises(LayoutError, match="slot 0 at 0x2000: NONOS SDK 3 requires SYSTEM_PARTITION_OTA_1 at 0x1000"):
         check_partitions(rows, flash_size("1MB"))
 
 
@@ -378,7 +380,7 @@ def test_what_passes_the_check_passes_the_sdk(size: str, more: list[Partition], 
     try:
         check_partitions(rows, chip)
     except LayoutError as error:
-        stricter = ("keeps its parameters at", "needs both OTA_1 and OTA_2")
+        stricter = ("keeps its parameters at", "requires both OTA_1 and OTA_2")
         assert not accepted(rows, chip.code) or any(text in str(error) for text in stricter)  # noqa: PT017
     else:
         assert accepted(rows, chip.code)
@@ -415,7 +417,7 @@ def test_the_table_has_places_sizes_link_addresses_and_what_is_free() -> None:
     assert lines[3] == "0  0x002000  0x082000    512  0x40202010  slot 0 (main)"
     assert lines[4] == ".  0x082000  0x102000    512              free"
     assert lines[6] == "a  0x200000  0x300000  1,024              files"
-    assert lines[-1] == "                       1,516              free in all"
+    assert lines[-1] == "                       1,516              free in total"
 
 
 def test_the_title_says_what_the_loader_must_be() -> None:
@@ -446,5 +448,5 @@ def test_the_readmes_layout_file_is_one() -> None:
 
 
 def test_a_number_of_thousands_of_digits_is_refused() -> None:
-    with pytest.raises(LayoutError, match=r"^line 3 of the layout has a word of more than 64 letters$"):
+    with pytest.raises(LayoutError, match=r"^line 3: word too long: expected at most 64 characters$"):
         parse_layout('flash_size = "1MB"\n[[slot]]\naddress = ' + "9" * 5000)

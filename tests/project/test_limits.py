@@ -171,7 +171,7 @@ def toml(start: str, repeated: str, size: int = LAYOUT_SIZE) -> bytes:
 
 
 REGION = b"irom0_0_seg : org = "
-OVERLAP = "the ELF is damaged or cut off (its "
+OVERLAP = "corrupt or truncated ELF ("
 HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "sections of the same bytes": (
         "ELF",
@@ -181,12 +181,12 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "sections with one long name": (
         "ELF",
         lambda: with_places(SIZE // 80, (0, 52, 1), b"n" * (SIZE // 2) + b"\0"),
-        f"{OVERLAP}sections' names overlap)",
+        f"{OVERLAP}section names overlap)",
     ),
     "a string table as a section for each symbol": (
         "ELF",
         lambda: with_symbols([(number % 16, IRAM, 4) for number in range(SIZE // 32)], b"n" * (SIZE // 2) + b"\0"),
-        f"{OVERLAP}symbols' names overlap)",
+        f"{OVERLAP}symbol names overlap)",
     ),
     "a name of four bytes a letter": (
         "ELF",
@@ -201,11 +201,11 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a name without an end": (
         "ELF",
         lambda: with_symbols([(0, IRAM, 4)], b"n" * SIZE),
-        "the ELF is damaged or cut off (a symbol's name)",
+        "corrupt or truncated ELF (a symbol's name)",
     ),
     "as many symbols as there is room for": ("size", many_symbols, ""),
     "one symbol with a long name": ("size", lambda: many_symbols(SIZE // 2), ""),
-    "a section with a long name": ("size", long_section_name, "the ELF is damaged or cut off (a section's name)"),
+    "a section with a long name": ("size", long_section_name, "corrupt or truncated ELF (a section's name)"),
     "functions that may be the SDK's": ("mapping", mapped_symbols, ""),
     "functions that may be the entry": ("ELF", anagrams, ""),
     "a map of parts": (
@@ -235,36 +235,36 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "images over each other": ("info", images_over_each_other, ""),
     "images of many sections": ("info", many_small_sections, ""),
     "a loader's version": ("loader", lambda: b"rBoot v" + b"9" * SIZE + b".1", ""),
-    "a layout of 200 KB": ("layout", lambda: toml("", "a.", 200_000), "the layout has more than 64 KB"),
-    "a dotted key": ("layout", lambda: toml("", "a.") + b"a = 1", "line 1 of the layout has more than 8 dots"),
+    "a layout of 200 KB": ("layout", lambda: toml("", "a.", 200_000), "layout too large"),
+    "a dotted key": ("layout", lambda: toml("", "a.") + b"a = 1", "line 1: too many dots"),
     "a dotted key in quotes": (
         "layout",
         lambda: toml("", '"] #".') + b"a = 1",
-        "line 1 of the layout has more than 8 dots",
+        "line 1: too many dots",
     ),
-    "a dotted table": ("layout", lambda: toml("a = 1\n[", "a.") + b"a]", "line 2 of the layout has more than 8 dots"),
+    "a dotted table": ("layout", lambda: toml("a = 1\n[", "a.") + b"a]", "line 2: too many dots"),
     "dots behind texts": (
         "layout",
         lambda: toml('b = """\n"\\"""""\n', "a.") + b"a = 1",
-        "line 3 of the layout has more than 8 dots",
+        "line 3: too many dots",
     ),
-    "nested lists": ("layout", lambda: toml("a = ", "["), "line 1 of the layout has brackets more than 8 deep"),
-    "nested lists over lines": ("layout", lambda: toml("a = ", '["]",\n'), "line 9 of the layout has brackets more"),
-    "a large number": ("layout", lambda: toml("flash_size = 0x", "f"), "line 1 of the layout has a word of more than"),
+    "nested lists": ("layout", lambda: toml("a = ", "["), "line 1: nesting too deep"),
+    "nested lists over lines": ("layout", lambda: toml("a = ", '["]",\n'), "line 9: nesting too deep"),
+    "a large number": ("layout", lambda: toml("flash_size = 0x", "f"), "line 1: word too long"),
     "many slots": (
         "layout",
         lambda: toml('flash_size = "16MB"\n', "[[slot]]\naddress = 8192\n"),
-        "there are more than 255 slots",
+        "too many slots",
     ),
     "many regions": (
         "layout",
         lambda: toml('flash_size = "16MB"\n', '[[region]]\nname = "x"\naddress = 0\nsize = 4096\n'),
-        "there is more than one region called x",
+        "two regions are called 'x'",
     ),
     "many tables": (
         "layout",
         lambda: b"".join(b"[a%d]\n" % number for number in range(LAYOUT_SIZE // 8)),
-        "the layout has no 'a0'",
+        "unknown key 'a0'",
     ),
     "a manifest of brackets": ("manifest", lambda: b"[" * SIZE, "the manifest is not JSON"),
     "a manifest of lists": ("manifest", lambda: b"[" + b"[]," * (SIZE // 3) + b"[]]", "the manifest is no object"),
@@ -289,13 +289,21 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a slot of no bytes": ("manifest", lambda: manifest(slot_size=0), "the manifest: roms: slot_size is 0"),
     "a ROM of thousands of digits": ("manifest", lambda: manifest(size=10**4000), "the manifest: roms: size does not"),
     "half a character": ("manifest", lambda: manifest(proved_by="\ud800"), "the manifest: roms: proved_by has half a"),
-    "blanks in a script": ("script", lambda: REGION + b"1" + b" " * SIZE + b"len", "the region irom0_0_seg is not"),
-    "blanks before an operand": ("script", lambda: REGION + b"1 +" + b" " * SIZE + b")", "the region irom0_0_seg is"),
+    "blanks in a script": (
+        "script",
+        lambda: REGION + b"1" + b" " * SIZE + b"len",
+        "unsupported syntax for region irom0_0_seg",
+    ),
+    "blanks before an operand": (
+        "script",
+        lambda: REGION + b"1 +" + b" " * SIZE + b")",
+        "unsupported syntax for region irom0_0_seg",
+    ),
     "brackets without an end": ("script", lambda: b"irom0_0_seg (" * (SIZE // 13), "no memory region irom0_0_seg"),
     "a script of names": ("script", lambda: b"irom0_0_seg " * (SIZE // 12), "no memory region irom0_0_seg"),
-    "operands": ("script", lambda: REGION + b"1" + b"+1" * SIZE, "the region irom0_0_seg is not written as"),
-    "nested operands": ("script", lambda: REGION + b"((" + b"(1)" * SIZE, "the region irom0_0_seg is not written as"),
-    "a script of 2 MB": ("script", lambda: b" " * (2 << 20), "a linker script of 2,097,152 bytes"),
+    "operands": ("script", lambda: REGION + b"1" + b"+1" * SIZE, "unsupported syntax for region irom0_0_seg"),
+    "nested operands": ("script", lambda: REGION + b"((" + b"(1)" * SIZE, "unsupported syntax for region irom0_0_seg"),
+    "a script of 2 MB": ("script", lambda: b" " * (2 << 20), "linker script has 2,097,152 bytes"),
     "interim replies": ("reply", lambda: b"HTTP/1.1 100 C\r\n\r\n" * (SIZE // 18), ""),
     "a length of digits": ("reply", lambda: b"HTTP/1.1 200 C\r\nContent-Length: " + b"9" * SIZE + b"\r\n\r\n", ""),
 }
@@ -337,7 +345,7 @@ def test_esptool2_reads_no_file_without_an_end(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (255, "")
-    assert done.stderr == "Error: Can't open elf file '/dev/zero': it has more than 256 MB.\n"
+    assert done.stderr == "Error: Can't open elf file '/dev/zero': larger than 256 MB.\n"
     assert not output.exists()
 
 

@@ -19,10 +19,10 @@ from rbootimg.release import unversioned, webroot
 
 LAYOUT = preset_layout("1MB")
 
-DANGLING = "a symbolic link to nowhere, where there is nothing"
-LOOP = "a symbolic link that leads back to itself"
-CLOSED = "Permission denied; the folder closed may not be written to"
-SHUT = "Permission denied; the folder shut may not be entered"
+DANGLING = "a dangling symbolic link to nowhere"
+LOOP = "a symbolic link loop"
+CLOSED = "Permission denied: no write permission for folder closed"
+SHUT = "Permission denied: no search permission for folder shut"
 
 PATHS = {
     "file/out": "file is not a folder",
@@ -36,7 +36,7 @@ PATHS = {
     "shut/out": SHUT,
     "shut/a/out": SHUT,
     "read-only/out": "Read-only file system",
-    "/proc/out": "nothing can be made there",
+    "/proc/out": "cannot create a file there",
 }
 """Where neither a file nor a folder can be made, and why."""
 
@@ -52,10 +52,10 @@ FILES = {
 
 FOLDERS = {
     **PATHS,
-    "file": "not a folder; name one for the files, there or not yet",
-    "folder/old": "not a folder; name one for the files, there or not yet",
+    "file": "not a folder",
+    "folder/old": "not a folder",
     "dangling": DANGLING,
-    "dangling-deep": "a symbolic link to nowhere/out, where there is nothing",
+    "dangling-deep": "a dangling symbolic link to nowhere/out",
 }
 
 

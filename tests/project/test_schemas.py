@@ -20,7 +20,7 @@ from support.releases import with_recovery
 from support.strategies import VERSIONS, releases
 
 from rbootimg.errors import LayoutError, ManifestError
-from rbootimg.layout.model import DEFAULT_LOADER, GPIO_MODES
+from rbootimg.layout.model import DEFAULT_LOADER, GpioMode
 from rbootimg.layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, flash_size
 from rbootimg.layout.presets import LAYOUT_PRESETS, preset_layout
 from rbootimg.layout.tomlfile import parse_layout
@@ -97,7 +97,7 @@ def test_the_names_in_the_schema_are_those_of_the_code() -> None:
     assert named("flash_mode")[0] == [*FLASH_MODES]
     assert named("flash_freq")[0] == [*FLASH_FREQS]
     assert KEYS["preset"]["enum"] == [*LAYOUT_PRESETS]
-    assert LOADER["gpio"]["enum"] == [*GPIO_MODES]
+    assert LOADER["gpio"]["enum"] == [mode.value for mode in GpioMode]
 
 
 def test_other_spellings_of_a_name_are_those_of_the_code() -> None:
@@ -112,7 +112,7 @@ def test_other_spellings_of_a_name_are_those_of_the_code() -> None:
 
 def test_the_defaults_in_the_schema_are_those_of_the_code() -> None:
     defaults = {key: schema["default"] for key, schema in LOADER.items() if "default" in schema}
-    options = asdict(DEFAULT_LOADER)
+    options = asdict(DEFAULT_LOADER) | {"gpio": DEFAULT_LOADER.gpio.value}
     assert options.pop("big_flash") is False  # or that of the preset
     assert defaults == options
     for found in LAYOUT_PRESETS.values():
@@ -257,23 +257,23 @@ WRONG_KINDS = (1.5, True, False, [], [1], {}, [{}])
 LAYOUT_NEEDS_CODE = {
     r"slot \d+ at .* overlaps (slot|region) ": "[[slot]]\naddress = 8192\nsize = 0x4000\n[[slot]]\naddress = 0x4000\n",
     r"region .* overlaps (slot|region) ": '[[region]]\nname = "a"\naddress = 0x1fa000\nsize = "8KB"\n',
-    r".* outside the \w+(-c1)? flash ": '[[region]]\nname = "a"\naddress = 0x200000\nsize = 4096\n',
-    r".* which needs an rBoot built with BOOT_BIG_FLASH": "[[slot]]\naddress = 0x102000\n",
-    r".* straddles a 1 MB boundary": "[loader]\nbig_flash = true\n[[slot]]\naddress = 0x82000\nsize = 0x80000\n",
-    r"\d+ slots are more than the \d+ that": "[loader]\nmax_roms = 1\n",
-    r"there is more than one region called ": "".join(
+    r".* past the end of the \w+(-c1)? flash ": '[[region]]\nname = "a"\naddress = 0x200000\nsize = 4096\n',
+    r".*: rBoot must be built with BOOT_BIG_FLASH": "[[slot]]\naddress = 0x102000\n",
+    r".* crosses the 1 MB boundary": "[loader]\nbig_flash = true\n[[slot]]\naddress = 0x82000\nsize = 0x80000\n",
+    r"too many slots: \d+, but max_roms of the loader is \d+; ": "[loader]\nmax_roms = 1\n",
+    r"two regions are called ": "".join(
         f'[[region]]\nname = "a"\naddress = {address}\nsize = 4096\n' for address in (0x40000, 0x50000)
     ),
     # What Unicode says of characters other than control characters.
-    r"name is .*\\u[0-9a-f]{4}.*; leave out what cannot be printed": '[[slot]]\naddress = 0x2000\nname = "\u200b"\n',
+    r"invalid name .*\\u[0-9a-f]{4}.*: contains non-printable": '[[slot]]\naddress = 0x2000\nname = "\u200b"\n',
 }
 # Of a number in quotes it only tells the form.
 QUOTED_NEEDS_CODE = {
     r".* overlaps rBoot's (loader|config sector)": '[[slot]]\naddress = "4KB"\n',
-    r".* does not start on a flash sector; ": '[[slot]]\naddress = "0x2001"\n',
-    r".* but the flash is erased in sectors": '[[slot]]\naddress = 0x2000\nsize = "0x801"\n',
-    r"size in \[\[slot\]\] number \d+ is 0; ": '[[slot]]\naddress = 0x2000\nsize = "0"\n',
-    r"region .* has 0 bytes; give it some": '[[region]]\nname = "a"\naddress = 0x40000\nsize = "0"\n',
+    r".*: invalid address: expected a multiple of the flash sector ": '[[slot]]\naddress = "0x2001"\n',
+    r".*: invalid size 0x\w+: expected a multiple of the flash sector": '[[slot]]\naddress = 0x2000\nsize = "0x801"\n',
+    r"slot \d+: size must be greater than 0; ": '[[slot]]\naddress = 0x2000\nsize = "0"\n',
+    r"region .*: size must be greater than 0$": '[[region]]\nname = "a"\naddress = 0x40000\nsize = "0"\n',
 }
 
 
@@ -341,7 +341,7 @@ def test_a_layout_at_the_limits_is_valid_and_one_beyond_is_not(name: str) -> Non
     if name.startswith("as many"):
         layout["slot"].append({"address": 0x200000})
         assert not Validator(LAYOUT).is_valid(layout)
-        with pytest.raises(LayoutError, match="more than 255 slots"):
+        with pytest.raises(LayoutError, match="too many slots: rBoot supports at most 255"):
             read_layout(layout)
     else:
         for values in changed(layout, LAYOUT_FORMAT):
@@ -371,7 +371,7 @@ def layouts(draw: st.DrawFn) -> dict[str, Any]:
     if "preset" not in values or draw(st.booleans()):
         values["flash_size"] = draw(spelling)(size)
     options = {key: st.booleans() for key, schema in LOADER.items() if schema["type"] == "boolean"}
-    options |= {"gpio": st.sampled_from(GPIO_MODES), "gpio_pin": st.integers(0, 16)}
+    options |= {"gpio": st.sampled_from([mode.value for mode in GpioMode]), "gpio_pin": st.integers(0, 16)}
     options["max_roms"] = st.sampled_from([4, 5, 255])
     values["loader"] = draw(st.fixed_dictionaries({}, optional=options))
     names = st.sampled_from(["main", "files", "rf_cal", "größer", "a b"])
@@ -408,10 +408,10 @@ def test_a_layout_much_changed_is_valid_to_both_or_none(data: st.DataObject) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("#" * (1 << 16), "the layout has more than 64 KB"),
-        ("slot.a.b.c.d.e.f.g.h.i = 1", "line 2 of the layout has more than 8 dots"),
-        ("slot = [[[[[[[[[]]]]]]]]]", "line 2 of the layout has brackets more than 8 deep"),
-        (f"{'a' * 65} = 1", "line 2 of the layout has a word of more than 64 letters"),
+        ("#" * (1 << 16), "layout too large: expected at most 64 KB"),
+        ("slot.a.b.c.d.e.f.g.h.i = 1", "line 2: too many dots: expected at most 8"),
+        ("slot = [[[[[[[[[]]]]]]]]]", "line 2: nesting too deep: expected at most 8 levels"),
+        (f"{'a' * 65} = 1", "line 2: word too long: expected at most 64 characters"),
     ],
 )
 def test_what_takes_too_long_to_read_no_schema_can_tell(text: str, message: str) -> None:
@@ -425,7 +425,7 @@ MANIFEST_NEEDS_CODE = {
     r"the manifest's recovery ROM is for slot \d+, which has a ROM already": ("recovery", "slot", 0),
     r"the manifest: the part at .* is not in the flash, or not behind": ("flash", "parts", 0, "size", 2**24),
     r"the manifest: slot \d+ is not in the flash": ("roms", 0, "slot_size", 2**24),
-    r"the manifest: ROM \d+ is larger than its slot": ("roms", 0, "size", 2**24),
+    r"the manifest: ROM has [\d,]+ bytes, [\d,]+ more than slot \d+ at 0x[\da-f]+ holds ": ("roms", 0, "size", 2**24),
     r"the manifest: files has the same name twice": ("files", 0, "name", "ui.html"),
     r"the manifest: a release cannot carry both .* they differ only in case": ("files", 0, "name", "UI.html"),
     r"the manifest: a release cannot carry a file called .* the name is reserved": ("files", 0, "name", "Rom0.bin"),

@@ -120,14 +120,14 @@ def test_a_recovery_rom_is_another_application_in_a_slot_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("slot", "data", "flash", "message"),
     [
-        (2, b"x" * 99, THREE, r"recovery\.bin of blink: not published: byte 0x78"),
-        (2, silent_rom(0x20000), THREE, r"recovery\.bin of blink: not published: the ROM has 131,120 bytes, 48 more"),
+        (2, b"x" * 99, THREE, r"recovery\.bin of blink: not published: bad magic of the ROM: found 0x78"),
+        (2, silent_rom(0x20000), THREE, r"recovery\.bin of blink: not published: ROM has 131,120 bytes, 48 more"),
         (
             2,
             rom(1),
             THREE,
-            r"recovery\.bin of blink: not published: the ROM is linked at 0x40282010 \(for a slot at 0x82000\), but "
-            r"slot 2 at 0xc2000 runs at 0x402c2010; use the ROM that was linked for this slot",
+            r"recovery\.bin of blink: not published: linked at 0x40282010 \(slot at 0x82000\), expected 0x402c2010 for "
+            r"slot 2 at 0xc2000$",
         ),
         (0, silent_rom(), THREE, "invalid slot 0 of the recovery ROM: expected 2, for which blink has no ROM"),
         (3, silent_rom(), THREE, "invalid slot 3 of the recovery ROM: expected 2, for which blink has no ROM"),
@@ -251,7 +251,10 @@ def test_what_no_device_could_use_is_no_data_file(
         (lambda m: m["flash"]["parts"][-1].update(size=0x10000), r"the manifest: the part at 0x\w+ with 65,536 bytes"),
         (lambda m: m["roms"][1].update(slot_size=0), r"the manifest: roms: slot_size is 0"),
         (lambda m: m["roms"][1].update(flash_address=0xFFFFF), r"the manifest: slot 1 is not in the flash"),
-        (lambda m: m["roms"][1].update(size=0x90000), r"the manifest: ROM 1 is larger than its slot"),
+        (
+            lambda m: m["roms"][1].update(size=0x90000),
+            r"the manifest: ROM has 589,824 bytes, .* more than slot 1 at 0x82000 holds",
+        ),
         (lambda m: m.update(device="\ud800"), r"the manifest: device has half a character"),
         (lambda m: m.update(later="x" * (1 << 20)), r"the manifest has [\d,]+ bytes; expected at most 1,048,576"),
     ],
@@ -282,16 +285,20 @@ def test_a_manifest_leads_to_no_other_file() -> None:
     ("roms", "options", "message"),
     [
         ([], {}, "blink has no ROMs"),
-        ([b"x" * 99], {}, r"rom0\.bin of blink: not published: byte 0x78"),
-        ([rom(0, irom_checksum=True)], {}, "the ROM is corrupt, or has the other kind of checksum"),
+        ([b"x" * 99], {}, r"rom0\.bin of blink: not published: bad magic of the ROM: found 0x78"),
+        ([rom(0, irom_checksum=True)], {}, "the ROM may have the other kind of checksum"),
         (
             [silent_rom(0x80000)],
             {},
-            "rom0.bin of blink: not published: the ROM has 524,336 bytes, 48 more than slot 0 at 0x2000 holds",
+            "rom0.bin of blink: not published: ROM has 524,336 bytes, 48 more than slot 0 at 0x2000 holds",
         ),
         ([rom(0)] * 3, {}, "blink has 3 ROMs for 2 slots"),
         ([rom(0)], {"elfs": [elf(0)] * 2}, "blink has 2 ELFs for 1 ROM; give one for each, or none"),
-        ([rom(1), rom(0)], {}, "linked for 0x40282010, but slot 0 at 0x2000 runs at 0x40202010"),
+        (
+            [rom(1), rom(0)],
+            {},
+            r"rom0\.bin of blink: linked at 0x40282010 \(slot at 0x82000\), expected 0x40202010 for slot 0 at 0x2000; ",
+        ),
         ([rom(0), silent_rom()], {}, r"rom1\.bin of blink is not the same application as rom0\.bin of blink"),
         ([rom(0), rom(1)], {"elfs": [b""]}, "blink has 1 ELF for 2 ROMs"),
         ([rom(0)], {"device": " "}, "' ' is no device class"),
@@ -325,11 +332,11 @@ NOT_ITS = r"rom{0}\.elf of blink is not what rom{0}\.bin of blink was packed fro
     ("elfs", "slot", "clause"),
     [
         ([b"elf 0", elf(1)], 0, "not an ELF file"),
-        ([b"", elf(1)], 0, "the file is empty"),
-        ([elf(0), elf(1)[:400]], 1, "the ELF is damaged or cut off .*"),
-        ([elf(1), elf(0)], 0, "it has nothing that starts at 0x40202010, where the ROM's flash code is"),
-        ([elf(0), elf(0)], 1, "it has nothing that starts at 0x40282010, where the ROM's flash code is"),
-        ([elf(0), elf(1, "tiny")], 1, "its bytes at 0x40282010 are not the ROM's flash code"),
+        ([b"", elf(1)], 0, "empty file"),
+        ([elf(0), elf(1)[:400]], 1, "corrupt or truncated ELF .*"),
+        ([elf(1), elf(0)], 0, "no section starts at 0x40202010, where the ROM has flash code"),
+        ([elf(0), elf(0)], 1, "no section starts at 0x40282010, where the ROM has flash code"),
+        ([elf(0), elf(1, "tiny")], 1, "contents at 0x40282010 do not match the ROM's flash code"),
     ],
 )
 def test_an_elf_that_its_rom_was_not_packed_from_makes_no_release(elfs: list[bytes], slot: int, clause: str) -> None:
@@ -341,8 +348,8 @@ def test_an_elf_that_its_rom_was_not_packed_from_makes_no_release(elfs: list[byt
     ("roms", "message"),
     [
         ([rom(0), b"x"], r"new\.bin: not published: "),
-        ([rom(0), silent_rom(0x80000)], r"new\.bin: not published: the ROM has 524,336 bytes, .* more than slot 1"),
-        ([rom(0), rom(0)], r"new\.bin is linked for 0x40202010"),
+        ([rom(0), silent_rom(0x80000)], r"new\.bin: not published: ROM has 524,336 bytes, .* more than slot 1"),
+        ([rom(0), rom(0)], r"new\.bin: linked at 0x40202010"),
         ([rom(0), silent_rom()], r"new\.bin is not the same application as rom0\.bin of blink"),
         ([rom(0), rom(1)], r"new\.elf is not what new\.bin was packed from: it has nothing"),
     ],

@@ -184,14 +184,14 @@ def test_every_changed_byte_is_seen(irom: bytes, offset: int, change: int) -> No
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"entry": IRAM + 4}, "the entry is 0x40100000 in the first, 0x40100004 in the second"),
-        ({"params": FlashParams(mode=2)}, "the flash parameters are qio, 512KB, 40m in the first, dio, 512KB, 40m"),
+        ({"entry": IRAM + 4}, "entry point: 0x40100000 in the first, 0x40100004 in the second"),
+        ({"params": FlashParams(mode=2)}, "flash parameters: qio, 512KB, 40m in the first, dio, 512KB, 40m"),
         ({"irom_checksum": True}, "only the second has irom in its checksum"),
         ({"esptool_crc": True}, "only the second ends with esptool's CRC"),
-        ({"irom": b"\1" + bytes(40)}, "irom has 32 bytes in the first, 48 in the second"),
-        ({"sections": (RamSection(IRAM, bytes(16)),)}, "RAM section 0 is at 0x3ffe8000 in the first, 0x40100000"),
-        ({"sections": (RamSection(DRAM, bytes(8)),)}, "RAM section 0 has 16 bytes in the first, 8 in the second"),
-        ({"sections": (RamSection(DRAM, bytes(16)),) * 2}, "the first has 1 RAM sections, the second 2"),
+        ({"irom": b"\1" + bytes(40)}, "irom: 32 bytes in the first, 48 in the second"),
+        ({"sections": (RamSection(IRAM, bytes(16)),)}, "RAM section 0: address 0x3ffe8000 in the first, 0x40100000"),
+        ({"sections": (RamSection(DRAM, bytes(8)),)}, "RAM section 0: 16 bytes in the first, 8 in the second"),
+        ({"sections": (RamSection(DRAM, bytes(16)),) * 2}, "RAM sections: 1 in the first, 2 in the second"),
     ],
 )
 def test_what_differs_in_structure_is_said(change: dict[str, object], said: str) -> None:

@@ -37,7 +37,6 @@ from rbootimg.rom.elf import Section
 
 # A symbol table with its null symbol, whose strings are .shstrtab: the section after it.
 SYMBOLS = Sec(".symtab", type=SHT_SYMTAB, flags=0, data=bytes(16), link=len(APP) + 2, entry_size=16)
-NOT_OURS = "not for the ESP8266 (32-bit little-endian Xtensa); build it with xtensa-lx106-elf-gcc"
 
 
 def patched(offset: int, layout: str, *values: int) -> bytes:
@@ -137,9 +136,7 @@ def test_more_sections_than_16_bits_count_are_read_as_pyelftools_reads_them() ->
 
 
 def test_a_symbol_whose_section_no_table_names_is_refused() -> None:
-    with pytest.raises(
-        ElfError, match=r"^the ELF is damaged or cut off \(the number of a symbol's section is missing\)"
-    ):
+    with pytest.raises(ElfError, match=r"^corrupt or truncated ELF \(missing section number of a symbol\)"):
         elf.elf_symbols(with_many_sections(indexes=False))
 
 
@@ -148,9 +145,7 @@ def test_a_number_of_sections_beyond_the_file_is_refused(count: int) -> None:
     table = int.from_bytes(build_elf()[32:36], "little")
     data = bytearray(patched(48, "<HH", 0, SHN_XINDEX))
     struct.pack_into("<I", data, table + 20, count)  # sh_size of section 0
-    with pytest.raises(
-        ElfError, match=r"section headers end [\d,]+ bytes behind the end of the file\); link it again$"
-    ):
+    with pytest.raises(ElfError, match=r"section headers extend [\d,]+ bytes past the end of the file\)$"):
         elf.parse_elf(bytes(data))
 
 
@@ -160,21 +155,33 @@ def test_a_number_of_sections_beyond_the_file_is_refused(count: int) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "the file is empty"),
+        (b"", "empty file"),
         (b"\xea\x04" + bytes(100), "not an ELF file"),
         (b"#!/bin/sh\n", "not an ELF file"),
         (b"\x7fEL", "not an ELF file"),
-        (build_elf(bits=64), f"a 64-bit little-endian ELF for XTENSA, {NOT_OURS}"),
-        (build_elf(order=">"), f"a 32-bit big-endian ELF for XTENSA, {NOT_OURS}"),
-        (build_elf(machine=EM_386), f"a 32-bit little-endian ELF for 386, {NOT_OURS}"),
-        (build_elf(machine=0xABCD), f"a 32-bit little-endian ELF for 43981, {NOT_OURS}"),
-        (build_elf(kind=ET_REL), "not a linked program but an object file or a library; link it first"),
-        (build_elf(kind=ET_DYN), "not a linked program but an object file or a library; link it first"),
+        (
+            build_elf(bits=64),
+            "not an ELF for the ESP8266: expected 32-bit little-endian XTENSA, got 64-bit little-endian XTENSA",
+        ),
+        (
+            build_elf(order=">"),
+            "not an ELF for the ESP8266: expected 32-bit little-endian XTENSA, got 32-bit big-endian XTENSA",
+        ),
+        (
+            build_elf(machine=EM_386),
+            "not an ELF for the ESP8266: expected 32-bit little-endian XTENSA, got 32-bit little-endian 386",
+        ),
+        (
+            build_elf(machine=0xABCD),
+            "not an ELF for the ESP8266: expected 32-bit little-endian XTENSA, got 32-bit little-endian 43981",
+        ),
+        (build_elf(kind=ET_REL), "not an executable (ET_EXEC); link it first"),
+        (build_elf(kind=ET_DYN), "not an executable (ET_EXEC); link it first"),
         # Stripped of its section headers: e_shoff is 0, and so is e_shnum.
-        (patched(32, "<I12xHHH", 0, 0, 0, 0), "the ELF has no sections; do not strip its section headers"),
+        (patched(32, "<I12xHHH", 0, 0, 0, 0), "no section headers; do not strip them"),
         (
             build_elf((*APP, Sec(".text", IRAM + 0x100, b"more"))),
-            "the ELF has more than one section .text; merge them in the linker script",
+            "two sections are called .text; merge them in the linker script",
         ),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
@@ -199,16 +206,14 @@ def test_what_is_no_application_elf_is_refused(data: bytes, message: str) -> Non
     ids=["magic", "class", "shoff", "shentsize 0", "shentsize", "shnum", "shstrndx"],
 )
 def test_a_damaged_elf_is_refused_in_one_line(data: bytes) -> None:
-    with pytest.raises(ElfError, match=r"\Athe ELF is damaged or cut off \([^\n]+\); link it again\Z"):
+    with pytest.raises(ElfError, match=r"\Acorrupt or truncated ELF \([^\n]+\)\Z"):
         elf.parse_elf(data)
 
 
 def test_a_section_behind_the_end_of_the_file_is_refused() -> None:
     size = len(build_elf((Sec(".text", IRAM, b"1234"),)))
     cut_off = build_elf((Sec(".text", IRAM, b"1234", size=size),))
-    with pytest.raises(
-        ElfError, match=r"^section \.text ends 52 bytes behind the end of the file, which is cut off; link it again$"
-    ):
+    with pytest.raises(ElfError, match=r"^truncated ELF: section \.text extends 52 bytes past the end of the file$"):
         elf.parse_elf(cut_off)
 
 
@@ -331,4 +336,4 @@ def test_an_address_has_the_name_of_what_covers_it(address: int, name: str | Non
         elf.Symbol(".L1", 0x101C, 0, "notype"),
         elf.Symbol("last", 0x1040, 4, "object"),
     )
-    assert elf.place(symbols, address) == name
+    assert elf.describe_address(symbols, address) == name

@@ -1,4 +1,4 @@
-"""The entry point: where a function starts, what a linker takes for want of one, and constructors before main code."""
+"""Checks of the entry point, the linker's substitute for a missing one, and constructors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rbootimg.layout.presets import preset_layout
 from rbootimg.release.bundle import make_bundle
 from rbootimg.rom import elf
 from rbootimg.rom.elf import Symbol
-from rbootimg.rom.entry import NO_SYMBOLS, entry_problem, hint_for
+from rbootimg.rom.entry import NO_SYMBOLS, entry_hint, entry_problem
 from rbootimg.rom.pack import pack, warnings
 
 pytestmark = pytest.mark.needs("xtensa-lx106-elf-gcc")
@@ -60,7 +60,7 @@ def test_a_label_in_hand_written_assembly_is_an_entry() -> None:
             r"entry point 0x\w+ is inside the function call_user_start \(call_user_start\+0x4\); check",
         ),
         ("first+4", r"entry point 0x\w+ is inside the function first \(first\+0x4\)"),
-        ("counter", r"entry point 0x3ffe\w+ is in .data, which holds data and no code"),
+        ("counter", r"entry point 0x3ffe\w+ is in .data, a data section"),
     ],
 )
 def test_an_entry_that_is_not_a_functions_start_is_refused(entry: str, message: str) -> None:
@@ -73,7 +73,7 @@ def test_an_entry_that_is_not_a_functions_start_is_refused(entry: str, message: 
 
 
 def test_an_entry_before_the_first_function_is_refused() -> None:
-    with pytest.raises(FitError, match="no function starts at entry point 0x40100000: the linker takes the start of"):
+    with pytest.raises(FitError, match="no function starts at entry point 0x40100000: the linker uses the start of"):
         pack(linked(ASSEMBLY, "-Wl,-e,0x40100000"))
 
 
@@ -96,7 +96,7 @@ def test_what_the_linker_took_for_want_of_the_entry_is_refused(declared: str, hi
     source = FUNCTIONS.replace("void %s", "%s" if "static" in declared else "void %s") % declared
     app = linked(source)
     assert app.entry == 0x40100000
-    with pytest.raises(FitError, match=r"ENTRY|linker takes for want of call_user_start") as refused:
+    with pytest.raises(FitError, match=r"ENTRY|the linker does not find call_user_start") as refused:
         pack(app)
     assert hint in str(refused.value)
 
@@ -105,7 +105,9 @@ def test_the_start_of_text_may_be_another_function() -> None:
     """Without a literal before it, only the names tell that ld did not find what it looked for."""
     source = "void other(void) {}\n__attribute__((used)) static void call_user_start(void) { for (;;) ; }\n"
     app = linked(source + '__attribute__((section(".irom0.text"), used)) static const int words[] = {1};')
-    with pytest.raises(FitError, match=r"0x40100000 is the start of \.text, which the linker takes .* is static"):
+    with pytest.raises(
+        FitError, match=r"0x40100000 is the start of \.text, used because the linker does not .* is static"
+    ):
         pack(app)
 
 
@@ -118,8 +120,8 @@ def test_a_stripped_elf_is_packed_with_a_note() -> None:
 
 def test_the_hint_names_what_may_be_meant() -> None:
     symbols = (Symbol("call_user_strat", 0x40100000, 8, "func"), Symbol("main", 0x40100008, 8, "func"))
-    assert hint_for("call_user_start", symbols) == "there is a function call_user_strat; is one of the two misspelled?"
-    assert hint_for("call_user_start", symbols[1:]) == ""
+    assert entry_hint("call_user_start", symbols) == "a similar function is call_user_strat; check the spelling"
+    assert entry_hint("call_user_start", symbols[1:]) == ""
 
 
 def test_an_elf_whose_entry_is_not_a_functions_start_is_not_published() -> None:
@@ -154,7 +156,7 @@ NO_ENTRY = (
             "void call_user_start(int reason)",
             '_Z15call_user_starti is a C++ function; declare call_user_start extern "C"',
         ),
-        ("main.c", "void call_user_strat(void)", "there is a function call_user_strat; is one of the two misspelled?"),
+        ("main.c", "void call_user_strat(void)", "a similar function is call_user_strat; check the spelling"),
         (
             "main.c",
             "void begin(void)",

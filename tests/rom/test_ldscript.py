@@ -162,7 +162,9 @@ def test_a_comments_sign_in_a_file_name_begins_no_comment() -> None:
 
 @pytest.mark.parametrize("region", ["org = 1", "len = 2, org = 1", "org = a ? b : c, len = 2"])
 def test_a_region_that_cannot_be_read_is_refused_as_such(region: str) -> None:
-    with pytest.raises(ScriptError, match="the region irom0_0_seg is not written as `org = …, len = …`; write it so"):
+    with pytest.raises(
+        ScriptError, match=r"^unsupported syntax for region irom0_0_seg: expected `org = \.\.\., len = \.\.\.`$"
+    ):
         slot_linker_script(memory(f"irom0_0_seg : {region}"), SLOT0)
 
 
@@ -183,9 +185,7 @@ def test_a_region_that_cannot_be_read_is_refused_as_such(region: str) -> None:
 def test_a_script_without_exactly_one_such_region_is_refused(script: bytes, found: str) -> None:
     with pytest.raises(ScriptError) as refused:
         slot_linker_script(script, SLOT0)
-    assert str(refused.value) == (
-        f"{found} with org and len; a base script has exactly one, like the SDK's eagle.app.v6.ld"
-    )
+    assert str(refused.value) == (f"{found} with org and len: expected exactly one, as in the SDK's eagle.app.v6.ld")
 
 
 @pytest.mark.parametrize(

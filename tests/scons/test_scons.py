@@ -205,7 +205,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
             "RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE}/x')",
             "RBOOT_WEBROOT is '${NOPE}/x': name 'NOPE' is not defined",
         ),
-        ("RbootApp('app', 'main.c', RBOOT_SLOTS=b'0x2000')", "the slots are b'0x2000'; write a text or a list"),
+        ("RbootApp('app', 'main.c', RBOOT_SLOTS=b'0x2000')", "invalid slots b'0x2000': expected a string or a list"),
         ("RbootApp('app', 'main.c', RBOOT_FLASH_SIZE='$TYPO')", "RBOOT_FLASH_SIZE is '$TYPO': name 'TYPO' is not"),
         ("RbootApp('app', 'main.c', RBOOT_SECTIONS=['.text', '$TYPO'])", "RBOOT_SECTIONS is '$TYPO': name 'TYPO' is"),
         ("RbootApp('app', 'main.c', RBOOT_SLOTS=['$TYPO'])", "RBOOT_SLOTS is '$TYPO': name 'TYPO' is not"),
@@ -217,7 +217,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
         ("RbootApp('app', 'main.c', srcdir='src')", "srcdir has no effect here"),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope')",
-            "rboot: nope: neither a file nor a preset; the presets are 512KB, 1MB,",
+            "rboot: nope: neither a file nor a preset: expected one of 512KB, 1MB,",
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope.toml')",
@@ -471,18 +471,18 @@ def test_a_shared_link_is_for_the_smallest_of_its_slots(project: Project) -> Non
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("RBOOT_SLOTS='0x2100'", "slot 0 at 0x2100 does not start on a flash sector"),
+        ("RBOOT_SLOTS='0x2100'", "slot 0 at 0x2100: invalid address: expected a multiple of the flash sector"),
         ("RBOOT_SLOTS='0x2000:0x20000 0x10000'", "slot 0 at 0x2000 ends at 0x22000 and overlaps slot 1 at 0x10000"),
         ("RBOOT_SLOTS='0x1000'", "slot 0 at 0x1000 overlaps rBoot's config sector"),
-        ("RBOOT_SLOTS='0x2000 0x82000', RBOOT_FLASH_SIZE='512KB'", "outside the 512KB flash"),
+        ("RBOOT_SLOTS='0x2000 0x82000', RBOOT_FLASH_SIZE='512KB'", "past the end of the 512KB flash"),
         ("RBOOT_SLOTS='0x102000', RBOOT_FLASH_SIZE='4MB'", "above the first megabyte"),
         (
             "RBOOT_SLOTS='0xF0000:0x20000', RBOOT_FLASH_SIZE='4MB', RBOOT_BIG_FLASH='yes'",
-            "straddles a 1 MB boundary",
+            "crosses the 1 MB boundary at 0x100000",
         ),
-        ("RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'; choose one of 256KB, 512KB, 1MB"),
-        ("RBOOT_FLASH_MODE='fast'", "unknown flash mode 'fast'; choose one of qio, qout, dio, dout"),
-        ("RBOOT_FLASH_FREQ='60m'", "unknown flash frequency '60m'; choose one of 40m, 26m, 20m, 80m"),
+        ("RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB': expected one of 256KB, 512KB, 1MB"),
+        ("RBOOT_FLASH_MODE='fast'", "unknown flash mode 'fast': expected one of qio, qout, dio, dout"),
+        ("RBOOT_FLASH_FREQ='60m'", "unknown flash frequency '60m': expected one of 40m, 26m, 20m, 80m"),
         ("RBOOT_BIG_FLASH='maybe'", "RBOOT_BIG_FLASH is 'maybe'; write yes or no"),
         ("RBOOT_HEADER_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
     ],
@@ -578,7 +578,7 @@ def test_a_preset_is_a_layout(project: Project) -> None:
     [
         (None, "board.toml: the layout file cannot be read: No such file or directory"),
         (b"\xff", "board.toml: the layout file cannot be read: not UTF-8"),
-        (b"slots = 2", "board.toml: the layout has no 'slots'"),
+        (b"slots = 2", "board.toml: unknown key 'slots'"),
         (b'flash_size = "512KB"\n[[slot]]\naddress = 0x82000', "board.toml: slot 0 at 0x82000 ends at"),
     ],
 )
@@ -740,7 +740,7 @@ def test_the_steps_by_themselves(project: Project) -> None:
     assert output.count(" -c ") == 1
     assert link_address(project.folder / "my.elf") == 0x40282010
     assert project.read("my.elf") == project.read("other.elf")
-    assert "my.bin: the slot at 0x82000, linked at 0x40282010" in output
+    assert "my.bin: slot at 0x82000, linked at 0x40282010" in output
 
 
 def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None:
@@ -762,8 +762,8 @@ def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None
     ("settings", "message"),
     [
         ("RBOOT_SLOT=0", "slot 0 at 0x0 overlaps rBoot's loader"),
-        ("RBOOT_SLOT='0x82000'", "linked at 0x40202010 (for a slot at 0x2000), but the slot at 0x82000"),
-        ("RBOOT_SLOT=['0x2000', '0x82000', '0x1000']", "write an address, or an address and a size"),
+        ("RBOOT_SLOT='0x82000'", "linked at 0x40202010 (slot at 0x2000), expected 0x40282010 for slot at 0x82000"),
+        ("RBOOT_SLOT=['0x2000', '0x82000', '0x1000']", "expected an address, or an address and a size"),
         ("RBOOT_SECTIONS='.text .text'", "section .text is named twice"),
     ],
 )
@@ -777,9 +777,9 @@ def test_of_several_images_each_has_its_slot(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     images = f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r}, RBOOT_SLOT={{}})"
     sconstruct(project, images.format("['0x2000', ('0x82000', '16KB')]"))
-    assert "b.bin: the slot at 0x82000" in project.build()
+    assert "b.bin: slot at 0x82000" in project.build()
     sconstruct(project, images.format("['0x82000', '0x2000']"))
-    assert "but the slot at 0x82000 runs at 0x40282010" in project.fail()
+    assert "expected 0x40282010 for slot at 0x82000" in project.fail()
     sconstruct(project, images.format("'0x2000'"))
     assert "RBOOT_SLOT is '0x2000' for 2 targets; give a list with a slot for each" in project.fail()
 
@@ -838,7 +838,7 @@ def test_a_rom_whose_ram_sections_make_it_too_large_is_refused(project: Project)
     project.write("main.c", APP + '__asm__(".data\\n.zero 4096\\n.text\\n");')
     app(project, "RBOOT_SLOTS='0x2000:0x1000 0x82000'")
     line = project.fail()
-    assert "[app/rom0.bin] app/rom0.elf: the ROM has 4," in line
+    assert "[app/rom0.bin] app/rom0.elf: ROM has 4," in line
     assert "more than slot 0 at 0x2000 holds (4,096)" in line
     assert not project.exists("app/rom0.bin")
     assert not project.exists("app/rom1.bin")
@@ -847,10 +847,10 @@ def test_a_rom_whose_ram_sections_make_it_too_large_is_refused(project: Project)
 @pytest.mark.parametrize(
     ("content", "settings", "message"),
     [
-        (b"", "", "rom.elf: the file is empty"),
+        (b"", "", "rom.elf: empty file"),
         (b"MZ no ELF", "", "rom.elf: not an ELF file"),
-        ((VECTORS / "mixed.rom0.elf").read_bytes()[:5000], "", "rom.elf: the ELF is damaged or cut off"),
-        ((VECTORS / "mixed.rom1.elf").read_bytes(), "RBOOT_SLOT=0x2000", ".irom0.text is linked at 0x40282010"),
+        ((VECTORS / "mixed.rom0.elf").read_bytes()[:5000], "", "rom.elf: corrupt or truncated ELF"),
+        ((VECTORS / "mixed.rom1.elf").read_bytes(), "RBOOT_SLOT=0x2000", "rom.elf: linked at 0x40282010"),
         ((VECTORS / "mixed.rom0.elf").read_bytes(), "RBOOT_SECTIONS='.nosuch'", "no section .nosuch with data"),
         ((VECTORS / "mixed.rom0.elf").read_bytes(), "RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
     ],
@@ -1225,7 +1225,10 @@ def test_roms_from_elsewhere_are_checked_though_they_stand_there_already(project
     sconstruct(project, publish.format("0x2000 0x82000"))
     project.build("publish")
     sconstruct(project, publish.format("0x10000 0x90000"))
-    assert "rom0.bin of app is linked for 0x40202010, but slot 0 at 0x10000" in project.fail("publish")
+    assert (
+        "rom0.bin of app: linked at 0x40202010 (slot at 0x2000), expected 0x40210010 for slot 0 at 0x10000"
+        in project.fail("publish")
+    )
 
 
 @pytest.mark.parametrize("value", ["", None])
@@ -1242,7 +1245,7 @@ def test_roms_that_were_not_built_here_are_published_only_in_the_slots_order(pro
     project.build()
     project.write("SConstruct", f"Environment({TOOL}).RbootPublish('app', ['b.bin', 'a.bin'])\n")
     line = project.fail("publish")
-    assert "rom0.bin of app is linked for 0x40282010, but slot 0 at 0x2000 runs at 0x40202010" in line
+    assert "rom0.bin of app: linked at 0x40282010 (slot at 0x82000), expected 0x40202010 for slot 0 at 0x2000" in line
     assert not project.exists("build/webroot")
     project.write("SConstruct", f"Environment({TOOL}).RbootPublish('app', ['a.bin', 'b.bin'])\n")
     project.build("publish")

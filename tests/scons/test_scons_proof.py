@@ -177,7 +177,8 @@ def test_of_several_applications_those_that_boot_need_no_second_proof(project: P
         (None, "`mine.bin' not found, needed by target"),
         (
             lambda: b"no loader",
-            "app is not proved: the chip would not start this loader: byte 0x6e at offset 0x0 is not 0xe9",
+            "app is not proved: the chip would not start this loader: bad magic of the image: "
+            "found 0x6e at offset 0x0, expected 0xe9",
         ),
         (
             lambda: chip.image(chip.compiled("void call_user_start(void) {}")),

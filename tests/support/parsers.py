@@ -29,7 +29,7 @@ from rbootimg.rom.format import Rom
 from rbootimg.views import info, tables
 from rbootimg.views import size as size_view
 from rbootimg.views.layout import drawing, svg
-from rbootimg.views.rom import compared
+from rbootimg.views.rom import comparison_text
 
 _SLOT = Slot(0x102000, 0xFE000)  # in the second megabyte, where the mapping is looked at
 
@@ -47,7 +47,7 @@ def _info(data: bytes) -> None:
 def _elf(data: bytes) -> None:
     app = elf.parse_elf(data)
     entry.entry_problem(app)
-    elf.place(elf.elf_symbols(data), app.entry)
+    elf.describe_address(elf.elf_symbols(data), app.entry)
 
 
 def _mapping(data: bytes) -> None:
@@ -63,7 +63,7 @@ def _size(data: bytes) -> None:
 
 def _compare(data: bytes) -> None:
     rom = Rom.from_bytes(data)
-    compared(compare.compare_roms(rom, rom._replace(irom=rom.irom[::-1])))
+    comparison_text(compare.compare_roms(rom, rom._replace(irom=rom.irom[::-1])))
 
 
 def _config(data: bytes) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support.project import ROOT, VECTORS
 
-from rbootimg.views.tables import Heading, Table, plain, printable
+from rbootimg.text import printable
+from rbootimg.views.tables import Heading, Table, plain
 
 BIG = VECTORS / "big.rom0.elf"
 BLOCKS = [
