@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
 def is_blank(data: bytes) -> bool:
     """Whether all of `data` is 0xFF, as erased flash is."""
     return data.count(0xFF) == len(data)
-
-
-def sha256(data: bytes) -> str:
-    """The SHA-256 of `data`, as text."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def common_json(found: FileInfo) -> dict[str, object]:

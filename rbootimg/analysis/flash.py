@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from ..errors import ConfigError, RomError
+from ..fileio import sha256_hex
 from ..flash.bootconfig import BootConfig, infer_max_roms
 from ..flash.bootlogic import BootDecision, predict_boot
 from ..flash.loader import LoaderInfo, default_roms, knows_size, read_options
@@ -15,7 +16,7 @@ from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, win
 from ..layout.model import FlashLayout, FlashRegion, LoaderOptions, Slot, parse_slots, sdk_regions, with_sizes
 from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from ..rom.format import image_size
-from .common import common_json, is_blank, sha256
+from .common import common_json, is_blank
 from .image import CONFIG_START, OLD_START, ROM_START, ImageInfo, image_info, image_json
 
 FLASH: Final = "flash"
@@ -110,7 +111,7 @@ def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
         with contextlib.suppress(ConfigError):
             BootConfig.from_bytes(sector, max_roms, checksum=True)
             has_checksum = True
-    return ConfigInfo(len(sector), sha256(sector), blank, config, has_checksum, tuple(problems))
+    return ConfigInfo(len(sector), sha256_hex(sector), blank, config, has_checksum, tuple(problems))
 
 
 def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashLayout | None) -> FlashInfo:
@@ -156,7 +157,7 @@ def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashLayout | None) -
     there = sorted((at for at in regions if at.end <= len(data)), key=lambda at: at.address)
     return FlashInfo(
         len(data),
-        sha256(data),
+        sha256_hex(data),
         chip,
         loader,
         options,
@@ -173,7 +174,7 @@ def _listed(addresses: Sequence[int]) -> str:
 
 
 def _region(region: FlashRegion, content: bytes) -> RegionInfo:
-    return RegionInfo(region, is_blank(content), sha256(content))
+    return RegionInfo(region, is_blank(content), sha256_hex(content))
 
 
 def _places(addresses: Sequence[int], chip: FlashSize | None, regions: Sequence[FlashRegion]) -> dict[int, Slot]:

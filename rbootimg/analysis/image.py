@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ..errors import RomError
+from ..fileio import sha256_hex
 from ..layout.memory import WINDOW, memory_at, slots_of_link
 from ..layout.params import FlashParams
 from ..rom import fit
@@ -15,7 +16,7 @@ from ..rom.linkaddress import Detection, find_link_address
 
 if TYPE_CHECKING:
     from ..layout.model import Slot
-from .common import common_json, sha256
+from .common import common_json
 
 ROM: Final = "rom"
 OLD_IMAGE: Final = "old image"
@@ -113,7 +114,7 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
     return ImageInfo(
         OLD_IMAGE if found.irom is None else ROM,
         len(data),
-        sha256(data),
+        sha256_hex(data),
         found.params,
         found.entry,
         sections,
