@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .. import fileio
@@ -57,6 +58,11 @@ def check_confinement() -> None:
     warning = confinement.check(os.environ.get("RBOOT_CONFINE", ""))
     if warning:
         print(f"rbootimg: warning: {warning}", file=sys.stderr)
+
+
+def print_json(values: Mapping[str, object]) -> None:
+    """Print an object as JSON, with the number of its schema first."""
+    print(json.dumps({"schema": 1, **values}, indent=2))
 
 
 def check_not_input(output: Path | None, inputs: Iterable[str | Path]) -> None:
