@@ -63,7 +63,7 @@ class _Replies(NamedTuple):
     @property
     def best(self) -> Reply:
         """The sample's reply if it is complete, else the client's."""
-        return self.client if self.sample.status != 200 or self.sample.broken else self.sample
+        return self.client if self.sample.status != 200 or self.sample.failure else self.sample
 
 
 _Content = Callable[[Reply], Iterator[str]]
@@ -95,7 +95,7 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
 
     manifest = ask(MANIFEST)
     if not manifest.sample.connected:
-        raise UrlError(f"{MANIFEST}: {manifest.sample.broken}; check the URL and that the server is running")
+        raise UrlError(f"{MANIFEST}: {manifest.sample.failure}; check the URL and that the server is running")
     try:
         release = Release.from_json(manifest.best.body)
     except ManifestError as error:
@@ -157,15 +157,15 @@ def _merged(path: str, sample: Sequence[_Problem], client: Sequence[_Problem]) -
 
 
 def _content_problems(reply: Reply, content: _Content | None) -> Iterator[_Problem]:
-    if content and reply.status == 200 and not reply.broken:
+    if content and reply.status == 200 and not reply.failure:
         yield from (_Problem(text) for text in content(reply))
 
 
 def _client_problems(reply: Reply) -> list[_Problem]:
     """Return the problems that rbootimg's update client has with a reply; none if httpreply.py accepts it."""
-    if not reply.begun:
+    if not reply.raw:
         return [*_problems(reply)]
-    found = read_as_client(reply.begun)
+    found = read_as_client(reply.raw)
     size = reply.received - found.size
     problem = found.problem
     if not problem and size != found.length:
@@ -189,7 +189,7 @@ def _sample_problems(reply: Reply) -> Iterator[_Problem]:
 def _problems(reply: Reply) -> Iterator[_Problem]:
     """Yield the problems that any client has with a reply."""
     if not reply.status:
-        yield _Problem(reply.broken, "no reply")
+        yield _Problem(reply.failure, "no reply")
         return
     if reply.status in _REDIRECTS:
         target = reply.get("location") or "an unknown location"
@@ -214,8 +214,8 @@ def _problems(reply: Reply) -> Iterator[_Problem]:
     elif not chunks and reply.surplus > 0:
         text = f"{reply.surplus:,} byte{'s' * (reply.surplus > 1)} more than its Content-Length"
         yield _Problem(f"{text}; devices never detect the end", "surplus")
-    if reply.broken:
-        yield _Problem(reply.broken, "broken")
+    if reply.failure:
+        yield _Problem(reply.failure, "failure")
 
 
 def _first_packet(reply: Reply) -> Iterator[_Problem]:
@@ -281,7 +281,7 @@ def _version_too_long(reply: Reply) -> Iterator[_Problem]:
     text = reply.body.decode("latin-1").removesuffix("\n")
     core, _, prerelease = text.partition("-")
     numbers = [part for part in (*core.split("."), *prerelease.split(".")) if part.isdigit()]
-    if reply.status != 200 or reply.broken or [*_version_problem(reply)]:
+    if reply.status != 200 or reply.failure or [*_version_problem(reply)]:
         return
     if len(text) > _MAX_VERSION:
         yield _Problem(f"version of {len(text)} characters: expected at most {_MAX_VERSION}")

@@ -50,8 +50,8 @@ CLIENT = ("GET {path} HTTP/1.0", "Host: {host}", "User-Agent: rbootimg-example/1
 class Reply:
     """A server's reply: the `headers` in their original spelling, and the body.
 
-    `status` is 0 without a reply. `broken` tells why there is none or why the body ended early, else it is empty.
-    `connected` is False without a server. `begun` has the first 64 KB as they arrived, none over TLS, where packets
+    `status` is 0 without a reply. `failure` tells why there is none or why the body ended early, else it is empty.
+    `connected` is False without a server. `raw` has the first 64 KB as they arrived, none over TLS, where packets
     mean nothing. `first` is the number of bytes in the first packet, `received` of all bytes, `surplus` of those after
     the end of the Content-Length.
     """
@@ -59,8 +59,8 @@ class Reply:
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    broken: str = ""
-    begun: bytes = b""
+    failure: str = ""
+    raw: bytes = b""
     first: int = 0
     received: int = 0
     surplus: int = 0
@@ -68,8 +68,8 @@ class Reply:
 
     @property
     def header(self) -> bytes:
-        """The first header with the blank line after it; without one all bytes of `begun`."""
-        header, blank_line, _ = self.begun.partition(_BLANK_LINE)
+        """The first header with the blank line after it; without one all bytes of `raw`."""
+        header, blank_line, _ = self.raw.partition(_BLANK_LINE)
         return header + blank_line
 
     def values(self, name: str) -> list[str]:
@@ -127,19 +127,19 @@ def fetch(
     try:
         connection = socket.create_connection((host, port), timeout)
     except (OSError, ValueError) as error:  # ValueError: an invalid zone of an IPv6 address
-        return Reply(0, broken=f"request failed: {_reason(error)}", connected=False)
+        return Reply(0, failure=f"request failed: {_reason(error)}", connected=False)
     with connection:
         try:
             if parts.scheme == "https":
                 connection = _encrypted(connection, host)
         except OSError as error:
-            return Reply(0, broken=f"request failed: {_reason(error)}", connected=False)
+            return Reply(0, failure=f"request failed: {_reason(error)}", connected=False)
         with connection:
             text = "\r\n".join((*request, "", "")).format(path=path, host=host_header)
             try:
                 connection.sendall(text.encode("ascii"))
             except OSError as error:
-                return Reply(0, broken=f"request failed: {_reason(error)}")
+                return Reply(0, failure=f"request failed: {_reason(error)}")
             data, first, reason = _receive(connection, timeout)
     return _reply(bytes(data), first, reason, encrypted=parts.scheme == "https")
 
@@ -266,29 +266,29 @@ def _without_chunks(data: bytes) -> tuple[bytes, bool]:
 
 
 def _reply(data: bytes, first: int, reason: str, encrypted: bool) -> Reply:
-    begun = b"" if encrypted else data[:_MAX_HEADER_SIZE]
+    raw = b"" if encrypted else data[:_MAX_HEADER_SIZE]
     try:
         header = _read_header(data)
     except _NotHttpError as error:
         text = _first_line(str(error).encode("latin-1"))
-        return Reply(0, broken=f"reply is not HTTP: {text}", begun=begun, first=first, received=len(data))
+        return Reply(0, failure=f"reply is not HTTP: {text}", raw=raw, first=first, received=len(data))
     if header is None:
         where = "in the header" if data else "without a reply"
         text = f"request failed: {reason or f'the server closed the connection {where}'}"
-        return Reply(0, broken=text, begun=begun, first=first, received=len(data))
+        return Reply(0, failure=text, raw=raw, first=first, received=len(data))
     rest = data[header.end :]
-    body, broken = rest, f"truncated after {len(rest):,} bytes: {reason}" if reason else ""
+    body, failure = rest, f"truncated after {len(rest):,} bytes: {reason}" if reason else ""
     if header.chunked:
         body, is_complete = _without_chunks(rest)
-        broken = "" if is_complete else f"truncated after {len(body):,} bytes: {reason or 'incomplete chunk'}"
+        failure = "" if is_complete else f"truncated after {len(body):,} bytes: {reason or 'incomplete chunk'}"
     elif header.length is not None:
         body, missing = rest[: header.length], header.length - len(rest)
         early = f"truncated after {len(body):,} bytes, {missing:,} missing{f': {reason}' if reason else ''}"
-        broken = early if missing > 0 else ""
+        failure = early if missing > 0 else ""
     if len(body) > _MAX_SIZE:
-        broken = f"more than {_MAX_SIZE:,} bytes, the size of the largest flash"
+        failure = f"more than {_MAX_SIZE:,} bytes, the size of the largest flash"
     surplus = 0 if header.chunked or header.length is None else max(len(rest) - header.length, 0)
-    return Reply(header.status, header.headers, body, broken, begun, first, len(data), surplus)
+    return Reply(header.status, header.headers, body, failure, raw, first, len(data), surplus)
 
 
 def _first_line(data: bytes | bytearray) -> str:
