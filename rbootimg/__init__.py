@@ -51,12 +51,13 @@ if TYPE_CHECKING:
     from .layout.presets import LAYOUT_PRESETS, preset_layout
     from .layout.sdk_partitions import sdk_partitions
     from .layout.tomlfile import parse_layout
-    from .release.bundle import Bundle, make_bundle
+    from .release.bundle import Bundle, RecoveryRom, ReleaseOptions, make_bundle
     from .release.check import check_web_root
     from .release.check_http import check_url
+    from .release.finding import Finding
     from .release.history import History
     from .release.manifest import Release
-    from .release.webroot import list_releases, prune, publish, rollback
+    from .release.webroot import Omission, Outcome, Published, list_releases, prune, publish, rollback
     from .rom.compare import compare_roms
     from .rom.elf import Elf, elf_symbols, parse_elf
     from .rom.format import RamSection, Rom
@@ -82,12 +83,13 @@ _HOMES = {
     "layout.presets": "LAYOUT_PRESETS preset_layout",
     "layout.sdk_partitions": "sdk_partitions",
     "layout.tomlfile": "parse_layout",
-    "release.bundle": "Bundle make_bundle",
+    "release.bundle": "Bundle RecoveryRom ReleaseOptions make_bundle",
     "release.check": "check_web_root",
     "release.check_http": "check_url",
+    "release.finding": "Finding",
     "release.history": "History",
     "release.manifest": "Release",
-    "release.webroot": "list_releases prune publish rollback",
+    "release.webroot": "Omission Outcome Published list_releases prune publish rollback",
     "rom.compare": "compare_roms",
     "rom.elf": "Elf elf_symbols parse_elf",
     "rom.format": "RamSection Rom",
@@ -113,6 +115,7 @@ __all__ = [
     "Elf",
     "ElfError",
     "EmulatorError",
+    "Finding",
     "FitError",
     "FlashError",
     "FlashLayout",
@@ -127,11 +130,16 @@ __all__ = [
     "LoaderOptions",
     "LockError",
     "ManifestError",
+    "Omission",
+    "Outcome",
     "ProofError",
     "PublishError",
+    "Published",
     "RamSection",
     "RbootError",
+    "RecoveryRom",
     "Release",
+    "ReleaseOptions",
     "Rom",
     "RomError",
     "ScriptError",

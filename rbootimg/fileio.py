@@ -36,6 +36,13 @@ def read_file(name: str | Path, max_size: int = MAX_SIZE) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of `data` as 64 hex digits."""
+    import hashlib  # not for every command and build
+
+    return hashlib.sha256(data).hexdigest()
+
+
 def write_atomic(path: Path, data: bytes, *, durable: bool = False, mode: int | None = None) -> None:
     """Write `data` to `path` in one step: readers see the old file or the new one.
 

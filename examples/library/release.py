@@ -11,6 +11,7 @@ from pathlib import Path
 from rbootimg import (
     LAYOUT_PRESETS,
     RbootError,
+    ReleaseOptions,
     assemble,
     check_web_root,
     flash_pieces,
@@ -39,11 +40,11 @@ def release(version: str, layout_name: str, loader_file: Path, web_root: Path, e
     for proof in prove(assemble(pieces, layout.size.bytes), layout, dict(enumerate(elfs))):
         print(f"ROM {proof.number} boots: {proof.size:,} bytes in place, {proof.reached}")
 
-    bundle = make_bundle("app", version, roms, layout, proved_by=loader_file.name)
+    bundle = make_bundle("app", version, roms, layout, ReleaseOptions(proved_by=loader_file.name))
     for published in publish(web_root, [bundle]):
         print(f"{published.release.app} {published.release.version} is current in {published.folder}")
-    for problem in check_web_root(web_root):
-        print(problem)
+    for finding in check_web_root(web_root):
+        print(f"{finding.path}: {finding.text}")
 
 
 if __name__ == "__main__":

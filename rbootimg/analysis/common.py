@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from ..errors import RbootError
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
         def sha256(self) -> str: ...
         @property
         def problems(self) -> Sequence[str]: ...
-
-
-def sha256(data: bytes) -> str:
-    """Return the SHA-256 of `data` in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def common_json(found: CommonInfo) -> dict[str, object]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ..errors import ElfError, RbootError
+from ..fileio import sha256_hex
 from ..layout.memory import Usage, memory_at, slot_of_link, slots_of_link
 from ..layout.model import Slot
 from ..rom import elf
 from ..rom.pack import IROM_SECTION, pack, usage
-from .common import common_json, sha256
+from .common import common_json
 from .image import ImagePart, first_slot, fitting_slots, part_json, placement_problems, slot_json
 
 ELF: Final = "elf"
@@ -40,7 +41,7 @@ class ElfInfo:
 
 def elf_info(data: bytes, slots: Sequence[Slot] = ()) -> ElfInfo:
     """Describe the ELF in `data`; `slots` are the layout's slots."""
-    digest = sha256(data)
+    digest = sha256_hex(data)
     try:
         app = elf.parse_elf(data)
     except ElfError as error:

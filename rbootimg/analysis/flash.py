@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from ..errors import ConfigError, LayoutError, RomError
+from ..fileio import sha256_hex
 from ..flash.bootconfig import CURRENT_ROM_OFFSET, MAGIC, BootConfig, infer_max_roms
 from ..flash.bootlogic import BootDecision, predict_boot
 from ..flash.image import check_size
@@ -16,7 +17,7 @@ from ..layout.memory import BLANK, CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SI
 from ..layout.model import FlashLayout, FlashRegion, Slot, infer_sizes, parse_slots, sdk_regions
 from ..layout.params import DEFAULT_PARAMS, FLASH_SIZES, FlashSize
 from ..rom.format import image_size
-from .common import common_json, sha256
+from .common import common_json
 from .image import OLD_START, ROM_START, ImageInfo, image_info, image_json
 
 FLASH: Final = "flash"
@@ -111,7 +112,7 @@ def config_info(sector: bytes, checksum: bool | None = None) -> ConfigInfo:
         with contextlib.suppress(ConfigError):
             BootConfig.from_bytes(sector, max_roms, checksum=True)
             has_checksum = True
-    return ConfigInfo(len(sector), sha256(sector), blank, config, has_checksum, tuple(problems))
+    return ConfigInfo(len(sector), sha256_hex(sector), blank, config, has_checksum, tuple(problems))
 
 
 def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashLayout | None) -> FlashInfo:
@@ -130,7 +131,7 @@ def flash_info(data: bytes, slots: Sequence[Slot], layout: FlashLayout | None) -
     )
     return FlashInfo(
         len(data),
-        sha256(data),
+        sha256_hex(data),
         chip,
         loader,
         options,
@@ -233,7 +234,7 @@ def _regions(data: bytes, regions: Sequence[FlashRegion]) -> Iterable[RegionInfo
     for region in sorted(regions, key=lambda region: region.address):
         if region.end <= len(data):
             content = data[region.address : region.end]
-            yield RegionInfo(region, is_blank(content), sha256(content))
+            yield RegionInfo(region, is_blank(content), sha256_hex(content))
 
 
 def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> BootDecision:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ..errors import RomError
+from ..fileio import sha256_hex
 from ..layout.memory import WINDOW, memory_at, slots_of_link
 from ..layout.params import FlashParams
 from ..rom import fit
 from ..rom.format import IROM_COUNT, IROM_MAGIC, RAM_MAGIC, Outline, Rom, check_old_image, image_size, outline
 from ..rom.linkaddress import Detection, find_link_address
-from .common import common_json, sha256
+from .common import common_json
 
 if TYPE_CHECKING:
     from ..layout.model import Slot
@@ -126,7 +127,7 @@ def image_info(data: bytes, slots: Sequence[Slot] = (), irom_checksum: bool | No
     return ImageInfo(
         OLD_IMAGE if found.irom is None else ROM,
         len(data),
-        sha256(data),
+        sha256_hex(data),
         found.params,
         found.entry,
         sections,

@@ -1,4 +1,4 @@
-"""`rbootimg prune`: away with old releases."""
+"""`rbootimg prune`: delete old releases."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ DESCRIPTION = "Delete old releases, but never the current one nor the one before
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--keep", type=count, required=True, metavar="N", help="how many of the newest stay")
+    parser.add_argument("--keep", type=count, required=True, metavar="N", help="number of newest releases to keep")
     app_argument(parser)
     wait_argument(parser)
     web_root_argument(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Delete them, and say which."""
-    gone = webroot.prune(options.web_root, options.keep, options.app, options.wait)
-    print(f"deleted: {', '.join(gone)}" if gone else "nothing to delete")
+    """Delete old releases, and print their versions."""
+    deleted = webroot.prune(options.web_root, options.keep, options.app, options.wait)
+    print(f"deleted: {', '.join(deleted)}" if deleted else "nothing to delete")

@@ -1,4 +1,4 @@
-"""`rbootimg publish`: a release into a web root."""
+"""`rbootimg publish`: publish a release to a web root."""
 
 from __future__ import annotations
 
@@ -9,42 +9,41 @@ from pathlib import Path
 
 from ..errors import error_subject
 from ..fileio import read_file
-from ..release import bundle as release
-from ..release import manifest, webroot
-from ..release.version import from_git, given, source_date
+from ..release import bundle, manifest, names, webroot
+from ..release.version import from_git, normalize, source_date
 from ..views import release as report
 from .common import read_layout, wait_argument, web_root_argument
 
 DESCRIPTION = (
-    "Make ROMs the current release of an application: all of it or nothing. What devices are fetching just then they "
-    "get to the end as it was."
+    "Make ROMs the current release of an application, all of them or none. Downloads in progress finish with the old "
+    "files."
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("roms", type=Path, nargs="+", metavar="ROM.BIN", help="the ROMs, in the order of the slots")
-    parser.add_argument("--app", required=True, metavar="NAME", help="the application")
+    parser.add_argument("roms", type=Path, nargs="+", metavar="ROM.BIN", help="the ROMs in the order of the slots")
+    parser.add_argument("--app", required=True, metavar="NAME", help="the name of the application")
     parser.add_argument(
-        "--layout", required=True, help="a layout file (TOML) or the name of a preset; `rbootimg layout` lists them"
+        "--layout", required=True, help="a layout file (TOML) or a preset; `rbootimg layout` lists the presets"
     )
     parser.add_argument(
-        "--version", help="a semantic version (default: $RBOOT_VERSION, else that of the checkout by its tags)"
+        "--version", help="semantic version (default: $RBOOT_VERSION, else from the tags of the git checkout)"
     )
     parser.add_argument(
         "--device",
         default=os.environ.get("RBOOT_DEVICE") or manifest.DEVICE,
         metavar="CLASS",
-        help=f"what devices it is for (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
+        help=f"class of devices (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
     )
-    parser.add_argument("--date", help="the date to show, as 2026-11-23 (default: of $SOURCE_DATE_EPOCH, else none)")
+    parser.add_argument("--date", help="release date as YYYY-MM-DD (default: from $SOURCE_DATE_EPOCH, else none)")
     parser.add_argument(
         "--elf",
         type=Path,
         action="append",
         default=[],
         metavar="ROM.ELF",
-        help="publish the ELF of a ROM too, for its symbols; one for each, in the order of the ROMs",
+        help="also publish the ELF of a ROM, for its symbols; once for each ROM, in their order",
     )
     parser.add_argument(
         "--file",
@@ -53,30 +52,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]PATH",
-        help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeat it",
+        help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeatable",
     )
     parser.add_argument(
         "--checksum-files",
         action="store_true",
-        help="publish a rom0.bin.sha256 and so on beside the ROMs, as sha256sum writes them",
+        help="add a file such as rom0.bin.sha256 for each ROM, as sha256sum writes it",
     )
     parser.add_argument(
         "--recovery",
         type=_slot_and_path,
         metavar="SLOT=ROM.BIN",
-        help="add a ROM of another application, for a slot of its own, as releases/VERSION/recovery.bin",
+        help="add a ROM of another application for another slot, as releases/VERSION/recovery.bin",
     )
-    parser.add_argument("--proved-by", metavar="LOADER", help="the loader with which all the ROMs were proved to boot")
+    parser.add_argument(
+        "--proved-by", metavar="LOADER", help="name of the loader with which all the ROMs were proved to boot"
+    )
     parser.add_argument(
         "--in-folder",
         action="store_true",
         default=None,
-        help="give the application a folder of its name (default: only if there are others that have one)",
+        help="publish to a directory of the application's name (default: only if the web root has such directories)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="replace a release of the same version, or take a ROM away, for the desk"
+        "--force", action="store_true", help="overwrite a published version or drop a ROM (development only)"
     )
-    parser.add_argument("--allow-downgrade", action="store_true", help="even if the current release is newer")
+    parser.add_argument("--allow-downgrade", action="store_true", help="publish even if the current release is newer")
     wait_argument(parser)
     web_root_argument(parser)
     parser.set_defaults(usage_error=parser.error)
@@ -99,56 +100,58 @@ def _slot_and_path(text: str) -> tuple[int, Path]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Publish, and say what devices get now."""
-    names = [name for name, _ in options.data_files]
-    for name in names:
-        if names.count(name) > 1:
-            options.usage_error(f"--file {name} is given twice; name one of them with --file NAME=PATH")
+    """Publish, and print the current files."""
+    files = [name for name, _ in options.data_files]
+    for name in files:
+        if files.count(name) > 1:
+            options.usage_error(f"--file {name} is given twice; rename one with --file NAME=PATH")
     layout = read_layout(options.layout)
     with error_subject("--app"):
-        manifest.check_name(options.app)
+        names.check_app_name(options.app)
     version = _version(options)
     if options.date is not None:
         with error_subject("--date"):
             manifest.check_date(options.date)
-    recovery = None
-    if options.recovery:
-        slot, path = options.recovery
-        recovery = release.Recovery(slot, read_file(path), options.proved_by)
-    bundle = release.make_bundle(
-        options.app,
-        version,
-        [read_file(path) for path in options.roms],
-        layout,
-        device=options.device,
-        date=options.date or source_date(os.environ),
-        elfs=[read_file(path) for path in options.elf],
-        proved_by=options.proved_by,
-        called={
-            **{manifest.rom_name(number): str(path) for number, path in enumerate(options.roms)},
-            **{manifest.elf_name(number): str(path) for number, path in enumerate(options.elf)},
-            **({manifest.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
-        },
-        files={name: read_file(path) for name, path in options.data_files},
-        recovery=recovery,
-        checksum_files=options.checksum_files,
-    )
+    roms = [read_file(path) for path in options.roms]
+    release = bundle.make_bundle(options.app, version, roms, layout, _release_options(options))
     (published,) = webroot.publish(
         options.web_root,
-        [bundle],
+        [release],
         in_folders=options.in_folder,
         force=options.force,
-        fewer_roms=options.force,
+        allow_missing_roms=options.force,
         allow_downgrade=options.allow_downgrade,
         timeout=options.wait,
     )
     print("\n".join(report.published(published)))
 
 
+def _release_options(options: argparse.Namespace) -> bundle.ReleaseOptions:
+    """Read the files of a release other than the ROMs. Raises OSError."""
+    recovery = None
+    if options.recovery:
+        slot, path = options.recovery
+        recovery = bundle.RecoveryRom(slot, read_file(path), options.proved_by)
+    return bundle.ReleaseOptions(
+        device=options.device,
+        date=options.date or source_date(os.environ),
+        proved_by=options.proved_by,
+        elfs=[read_file(path) for path in options.elf],
+        data_files={name: read_file(path) for name, path in options.data_files},
+        recovery=recovery,
+        checksum_files=options.checksum_files,
+        display_names={
+            **{names.rom_name(number): str(path) for number, path in enumerate(options.roms)},
+            **{names.elf_name(number): str(path) for number, path in enumerate(options.elf)},
+            **({names.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
+        },
+    )
+
+
 def _version(options: argparse.Namespace) -> str:
-    """--version, else $RBOOT_VERSION, else that of the git checkout. Raises VersionError."""
+    """Return --version, else $RBOOT_VERSION, else the version of the git checkout. Raises VersionError."""
     for name, value in (("--version", options.version), ("$RBOOT_VERSION", os.environ.get("RBOOT_VERSION") or None)):
         if value is not None:
             with error_subject(name):
-                return given(value)
+                return normalize(value)
     return from_git(Path())

@@ -1,4 +1,4 @@
-"""`rbootimg releases`: what is in a web root."""
+"""`rbootimg releases`: list the releases in a web root."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 from ..errors import PublishError
 from ..release import webroot
 from ..views import release
-from .common import app_argument, web_root_argument
+from .common import app_argument, print_json, web_root_argument
 
 DESCRIPTION = "List the releases in a web root: the current one first, then the newest."
 
@@ -22,15 +22,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the list."""
-    found = webroot.list_releases(options.web_root)
+    apps = webroot.list_releases(options.web_root)
     if options.app is not None:
-        if options.app not in found:
-            raise PublishError(f"there is no application {options.app!r}, but {', '.join(found)}")
-        found = {options.app: found[options.app]}
+        if options.app not in apps:
+            raise PublishError(
+                f"unknown application {options.app!r}: expected one of {', '.join(apps)}", subject=options.web_root
+            )
+        apps = {options.app: apps[options.app]}
     if options.json:
-        print(json.dumps({app: [_as_json(listed) for listed in every] for app, every in found.items()}, indent=2))
+        print_json(
+            {
+                "applications": [
+                    {"app": app, "releases": [_as_json(listed) for listed in releases]}
+                    for app, releases in apps.items()
+                ]
+            }
+        )
         return
-    print(release.releases(found), end="")
+    print(release.releases(apps), end="")
 
 
 def _as_json(listed: webroot.ListedRelease) -> dict[str, object]:

@@ -1,11 +1,10 @@
-"""A release with its files, made of ROMs and checked."""
+"""Make a release with its files from ROMs, and check it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import NamedTuple
 
 from ..errors import ElfError, FitError, PublishError, RomError, SettingError
 from ..layout import segments
@@ -18,31 +17,47 @@ from ..rom.format import Rom
 from ..rom.mapping import mapping_problem
 from ..rom.pack import difference
 from . import datafiles, version
-from .manifest import (
-    DEVICE,
-    FULL_CHECKSUM,
-    RAM_CHECKSUM,
-    RECOVERY,
-    FlashPart,
-    Release,
-    ReleaseRom,
-    StoredFile,
-    check_date,
-    check_name,
-    elf_name,
-    rom_name,
-)
+from .manifest import DEVICE, Checksum, FlashPart, PartKind, Release, ReleaseRom, StoredFile, check_date
+from .names import RECOVERY, check_app_name, elf_name, rom_name
 
 
-class Recovery(NamedTuple):
-    """A ROM of another application for the layout's `slot` of that number, such as one that repairs the first.
+@dataclass(frozen=True)
+class RecoveryRom:
+    """A ROM of another application for slot number `slot` of the layout, such as one that repairs the first.
 
     `proved_by` is the loader with which it was proved to boot, or None.
     """
 
     slot: int
-    data: bytes
+    data: bytes = field(repr=False)
     proved_by: str | None = None
+
+
+@dataclass(frozen=True)
+class ReleaseOptions:
+    """The optional content of a release, and what is known of its ROMs.
+
+    device: the class of devices that the release is for.
+    date: YYYY-MM-DD, or None.
+    proved_by: the loader with which all the ROMs were proved to boot, or None.
+    elfs: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
+    data_files: files for the application, such as a web UI or certificates, by their names in the release's directory.
+    recovery: a ROM of another application, for a slot after those of the ROMs.
+    checksum_files: whether each ROM gets a file such as rom0.bin.sha256 next to it.
+    same_build: whether the ROMs are known to come from the same objects, each linked for its slot, and from `elfs`.
+        Otherwise that is checked, see check_same_app().
+    display_names: names for error messages, by the files' names in the release: rom0.bin, rom0.elf, recovery.bin.
+    """
+
+    device: str = DEVICE
+    date: str | None = None
+    proved_by: str | None = None
+    elfs: Sequence[bytes] = field(default=(), repr=False)
+    data_files: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    recovery: RecoveryRom | None = None
+    checksum_files: bool = False
+    same_build: bool = False
+    display_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -58,168 +73,185 @@ def make_bundle(
     release_version: str,
     roms: Sequence[bytes],
     layout: FlashLayout,
-    *,
-    device: str = DEVICE,
-    date: str | None = None,
-    elfs: Sequence[bytes] = (),
-    proved_by: str | None = None,
-    one_build: bool = False,
-    called: Mapping[str, str] | None = None,
-    files: Mapping[str, bytes] = MappingProxyType({}),
-    recovery: Recovery | None = None,
-    checksum_files: bool = False,
+    options: ReleaseOptions | None = None,
 ) -> Bundle:
-    """The release of `roms`, in the order of the layout's slots, and of `elfs`, if any, in the same order.
+    """Make a release of `roms`, which are in the order of the layout's slots.
 
-    `files` are data files for the application, such as a web UI or certificates, by their names in the release's
-    folder. `recovery` may be another application; its slot comes after those of `roms`.
-    With `checksum_files` each ROM has a file such as rom0.bin.sha256 beside it, see checksum_line().
-
-    `one_build` says that the ROMs were made of one set of objects, each linked for its slot, and packed from `elfs`;
-    without it that is looked into, see check_app(). `called` says what errors call a file that is rom0.bin, rom0.elf or
-    recovery.bin here. Raises PublishError for a ROM that is not sound or too large for its slot, for an ELF that it was
-    not packed from, for a recovery ROM that is linked for another slot or has none of its own, and for a data file that
-    datafiles.check() refuses; VersionError for the version.
+    Raises PublishError for an invalid ROM, one that does not fit its slot or is of another application, an ELF that a
+    ROM was not packed from, or an invalid data file; SettingError for an invalid name, device class or date;
+    VersionError for the version.
     """
+    options = options or ReleaseOptions()
     version.parse(release_version)
-    check_name(app)
-    if not (device.isprintable() and device.strip()):
-        raise SettingError(f"{device!r} is no device class; write a word such as {DEVICE}")
-    for loader in (proved_by, recovery and recovery.proved_by):
-        if loader is not None and not (loader.isprintable() and loader.strip()):
-            raise SettingError(f"{loader!r} is no loader's name; write one such as 'rBoot 1.4.2', or none")
-    if date is not None:
-        check_date(date)
-    if not roms:
-        raise PublishError(f"{app} has no ROMs; publish one for each slot")
-    if elfs and len(elfs) != len(roms):
-        raise PublishError(f"{app} has {_count(elfs, 'ELF')} for {_count(roms, 'ROM')}; give one for each, or none")
-    _check_count(app, roms, layout.slots)
-    datafiles.check(files)
-    contents: dict[str, bytes] = {}
-    entries = []
-    for number, data in enumerate(roms):
-        name = rom_name(number)
-        contents[name] = data
-        elf = None
-        if elfs:
-            contents[elf_name(number)] = elfs[number]
-            elf = StoredFile.of(elf_name(number), elfs[number])
-        entry = _checked(data, number, layout, name, _called(name, app, called))
-        entries.append(replace(entry, proved_by=proved_by, elf=elf))
-    spare = None
-    if recovery:
-        _check_recovery_slot(recovery.slot, app, roms, layout.slots)
-        shown = _called(RECOVERY, app, called)
-        spare = _checked(recovery.data, recovery.slot, layout, RECOVERY, shown, layout.slots)
-        spare = replace(spare, proved_by=recovery.proved_by)
-        contents[RECOVERY] = recovery.data
-    if not one_build:
-        check_app(app, roms, layout.slots, called)
-        _check_elfs(app, roms, elfs, layout.slots, called)
-    parts = tuple(
-        FlashPart(piece.kind, piece.name, piece.address, piece.size)
-        for piece in segments.layout_segments(layout)
-        if piece.kind != segments.FREE
-    )
-    data_files = tuple(StoredFile.of(name, files[name]) for name in sorted(files))
+    check_app_name(app)
+    _check_strings(options)
+    _check_counts(app, roms, options.elfs, layout.slots)
+    datafiles.check(options.data_files)
+    names = _DisplayNames(app, options.display_names)
+    entries = tuple(_rom_entry(number, data, layout, options, names) for number, data in enumerate(roms))
+    recovery = _recovery_entry(app, len(roms), layout, options.recovery, names) if options.recovery else None
+    if not options.same_build:
+        check_same_app(app, roms, layout.slots, options.display_names)
+        _check_elfs(roms, options.elfs, layout.slots, names)
     release = Release(
-        app,
-        release_version,
-        device,
-        tuple(entries),
-        layout.size.bytes,
-        parts,
-        date,
-        data_files,
-        spare,
-        checksum_files,
+        app=app,
+        version=release_version,
+        device=options.device,
+        roms=entries,
+        flash_size=layout.size.bytes,
+        parts=_flash_parts(layout),
+        date=options.date,
+        data_files=tuple(StoredFile.of(name, data) for name, data in sorted(options.data_files.items())),
+        recovery=recovery,
+        checksum_files=options.checksum_files,
     )
-    return Bundle(release, {**contents, **release.checksums, **files})
+    contents = {rom_name(number): data for number, data in enumerate(roms)}
+    contents |= {elf_name(number): data for number, data in enumerate(options.elfs)}
+    if options.recovery:
+        contents[RECOVERY] = options.recovery.data
+    return Bundle(release, {**contents, **release.checksums, **options.data_files})
 
 
-def _checked(
-    data: bytes, number: int, layout: FlashLayout, name: str, shown: str, slots: Sequence[Slot] = ()
+def check_same_app(
+    app: str,
+    roms: Sequence[bytes],
+    slots: Sequence[Slot],
+    display_names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Raise PublishError unless valid `roms` are one application, each linked for the slot of the same number.
+
+    A ROM whose link address cannot be found is only compared with the first. Takes up to a quarter of a second for
+    each MB. `display_names` is as in ReleaseOptions.
+    """
+    _check_rom_count(app, roms, slots)
+    shown = _DisplayNames(app, display_names)
+    names = [shown.of(rom_name(number)) for number in range(len(roms))]
+    parsed = [Rom.from_bytes(data) for data in roms]
+    for name, rom, slot in zip(names, parsed, slots):
+        problem = fit.find_link_problem(rom, slot, slots)
+        if problem is not None:
+            hint = "pass the ROMs in slot order and the layout that they were built for"
+            raise PublishError(f"{problem}; {hint}", subject=name)
+    for name, rom, slot in zip(names, parsed, slots):
+        if not compare_roms(parsed[0], rom, (slots[0].link_address, slot.link_address)).same_app:
+            raise PublishError(
+                f"not the same application as {names[0]}; build both from the same sources (`rbootimg compare` shows "
+                "the differences)",
+                subject=name,
+            )
+
+
+@dataclass(frozen=True)
+class _DisplayNames:
+    """The names of a release's files in error messages."""
+
+    app: str
+    names: Mapping[str, str]
+
+    def of(self, file: str) -> str:
+        return self.names.get(file, f"{file} of {self.app}")
+
+
+def _check_strings(options: ReleaseOptions) -> None:
+    if not _is_printable(options.device):
+        raise SettingError(f"invalid device class {options.device!r}: expected a word such as {DEVICE}")
+    for loader in (options.proved_by, options.recovery.proved_by if options.recovery else None):
+        if loader is not None and not _is_printable(loader):
+            raise SettingError(f"invalid loader name {loader!r}: expected one such as 'rBoot 1.4.2'")
+    if options.date is not None:
+        check_date(options.date)
+
+
+def _is_printable(text: str) -> bool:
+    return text.isprintable() and bool(text.strip())
+
+
+def _check_counts(app: str, roms: Sequence[bytes], elfs: Sequence[bytes], slots: Sequence[Slot]) -> None:
+    if not roms:
+        raise PublishError(f"{app} has 0 ROMs: expected one for each slot")
+    if elfs and len(elfs) != len(roms):
+        raise PublishError(f"{app} has {_count(elfs, 'ELF')} for {_count(roms, 'ROM')}: expected one for each or none")
+    _check_rom_count(app, roms, slots)
+
+
+def _check_rom_count(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
+    if len(roms) > len(slots):
+        raise PublishError(f"{app} has {_count(roms, 'ROM')} for {_count(slots, 'slot')}: expected one for each slot")
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+
+
+def _rom_entry(
+    number: int, data: bytes, layout: FlashLayout, options: ReleaseOptions, names: _DisplayNames
 ) -> ReleaseRom:
-    """The entry of a ROM that may go into slot `number`; with `slots` its link address is looked for, as fit.read()
-    does. Raises PublishError, which calls the ROM `shown`.
+    entry = _slot_entry(number, rom_name(number), data, layout, names)
+    elf = StoredFile.of(elf_name(number), options.elfs[number]) if options.elfs else None
+    return replace(entry, proved_by=options.proved_by, elf=elf)
+
+
+def _recovery_entry(
+    app: str, rom_count: int, layout: FlashLayout, recovery: RecoveryRom, names: _DisplayNames
+) -> ReleaseRom:
+    free = range(rom_count, len(layout.slots))
+    if not free:
+        raise PublishError(
+            f"{app} has a ROM for each of the layout's {len(layout.slots)} slots; add a slot to the layout for the "
+            "recovery ROM"
+        )
+    if recovery.slot not in free:
+        raise PublishError(
+            f"invalid slot {recovery.slot} of the recovery ROM: expected {' or '.join(map(str, free))}, unused by {app}"
+        )
+    entry = _slot_entry(recovery.slot, RECOVERY, recovery.data, layout, names, layout.slots)
+    return replace(entry, proved_by=recovery.proved_by)
+
+
+def _slot_entry(
+    number: int,
+    name: str,
+    data: bytes,
+    layout: FlashLayout,
+    names: _DisplayNames,
+    slots: Sequence[Slot] = (),
+) -> ReleaseRom:
+    """Return the entry of a ROM for slot `number`. Raises PublishError if the ROM is invalid or does not fit.
+
+    With `slots` its link address is searched for, as fit.read() does.
     """
     slot = layout.slots[number]
     try:
         fit.read(data, layout.loader.irom_checksum, slot, slots)
     except (RomError, FitError) as error:
-        raise PublishError(f"not published: {error}", subject=shown) from None
-    checksum = FULL_CHECKSUM if layout.loader.irom_checksum else RAM_CHECKSUM
+        raise PublishError(f"not published: {error}", subject=names.of(name)) from None
+    checksum = Checksum.RAM_AND_IROM if layout.loader.irom_checksum else Checksum.RAM
     return ReleaseRom(number, slot.address, slot.size, slot.link_address, StoredFile.of(name, data), checksum)
 
 
-def _check_recovery_slot(slot: int, app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
-    free = range(len(roms), len(slots))
-    if not free:
-        raise PublishError(
-            f"{app} has a ROM for each of the layout's slots ({len(slots)}): add a slot to the layout for the recovery "
-            "ROM"
-        )
-    if slot not in free:
-        raise PublishError(
-            f"invalid slot {slot} of the recovery ROM: expected {' or '.join(map(str, free))}, for which {app} has no "
-            "ROM"
-        )
-
-
-def _check_elfs(
-    app: str, roms: Sequence[bytes], elfs: Sequence[bytes], slots: Sequence[Slot], called: Mapping[str, str] | None
-) -> None:
+def _check_elfs(roms: Sequence[bytes], elfs: Sequence[bytes], slots: Sequence[Slot], names: _DisplayNames) -> None:
+    """Raise PublishError unless each ROM was packed from its ELF, and the ELF is linked for the slot."""
     for number, (elf, rom, slot) in enumerate(zip(elfs, roms, slots)):
+        elf_label, rom_label = names.of(elf_name(number)), names.of(rom_name(number))
         try:
             program = parse_elf(elf)
-            clause = difference(program, Rom.from_bytes(rom), slot.link_address)
+            mismatch = difference(program, Rom.from_bytes(rom), slot.link_address)
         except ElfError as error:
-            clause = str(error)
+            mismatch = str(error)
         else:
             problem = entry_problem(program) or mapping_problem(elf, slot)
             if problem is not None:
-                raise PublishError(problem, subject=_called(elf_name(number), app, called))
-        if clause:
+                raise PublishError(problem, subject=elf_label)
+        if mismatch:
             raise PublishError(
-                f"{_called(elf_name(number), app, called)} is not what {_called(rom_name(number), app, called)} was "
-                f"packed from: {clause}; name the ELF of each ROM, in the order of the ROMs"
+                f"does not match {rom_label}: {mismatch}; pass the ELF of each ROM, in the order of the ROMs",
+                subject=elf_label,
             )
 
 
-def _called(name: str, app: str, called: Mapping[str, str] | None) -> str:
-    return (called or {}).get(name, f"{name} of {app}")
-
-
-def check_app(app: str, roms: Sequence[bytes], slots: Sequence[Slot], called: Mapping[str, str] | None = None) -> None:
-    """Raise PublishError unless `roms` are one application, each linked for its one of the `slots`.
-
-    Where a ROM's link address cannot be told, only its likeness to the first speaks for it. Takes up to a
-    quarter of a second for each MB: not for ROMs that are published already. `called` as for bundle().
-    """
-    _check_count(app, roms, slots)
-    names = [_called(rom_name(number), app, called) for number in range(len(roms))]
-    parsed = [Rom.from_bytes(data) for data in roms]
-    for number, (rom, slot) in enumerate(zip(parsed, slots)):
-        problem = fit.find_link_problem(rom, slot, slots)
-        if problem is not None:
-            raise PublishError(
-                f"{problem}; pass the ROMs in slot order and the layout that they were built for",
-                subject=names[number],
-            )
-    for number, (rom, slot) in enumerate(zip(parsed, slots)):
-        comparison = compare_roms(parsed[0], rom, (slots[0].link_address, slot.link_address))
-        if not comparison.same_app:
-            raise PublishError(
-                f"{names[number]} is not the same application as {names[0]}; build both from the same sources "
-                "(`rbootimg compare` shows what differs)"
-            )
-
-
-def _check_count(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
-    if len(roms) > len(slots):
-        raise PublishError(f"{app} has {_count(roms, 'ROM')} for {_count(slots, 'slot')}; publish one for each slot")
-
-
-def _count(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+def _flash_parts(layout: FlashLayout) -> tuple[FlashPart, ...]:
+    return tuple(
+        FlashPart(PartKind(segment.kind), segment.name, segment.address, segment.size)
+        for segment in segments.layout_segments(layout)
+        if segment.kind != segments.FREE
+    )

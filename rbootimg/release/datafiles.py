@@ -1,4 +1,4 @@
-"""Data files that a release carries along, such as a web UI or certificates: what they may be called and contain."""
+"""The data files of a release, such as a web UI or certificates: which names and sizes they may have."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..layout.params import FLASH_SIZES
 from ..text import quote
 
 MAX_SIZE = max(size.bytes for size in FLASH_SIZES.values())
-"""Bytes: no device has a larger flash, and `check --url` fetches no more."""
+"""Bytes of the largest data file: no device has a larger flash, and `check --url` fetches no more."""
 
-# Safe in a URL, a shell and any file system; no name that web servers hide.
+# Safe in a URL, a shell and any file system, and not hidden by web servers.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
-# What a release has in its folder, or may have in a later rbootimg: `update` and the deltas.
+# Other files of a release, also of a later rbootimg: `update` and the deltas.
 _RESERVED = re.compile(
     r"rom[0-9]+\.(bin|elf)|rom[0-9]+-from-.*\.delta|recovery\.(bin|elf)|.*\.sha256"
     r"|manifest\.json|version|update|index\.html|style\.css"
@@ -23,29 +23,29 @@ _RESERVED = re.compile(
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise PublishError unless a release can carry files with all these `names`."""
+    """Raise PublishError unless the data files of one release can have all these `names`."""
     known: dict[str, str] = {}
     for name in names:
         if not _NAME.fullmatch(name):
             raise PublishError(
-                f"a release cannot carry a file called {quote(name, 100)}: expected up to 100 letters, digits, '.', "
-                "'_' or '-', beginning with a letter, a digit or '_'"
+                f"invalid data file name {quote(name, 100)}: expected up to 100 letters, digits, '.', '_' or '-', "
+                "and a letter, a digit or '_' first"
             )
         if _RESERVED.fullmatch(name.lower()):
-            raise PublishError(f"a release cannot carry a file called {name!r}: the name is reserved; choose another")
+            raise PublishError(f"invalid data file name {name!r}: reserved for another file of a release")
         other = known.setdefault(name.lower(), name)
         if other != name:
-            raise PublishError(f"a release cannot carry both {other!r} and {name!r}: they differ only in case")
+            raise PublishError(f"data file names {other!r} and {name!r} differ only in case")
 
 
 def check(files: Mapping[str, bytes]) -> None:
-    """Raise PublishError unless a release can carry `files`, the contents by name."""
+    """Raise PublishError unless a release can contain `files`, the contents by name."""
     check_names(files)
     for name, data in files.items():
         if not data:
-            raise PublishError(f"a release cannot carry {name!r}: it is empty, which devices take for a failed reply")
+            raise PublishError(f"data file {name!r} is empty: devices cannot tell it from a failed reply")
         if len(data) > MAX_SIZE:
             raise PublishError(
-                f"a release cannot carry {name!r}: it has {len(data):,} bytes, more than the largest flash "
-                f"({MAX_SIZE:,})"
+                f"data file {name!r} is too large: expected at most {MAX_SIZE:,} bytes (the largest flash), "
+                f"got {len(data):,}"
             )

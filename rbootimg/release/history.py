@@ -1,4 +1,4 @@
-"""Which releases an application has, and which were current."""
+"""The releases of an application, and the versions that were current one after the other."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 
 from ..errors import ManifestError
 from . import version
-from .manifest import MOST_HISTORY, SCHEMA, _json, _Reader, as_manifest_error
+from .manifest import MAX_HISTORY_SIZE, SCHEMA, Reader, as_manifest_error, to_json
 
 
 @dataclass(frozen=True)
 class History:
-    """What history.json says: the versions of `app` that were current one after the other, the current one last,
-    without those that were taken back; and for each release that there is, the SHA-256 of its manifest.
+    """The content of history.json.
 
-    It is the one file that decides which release is current: all others can be made from it and the releases.
+    `versions` were current one after the other, the current one last, without those that were rolled back;
+    `manifests` has the SHA-256 of each release's manifest by version.
+
+    history.json alone decides which release is current: all other files can be made from it and the releases.
     """
 
     app: str
@@ -24,28 +26,30 @@ class History:
 
     @property
     def current(self) -> str:
+        """The version that devices get."""
         return self.versions[-1]
 
     @property
     def previous(self) -> str | None:
-        """What was current before the current one and was not taken back: where a rollback goes to, one further each
-        time, and what pruning keeps. None if there is none.
+        """The version that was current before and was not rolled back, None if there is none.
+
+        A rollback goes there, one further back each time, and pruning keeps it.
         """
         return self.versions[-2] if len(self.versions) > 1 else None
 
     def published(self, release: str, manifest: str) -> History:
-        """This history after `release`, with the SHA-256 `manifest`, has become current."""
+        """Return this history after `release`, whose manifest has the SHA-256 `manifest`, has become current."""
         versions = (*(known for known in self.versions if known != release), release)
         return History(self.app, versions, {**self.manifests, release: manifest})
 
     def rolled_back(self, release: str) -> History:
-        """This history after it went back to `release`, or forth again to one that was taken back."""
+        """Return this history after a rollback to `release`, which may be one that was rolled back itself."""
         if release not in self.versions:
             return replace(self, versions=(*self.versions, release))
         return replace(self, versions=self.versions[: self.versions.index(release) + 1])
 
     def pruned(self, keep: int) -> History:
-        """This history with the `keep` newest releases, the current and the previous one alone."""
+        """Return this history with only the `keep` newest releases, the current and the previous one."""
         kept = {*newest_first(self.manifests)[:keep], self.current, self.previous}
         return History(
             self.app,
@@ -54,27 +58,27 @@ class History:
         )
 
     def to_json(self) -> bytes:
-        """history.json."""
+        """Return history.json."""
         manifests = {known: self.manifests[known] for known in newest_first(self.manifests)}
-        return _json({"schema": SCHEMA, "app": self.app, "versions": list(self.versions), "manifests": manifests})
+        return to_json({"schema": SCHEMA, "app": self.app, "versions": list(self.versions), "manifests": manifests})
 
     @classmethod
     def from_json(cls, data: bytes) -> History:
-        """The history in history.json. Raises ManifestError if it is none."""
-        top = _Reader.start(data, "the history", MOST_HISTORY)
-        manifests = top.within("manifests")
-        found = cls(
+        """Parse history.json. Raises ManifestError if it is invalid."""
+        top = Reader.start(data, "history", MAX_HISTORY_SIZE)
+        manifests = top.object("manifests")
+        history = cls(
             top.app_name(),
-            tuple(top.texts("versions")),
-            {known: manifests.text(known) for known in manifests.values},
+            tuple(top.strings("versions")),
+            {known: manifests.string(known) for known in manifests.values},
         )
         with as_manifest_error(top.where):
-            newest_first(found.manifests)
-        if not found.versions or not found.manifests.keys() >= set(found.versions):
-            raise ManifestError("the history: its versions are not those of its manifests")
-        return found
+            newest_first(history.manifests)
+        if not history.versions or not history.manifests.keys() >= set(history.versions):
+            raise ManifestError("history: versions: expected at least one, and each with a manifest")
+        return history
 
 
 def newest_first(versions: Mapping[str, object]) -> list[str]:
-    """The versions, the highest first."""
+    """Return the versions, the highest first. Raises VersionError for an invalid one."""
     return sorted(versions, key=version.parse, reverse=True)

@@ -1,6 +1,6 @@
-"""Fetches as rBoot's OTA sample asks or as rbootimg's update client does, one reply at a time, and keeps how it came.
+"""Fetch files as rBoot's OTA sample or rbootimg's update client does, and record how the reply arrived.
 
-Replies are read as leniently as they can be understood: what devices make of them is for httpcheck.py to say.
+Replies are parsed as leniently as possible: check_http.py decides whether devices accept them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from ..errors import UrlError
 
 TIMEOUT = 10.0
-"""Seconds for each reply to begin, and for each piece of it."""
+"""Seconds to wait for the first and for each further piece of a reply."""
 
-_WHOLE = 12
-"""So many timeouts a reply may take in all."""
-_MOST = 16 << 20
-"""A reply beyond the largest flash is broken off."""
+_MAX_TIMEOUTS = 12
+"""A complete reply may take this many timeouts."""
+_MAX_SIZE = 16 << 20
+"""Bytes of a reply that are received at most: the size of the largest flash."""
 _PIECE = 64 << 10
 _PORTS = {"http": 80, "https": 443}
 _HOST = r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?"
 _BLANK_LINE = b"\r\n\r\n"
-_LONGEST_HEADER = 64 << 10
+_MAX_HEADER_SIZE = 64 << 10
 _HEADER_END = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9][ \t]+([0-9]{3})(?![0-9])")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\n]*)?\r?\n")
@@ -41,26 +41,26 @@ SAMPLE = (
     "User-Agent: rBoot-Sample/1.0",
     "Accept: */*",
 )
-"""The request of rBoot's OTA sample, in lines."""
+"""The lines of the request of rBoot's OTA sample."""
 CLIENT = ("GET {path} HTTP/1.0", "Host: {host}", "User-Agent: rbootimg-example/1.0.0")
-"""That of examples/ota, which has rbootimg's update client."""
+"""The lines of the request of examples/ota, which uses rbootimg's update client."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A server's reply: `headers` as they were spelled, and the body as a device would take it.
+    """A server's reply: the `headers` in their original spelling, and the body.
 
-    `status` is 0 if there is none. `broken` says why there is none or why the body ended early, or is empty.
-    Without a server it was not even `connected`. `begun` is how it came, up to 64 KB, but empty over TLS, where
-    packets say nothing; `first` is how many bytes came at once at first, `received` how many in all, `surplus` how
-    many of them after those of the Content-Length.
+    `status` is 0 without a reply. `failure` tells why there is none or why the body ended early, else it is empty.
+    `connected` is False without a server. `raw` has the first 64 KB as they arrived, none over TLS, where packets
+    mean nothing. `first` is the number of bytes in the first packet, `received` of all bytes, `surplus` of those after
+    the end of the Content-Length.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    broken: str = ""
-    begun: bytes = b""
+    failure: str = ""
+    raw: bytes = b""
     first: int = 0
     received: int = 0
     surplus: int = 0
@@ -68,45 +68,45 @@ class Reply:
 
     @property
     def header(self) -> bytes:
-        """The first header that came, with the blank line after it; without one all that came."""
-        header, blank_line, _ = self.begun.partition(_BLANK_LINE)
+        """The first header with the blank line after it; without one all bytes of `raw`."""
+        header, blank_line, _ = self.raw.partition(_BLANK_LINE)
         return header + blank_line
 
     def values(self, name: str) -> list[str]:
-        """The values of a header, by its name in lower case, whatever its spelling."""
+        """Return the values of a header; `name` is in lower case."""
         return [value.strip() for key, value in self.headers if key.lower() == name]
 
     def get(self, name: str) -> str:
-        """The same as one text; empty if it is not there."""
+        """Return the values of a header as one string, empty without any."""
         return ", ".join(self.values(name))
 
 
 def split_url(url: str) -> urllib.parse.SplitResult:
-    """The parts of a web root's URL. Raises UrlError if it is none."""
+    """Split the URL of a web root. Raises UrlError if it is invalid."""
     try:
         parts = urllib.parse.urlsplit(url)
-        wrong = _wrong(url, parts)
+        problem = url_problem(url, parts)
     except ValueError as error:
-        wrong = str(error)
-    if wrong:
-        raise UrlError(f"this is no URL of a web root: {wrong}; write one such as http://192.168.7.5/")
+        problem = str(error)
+    if problem:
+        raise UrlError(f"invalid URL: {problem}: expected one such as http://192.168.7.5/")
     return parts
 
 
-def _wrong(url: str, parts: urllib.parse.SplitResult) -> str:
-    """What is wrong with a URL, or nothing. Raises ValueError for its port or address."""
-    if re.search(r"[\x00-\x1f\x7f]", url):  # which urlsplit() takes away in part
-        return "it has a control character"
+def url_problem(url: str, parts: urllib.parse.SplitResult) -> str:
+    """Return the problem with a URL, empty if it is valid. Raises ValueError for an invalid port or address."""
+    if re.search(r"[\x00-\x1f\x7f]", url):  # urlsplit() removes some of them
+        return "control character"
     if parts.scheme not in _PORTS or not parts.hostname:
-        return "it lacks http:// and a host"
+        return "missing http:// or host"
     if "@" in parts.netloc:
-        return "devices send no user name and password"
+        return "devices do not send a user name and password"
     if "?" in url or "#" in url:
-        return "it has a query or fragment"
+        return "devices do not send a query or fragment"
     if ":" in parts.hostname:
         ipaddress.IPv6Address(parts.hostname)
     elif not re.fullmatch(_HOST, parts.hostname):
-        return f"{parts.hostname!r} is no host name in ASCII"
+        return f"invalid host name {parts.hostname!r}"
     _ = parts.port
     return ""
 
@@ -114,32 +114,32 @@ def _wrong(url: str, parts: urllib.parse.SplitResult) -> str:
 def fetch(
     parts: urllib.parse.SplitResult, name: str, timeout: float = TIMEOUT, request: Sequence[str] = SAMPLE
 ) -> Reply:
-    """The reply to a `request` for `name` in the folder of a URL; all that goes wrong is in it.
+    """Send a `request` for `name` below a URL and return the reply, which also describes a failure.
 
-    `timeout` is in seconds, for each piece of the reply; all of it may take twelve times that.
+    `timeout` is in seconds for each piece of the reply; the complete reply may take twelve times that.
     """
     path = urllib.parse.quote(f"{parts.path.rstrip('/')}/{name}", safe="/%", errors="surrogateescape")
     host = parts.hostname or ""
     port = _PORTS[parts.scheme] if parts.port is None else parts.port
-    named = f"[{host.partition('%')[0]}]" if ":" in host else host
+    host_header = f"[{host.partition('%')[0]}]" if ":" in host else host
     if port != _PORTS[parts.scheme]:
-        named += f":{port}"
+        host_header += f":{port}"
     try:
         connection = socket.create_connection((host, port), timeout)
-    except (OSError, ValueError) as error:  # ValueError: a zone of an IPv6 address that no name could be
-        return Reply(0, broken=f"has no reply: {_reason(error)}", connected=False)
+    except (OSError, ValueError) as error:  # ValueError: an invalid zone of an IPv6 address
+        return Reply(0, failure=f"request failed: {_reason(error)}", connected=False)
     with connection:
         try:
             if parts.scheme == "https":
                 connection = _encrypted(connection, host)
         except OSError as error:
-            return Reply(0, broken=f"has no reply: {_reason(error)}", connected=False)
+            return Reply(0, failure=f"request failed: {_reason(error)}", connected=False)
         with connection:
-            text = "\r\n".join((*request, "", "")).format(path=path, host=named)
+            text = "\r\n".join((*request, "", "")).format(path=path, host=host_header)
             try:
                 connection.sendall(text.encode("ascii"))
             except OSError as error:
-                return Reply(0, broken=f"has no reply: {_reason(error)}")
+                return Reply(0, failure=f"request failed: {_reason(error)}")
             data, first, reason = _receive(connection, timeout)
     return _reply(bytes(data), first, reason, encrypted=parts.scheme == "https")
 
@@ -151,14 +151,14 @@ def _encrypted(connection: socket.socket, host: str) -> socket.socket:
 
 
 def _receive(connection: socket.socket, seconds: float) -> tuple[bytearray, int, str]:
-    """What comes until the reply is whole, how much of it at once at first, and what went wrong."""
+    """Return the bytes up to the end of the reply, the number of bytes in the first packet, and the failure."""
     data = bytearray()
     first = 0
-    end = time.monotonic() + _WHOLE * seconds
+    end = time.monotonic() + _MAX_TIMEOUTS * seconds
     try:
-        while not _is_whole(data):
+        while not _is_complete(data):
             if time.monotonic() > end:
-                raise TimeoutError(f"not whole after {_WHOLE * seconds:g} seconds")
+                raise TimeoutError(f"incomplete after {_MAX_TIMEOUTS * seconds:g} seconds")
             piece = connection.recv(_PIECE)
             if not piece:
                 break
@@ -169,13 +169,13 @@ def _receive(connection: socket.socket, seconds: float) -> tuple[bytearray, int,
     return data, first, ""
 
 
-class _NoHttpError(Exception):
-    """What no client could understand."""
+class _NotHttpError(Exception):
+    """A reply that is not HTTP."""
 
 
 @dataclass(frozen=True)
 class _Header:
-    """The header that counts, after any interim ones: where it ends, and what it says of the body.
+    """The final header, after interim replies: the offset of its `end`, and how the body is sent.
 
     `length` is None if the body ends with the connection.
     """
@@ -188,20 +188,20 @@ class _Header:
 
 
 def _read_header(data: bytes | bytearray) -> _Header | None:
-    """None if it is not whole. Raises _NoHttpError."""
+    """Parse the header, None if it is incomplete. Raises _NotHttpError."""
     start = 0
     while True:
         if not data.startswith(b"HTTP/"[: len(data) - start], start):
-            raise _NoHttpError(_begin(data[start:]))
+            raise _NotHttpError(_first_line(data[start:]))
         found = _HEADER_END.search(data, start)
-        if (found.end() if found else len(data)) > _LONGEST_HEADER:
-            raise _NoHttpError(f"a header of more than {_LONGEST_HEADER:,} bytes")
+        if (found.end() if found else len(data)) > _MAX_HEADER_SIZE:
+            raise _NotHttpError(f"a header of more than {_MAX_HEADER_SIZE:,} bytes")
         if not found:
             return None
         lines = re.split(r"\r?\n", bytes(data[start : found.start()]).decode("latin-1").removesuffix("\r"))
         status = _STATUS_LINE.match(data, start)
         if not status:
-            raise _NoHttpError(lines[0])
+            raise _NotHttpError(lines[0])
         start = found.end()
         code = int(status[1])
         if code // 100 != 1 or code == 101:
@@ -214,7 +214,7 @@ def _read_header(data: bytes | bytearray) -> _Header | None:
 
 
 def _fields(lines: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Names and values; a line that begins with a blank goes on with the value before it."""
+    """Return names and values; a line that begins with a space continues the value before it."""
     found: list[tuple[str, str]] = []
     for line in lines:
         name, colon, value = line.partition(":")
@@ -226,19 +226,19 @@ def _fields(lines: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def number(text: str) -> int | None:
-    """The number of bytes or seconds that a header's value is; None if it is none."""
+    """Parse a number of bytes or seconds in a header; None if it is invalid."""
     return int(text) if re.fullmatch("[0-9]{1,4000}", text) else None
 
 
-def _is_whole(data: bytearray) -> bool:
-    """Whether nothing more needs to be received."""
+def _is_complete(data: bytearray) -> bool:
+    """Whether the reply is complete, too long, or not HTTP."""
     try:
         header = _read_header(data)
-    except _NoHttpError:
+    except _NotHttpError:
         return True
     if header is None:
         return False
-    if len(data) - header.end > _MOST:
+    if len(data) - header.end > _MAX_SIZE:
         return True
     if header.chunked:
         return data.endswith(b"\n") and _without_chunks(bytes(data[header.end :]))[1]
@@ -246,7 +246,7 @@ def _is_whole(data: bytearray) -> bool:
 
 
 def _without_chunks(data: bytes) -> tuple[bytes, bool]:
-    """The body that came in chunks, and whether it is whole."""
+    """Return the body without chunk headers, and whether it is complete."""
     body = bytearray()
     at = 0
     while chunk := _CHUNK.match(data, at):
@@ -266,39 +266,39 @@ def _without_chunks(data: bytes) -> tuple[bytes, bool]:
 
 
 def _reply(data: bytes, first: int, reason: str, encrypted: bool) -> Reply:
-    begun = b"" if encrypted else data[:_LONGEST_HEADER]
+    raw = b"" if encrypted else data[:_MAX_HEADER_SIZE]
     try:
         header = _read_header(data)
-    except _NoHttpError as error:
-        text = _begin(str(error).encode("latin-1"))
-        return Reply(0, broken=f"has no reply in HTTP: {text}", begun=begun, first=first, received=len(data))
+    except _NotHttpError as error:
+        text = _first_line(str(error).encode("latin-1"))
+        return Reply(0, failure=f"reply is not HTTP: {text}", raw=raw, first=first, received=len(data))
     if header is None:
-        where = "in its header" if data else "without one"
-        text = f"has no reply: {reason or f'the server closed the connection {where}'}"
-        return Reply(0, broken=text, begun=begun, first=first, received=len(data))
+        where = "in the header" if data else "without a reply"
+        text = f"request failed: {reason or f'the server closed the connection {where}'}"
+        return Reply(0, failure=text, raw=raw, first=first, received=len(data))
     rest = data[header.end :]
-    body, broken = rest, f"ends after {len(rest):,} bytes, too early: {reason}" if reason else ""
+    body, failure = rest, f"truncated after {len(rest):,} bytes: {reason}" if reason else ""
     if header.chunked:
-        body, whole = _without_chunks(rest)
-        broken = "" if whole else f"ends after {len(body):,} bytes, too early: {reason or 'its chunks are not whole'}"
+        body, is_complete = _without_chunks(rest)
+        failure = "" if is_complete else f"truncated after {len(body):,} bytes: {reason or 'incomplete chunk'}"
     elif header.length is not None:
         body, missing = rest[: header.length], header.length - len(rest)
-        early = f"ends after {len(body):,} bytes, {missing:,} too early{f': {reason}' if reason else ''}"
-        broken = early if missing > 0 else ""
-    if len(body) > _MOST:
-        broken = f"goes on after {_MOST:,} bytes, more than any flash has"
+        early = f"truncated after {len(body):,} bytes, {missing:,} missing{f': {reason}' if reason else ''}"
+        failure = early if missing > 0 else ""
+    if len(body) > _MAX_SIZE:
+        failure = f"more than {_MAX_SIZE:,} bytes, the size of the largest flash"
     surplus = 0 if header.chunked or header.length is None else max(len(rest) - header.length, 0)
-    return Reply(header.status, header.headers, body, broken, begun, first, len(data), surplus)
+    return Reply(header.status, header.headers, body, failure, raw, first, len(data), surplus)
 
 
-def _begin(data: bytes | bytearray) -> str:
-    """The begin of a reply's first line."""
+def _first_line(data: bytes | bytearray) -> str:
+    """Return the start of the first line of a reply."""
     return data[:40].split(b"\n")[0].decode("latin-1")
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
+        return f"certificate not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS: {(error.reason or 'cut off').replace('_', ' ').lower()}"
+        return f"TLS error: {(error.reason or 'connection closed').replace('_', ' ').lower()}"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

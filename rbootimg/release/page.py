@@ -1,7 +1,7 @@
-"""A release as a page for people: HTML and a style sheet, without script and without anything from elsewhere.
+"""HTML pages about releases, with a style sheet, without scripts and without resources of other servers.
 
-It is right under `Content-Security-Policy: default-src 'none'; style-src 'self'`, which it also asks for itself; so
-nothing here may have a style attribute or an icon. No files; the same values give the same bytes.
+They work under `Content-Security-Policy: default-src 'none'; style-src 'self'`, which they also set themselves; so they
+use neither style attributes nor an icon. Reads and writes no files; the same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from typing import NamedTuple
 from ..layout.memory import SECTOR_SIZE, WINDOW_SIZE
 from ..layout.segments import COLOURS, FREE
 from ..templates import render
-from .manifest import FULL_CHECKSUM, RECOVERY, FlashPart, Release, ReleaseRom
-
-PAGE, STYLE = "index.html", "style.css"
+from .manifest import Checksum, Release, ReleaseRom
+from .names import RECOVERY
 
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'"
-"""The Content-Security-Policy that a page asks for."""
+"""The Content-Security-Policy that the pages set."""
 
 _USED = "#21618c"
 
@@ -58,19 +57,21 @@ th { color: #57606a; font-weight: normal; }
 
 
 def release_page(release: Release, before: Release | None) -> str:
-    """The page in a release's own folder, which stays as it is; `before` was current when it was published."""
-    return _page(release, before, {}, stays=True)
+    """Return the page for a release's own directory, which never changes; `before` was current before it."""
+    return _page(release, before, {}, in_release=True)
 
 
 def app_page(release: Release, before: Release | None, history: Mapping[str, Release | None]) -> str:
-    """The page of the current `release`. `before` is the one before it; `history` has all by version, in the order
-    of the list, None for one whose manifest cannot be read.
+    """Return the page of the current `release`.
+
+    `before` is the previous one; `history` has all releases by version in the order of the list, None for an unreadable
+    manifest.
     """
-    return _page(release, before, history, stays=False)
+    return _page(release, before, history, in_release=False)
 
 
 def index_page(releases: Iterable[Release]) -> str:
-    """The page above several applications, with the current release of each."""
+    """Return the page that lists several applications with their current releases."""
     rows = [
         _App(release.app, release.version, release.device, release.date or "", _sizes(release)) for release in releases
     ]
@@ -78,7 +79,7 @@ def index_page(releases: Iterable[Release]) -> str:
 
 
 class _App(NamedTuple):
-    """A row of the page above several applications."""
+    """A row of the list of applications."""
 
     app: str
     version: str
@@ -88,7 +89,7 @@ class _App(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """A rectangle in a bar, in thousandths of its width."""
+    """A rectangle in a bar; positions are in thousandths of the bar's width."""
 
     left: str
     width: str
@@ -97,7 +98,7 @@ class _Box(NamedTuple):
 
 
 class _Bar(NamedTuple):
-    """A megabyte of the flash, or all of a smaller one."""
+    """A bar for a megabyte of the flash, or for all of a smaller flash."""
 
     about: str
     title: str
@@ -105,7 +106,7 @@ class _Bar(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A row of the table of what is in the flash."""
+    """A row of the table of the flash's parts."""
 
     colour: str
     name: str
@@ -115,9 +116,9 @@ class _Part(NamedTuple):
 
 
 class _Rom(NamedTuple):
-    """What is said of a ROM; texts are empty where there is nothing to say.
+    """The facts about a ROM, empty strings for unknown ones.
 
-    `copied` is whether the ROM of the current release is also at the top of the application's folder.
+    `copied` tells whether the current release's ROM is also in the application's directory.
     """
 
     name: str
@@ -152,28 +153,28 @@ class _Past(NamedTuple):
     sizes: str
 
 
-def _page(release: Release, before: Release | None, history: Mapping[str, Release | None], stays: bool) -> str:
-    parts = _with_gaps(release)
+def _page(release: Release, before: Release | None, history: Mapping[str, Release | None], in_release: bool) -> str:
+    pieces = _flash_pieces(release)
     per_bar = min(release.flash_size, WINDOW_SIZE)
     return render(
         "release.html",
-        stays=stays,
+        in_release=in_release,
         app=release.app,
         version=release.version,
         device=release.device,
         date=release.date or "",
         flash_size=_kilobytes(release.flash_size),
         sector_size=_kilobytes(SECTOR_SIZE),
-        bars=[_bar(release, parts, start, per_bar) for start in range(0, release.flash_size, per_bar)],
+        bars=[_bar(release, pieces, start, per_bar) for start in range(0, release.flash_size, per_bar)],
         parts=[
             _Part(
-                _colour(part.kind),
-                part.name,
-                f"{part.address:#08x}",
-                f"{part.address + part.size:#08x}",
-                _kilobytes(part.size),
+                piece.colour,
+                piece.name,
+                f"{piece.address:#08x}",
+                f"{piece.address + piece.size:#08x}",
+                _kilobytes(piece.size),
             )
-            for part in parts
+            for piece in pieces
         ],
         used_colour=_USED,
         before=before.version if before else "",
@@ -183,27 +184,40 @@ def _page(release: Release, before: Release | None, history: Mapping[str, Releas
     )
 
 
-def _with_gaps(release: Release) -> list[FlashPart]:
-    found: list[FlashPart] = []
-    at = 0
-    for part in (*release.parts, FlashPart(FREE, FREE, release.flash_size, 0)):
-        if part.address > at:
-            found.append(FlashPart(FREE, FREE, at, part.address - at))
-        if part.size:
-            found.append(part)
-        at = part.address + part.size
-    return found
+class _Piece(NamedTuple):
+    """A part of the flash, or the free space between two."""
+
+    colour: str
+    name: str
+    address: int
+    size: int
 
 
-def _bar(release: Release, parts: Sequence[FlashPart], start: int, size: int) -> _Bar:
-    boxes = [_box(part.address, part.size, start, size, _colour(part.kind), part.name) for part in parts]
+def _flash_pieces(release: Release) -> list[_Piece]:
+    """Return the parts of the flash with the free space between them."""
+    pieces: list[_Piece] = []
+    end = 0
+    for part in release.parts:
+        if part.address > end:
+            pieces.append(_free(end, part.address))
+        pieces.append(_Piece(COLOURS[part.kind.value], part.name, part.address, part.size))
+        end = part.address + part.size
+    return [*pieces, _free(end, release.flash_size)] if end < release.flash_size else pieces
+
+
+def _free(start: int, end: int) -> _Piece:
+    return _Piece(COLOURS[FREE], FREE, start, end - start)
+
+
+def _bar(release: Release, pieces: Sequence[_Piece], start: int, size: int) -> _Bar:
+    boxes = [_box(piece.address, piece.size, start, size, piece.colour, piece.name) for piece in pieces]
     boxes += (_box(rom.flash_address, rom.file.size, start, size, _USED, rom.file.name) for rom in release.all_roms)
-    shown = [box for box in boxes if box]
-    return _Bar(f"{start:#08x} to {start + size:#08x}", f"the flash from {start:#x}", shown)
+    visible = [box for box in boxes if box]
+    return _Bar(f"{start:#08x} to {start + size:#08x}", f"flash from {start:#x}", visible)
 
 
 def _box(address: int, size: int, start: int, length: int, colour: str, name: str) -> _Box | None:
-    """What of `size` bytes at `address` lies in the bar of `length` bytes from `start`, if anything does."""
+    """Return the part of `size` bytes at `address` within the bar of `length` bytes from `start`; None without any."""
     left, right = max(address, start), min(address + size, start + length)
     if left >= right:
         return None
@@ -213,10 +227,6 @@ def _box(address: int, size: int, start: int, length: int, colour: str, name: st
         colour,
         f"{name}: {address:#x} to {address + size:#x}",
     )
-
-
-def _colour(kind: str) -> str:
-    return COLOURS.get(kind, COLOURS[FREE])
 
 
 def _rom(rom: ReleaseRom, before: Release | None) -> _Rom:
@@ -229,7 +239,7 @@ def _rom(rom: ReleaseRom, before: Release | None) -> _Rom:
         full=f"{share:.1f}",
         gauge=f"{min(share, 100):.2f}",
         link_address=f"{rom.link_address:#x}",
-        checksum="RAM sections and irom" if rom.checksum == FULL_CHECKSUM else "RAM sections",
+        checksum="RAM sections and irom" if rom.checksum is Checksum.RAM_AND_IROM else "RAM sections",
         proved_by=rom.proved_by or "",
         sha256=rom.file.sha256,
         elf=rom.elf.name if rom.elf else "",
@@ -248,7 +258,7 @@ def _signed(number: int) -> str:
 
 
 def _past(version: str, current: bool, release: Release | None) -> _Past:
-    date, sizes = (release.date or "", _sizes(release)) if release else ("", "its manifest cannot be read")
+    date, sizes = (release.date or "", _sizes(release)) if release else ("", "manifest unreadable")
     return _Past(version, current, date, sizes)
 
 

@@ -1,4 +1,4 @@
-"""Files for a web server that are on the disk when a function returns; a lock that a crash does not leave behind."""
+"""Write files for a web server so that they survive a power cut; lock a web root so that a crash releases it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from pathlib import Path
 from ..errors import LockError, WebRootError
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""The web server is another user than the builder."""
+"""The web server runs as another user than the publisher."""
 
 
 def write(path: Path, data: bytes, later_than: Path | None = None) -> None:
-    """Write a file to the disk, in the place of any other; its time is later than that of the file `later_than`."""
+    """Write a file and wait until it is on the disk; its time is later than that of the file `later_than`.
+
+    An existing file, link or directory is removed first. Raises OSError with `path` as its file name.
+    """
     remove(path)
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
@@ -29,7 +32,7 @@ def write(path: Path, data: bytes, later_than: Path | None = None) -> None:
             file.flush()
             os.fchmod(file.fileno(), FILE_MODE)
             if later_than is not None and later_than.exists():
-                # In whole seconds, as HTTP has them.
+                # HTTP's times have a resolution of a second.
                 now = max(time.time(), math.floor(later_than.stat().st_mtime) + 1)
                 os.utime(file.fileno(), (now, now))
             os.fsync(file.fileno())
@@ -38,8 +41,8 @@ def write(path: Path, data: bytes, later_than: Path | None = None) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let what the system refuses name `path`, which the user knows, and not a file of ours that is to become it."""
+def error_path(path: Path) -> Iterator[None]:
+    """Make `path` the file name of an OSError, instead of the temporary file that is to become it."""
     try:
         yield
     except OSError as error:
@@ -47,7 +50,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def has_content(path: Path, data: bytes) -> bool:
-    """Whether `path` is a file with these bytes, which a web server may read."""
+    """Whether `path` is a file with this content that a web server may read."""
     try:
         info = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -61,33 +64,33 @@ def has_content(path: Path, data: bytes) -> bool:
 
 
 def sync(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk."""
+    """Wait until the directory `folder` itself is on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # as some network file systems say
+        if error.errno != errno.EINVAL:  # some network file systems
             raise
     finally:
         os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it that are missing, for a web server to read, and have them on the disk."""
+    """Create a directory and its missing parents, accessible for a web server, and wait until they are on the disk."""
     if not folder.is_dir():
         make_folder(folder.parent)
         try:
             folder.mkdir(exist_ok=True)
         except FileNotFoundError:  # as in /proc
-            raise FileNotFoundError(errno.ENOENT, "no folder can be made there", str(folder)) from None
+            raise FileNotFoundError(errno.ENOENT, "cannot create a directory there", str(folder)) from None
         folder.chmod(FOLDER_MODE)
         sync(folder.parent)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder, if it is there."""
+    """Remove a file, a link or a directory with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
-        with naming(path):  # else a name in it, without the folder's
+        with error_path(path):  # else the error has only a name in the directory
             shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -95,23 +98,22 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, timeout: float, shared: bool = False) -> Iterator[None]:
-    """Keep out whoever else locks the file `path`, or with `shared` only those who do it without.
+    """Lock the file `path`, exclusively or `shared` with other readers, until the context ends.
 
-    Who can write the folder of `path` can lock it, and nobody else; they do without if it is `shared`. The lock ends
-    with the process that holds it; the file stays. Raises LockError after `timeout` seconds, WebRootError if there is
-    something else than a file.
+    Only users with write access to the directory of `path` can lock it; others read without a lock. The lock ends with
+    its process; the file stays. Raises LockError after `timeout` seconds, WebRootError if `path` is not a file.
     """
     deadline = time.monotonic() + timeout
     try:
         descriptor = _lock_shared(path, deadline) if shared else _lock(path, deadline)
     except BlockingIOError:
         raise LockError(
-            f"another rbootimg is publishing here and was not done in {timeout:g} seconds; try again"
+            f"locked by another rbootimg that is publishing: waited {timeout:g} seconds; try again later"
         ) from None
     except (FileNotFoundError, PermissionError):
         if not shared:
             raise
-        descriptor = None  # who may only look must do without
+        descriptor = None  # readers without write access
     try:
         yield
     finally:
@@ -119,25 +121,25 @@ def locked(path: Path, timeout: float, shared: bool = False) -> Iterator[None]:
             os.close(descriptor)
 
 
-# Who can read a file can hold a lock on it: flock() takes any descriptor, and so does fcntl() for a read lock, which
-# keeps out who writes. So the lock file is for those only who can write its folder. filelock (4.3) and portalocker
-# (4.4) are not made for this: neither looks at the mode of a file that is there already, as older versions of us left
-# it; the one has no shared lock and needs Python 3.11, the other follows links.
+# Read access to a file is enough to lock it: flock() takes any descriptor, and so does fcntl() for a read lock, which
+# blocks writers. So only users with write access to the directory get access to the lock file. filelock (4.3) and
+# portalocker (4.4) do not do this: neither checks the mode of an existing file, which older versions of rbootimg left
+# open; filelock lacks shared locks and needs Python 3.11, portalocker follows links.
 
 _READ, _WRITE = fcntl.F_RDLCK, fcntl.F_WRLCK
 _ROUNDS = 1000
-"""How often at most to begin again because the file was replaced meanwhile."""
+"""Maximum number of attempts while others replace the file."""
 
 
 def _lock(path: Path, deadline: float) -> int:
-    """A descriptor of the file `path`, made if need be, with a lock that keeps out all others."""
+    """Lock the file `path` exclusively, create it if it is missing, and return its descriptor."""
     renewed = False
     for _ in range(_ROUNDS):
         may_write = True
         try:
             descriptor = _open_lock(path, os.O_RDWR) if os.path.lexists(path) else _make_lock(path)
         except PermissionError:
-            # Of another user, who made it with an older version: who can write the folder can replace it.
+            # Created by another user with an older version; replace it if the directory allows that.
             if not os.access(path.parent, os.W_OK):
                 raise
             descriptor, may_write = _open_lock(path, os.O_RDONLY), False
@@ -159,7 +161,7 @@ def _lock(path: Path, deadline: float) -> int:
 
 
 def _lock_shared(path: Path, deadline: float) -> int:
-    """The same for who only looks: it keeps out those who do not."""
+    """Lock the file `path` for reading, which blocks publishers, and return its descriptor."""
     while (descriptor := _open_lock(path, os.O_RDONLY)) is None:
         path.lstat()  # raises FileNotFoundError
     try:
@@ -171,52 +173,52 @@ def _lock_shared(path: Path, deadline: float) -> int:
 
 
 def _open_lock(path: Path, flags: int) -> int | None:
-    """A descriptor of the file `path`, None if it has just gone. Raises WebRootError if that is no file."""
+    """Open the lock file; None if it has just been removed. Raises WebRootError if it is not a file."""
     try:
-        # Before it is opened: that alone does something to a device.
+        # Before opening it: opening a device can have effects.
         if not stat.S_ISREG(path.lstat().st_mode):
-            what = "a symbolic link" if path.is_symlink() else "a folder" if path.is_dir() else "not a file"
-            raise WebRootError(f"{what}, but the publishers' lock should be there; move it away", subject=path)
+            what = "a symbolic link" if path.is_symlink() else "a directory" if path.is_dir() else "a special file"
+            raise WebRootError(f"expected the publishers' lock file, got {what}; move it away", subject=path)
         return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
-    except OSError as error:  # the user knows the folder
+    except OSError as error:  # the user knows the directory
         at = path if os.access(path.parent, os.W_OK) else path.parent
         raise OSError(error.errno, error.strerror, str(at)) from None
 
 
 def _make_lock(path: Path) -> int | None:
-    """A descriptor of the new file `path`, None if somebody else was faster."""
+    """Create the lock file; None if another process has just created it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return None
-    except OSError as error:  # the user knows the folder
+    except OSError as error:  # the user knows the directory
         raise OSError(error.errno, error.strerror, str(path.parent)) from None
     at = path.parent.stat()
-    for owner in (at.st_uid, -1):  # root does not lock the folder's owner out
-        with contextlib.suppress(OSError):  # not a group of ours: then it is for us alone
+    for owner in (at.st_uid, -1):  # root must not lock out the directory's owner
+        with contextlib.suppress(OSError):  # not a member of the group: only this user has access
             os.fchown(descriptor, owner, at.st_gid)
             break
     return descriptor
 
 
 def _fit_mode(descriptor: int, folder: Path) -> bool:
-    """Let all lock who can write `folder`; False if others can, too, and may do so already."""
+    """Give access to all users with write access to `folder`; False if others had access and may hold a lock."""
     at, info = folder.stat(), os.fstat(descriptor)
     write = at.st_mode & (0o022 if info.st_gid == at.st_gid else 0o002)
     wanted = 0o600 | write | write << 1
     if info.st_mode & 0o077 & ~wanted:
         return False
     if stat.S_IMODE(info.st_mode) != wanted:
-        with contextlib.suppress(OSError):  # another user's
+        with contextlib.suppress(OSError):  # owned by another user
             os.fchmod(descriptor, wanted)
     return True
 
 
 def _renew(path: Path, old: int, deadline: float) -> None:
-    """Put a new file in the place of the lock file `old`, which others can read, who may hold a lock on it."""
-    # Only who could write it can have a write lock: another publisher. Read locks do not keep each other out.
+    """Replace the lock file `old`, on which users without write access may hold a lock, by a new file."""
+    # A write lock needs write access, so its holder is a publisher. Read locks do not block each other.
     _wait(old, _READ, path, deadline)
     fresh = path.with_name(f"{path.name}.new")
     new = _open_lock(fresh, os.O_RDWR) if os.path.lexists(fresh) else _make_lock(fresh)
@@ -227,7 +229,7 @@ def _renew(path: Path, old: int, deadline: float) -> None:
         if _is_at(new, fresh):
             try:
                 if _is_at(old, path):
-                    with naming(path):
+                    with error_path(path):
                         os.rename(fresh, path)
             finally:
                 if _is_at(new, fresh):
@@ -237,10 +239,10 @@ def _renew(path: Path, old: int, deadline: float) -> None:
 
 
 def _wait(descriptor: int, kind: int, path: Path, deadline: float) -> None:
-    """Lock the file `path`. Raises BlockingIOError if others keep us out until the `deadline` (time.monotonic())."""
+    """Lock the file `path`. Raises BlockingIOError at the `deadline` (time.monotonic())."""
     while True:
         try:
-            _try(descriptor, kind)
+            _lock_now(descriptor, kind)
             return
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
@@ -250,15 +252,15 @@ def _wait(descriptor: int, kind: int, path: Path, deadline: float) -> None:
         time.sleep(0.05)
 
 
-def _try(descriptor: int, kind: int) -> None:
+def _lock_now(descriptor: int, kind: int) -> None:
     if hasattr(fcntl, "F_OFD_SETLK"):
-        # A lock of this descriptor and not of the process, so that it keeps out other threads, too. In struct flock are
-        # the kind, from where, the start, the length (0: all of the file) and a process.
+        # A lock of the descriptor instead of the process also blocks other threads. struct flock: type, whence, start,
+        # length (0: to the end of the file), process.
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0))
             return
         except OSError as error:
-            if error.errno != errno.EINVAL:  # as of a kernel that has no such locks
+            if error.errno != errno.EINVAL:  # kernel without such locks
                 raise
     fcntl.flock(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if kind == _READ else fcntl.LOCK_EX))
 

@@ -1,4 +1,4 @@
-"""What stands in a web root: the names in it, and reading them. webroot.py says what they are for."""
+"""Read the files of a web root. webroot.py describes its directories."""
 
 from __future__ import annotations
 
@@ -9,54 +9,55 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import Hint, ManifestError, RbootError, VersionError, WebRootError
-from ..fileio import read_file, resolve
+from ..errors import Hint, ManifestError, RbootError, VersionError, WebRootError, error_subject
+from ..fileio import read_file, resolve, sha256_hex
 from . import page
 from .history import History, newest_first
-from .manifest import MANIFEST, RELEASES, VERSION, NewerSchemaError, Release, checksum_line, checksum_name, digest
+from .manifest import NewerSchemaError, Release
+from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION, checksum_line, checksum_name
 from .version import parse
 
 LOCK = ".rbootimg.lock"
-"""Stays in the web root, empty, for those only who can write there. The lock ends with the process that holds it."""
+"""Stays in the web root, empty, accessible only to users with write access there. The lock ends with its process."""
 SWITCH = ".rbootimg.switch"
-"""In a web root of several applications the folders of those that are being switched together, as JSON."""
+"""In a web root of several applications: the directories of those that are being switched together, as JSON."""
 HISTORY = "history.json"
 UNFINISHED = ".rbootimg-"
-"""How the names begin of what is not in place yet."""
+"""The prefix of files and directories that are not in place yet."""
 NEXT = f"{UNFINISHED}next"
-"""The folder, in `releases`, where a release is written."""
+"""The directory, in `releases`, where a release is written."""
 
 _ROM = re.compile(r"rom[0-9]+\.bin")
 _ROM_OR_ELF = re.compile(r"rom[0-9]+\.(bin|elf)")
 _CHECKSUM_LINE = re.compile(rb"[0-9a-f]{64}  (rom[0-9]+\.bin)\n")
 
 
-class DamagedError(WebRootError):
-    """A release whose files are not those of its manifest."""
+class CorruptReleaseError(WebRootError):
+    """A release whose files do not match its manifest."""
 
 
 class NoHistoryError(WebRootError):
-    """Releases without a history.json that can be read: nobody knows which is current."""
+    """Releases without a valid history.json: the current release is unknown."""
 
 
-# Which applications, and where
+# Applications
 
 
 def resolve_root(web_root: Path) -> Path:
-    """The web root itself, behind any link to it. Raises WebRootError if it is no folder."""
+    """Return the web root with all links resolved. Raises WebRootError if it is not a directory."""
     root = resolve(web_root)
     if not root.exists():
-        raise WebRootError("there is no such folder; nothing was published here")
+        raise WebRootError("no such directory; nothing was published here")
     if not root.is_dir():
-        raise WebRootError("this is no folder, so it is no web root")
+        raise WebRootError("not a directory")
     return root
 
 
 def known_folders(root: Path) -> list[Path]:
-    """The folders of the applications: the root, or some in it, or none."""
+    """Return the directories of the applications: the root, or some in it, or none."""
     if _has_app(root):
         return [root]
-    # A folder that we may not enter, such as lost+found, is nobody's application.
+    # Directories that cannot be accessed, such as lost+found, are skipped.
     return [folder for folder in sorted(root.iterdir()) if os.access(folder, os.X_OK) and _has_app(folder)]
 
 
@@ -65,91 +66,100 @@ def _has_app(folder: Path) -> bool:
 
 
 def app_folders(root: Path) -> list[Path]:
-    """The same, of which there must be at least one. Raises WebRootError."""
-    found = known_folders(root)
+    """Return the directories of the applications. Raises WebRootError if there is none."""
+    folders = known_folders(root)
     apps: dict[str, Path] = {}
-    for folder in found:
+    for folder in folders:
         app = app_of(folder)
-        if (other := apps.setdefault(app, folder)) != folder:  # a copy, perhaps: nobody knows which is meant
+        if (other := apps.setdefault(app, folder)) != folder:  # perhaps a copy: which one is meant is unknown
             raise WebRootError(f"{other.name} and {folder.name} both have {app}; move one out of the web root")
-    if not found:
-        for folder in (root, *sorted(root.iterdir())):
-            if seen := published_release(folder):
-                raise WebRootError(
-                    f"there is no release left, only the files of {seen.app} {seen.version}", hint=Hint.RELEASE
-                )
-        every = (*sorted(root.glob("rom*.bin")), *sorted(root.glob("*/rom*.bin")))
-        plain = [path.relative_to(root) for path in every if _ROM.fullmatch(path.name)]
-        if plain:
-            raise WebRootError(f"there is {plain[0]}, published without a version, but no release", hint=Hint.RELEASE)
-        raise WebRootError(f"nothing was published here: there is no {RELEASES}/{HISTORY}")
-    return found
+    if not folders:
+        raise _no_release_error(root)
+    return folders
+
+
+def _no_release_error(root: Path) -> WebRootError:
+    for folder in (root, *sorted(root.iterdir())):
+        if release := published_release(folder):
+            return WebRootError(
+                f"there is no release, only the files of {release.app} {release.version}", hint=Hint.RELEASE
+            )
+    every = (*sorted(root.glob("rom*.bin")), *sorted(root.glob("*/rom*.bin")))
+    unversioned = [path.relative_to(root) for path in every if _ROM.fullmatch(path.name)]
+    if unversioned:
+        return WebRootError(
+            f"there is no release, only {unversioned[0]}, published without a version", hint=Hint.RELEASE
+        )
+    return WebRootError(f"nothing was published here: missing {RELEASES}/{HISTORY}")
 
 
 def app_of(folder: Path) -> str:
-    """The name of the application in `folder`, also if its history is lost."""
+    """Return the name of the application in `folder`, also if its history is lost."""
     try:
         return read_history(folder).app
     except NoHistoryError:
-        return without_history(folder).app
+        return history_from_releases(folder).app
 
 
-def index(root: Path, current: Mapping[Path, Release] | None = None) -> dict[str, bytes]:
-    """The page above several applications, if there are several; `current` are releases that are about to be so."""
+def index_files(root: Path, current: Mapping[Path, Release] | None = None) -> dict[str, bytes]:
+    """Return the files of the page that lists several applications, none for a single one.
+
+    `current` has releases that are about to become current, by directory.
+    """
     current = current or {}
     folders = sorted({*known_folders(root), *current})
     if folders in ([], [root]):
         return {}
     releases = [release for folder in folders if (release := current.get(folder) or published_release(folder))]
-    return {page.STYLE: page.STYLESHEET.encode(), page.PAGE: page.index_page(releases).encode()}
+    return {STYLE: page.STYLESHEET.encode(), PAGE: page.index_page(releases).encode()}
 
 
 # The history
 
 
 def read_history(folder: Path) -> History:
-    """Raises NoHistoryError if there is none to go by, with what else is known of the current release."""
+    """Read history.json. Raises NoHistoryError, which tells what else is known, if it is missing or invalid."""
     path = folder / RELEASES / HISTORY
     try:
         return History.from_json(read_file(path))
     except FileNotFoundError:
-        reason = "is missing, which says what is current"
+        reason = "missing, so the current release is unknown"
     except NewerSchemaError as error:
         raise WebRootError(error.message, subject=path) from None
     except ManifestError as error:
-        reason = f"does not say what is current: {error}"
-    seen = published_release(folder)
-    known = newest_first({place.name: None for place in release_folders(folder)})
-    about = [f"{MANIFEST} is that of {seen.version}"] if seen else []
-    about += [f"there are {', '.join(known)}"] if known else ["there is no release"]
-    raise NoHistoryError(f"{reason}; {', '.join(about)}", subject=path, hint=Hint.HISTORY)
+        reason = f"invalid, so the current release is unknown: {error}"
+    release = published_release(folder)
+    known = newest_first({entry.name: None for entry in release_folders(folder)})
+    facts = [f"{MANIFEST} is that of {release.version}"] if release else []
+    facts += [f"available: {', '.join(known)}"] if known else ["there is no release"]
+    raise NoHistoryError(f"{reason}; {', '.join(facts)}", subject=path, hint=Hint.HISTORY)
 
 
-def without_history(folder: Path) -> History:
-    """The releases that there are, with none as the current one. Raises WebRootError for one that cannot be read."""
+def history_from_releases(folder: Path) -> History:
+    """Return a history with all releases in `folder` and none current. Raises WebRootError for an unreadable one."""
     manifests = {}
     apps: set[str] = set()
-    for place in release_folders(folder):
-        release = release_of(folder, place.name)
-        if release.version != place.name or apps - {release.app}:
-            raise WebRootError(f"has {release.version} of {release.app}; move it away", subject=place)
+    for entry in release_folders(folder):
+        release = read_release(folder, entry.name)
+        if release.version != entry.name or apps - {release.app}:
+            raise WebRootError(f"contains {release.version} of {release.app}; move it away", subject=entry)
         apps.add(release.app)
-        manifests[place.name] = digest(read_file(place / MANIFEST))
+        manifests[entry.name] = sha256_hex(read_file(entry / MANIFEST))
     return History(apps.pop() if apps else folder.name, (), manifests)
 
 
-def seen_by_devices(folder: Path) -> History | None:
-    """A history of the one release whose manifest stands beside a folder `releases` that is lost, if there is one."""
+def history_from_manifest(folder: Path) -> History | None:
+    """Return a history with only the release of the manifest in `folder`, for a lost directory `releases`."""
     release = published_release(folder)
     if release is None:
         return None
-    return History(release.app, (), {}).published(release.version, digest(read_file(folder / MANIFEST)))
+    return History(release.app, (), {}).published(release.version, sha256_hex(read_file(folder / MANIFEST)))
 
 
-def pending(root: Path) -> list[Path]:
-    """The folders of the applications that are being switched together; those that are still there.
+def pending_folders(root: Path) -> list[Path]:
+    """Return the directories of the applications that are being switched together.
 
-    None if that cannot be read: each application is whole by itself.
+    None if that file cannot be parsed: each application is complete by itself.
     """
     try:
         names = json.loads(read_file(root / SWITCH))
@@ -162,8 +172,14 @@ def pending(root: Path) -> list[Path]:
 # The releases
 
 
-def is_release(entry: Path) -> bool:
-    """Whether this is a release's folder, by its name."""
+def release_folders(folder: Path) -> list[Path]:
+    """Return the directories of releases, also of those that are not in the history."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return [entry for entry in sorted((folder / RELEASES).iterdir()) if _is_release(entry)]
+    return []
+
+
+def _is_release(entry: Path) -> bool:
     try:
         parse(entry.name)
     except VersionError:
@@ -171,71 +187,66 @@ def is_release(entry: Path) -> bool:
     return entry.is_dir()
 
 
-def release_folders(folder: Path) -> list[Path]:
-    """The folders of releases, also of those that no history names."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return [entry for entry in sorted((folder / RELEASES).iterdir()) if is_release(entry)]
-    return []
-
-
 def published_release(folder: Path) -> Release | None:
-    """The release whose manifest devices find."""
+    """Return the release whose manifest devices get, None without a valid one."""
     try:
         return Release.from_json(read_file(folder / MANIFEST))
     except (ManifestError, OSError):
         return None
 
 
-def release_of(folder: Path, name: str) -> Release:
-    """The release in the folder of that name. Raises WebRootError."""
-    path = folder / RELEASES / name / MANIFEST
+def read_release(folder: Path, version: str) -> Release:
+    """Read the manifest in releases/VERSION. Raises WebRootError if it is missing or invalid."""
+    path = folder / RELEASES / version / MANIFEST
     try:
         return Release.from_json(read_file(path))
     except FileNotFoundError:
-        raise WebRootError(f"is missing; move {path.parent} away", subject=path) from None
+        raise WebRootError(f"missing; move {path.parent} away", subject=path) from None
     except ManifestError as error:
         raise WebRootError(f"{error}; move {path.parent} away", subject=path) from None
 
 
-def readable(folder: Path, name: str) -> Release | None:
-    """The same, None if it cannot be read."""
+def release_or_none(folder: Path, version: str) -> Release | None:
+    """Read the manifest in releases/VERSION; None if that fails."""
     try:
-        return release_of(folder, name)
+        return read_release(folder, version)
     except (RbootError, OSError):
         return None
 
 
-def verified_release(folder: Path, name: str, manifest: str) -> Release | None:
-    """The release in the folder of that name whose manifest has the SHA-256 `manifest`, None if it is damaged."""
+def verified_release(folder: Path, version: str, manifest: str) -> Release | None:
+    """Return the release in releases/VERSION, None if it is corrupt; `manifest` is the SHA-256 of its manifest."""
     try:
-        return Release.from_json(contents(folder / RELEASES / name, manifest)[MANIFEST])
-    except DamagedError:
+        return Release.from_json(read_contents(folder / RELEASES / version, manifest)[MANIFEST])
+    except CorruptReleaseError:
         return None
 
 
-def contents(place: Path, manifest: str) -> dict[str, bytes]:
-    """The files of a release whose manifest has the SHA-256 `manifest`. Raises DamagedError."""
-    again = "publish it again, or another version"
+def read_contents(directory: Path, manifest: str) -> dict[str, bytes]:
+    """Read the files of a release whose manifest has the SHA-256 `manifest`. Raises CorruptReleaseError."""
+    remedy = "publish it again, or another version"
     try:
-        found = {MANIFEST: read_file(place / MANIFEST)}
-        if digest(found[MANIFEST]) != manifest:
-            raise DamagedError(f"is not what was published; {again}", subject=place / MANIFEST)
-        for file in Release.from_json(found[MANIFEST]).files:
-            found[file.name] = read_file(place / file.name)
-            if digest(found[file.name]) != file.sha256:
-                raise DamagedError(f"is not what its manifest says; {again}", subject=place / file.name)
+        contents = {MANIFEST: read_file(directory / MANIFEST)}
+        if sha256_hex(contents[MANIFEST]) != manifest:
+            raise CorruptReleaseError(f"does not match the history; {remedy}", subject=directory / MANIFEST)
+        with error_subject(directory / MANIFEST):
+            release = Release.from_json(contents[MANIFEST])
+        for file in release.files:
+            contents[file.name] = read_file(directory / file.name)
+            if sha256_hex(contents[file.name]) != file.sha256:
+                raise CorruptReleaseError(f"does not match its manifest; {remedy}", subject=directory / file.name)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise DamagedError(f"is missing; {again}", subject=error.filename) from None
-    return found
+        raise CorruptReleaseError(f"missing; {remedy}", subject=error.filename) from None
+    return contents
 
 
-def version_file(release: Release) -> bytes:
-    """What `version` has to say."""
+def version_content(release: Release) -> bytes:
+    """Return the content of the file `version`."""
     return f"{release.version}\n".encode()
 
 
-def pointed_to(folder: Path, name: str) -> str:
-    """The version that devices find in the manifest or the file `version`, by its `name`; empty if there is none."""
+def announced_version(folder: Path, name: str) -> str:
+    """Return the version that devices read in `name`, the manifest or the file `version`; empty without one."""
     if name == MANIFEST:
         release = published_release(folder)
         return release.version if release else ""
@@ -246,73 +257,73 @@ def pointed_to(folder: Path, name: str) -> str:
 
 
 def pending_version(folder: Path, history: History) -> str | None:
-    """The version of a release in `history` that is still where it was written to."""
+    """Return the version of a release in `history` that is still in the directory where it was written."""
     try:
-        manifest = digest(read_file(folder / RELEASES / NEXT / MANIFEST))
+        manifest = sha256_hex(read_file(folder / RELEASES / NEXT / MANIFEST))
     except FileNotFoundError:
         return None
-    return next((name for name, known in history.manifests.items() if known == manifest), None)
+    return next((version for version, known in history.manifests.items() if known == manifest), None)
 
 
 def current_files(folder: Path, history: History) -> dict[str, bytes]:
-    """The files of the current release beside `releases`, the pages last.
+    """Return the files of the current release for the application's directory, the pages last.
 
-    Raises DamagedError.
+    Raises CorruptReleaseError.
     """
-    name = NEXT if pending_version(folder, history) == history.current else history.current
-    stored = contents(folder / RELEASES / name, history.manifests[history.current])
+    directory = NEXT if pending_version(folder, history) == history.current else history.current
+    stored = read_contents(folder / RELEASES / directory, history.manifests[history.current])
     release = Release.from_json(stored[MANIFEST])
-    known = {
-        version: release if version == history.current else readable(folder, version)
+    releases = {
+        version: release if version == history.current else release_or_none(folder, version)
         for version in newest_first(history.manifests)
     }
-    before = known[history.previous] if history.previous else None
+    before = releases[history.previous] if history.previous else None
     roms: dict[str, bytes] = {}
     for rom in release.roms:
-        # Each with its checksum file right after it: switch.py puts them in place in this order.
+        # Each with its checksum file right after it: transaction.py commits them in this order.
         names = (rom.file.name, checksum_name(rom.file.name))
         roms |= {name: stored[name] for name in names if name in stored}
     return {
         **roms,
         MANIFEST: stored[MANIFEST],
-        VERSION: version_file(release),
-        page.STYLE: page.STYLESHEET.encode(),
-        page.PAGE: page.app_page(release, before, known).encode(),
+        VERSION: version_content(release),
+        STYLE: page.STYLESHEET.encode(),
+        PAGE: page.app_page(release, before, releases).encode(),
     }
 
 
-def found_by_devices(folder: Path) -> set[str]:
-    """The names of the ROMs beside `releases`."""
+def current_rom_names(folder: Path) -> set[str]:
+    """Return the names of the ROMs in the application's directory, which devices request."""
     return {entry.name for entry in folder.iterdir() if _ROM.fullmatch(entry.name) and not entry.is_dir()}
 
 
-def outdated(folder: Path, history: History, files: Mapping[str, bytes]) -> list[str]:
-    """The names of what devices find beside `releases` and the current release, which has `files`, does not have.
+def outdated_files(folder: Path, history: History, files: Mapping[str, bytes]) -> list[str]:
+    """Return the names of ROMs and checksum files in the application's directory that are not among `files`.
 
-    That is each other ROM. A checksum file that is right may be somebody else's, unless one of the releases has any.
+    A correct checksum file may be the user's own, unless one of the releases has checksum files.
     """
-    found = found_by_devices(folder)
+    names = current_rom_names(folder)
     for path in folder.glob("rom*.bin.sha256"):
         name = path.name.removesuffix(".sha256")
         line = path.read_bytes() if path.is_file() else b""
         match = _CHECKSUM_LINE.fullmatch(line)
         if match is None or match[1].decode() != name:
             continue
-        right = name in files and line == checksum_line(name, digest(files[name]))
-        releases = () if not right else (readable(folder, known) for known in history.manifests)
-        if not right or any(release and release.checksum_files for release in releases):
-            found.add(path.name)
-    return sorted(found - files.keys())
+        correct = name in files and line == checksum_line(name, sha256_hex(files[name]))
+        releases = () if not correct else (release_or_none(folder, known) for known in history.manifests)
+        if not correct or any(release and release.checksum_files for release in releases):
+            names.add(path.name)
+    return sorted(names - files.keys())
 
 
-def unexpected_files(place: Path, release: Release) -> list[Path]:
-    """The ROMs and ELFs in `place`, and the files of the manifest there, that `release` does not have."""
+def unexpected_files(directory: Path, release: Release) -> list[Path]:
+    """Return the ROMs and ELFs in `directory`, and the files of its manifest, that `release` does not have."""
     names = {file.name for file in release.files}
-    there = published_release(place)
-    described = {file.name for file in there.files} if there else set()
+    other = published_release(directory)
+    described = {file.name for file in other.files} if other else set()
     return [
         entry
-        for entry in sorted(place.iterdir())
+        for entry in sorted(directory.iterdir())
         if (_ROM_OR_ELF.fullmatch(entry.name) or entry.name in described)
         and entry.name not in names
         and not entry.is_dir()

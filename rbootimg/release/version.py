@@ -1,4 +1,4 @@
-"""A release's version: semantic versioning 2.0.0, in one exact form, by default that of the git checkout."""
+"""Versions of releases: semantic versioning 2.0.0 without build metadata; the version of a git checkout."""
 
 from __future__ import annotations
 
@@ -11,57 +11,62 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CheckoutError, Hint, SettingError, VersionError
-from ..text import shorten
 
 if TYPE_CHECKING:
     import semver
 
-_LONGEST = 100
-"""A version becomes a folder's name."""
+_MAX_LENGTH = 100
+"""A version becomes the name of a directory."""
 
 _DESCRIBE = ("git", "describe", "--tags", "--long", "--dirty", "--abbrev=10")
 _MATCHES = ("--match=v[0-9]*.[0-9]*.[0-9]*", "--match=[0-9]*.[0-9]*.[0-9]*")
-# What it says where there is no checkout or no tag; all else is a failure (git 2.39, setup.c and builtin/describe.c).
-_NO_CHECKOUT = r"(?m)^fatal: not a git repository \(or any.*"
-_NO_TAG = r"(?m)^fatal: (?:No names found|No tags can describe).*"
+# git's messages without a checkout or tag; any other is a failure (git 2.39, setup.c and builtin/describe.c).
+_NO_CHECKOUT = re.compile(r"^fatal: not a git repository \(or any.*", re.MULTILINE)
+_NO_TAG = re.compile(r"^fatal: (?:No names found|No tags can describe).*", re.MULTILINE)
 
 
 def parse(text: str) -> semver.Version:
-    """The version that `text` is, for comparing; `str()` of it is `text` again.
+    """Parse a version, to compare it; `str()` of the result is `text` again.
 
-    Raises VersionError for anything that is not MAJOR.MINOR.PATCH or MAJOR.MINOR.PATCH-PRERELEASE. Build metadata
-    (`+…`) is refused: versions that differ in it only are equally new, and servers disagree on a plus in a path.
+    Raises VersionError unless it is MAJOR.MINOR.PATCH or MAJOR.MINOR.PATCH-PRERELEASE. Build metadata (`+…`) is
+    refused: versions that differ only in it are equally new, and servers disagree on a plus in a path.
     """
     import semver  # not for every build
 
     try:
         version = semver.Version.parse(text)
     except (ValueError, TypeError):
-        raise VersionError(f"{text!r} is no semantic version; write one such as 1.2.0 or 1.2.0-rc.1") from None
+        raise VersionError(f"invalid version {_shortened(text)}: expected semver, e.g. 1.2.0 or 1.2.0-rc.1") from None
     if version.build is not None:
         raise VersionError(
-            f"{text!r} has build metadata, which makes no version newer; write {str(version).partition('+')[0]}, "
-            "or what is behind the plus as a prerelease"
+            f"invalid version {_shortened(text)}: build metadata is not supported; use "
+            + _shortened(str(version).partition("+")[0])
         )
-    if len(text) > _LONGEST:
-        raise VersionError(f"the version {shorten(text, 20)} has {len(text)} characters; write at most {_LONGEST}")
+    if len(text) > _MAX_LENGTH:
+        raise VersionError(
+            f"invalid version {_shortened(text)}: expected at most {_MAX_LENGTH} characters, got {len(text)}"
+        )
     return version
 
 
-def given(text: str) -> str:
-    """The version that a person wrote, `1.2.0` also for `v1.2.0`, as tags have it. Raises VersionError."""
+def _shortened(text: str) -> str:
+    return repr(text) if len(text) <= _MAX_LENGTH else f"{text[:20]!r}..."
+
+
+def normalize(text: str) -> str:
+    """Return the version 1.2.0 for `1.2.0` or `v1.2.0`, as tags are written. Raises VersionError."""
     return str(parse(text[1:] if re.match("v[0-9]", text) else text))
 
 
 UNKNOWN = "0.0.0-unknown"
-"""The version of an application that has none: older than each that has one."""
+"""The version of an application without one: older than any other."""
 
 
 def header(text: str) -> str:
-    """The C header that tells an application its version, UNKNOWN for "". Raises VersionError."""
+    """Return the C header with an application's version, UNKNOWN for "". Raises VersionError."""
     version = parse(text or UNKNOWN)
     return f"""\
-/* The version that the release will have. Written by rbootimg. */
+/* Version of the release. Written by rbootimg. */
 #ifndef RBOOT_VERSION_H
 #define RBOOT_VERSION_H
 
@@ -75,9 +80,9 @@ def header(text: str) -> str:
 
 
 def is_newer(found: str, release: str) -> bool:
-    """Whether a device that runs `release` takes `found` for newer; nothing that is not a version is.
+    """Whether a device that runs `release` considers `found` newer; False if `found` is not a version.
 
-    As the update client compares, which knows build metadata and ignores them. Raises VersionError for `release`.
+    Compares as the update client does, which ignores build metadata. Raises VersionError for an invalid `release`.
     """
     import semver
 
@@ -88,42 +93,42 @@ def is_newer(found: str, release: str) -> bool:
 
 
 def from_describe(text: str) -> str:
-    """The version for what `git describe --long --dirty` printed: `v1.2.0-0-g…` is 1.2.0.
+    """Return the version for an output of `git describe --long --dirty`: 1.2.0 for `v1.2.0-0-g…`.
 
-    Commits behind a tag come after its version and before any that may be tagged next, also 1.2.1-beta.1 and rc.1.1,
-    for nothing sorts below a 0: `v1.2.0-5-gabc` is 1.2.1-0.dev.5.gabc, `v1.2.0-rc.1-5-gabc` is
-    1.2.0-rc.1.0.dev.5.gabc. Changes that are not committed add `.dirty`; for git, untracked files are none.
-    Raises VersionError.
+    Commits after a tag get a version between that of the tag and any that may be tagged next, such as 1.2.1-beta.1:
+    nothing sorts below a 0. `v1.2.0-5-gabc` becomes 1.2.1-0.dev.5.gabc, `v1.2.0-rc.1-5-gabc` becomes
+    1.2.0-rc.1.0.dev.5.gabc. Uncommitted changes of tracked files add `.dirty`. Raises VersionError.
     """
     match = re.fullmatch(r"v?(.+)-([0-9]+)-(g[0-9a-f]+)(-dirty)?", text.strip())
     if not match:
         text = text.strip()
         raise VersionError(
-            f"git describes the checkout as {text!r}, which is no version; tag it v1.2.0", hint=Hint.VERSION
+            f"cannot get a version from the output of git describe: expected a tag such as v1.2.0, got {text!r}",
+            hint=Hint.VERSION,
         )
     try:
         tagged = parse(match[1])
     except VersionError as error:
-        raise VersionError(f"the nearest tag is no version: {error}", hint=Hint.VERSION) from None
+        raise VersionError(f"cannot get a version from the nearest tag: {error}", hint=Hint.VERSION) from None
     if match[2] == "0" and not match[4]:
         return str(tagged)
-    behind = f"0.dev.{match[2]}.{match[3]}{'.dirty' if match[4] else ''}"
+    suffix = f"0.dev.{match[2]}.{match[3]}{'.dirty' if match[4] else ''}"
     if tagged.prerelease:
-        return str(parse(f"{tagged}.{behind}"))
-    return str(parse(f"{tagged.bump_patch()}-{behind}"))
+        return str(parse(f"{tagged}.{suffix}"))
+    return str(parse(f"{tagged.bump_patch()}-{suffix}"))
 
 
 def from_git(folder: Path) -> str:
-    """The version of the git checkout that `folder` is in.
+    """Return the version of the git checkout that contains `folder`.
 
-    Raises VersionError if it is none, or has no tags; CheckoutError if it may have a version that git cannot tell: git
-    fails or is not there, the history is cut off, or its tags are no versions.
+    Raises VersionError if there is no checkout, or one without tags; CheckoutError if it may have a version that git
+    cannot find: git fails or is not installed, the clone is shallow, or no tag is a version.
     """
     try:
         done = _git(folder, *_DESCRIBE, *_MATCHES)
     except OSError as error:
         kind = CheckoutError if is_checkout(folder) else VersionError
-        raise kind(f"there is no version: git does not start ({error.strerror})", hint=Hint.VERSION) from None
+        raise kind(f"no version: cannot run git ({error.strerror})", hint=Hint.VERSION) from None
     if not done.returncode:
         try:
             return from_describe(done.stdout)
@@ -131,41 +136,36 @@ def from_git(folder: Path) -> str:
             raise CheckoutError(error.message, hint=error.hint) from None
     if untagged := re.search(_NO_TAG, done.stderr):
         raise _no_version_tag(folder, untagged[0])
-    # git takes what is no sound .git, or is not readable, for none.
-    damaged = os.path.lexists(folder / ".git")
-    if not damaged and (reason := re.search(_NO_CHECKOUT, done.stderr)):
-        raise VersionError(f"there is no version: git says {reason[0]!r}; tag a commit v1.2.0", hint=Hint.VERSION)
-    words = " ".join(done.stderr.split()) or f"git describe ended with status {done.returncode}"
-    raise CheckoutError(f"git cannot read the checkout: {words!r}; put that right", hint=Hint.VERSION)
+    # git ignores a .git that is invalid or not readable.
+    has_git = os.path.lexists(folder / ".git")
+    if not has_git and (reason := _NO_CHECKOUT.search(done.stderr)):
+        raise VersionError(f"no version: git reports {reason[0]!r}", hint=Hint.VERSION)
+    output = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+    raise CheckoutError(f"git describe failed: {output!r}", hint=Hint.VERSION)
 
 
 def is_checkout(folder: Path) -> bool:
-    """Whether git would look for a checkout here; no more than a look, for those who have no use for the reason."""
+    """Whether there seems to be a git checkout, without running git."""
     return "GIT_DIR" in os.environ or any(os.path.lexists(each / ".git") for each in (folder, *folder.parents))
 
 
 def _no_version_tag(folder: Path, reason: str) -> VersionError:
-    """Why git finds no version tag: whether there may be one that it does not see."""
+    """Return the error for a checkout without a version tag: CheckoutError if there may be one that git cannot see."""
     if _git(folder, "git", "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
         return CheckoutError(
-            "the version is not known: this is a shallow clone, which has not all tags; fetch them with "
-            "`git fetch --unshallow --tags`",
-            hint=Hint.VERSION,
+            "unknown version: a shallow clone does not have all tags; run `git fetch --unshallow --tags`"
         )
     tags = _git(folder, "git", "tag", "--list").stdout.split()
     if tags:
         names = ", ".join(tags[:3]) + (", …" if len(tags) > 3 else "")
         return CheckoutError(
-            f"the version is not known: none of the tags ({names}) is a version of this commit or of one before it; "
-            "tag a commit v1.2.0",
+            f"unknown version: none of the tags ({names}) is a version of this commit or an earlier one: expected one "
+            "such as v1.2.0",
             hint=Hint.VERSION,
         )
     if "--no-tags" in _git(folder, "git", "config", "--get-regexp", r"^remote\..*\.tagopt$").stdout:
-        return CheckoutError(
-            "the version is not known: this clone was made without tags; fetch them with `git fetch --tags`",
-            hint=Hint.VERSION,
-        )
-    return VersionError(f"there is no version: git says {reason!r}; tag a commit v1.2.0", hint=Hint.VERSION)
+        return CheckoutError("unknown version: this clone was made without tags; run `git fetch --tags`")
+    return VersionError(f"no version: expected a tag such as v1.2.0, but git reports {reason!r}", hint=Hint.VERSION)
 
 
 def _git(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -183,9 +183,9 @@ def _git(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def source_date(environment: Mapping[str, str]) -> str | None:
-    """The date in SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, by UTC: `2026-11-23`.
+    """Return the UTC date of SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, as `2026-11-23`.
 
-    None if that is not set. Raises SettingError if it is no time.
+    None if the variable is not set. Raises SettingError if it is invalid.
     """
     text = environment.get("SOURCE_DATE_EPOCH")
     if not text:
@@ -194,6 +194,6 @@ def source_date(environment: Mapping[str, str]) -> str | None:
         return datetime.fromtimestamp(int(text), timezone.utc).date().isoformat()
     except (ValueError, OverflowError, OSError):
         raise SettingError(
-            f"{text!r} is no time in seconds; set it as `date +%s` prints it, or not at all",
+            f"invalid time {text!r}: expected seconds since 1970, as `date +%s` prints them",
             subject="SOURCE_DATE_EPOCH",
         ) from None

@@ -1,18 +1,19 @@
-"""A web root that devices fetch from: a release goes in whole or not at all, and can be taken back.
+"""Publish releases to a web root that devices fetch from, roll back, prune and list them.
 
-In an application's folder, which is the web root itself if there is only one, stand
+An application has its own directory, or the web root itself if it is the only one. That contains
 
-    releases/VERSION/       the release: ROMs, data files, manifest, version, page; nothing here changes any more
+    releases/VERSION/       the release: ROMs, data files, manifest, version, page; never changes
     releases/history.json   which releases there are, and which are and were current
-    rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies of those of the current release,
+    rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies from the current release,
                             and rom0.bin.sha256 … if it has them
 
-All are plain files. switch.py says how they change.
+All are plain files. transaction.py describes how they change.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -21,12 +22,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import Hint, PublishError, RbootError, WebRootError
-from ..fileio import not_a_directory, resolve
+from ..fileio import not_a_directory, resolve, sha256_hex
 from .bundle import Bundle
 from .history import History, newest_first
-from .manifest import RELEASES, Release, digest
-from .storage import locked, make_folder, naming, remove, sync
-from .transaction import clean, cleaning, commit, recovered, repair, resume, stage, stage_files, stage_release, switch
+from .manifest import Release
+from .names import RELEASES
+from .plan import Action, StoredVersion, plan_release
+from .storage import error_path, locked, make_folder, remove, sync
+from .transaction import (
+    clean,
+    clean_on_error,
+    commit,
+    repair,
+    resume_switch,
+    stage_current,
+    stage_files,
+    stage_release,
+    switch,
+)
 from .tree import (
     HISTORY,
     LOCK,
@@ -34,46 +47,64 @@ from .tree import (
     NoHistoryError,
     app_folders,
     app_of,
-    found_by_devices,
-    index,
+    current_rom_names,
+    history_from_manifest,
+    history_from_releases,
+    index_files,
     known_folders,
     read_history,
-    readable,
+    read_release,
     release_folders,
-    release_of,
+    release_or_none,
     resolve_root,
-    seen_by_devices,
     verified_release,
-    without_history,
 )
-from .version import parse
 
 WAIT = 30.0
-"""How many seconds to wait for another publisher."""
+"""Seconds to wait for another publisher."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+class Outcome(enum.Enum):
+    """What a command did for an application."""
+
+    SWITCHED = "the release became current, or its current files were repaired"
+    UNCHANGED = "the release was current already"
+    REPAIRED = "a corrupt release was repaired; another one stays current"
+
+
+class Omission(enum.Enum):
+    """A part of a release that was not published, because a stored release with the same ROMs never changes."""
+
+    ELFS = "ELFs"
+    PROOF = "proof"
+    DATE = "date"
+    CHECKSUM_FILES = "checksum files"
+
+
 @dataclass(frozen=True)
 class Published:
-    """What became of a release: its application's `folder`, and whether anything `changed`.
+    """The result of a publication or rollback for an application, whose directory is `folder`.
 
-    `before` is the version that was current until then, None if there was none or it is not known. `repaired` is a
-    release that was damaged and is whole again, without being the current one. `left_out` are the parts of what was
-    to be published that an unchanged release did not take.
+    `before` is the version that was current before, None if there was none or it is unknown.
     """
 
     folder: Path
     release: Release
-    changed: bool
+    outcome: Outcome
     before: str | None
-    repaired: bool = False
-    left_out: tuple[str, ...] = ()
+    omitted: tuple[Omission, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether any file changed."""
+        return self.outcome is not Outcome.UNCHANGED
 
 
 @dataclass(frozen=True)
 class ListedRelease:
-    """A release that is in a web root, None if its manifest cannot be read."""
+    """A release in a web root; `release` is None if its manifest cannot be read."""
 
     version: str
     release: Release | None
@@ -82,13 +113,13 @@ class ListedRelease:
 
 
 class _Change(NamedTuple):
-    """What is staged for an application, and what there will be to say of it."""
+    """The staged history of an application, and the result to report."""
 
     history: History
     published: Published
 
 
-# The operations
+# Commands
 
 
 def publish(
@@ -97,42 +128,43 @@ def publish(
     *,
     in_folders: bool | None = None,
     force: bool | Collection[str] = False,
-    fewer_roms: bool | Collection[str] = False,
+    allow_missing_roms: bool | Collection[str] = False,
     allow_downgrade: bool | Collection[str] = False,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
-    """Make each of `bundles` the current release of its application, or none of them, in a web root that is made if
-    need be.
+    """Make each of `bundles` the current release of its application, or none of them.
 
-    With `in_folders` each application has a folder of its name, and the web root a page with all of them; without
-    it the only one is at the root. None leaves that to the web root as it is, and to the number of `bundles`.
+    The web root is created if it is missing. With `in_folders` each application has a directory of its name, and the
+    web root has a page that lists them; without it the only application is in the web root itself. None keeps what the
+    web root has; a new one gets directories for more than one bundle.
 
-    `force`, `fewer_roms` and `allow_downgrade` are for all applications, or for those that they name.
+    `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones.
 
-    A release that is current already is left alone; one that was published, is not current and is corrupt is repaired,
-    without becoming current if it is older. Raises an error, and leaves the current releases as they are: WebRootError
-    if the web root cannot be written, LockError if another publisher has it for `timeout` seconds, PublishError if the
-    version was published with other ROMs or data files and not `force`, if it lacks a ROM that devices find now and not
-    `fewer_roms`, or if it is older than the current one and not `allow_downgrade`.
+    A release that is current is left alone. A stored release that is corrupt is repaired, without becoming current if
+    it is older. An error leaves the current releases as they are. Raises WebRootError if the web root cannot be
+    written, LockError if another publisher has locked it for `timeout` seconds; PublishError if the version was
+    published with other ROMs or data files and not `force`, if it lacks a ROM that devices request and not
+    `allow_missing_roms`, or if it is older than the current one and not `allow_downgrade`.
     """
     with _web_root_errors(web_root):
         root = resolve(web_root)
         make_folder(root)
         with _write_locked(root, timeout):
             folders = _folders(root, bundles, in_folders)
-            befores = [_before(folder, bundle.release) for folder, bundle in zip(folders, bundles)]
-            with cleaning(root, *folders):
+            histories = [_history_before(folder, bundle.release) for folder, bundle in zip(folders, bundles)]
+            with clean_on_error(root, *folders):
                 changes = [
-                    _prepared(
-                        folder, bundle, before, *(_applies(to, bundle) for to in (force, fewer_roms, allow_downgrade))
+                    _stage_bundle(
+                        folder,
+                        bundle,
+                        before,
+                        force=_applies(force, bundle),
+                        allow_missing_roms=_applies(allow_missing_roms, bundle),
+                        allow_downgrade=_applies(allow_downgrade, bundle),
                     )
-                    for folder, bundle, before in zip(folders, bundles, befores)
+                    for folder, bundle, before in zip(folders, bundles, histories)
                 ]
-            return _switched(root, changes)
-
-
-def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
-    return to if isinstance(to, bool) else bundle.release.app in to
+            return _switch(root, changes)
 
 
 def rollback(
@@ -140,17 +172,17 @@ def rollback(
     release: str | None = None,
     app: str | None = None,
     *,
-    fewer_roms: bool = False,
+    allow_missing_roms: bool = False,
     timeout: float = WAIT,
 ) -> Published:
-    """Make another `release` current again, by default the previous one: see History.previous.
+    """Make another version, `release`, current again, by default the previous one (History.previous).
 
-    With `release` a history that is missing or damaged is made anew from the releases that there are.
-    `app` is needed if the web root has several applications. Raises WebRootError, and PublishError if the release lacks
-    a ROM that devices find now and not `fewer_roms`.
+    With `release` a missing or invalid history is rebuilt from the stored releases. `app` is needed if the web root
+    has several applications. Raises WebRootError, and PublishError if the release lacks a ROM that devices request and
+    not `allow_missing_roms`.
     """
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        return _go_back(root, [_folder_of(root, app)], release, fewer_roms)[0]
+        return _roll_back(root, [_folder_of(root, app)], release, allow_missing_roms)[0]
 
 
 def rollback_all(
@@ -158,17 +190,17 @@ def rollback_all(
     release: str | None = None,
     apps: Sequence[str] | None = None,
     *,
-    fewer_roms: bool = False,
+    allow_missing_roms: bool = False,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
-    """The same for every application in the web root, or for each of `apps`; or for none."""
+    """Roll back every application in the web root, or each of `apps`; or none of them if one fails."""
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         folders = app_folders(root) if apps is None else [_folder_of(root, app) for app in apps]
-        return _go_back(root, folders, release, fewer_roms)
+        return _roll_back(root, folders, release, allow_missing_roms)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
-    """Delete all releases but the `keep` newest, the current and the previous one; returns their versions.
+    """Delete all releases but the `keep` newest, the current and the previous one; return the deleted versions.
 
     `app` is needed if the web root has several applications. Raises WebRootError.
     """
@@ -176,261 +208,307 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
         folder = _folder_of(root, app)
         before = read_history(folder)
         history = before.pruned(keep)
-        # Also those that no history names: a prune that was killed had left them.
-        gone = {place.name: None for place in release_folders(folder)}.keys() - history.manifests
+        # Also releases that are not in the history: a killed prune left them.
+        deleted = {entry.name: None for entry in release_folders(folder)}.keys() - history.manifests
         try:
             _stage_pruned(folder, before, history)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            # There is no room for a new history until something is gone. If we are killed now, the next prune goes on.
-            _delete(folder, gone)
+            # Free space for the new history. If this is killed in between, the next prune continues.
+            _delete(folder, deleted)
             _stage_pruned(folder, before, history)
         switch(root, [folder])
-        _delete(folder, gone)
-        return tuple(newest_first(dict.fromkeys(gone)))
+        _delete(folder, deleted)
+        return tuple(newest_first(dict.fromkeys(deleted)))
 
 
 def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
-    """The releases by application, each with the current one first and then the newest. Raises WebRootError."""
+    """Return the releases by application, each with the current one first and then the newest. Raises WebRootError."""
     with read_locked(web_root) as root:
-        found = {}
-        for folder in app_folders(root):
-            history = read_history(folder)
-            order = [history.current, *(name for name in newest_first(history.manifests) if name != history.current)]
-            found[history.app] = tuple(
-                ListedRelease(name, readable(folder, name), name == history.current, name == history.previous)
-                for name in order
-            )
-        return found
+        return {
+            history.app: _listed(folder, history)
+            for folder, history in ((folder, read_history(folder)) for folder in app_folders(root))
+        }
+
+
+def _listed(folder: Path, history: History) -> tuple[ListedRelease, ...]:
+    others = [version for version in newest_first(history.manifests) if version != history.current]
+    return tuple(
+        ListedRelease(
+            version, release_or_none(folder, version), version == history.current, version == history.previous
+        )
+        for version in (history.current, *others)
+    )
 
 
 def has_releases(web_root: Path) -> bool:
-    """Whether there is a release in the web root, at its top or in a folder. Raises WebRootError."""
+    """Whether any application in the web root has a release. Raises WebRootError."""
     with _web_root_errors(web_root):
         return web_root.is_dir() and bool(known_folders(web_root))
 
 
+# Locking and errors
+
+
 @contextlib.contextmanager
 def read_locked(web_root: Path) -> Iterator[Path]:
-    """The web root, while nobody changes it. Raises WebRootError."""
+    """Keep publishers out of the web root, and return its resolved path. Raises WebRootError."""
     with _web_root_errors(web_root), locked(resolve_root(web_root) / LOCK, WAIT, shared=True):
         yield resolve_root(web_root)
 
 
 @contextlib.contextmanager
 def _write_locked(root: Path, timeout: float) -> Iterator[Path]:
-    """The web root, while nobody else changes it, and with nothing half done."""
+    """Keep all others out of the web root, and complete an interrupted switch."""
     with locked(root / LOCK, timeout):
-        resume(root)
+        resume_switch(root)
         yield root
 
 
 @contextlib.contextmanager
 def _web_root_errors(web_root: Path) -> Iterator[None]:
-    """Let errors name files as the caller names the `web_root`; what the system refuses is a WebRootError."""
+    """Name files in errors relative to `web_root` as the caller wrote it; raise OSError as WebRootError."""
     try:
         yield
     except RbootError as error:
-        error.subject = _as_named(error.subject or web_root, web_root)
+        error.subject = _as_written(error.subject or web_root, web_root)
         raise
     except (FileExistsError, NotADirectoryError) as error:
-        place = Path(error.filename or web_root)
-        reason = not_a_directory(place) if os.path.islink(place) else "not a folder, or it has a file in its path"
-        raise WebRootError(reason, subject=_as_named(place, web_root)) from None
+        path = Path(error.filename or web_root)
+        reason = not_a_directory(path) if os.path.islink(path) else "not a directory, or a file is in its path"
+        raise WebRootError(reason, subject=_as_written(path, web_root)) from None
     except OSError as error:
         hint = Hint.SPACE if error.errno in _FULL else None
-        subject = _as_named(error.filename or web_root, web_root)
+        subject = _as_written(error.filename or web_root, web_root)
         raise WebRootError(str(error.strerror), subject=subject, hint=hint) from None
 
 
-def _as_named(subject: object, web_root: Path) -> object:
-    """`subject`, if it is a file below the web root, with the path that the caller uses for that."""
+def _as_written(subject: object, web_root: Path) -> object:
+    """Return `subject` relative to `web_root` if it is a file in it, `web_root` if it is one of its parents."""
     path, root = str(subject), os.path.realpath(web_root)
+    if root.startswith(f"{path}/"):
+        return web_root
     if path == root or path.startswith(f"{root}/"):
         return web_root / os.path.relpath(path, root)
     return subject
 
 
-# Which applications, and where
+# The applications' directories
 
 
 def _folder_of(root: Path, app: str | None) -> Path:
     apps = {app_of(folder): folder for folder in app_folders(root)}
     if app is None and len(apps) > 1:
-        raise WebRootError(f"there are several applications, {', '.join(apps)}", hint=Hint.APP)
+        raise WebRootError(f"the web root has several applications: {', '.join(apps)}", hint=Hint.APP)
     if app is not None and app not in apps:
-        raise WebRootError(f"there is no application {app!r}, but {', '.join(apps)}")
+        raise WebRootError(f"unknown application {app!r}: expected one of {', '.join(apps)}")
     return apps[app] if app is not None else next(iter(apps.values()))
 
 
 def _folders(root: Path, bundles: Sequence[Bundle], in_folders: bool | None) -> list[Path]:
-    """The folder of each application. Raises PublishError where they do not go with what the web root has."""
+    """Return the directory of each application. Raises PublishError if the web root is divided otherwise."""
     names = [bundle.release.app for bundle in bundles]
     if len(set(names)) < len(names):
-        raise PublishError("two releases of one application at once; publish one after the other")
+        raise PublishError("two releases of one application: expected one; publish them one after the other")
     known = known_folders(root)
     if in_folders is None:
         in_folders = len(bundles) > 1 or any(folder != root for folder in known)
     if not in_folders:
         if len(bundles) > 1:
-            raise PublishError("several applications need a folder each")
+            raise PublishError("several applications need a directory each")
         if known and known != [root]:
             raise PublishError(
-                f"the web root has applications in folders, such as {known[0].name}; put {names[0]} there"
+                f"the web root has a directory for each application, such as {known[0].name}; publish {names[0]} to "
+                "its own directory too"
             )
         return [root]
     if known == [root]:
         raise PublishError(
-            f"the web root has {app_of(root)} at its top, where its devices look, so it cannot have "
-            "folders for several applications; choose another web root"
+            f"the web root is that of {app_of(root)} alone and cannot have directories for other applications; use "
+            "another web root"
         )
     for folder in known:
         app = app_of(folder)
         if app in names and folder.name != app:
-            raise PublishError(
-                f"{folder.name} has the releases of {app}; call it {app}, or move it out of the web root"
-            )
+            raise PublishError(f"{folder.name} has the releases of {app}; rename it to {app}")
     return [root / name for name in names]
 
 
-# What is to change
+# Publication
 
 
-def _before(folder: Path, release: Release) -> History | None:
-    """What was published until now, None if that is nothing; in a folder that is made if need be."""
+def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
+    return to if isinstance(to, bool) else bundle.release.app in to
+
+
+def _history_before(folder: Path, release: Release) -> History | None:
+    """Create the application's directory, complete an interrupted switch, and return the history if there is one."""
     make_folder(folder / RELEASES)
     try:
-        return recovered(folder)
+        history = read_history(folder)
+        repair(folder, history)
     except NoHistoryError:
         if release_folders(folder):
             raise
         clean(folder)
-        return seen_by_devices(folder)
+        return history_from_manifest(folder)
+    return history
 
 
-def _prepared(
-    folder: Path, bundle: Bundle, before: History | None, force: bool, fewer_roms: bool, allow_downgrade: bool
+def _stage_bundle(
+    folder: Path,
+    bundle: Bundle,
+    before: History | None,
+    *,
+    force: bool,
+    allow_missing_roms: bool,
+    allow_downgrade: bool,
 ) -> _Change:
     """Stage the release of `bundle` as the current one."""
     release = bundle.release
-    if before and before.app != release.app:
-        raise PublishError(
-            f"the web root is that of {before.app}, whose devices would get {release.app}; choose another one"
-        )
-    place = folder / RELEASES / release.version
-    if place.exists() and not place.is_dir():
-        raise WebRootError("not a folder; move it away", subject=place)
-    manifest = digest(release.to_json())
-    published = before.manifests.get(release.version) if before else None
-    old = verified_release(folder, release.version, published) if published else None
-    if before and parse(release.version) < parse(before.current) and not allow_downgrade:
-        if published == manifest and old is None:
-            stage_release(folder, bundle, before)
-            stage(folder, before)
-            return _Change(before, Published(folder, release, changed=True, before=before.current, repaired=True))
-        raise PublishError(
-            f"{release.version} of {release.app} is older than {before.current}, which is current; raise the version",
-            hint=Hint.DOWNGRADE,
-        )
-    if not fewer_roms:
-        _check_roms(folder, release, before.current if before else None)
-    staged = False
-    left_out: tuple[str, ...] = ()
-    if published and old and old.same_roms(release) and not (force and old != release):
-        manifest = published
-        left_out = _left_out(old, release)
-        release = old
-    elif published is None or force or (old is None and published == manifest):
+    current = before.current if before else None
+    _check_folder(folder, release, before)
+    stored = _stored_version(folder, release.version, before)
+    action = plan_release(release, current, stored, force=force, allow_downgrade=allow_downgrade)
+    if action is Action.REPAIR_OLDER and before:
         stage_release(folder, bundle, before)
-        staged = True
+        stage_current(folder, before)
+        return _Change(before, Published(folder, release, Outcome.REPAIRED, current))
+    if not allow_missing_roms:
+        _check_missing_roms(folder, release, current)
+    omitted: tuple[Omission, ...] = ()
+    manifest = sha256_hex(release.to_json())
+    if action is Action.KEEP and stored and stored.release:
+        omitted = _omissions(stored.release, release)
+        release, manifest = stored.release, stored.manifest
     else:
-        if old is None:
-            what = "and is damaged"
-        elif [rom.file for rom in old.all_roms] != [rom.file for rom in release.all_roms]:
-            what = "with other ROMs"
-        elif old.data_files != release.data_files:
-            what = "with other files"
-        else:
-            what = "for another device class or layout"
-        raise PublishError(
-            f"{release.version} of {release.app} was published already, {what}; raise the version", hint=Hint.FORCE
-        )
-    # Where `releases` is lost, what devices still find is not among the releases.
+        stage_release(folder, bundle, before)
+    # If `releases` was lost, the release that devices get is not among the stored ones.
     start = before if before and (folder / RELEASES / HISTORY).exists() else History(release.app, (), {})
     history = start.published(release.version, manifest)
-    stage(folder, history)
-    changed = staged or before != history
-    return _Change(history, Published(folder, release, changed, before.current if before else None, left_out=left_out))
+    stage_current(folder, history)
+    unchanged = action is Action.KEEP and before == history
+    outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
+    return _Change(history, Published(folder, release, outcome, current, omitted))
 
 
-def _left_out(old: Release, new: Release) -> tuple[str, ...]:
-    """What of `new`, which has the same ROMs, is not in `old`, which does not change any more."""
-    pairs = tuple(zip(old.all_roms, new.all_roms))
-    return tuple(
-        what
-        for what, differs in (
-            ("the ELFs", any(b.elf not in (None, a.elf) for a, b in pairs)),
-            ("the proof", any(b.proved_by not in (None, a.proved_by) for a, b in pairs)),
-            ("the date", new.date not in (None, old.date)),
-            ("the checksum files", new.checksum_files and not old.checksum_files),
+def _check_folder(folder: Path, release: Release, before: History | None) -> None:
+    if before and before.app != release.app:
+        raise PublishError(
+            f"the web root is that of {before.app}, whose devices would get {release.app}; use another web root"
         )
-        if differs
-    )
+    directory = folder / RELEASES / release.version
+    if directory.exists() and not directory.is_dir():
+        raise WebRootError("not a directory; move it away", subject=directory)
 
 
-def _go_back(root: Path, folders: Sequence[Path], release: str | None, fewer_roms: bool) -> tuple[Published, ...]:
-    befores = [_before_back(folder, release) for folder in folders]
-    with cleaning(root, *folders):
+def _stored_version(folder: Path, version: str, before: History | None) -> StoredVersion | None:
+    manifest = before.manifests.get(version) if before else None
+    return StoredVersion(manifest, verified_release(folder, version, manifest)) if manifest else None
+
+
+def _omissions(stored: Release, release: Release) -> tuple[Omission, ...]:
+    """Return the parts of `release` that are not in the `stored` one with the same ROMs."""
+    pairs = tuple(zip(stored.all_roms, release.all_roms))
+    omitted = {
+        Omission.ELFS: any(new.elf not in (None, old.elf) for old, new in pairs),
+        Omission.PROOF: any(new.proved_by not in (None, old.proved_by) for old, new in pairs),
+        Omission.DATE: release.date not in (None, stored.date),
+        Omission.CHECKSUM_FILES: release.checksum_files and not stored.checksum_files,
+    }
+    return tuple(omission for omission, is_omitted in omitted.items() if is_omitted)
+
+
+def _check_missing_roms(folder: Path, release: Release, current: str | None) -> None:
+    """Raise PublishError if `release` lacks a ROM that devices request now: those would get no further release."""
+    requested = current_rom_names(folder)
+    before = release_or_none(folder, current) if current else None
+    if before:
+        requested |= {rom.file.name for rom in before.roms}
+    missing = sorted(requested - {rom.file.name for rom in release.roms})
+    if missing:
+        raise PublishError(
+            f"{release.version} of {release.app} lacks {', '.join(missing)}, which devices request: expected a ROM for "
+            "each slot",
+            hint=Hint.FORCE,
+        )
+
+
+# Rollback
+
+
+def _roll_back(
+    root: Path, folders: Sequence[Path], release: str | None, allow_missing_roms: bool
+) -> tuple[Published, ...]:
+    starts = [_rollback_start(folder, release) for folder in folders]
+    with clean_on_error(root, *folders):
         changes = [
-            _prepared_back(folder, before, current, mended, release, fewer_roms)
-            for folder, (before, current, mended) in zip(folders, befores)
+            _stage_rollback(folder, start, release, allow_missing_roms) for folder, start in zip(folders, starts)
         ]
-    return _switched(root, changes)
+    return _switch(root, changes)
 
 
-def _before_back(folder: Path, release: str | None) -> tuple[History, str | None, bool]:
-    """What was published until now, the version that is current if that is known, and whether files were put right."""
+class _RollbackStart(NamedTuple):
+    """An application before a rollback: its `current` version if that is known, and whether files were repaired."""
+
+    history: History
+    current: str | None
+    repaired: bool
+
+
+def _rollback_start(folder: Path, release: str | None) -> _RollbackStart:
     try:
-        before = read_history(folder)
-        return before, before.current, repair(folder, before)
+        history = read_history(folder)
+        return _RollbackStart(history, history.current, repair(folder, history))
     except NoHistoryError:
         if release is None:
             raise
-        return without_history(folder), None, True
+        return _RollbackStart(history_from_releases(folder), None, True)
 
 
-def _prepared_back(
-    folder: Path, before: History, current: str | None, mended: bool, release: str | None, fewer_roms: bool
-) -> _Change:
+def _stage_rollback(folder: Path, start: _RollbackStart, release: str | None, allow_missing_roms: bool) -> _Change:
     """Stage a release that was published before as the current one."""
-    wanted = before.previous if release is None else release
-    known = newest_first(before.manifests)
-    if wanted is None and len(known) == 1:
-        raise WebRootError(f"{current} is the only release of {before.app} so far; publish another one")
-    if wanted is None:
-        others = ", ".join(version for version in known if version != current)
+    before = start.history
+    version = _rollback_version(start, release)
+    history = before.rolled_back(version)
+    stage_current(folder, history)
+    found = read_release(folder, version)
+    if not allow_missing_roms:
+        _check_missing_roms(folder, found, start.current)
+    unchanged = before == history and not start.repaired
+    outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
+    return _Change(history, Published(folder, found, outcome, start.current))
+
+
+def _rollback_version(start: _RollbackStart, release: str | None) -> str:
+    """Return the version to roll back to. Raises WebRootError if there is none."""
+    app = start.history.app
+    versions = newest_first(start.history.manifests)
+    if release is None:
+        if start.history.previous is not None:
+            return start.history.previous
+        if len(versions) == 1:
+            raise WebRootError(f"{start.current} is the only release of {app}; publish another one")
+        others = ", ".join(version for version in versions if version != start.current)
         raise WebRootError(
-            f"no release of {before.app} was current before {current}, or it was taken back; there are {others}",
-            hint=Hint.ROLLBACK,
+            f"there is no previous release of {app} to roll back to; available: {others}", hint=Hint.ROLLBACK
         )
-    if wanted not in before.manifests:
-        there_are = f"there are {', '.join(known)}" if known else "publish one"
-        raise WebRootError(f"there is no release {wanted!r} of {before.app}; {there_are}")
-    history = before.rolled_back(wanted)
-    stage(folder, history)
-    back = release_of(folder, wanted)
-    if not fewer_roms:
-        _check_roms(folder, back, current)
-    return _Change(history, Published(folder, back, mended or before != history, current))
+    if release not in start.history.manifests:
+        raise WebRootError(f"unknown release {release!r} of {app}; available: {', '.join(versions) or 'none'}")
+    return release
 
 
-def _switched(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
-    """Put in place what is staged, and the page above several applications."""
+# Both
+
+
+def _switch(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
+    """Make the staged releases current, and update the page that lists several applications."""
     published = tuple(change.published for change in changes)
-    folders = [found.folder for found in published]
-    pages = index(root, {found.folder: found.release for found in published if not found.repaired})
-    with cleaning(root, *folders):
+    folders = [each.folder for each in published]
+    current = {each.folder: each.release for each in published if each.outcome is not Outcome.REPAIRED}
+    pages = index_files(root, current)
+    with clean_on_error(root, *folders):
         stage_files(root, pages)
     switch(root, folders)
     if commit(root, pages):
@@ -438,33 +516,19 @@ def _switched(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
     return published
 
 
-def _check_roms(folder: Path, release: Release, current: str | None) -> None:
-    """Raise PublishError if devices find a ROM now that `release` does not have: those in the other slot would not
-    get any further release.
-    """
-    found = found_by_devices(folder)
-    known = readable(folder, current) if current else None
-    if known:
-        found |= {rom.file.name for rom in known.roms}
-    missing = sorted(found - {rom.file.name for rom in release.roms})
-    if missing:
-        raise PublishError(
-            f"{release.version} of {release.app} has no {', '.join(missing)}, which devices find now and ask for from "
-            "the other slot; publish a ROM for each slot",
-            hint=Hint.FORCE,
-        )
+# Pruning
 
 
 def _stage_pruned(folder: Path, before: History, history: History) -> None:
     repair(folder, before)
-    with cleaning(folder):
-        stage(folder, history)
+    with clean_on_error(folder):
+        stage_current(folder, history)
 
 
-def _delete(folder: Path, names: Iterable[str]) -> None:
-    """Delete releases, each at once for whoever reads it."""
-    for name in names:
-        place = folder / RELEASES / name
-        with contextlib.suppress(FileNotFoundError), naming(place):  # deleted already, for want of room
-            hidden = place.rename(place.with_name(f"{UNFINISHED}{name}"))
+def _delete(folder: Path, versions: Iterable[str]) -> None:
+    """Delete releases, each in one step for its readers."""
+    for version in versions:
+        path = folder / RELEASES / version
+        with contextlib.suppress(FileNotFoundError), error_path(path):  # may have been deleted to free space
+            hidden = path.rename(path.with_name(f"{UNFINISHED}{version}"))
             remove(hidden)

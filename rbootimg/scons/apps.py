@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import RbootError, SettingError, error_subject
 from ..layout.model import FlashLayout
+from ..release.names import check_app_name
 from .actions import nodes, one_node
 from .proofrequest import ProofRequest
 from .variables import expand, text
@@ -57,13 +58,15 @@ class WebRoot(NamedTuple):
 
 
 def app_name(env: Any, name: object) -> str:
-    """The name of an application, which may have folders before it. Raises SettingError if it cannot be one."""
+    """The name of an application, which may have folders before it. Raises SettingError if it is invalid."""
     if not isinstance(name, str):
-        raise SettingError(f"an application cannot be called {name!r}; give its name as a text")
+        raise SettingError(f"invalid application name {name!r}: expected a string")
     full = expand(env, "its name", name)
-    last = os.path.basename(full)
-    if last in ("", ".", "..") or last.startswith("#") or "\0" in full or "\\" in full:
-        raise SettingError(f"an application cannot be called {full!r}; its name becomes a folder of the web root")
+    folders, last = os.path.split(full)
+    if "\0" in folders or "\\" in folders:
+        raise SettingError(f"invalid application name {full!r}: expected no '\\' or control characters")
+    with error_subject(full if folders else None):
+        check_app_name(last)
     return full
 
 

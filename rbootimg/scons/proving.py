@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from .._version import __version__
 from ..emulator import proof as prove
 from ..emulator.program import MISSING
 from ..errors import ProofError, RbootError
-from ..fileio import write_atomic
+from ..fileio import sha256_hex, write_atomic
 from ..flash import image
 from . import confine
 from .proofrequest import ProofRequest
@@ -108,7 +107,7 @@ def _boot(each: ProofRequest) -> list[dict[str, object]]:
         {
             "slot": proof.number,
             "flash_address": proof.slot.address,
-            "sha256": hashlib.sha256(images[proof.number]).hexdigest(),
+            "sha256": sha256_hex(images[proof.number]),
             "bytes_proved": proof.size,
             "ran_until": proof.reached,
         }

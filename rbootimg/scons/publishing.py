@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import CheckoutError, PublishError, RbootError, VersionError
 from ..release import bundle as release
-from ..release import manifest, unversioned, version, webroot
+from ..release import manifest, names, unversioned, version, webroot
 from ..views import release as report
 from . import proving
 from .actions import format_error
@@ -90,25 +90,31 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
             str(versions[name]),
             [rom.get_contents() for rom in app.roms],
             app.layout,
-            device=app.device or manifest.DEVICE,
-            date=version.source_date(os.environ),
-            elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
-            proved_by=_proved_by(app),
-            one_build=app.built_here,
-            files={file: node.get_contents() for file, node in app.files.items()},
-            recovery=_recovery(app),
-            checksum_files=app.checksum_files,
-            called={manifest.RECOVERY: str(app.recovery.rom)} if app.recovery else None,
+            _release_options(app),
         )
         for name, app in web_root.apps.items()
     ]
 
 
-def _recovery(app: App) -> release.Recovery | None:
+def _release_options(app: App) -> release.ReleaseOptions:
+    return release.ReleaseOptions(
+        device=app.device or manifest.DEVICE,
+        date=version.source_date(os.environ),
+        proved_by=_proved_by(app),
+        elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
+        data_files={file: node.get_contents() for file, node in app.files.items()},
+        recovery=_recovery(app),
+        checksum_files=app.checksum_files,
+        same_build=app.built_here,
+        display_names={names.RECOVERY: str(app.recovery.rom)} if app.recovery else {},
+    )
+
+
+def _recovery(app: App) -> release.RecoveryRom | None:
     if not app.recovery:
         return None
     proved_by = _proved_by(app) if provable(app.recovery, len(app.roms)) else None
-    return release.Recovery(app.recovery.number, app.recovery.rom.get_contents(), proved_by)
+    return release.RecoveryRom(app.recovery.number, app.recovery.rom.get_contents(), proved_by)
 
 
 def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
@@ -122,7 +128,7 @@ def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list
             bundles,
             in_folders=web_root.total > 1 or None,
             force=forced | uncommitted,
-            fewer_roms=forced,
+            allow_missing_roms=forced,
             allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
         )
     return [line for each in published for line in report.published(each, place(each.folder, env))]
@@ -144,14 +150,14 @@ def _tree(web_root: WebRoot) -> dict[str, bytes]:
         in_folders=web_root.total > 1,
         checksum_files=any(app.checksum_files for app in web_root.apps.values()),
     )
-    changed = {tree[name] for name in unversioned.to_publish(tree, Path(web_root.path))}
+    changed = {tree[name] for name in unversioned.changed_files(tree, Path(web_root.path))}
     for name, app in web_root.apps.items():
         if app.built_here:
             for rom, data in zip(app.roms, contents[name]):
                 if data in changed or app.with_elfs:
                     _check_packed(name, rom, data)
         else:
-            release.check_app(name, contents[name], app.layout.slots)
+            release.check_same_app(name, contents[name], app.layout.slots)
     return tree
 
 

@@ -27,7 +27,7 @@ def roll_back(target: Any, env: Any) -> None:
     root, only = _one(target, env)
     forced = bool(is_on(env, "RBOOT_FORCE"))
     with named(root, env):
-        found = webroot.rollback_all(root, text(env, "RBOOT_ROLLBACK") or None, only, fewer_roms=forced)
+        found = webroot.rollback_all(root, text(env, "RBOOT_ROLLBACK") or None, only, allow_missing_roms=forced)
     for back in found:
         sys.stdout.write("".join(f"  {line}\n" for line in release.rolled_back(back, place(back.folder, env))))
 

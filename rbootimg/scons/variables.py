@@ -127,7 +127,7 @@ def version_of(env: Any) -> str:
 @functools.lru_cache  # each application asks for one of a few
 def _given(text: str) -> str:
     with error_subject("RBOOT_VERSION"):
-        return text and version.given(text)
+        return text and version.normalize(text)
 
 
 @functools.lru_cache

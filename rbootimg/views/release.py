@@ -1,4 +1,4 @@
-"""What is said of releases."""
+"""Releases as lines and tables for a terminal."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from typing import TYPE_CHECKING
 
 from .tables import Heading, Table, plain
 
-if TYPE_CHECKING:  # what a start of the command line need not load
+if TYPE_CHECKING:  # to start the command line faster
+    from ..release.finding import Finding
     from ..release.manifest import Release
     from ..release.webroot import ListedRelease, Published
 
 
-def published(found: Published, folder: str = "") -> list[str]:
-    """What devices get now, a line for each ROM and other file; `folder` is where the application's files are."""
-    release = found.release
-    if found.repaired:
-        return [f"{release.app} {release.version} was damaged and is whole again; {found.before} stays current"]
-    what = f"{release.app} {release.version} is current{' already' * (not found.changed)}"
-    if found.left_out:
-        what += f"; it has the same ROMs and stays as it is, without {' and '.join(found.left_out)} given now"
-    if not found.changed:
-        return [what]
-    before = f", before it {found.before}" if found.before else ""
-    return [what + before, *_files(release, folder)]
+def published(result: Published, folder: str = "") -> list[str]:
+    """Describe a publication, with a line for each file; `folder` is the application's directory."""
+    from ..release.webroot import Outcome
+
+    release = result.release
+    if result.outcome is Outcome.REPAIRED:
+        return [f"{release.app} {release.version} repaired; {result.before} is still current"]
+    line = f"{release.app} {release.version} is current{' already' * (not result.changed)}"
+    if result.changed and result.before:
+        line += f" (previously {result.before})"
+    if result.omitted:
+        names = " and ".join(omission.value for omission in result.omitted)
+        line += f"; the stored release has the same ROMs and was kept, without the new {names}"
+    return [line, *_files(release, folder)] if result.changed else [line]
 
 
-def rolled_back(found: Published, folder: str = "") -> list[str]:
-    """What devices get again, a line for each ROM and other file; `folder` is where the application's files are."""
-    release = found.release
-    if not found.changed:
-        return published(found)
-    if found.before == release.version:
-        return [f"{release.app} {release.version} is current already; its files are in place again"]
-    instead = f", instead of {found.before}" if found.before else ""
+def rolled_back(result: Published, folder: str = "") -> list[str]:
+    """Describe a rollback, with a line for each file; `folder` is the application's directory."""
+    release = result.release
+    if not result.changed:
+        return published(result)
+    if result.before == release.version:
+        return [f"{release.app} {release.version} is current already; its files were repaired"]
+    instead = f" instead of {result.before}" if result.before else ""
     return [f"{release.app} {release.version} is current again{instead}", *_files(release, folder)]
 
 
@@ -47,27 +50,27 @@ def _files(release: Release, folder: str) -> list[str]:
     ]
 
 
-def releases(found: Mapping[str, Sequence[ListedRelease]]) -> str:
-    """The releases of each application, a line for each."""
+def releases(listed: Mapping[str, Sequence[ListedRelease]]) -> str:
+    """List the releases of each application, one per line."""
     blocks: list[Heading | Table] = []
-    for app, every in found.items():
+    for app, every in listed.items():
         rows = tuple(
             (
-                listed.version,
-                "current" if listed.current else "previous" if listed.previous else "",
-                listed.release.date or "" if listed.release else "",
-                rom_sizes(listed.release),
+                each.version,
+                "current" if each.current else "previous" if each.previous else "",
+                each.release.date or "" if each.release else "",
+                file_sizes(each.release),
             )
-            for listed in every
+            for each in every
         )
         blocks += (Heading(app), Table((), rows, "<<<<"))
     return f"{plain(blocks)}\n" if blocks else ""
 
 
-def rom_sizes(release: Release | None) -> str:
-    """The sizes of a release's ROMs, of its recovery ROM, and of its data files together, for a table."""
+def file_sizes(release: Release | None) -> str:
+    """Return the sizes of a release's ROMs, its recovery ROM and its data files, for a table."""
     if release is None:
-        return "its manifest cannot be read"
+        return "manifest unreadable"
     sizes = " + ".join(f"{rom.file.size:,}" for rom in release.roms) + " bytes"
     if release.recovery:
         sizes += f", recovery {release.recovery.file.size:,} bytes"
@@ -75,3 +78,8 @@ def rom_sizes(release: Release | None) -> str:
         count = len(release.data_files)
         sizes += f", {count} file{'s' * (count > 1)} ({sum(file.size for file in release.data_files):,} bytes)"
     return sizes
+
+
+def finding(found: Finding) -> str:
+    """Describe a finding of a check in one line."""
+    return f"{found.path}: {'' if found.fault else 'note: '}{found.text}"

@@ -130,10 +130,10 @@ def test_without_room_for_temporary_files_their_folder_is_named(folder: Path) ->
 # Web roots
 
 PUBLISH = ["publish", "../rom.bin", "--app", "blink", "--layout", "1MB", "--version", "1.0.0", "--web-root"]
-NOT_A_FOLDER = "is not a folder, or has a file in its path"
+NOT_A_FOLDER = "not a directory, or a file is in its path"
 WEB_ROOTS = {
-    "file": f"{{}}/file {NOT_A_FOLDER}",
-    "file/www": f"{{}}/file {NOT_A_FOLDER}",
+    "file": NOT_A_FOLDER,
+    "file/www": NOT_A_FOLDER,
     "loop": LOOP,
     "loop/www": f"loop is {LOOP}",
     LONG: "File name too long",
@@ -142,7 +142,7 @@ WEB_ROOTS = {
     "shut/www": "Permission denied",
     "read-only": "Read-only file system",
     "read-only/www": "Read-only file system",
-    "/proc/www": "no folder can be made there",
+    "/proc/www": "cannot create a directory there",
 }
 
 
@@ -154,8 +154,7 @@ def test_a_web_root_that_cannot_be_written_is_named_with_the_reason(folder: Path
 def test_a_web_root_without_room_names_the_file_of_the_release(folder: Path) -> None:
     (found,) = outcomes(folder, [[*PUBLISH, "full/www"]])
     assert found.error == (
-        f"rbootimg: full/www: {folder}/full/www/releases/1.0.0/rom0.bin: No space left on device; "
-        "`rbootimg prune` makes room\n"
+        "rbootimg: full/www/releases/1.0.0/rom0.bin: No space left on device; free space with `rbootimg prune`\n"
     )
 
 
@@ -174,8 +173,8 @@ def test_a_web_root_that_may_not_be_written_keeps_its_release(folder: Path) -> N
     commands = [publish_next, ["rollback", "--app", "blink"]]
     found = outcomes(folder, [[*command, "--web-root", "www"] for command in commands])
     assert last_lines(found) == [
-        f"rbootimg: www: {root}/blink/releases: Permission denied",
-        f"rbootimg: www: {root}/blink/releases/history.json: Permission denied",
+        "rbootimg: www/blink/releases: Permission denied",
+        "rbootimg: www/blink/releases/history.json: Permission denied",
     ]
 
 
@@ -200,7 +199,7 @@ def test_a_dangling_link_in_a_web_root_is_told_as_that_or_replaced(tmp_path: Pat
     if place in ("releases", "blink"):
         with pytest.raises(WebRootError) as refused:
             publish_it()
-        assert str(refused.value) == f"{path} is {DANGLING}"
+        assert str(refused.value) == f"{path}: {DANGLING}"
         assert os.readlink(path) == "nowhere"
     else:
         publish_it()
@@ -209,17 +208,17 @@ def test_a_dangling_link_in_a_web_root_is_told_as_that_or_replaced(tmp_path: Pat
 
 
 def test_bare_roms_name_what_is_in_their_way(folder: Path) -> None:
-    for path, reason in {
-        "file": f"{folder}/file is not a folder",
-        "file/www": f"{folder}/file is not a folder",
-        "dangling": f"{folder}/dangling is {DANGLING}",
-        "loop": f"{folder}/loop: {LOOP}",
-        "loop/www": f"{folder}/loop/www: {folder}/loop is {LOOP}",
-        "/proc/www": "/proc/www: no folder can be made there",
+    for path, (subject, reason) in {
+        "file": ("file", "not a folder"),
+        "file/www": ("file", "not a folder"),
+        "dangling": ("dangling", DANGLING),
+        "loop": ("loop", LOOP),
+        "loop/www": ("loop/www", f"{folder}/loop is {LOOP}"),
+        "/proc/www": ("/proc/www", "cannot create a directory there"),
     }.items():
         with pytest.raises(WebRootError) as refused:
             unversioned.publish_files({"rom0.bin": b"new"}, folder / path)
-        assert str(refused.value) == f"the web root cannot be written: {reason}"
+        assert str(refused.value) == f"{folder / subject}: cannot write the web root: {reason}"
 
 
 def test_a_prune_that_cannot_write_the_history_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from rbootimg.layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashP
 from rbootimg.layout.presets import LAYOUT_PRESETS, preset_layout
 from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.release.history import History
-from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, StoredFile
+from rbootimg.release.manifest import Checksum, FlashPart, PartKind, Release, ReleaseRom, StoredFile
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -421,24 +421,50 @@ def test_what_takes_too_long_to_read_no_schema_can_tell(text: str, message: str)
 
 # What a schema cannot tell of a release, each with a value somewhere in a manifest or history that is valid but for it.
 MANIFEST_NEEDS_CODE = {
-    r"the manifest's ROM \d+ is for slot \d+; they come in slot order": ("roms", 0, "slot", 1),
-    r"the manifest's recovery ROM is for slot \d+, which has a ROM already": ("recovery", "slot", 0),
-    r"the manifest: the part at .* is not in the flash, or not behind": ("flash", "parts", 0, "size", 2**24),
-    r"the manifest: slot \d+ is not in the flash": ("roms", 0, "slot_size", 2**24),
-    r"the manifest: ROM has [\d,]+ bytes, [\d,]+ more than slot \d+ at 0x[\da-f]+ holds ": ("roms", 0, "size", 2**24),
-    r"the manifest: files has the same name twice": ("files", 0, "name", "ui.html"),
-    r"the manifest: a release cannot carry both .* they differ only in case": ("files", 0, "name", "UI.html"),
-    r"the manifest: a release cannot carry a file called .* the name is reserved": ("files", 0, "name", "Rom0.bin"),
-    r"the manifest.*: \w+ has half a character": ("device", "\ud800"),
+    r"manifest: roms: ROM \d+ is for slot \d+: expected slot \d+": ("roms", 0, "slot", 1),
+    r"manifest: recovery: slot \d+ has a ROM of the application": ("recovery", "slot", 0),
+    r"manifest: invalid part at .* bytes: expected at least 1 byte, after the part before it and within the flash": (
+        "flash",
+        "parts",
+        0,
+        "size",
+        2**24,
+    ),
+    r"manifest: slot \d+ is outside the flash": ("roms", 0, "slot_size", 2**24),
+    r"manifest: ROM has [\d,]+ bytes, [\d,]+ more than slot \d+ at 0x[\da-f]+ holds ": ("roms", 0, "size", 2**24),
+    r"manifest: files: duplicate name": ("files", 0, "name", "ui.html"),
+    r"manifest: data file names .* differ only in case": ("files", 0, "name", "UI.html"),
+    r"manifest: invalid data file name .*: reserved for another file of a release": ("files", 0, "name", "Rom0.bin"),
+    r"manifest.*: \w+: unpaired surrogate in the string": ("device", "\ud800"),
 }
 HISTORY_NEEDS_CODE = {
-    r"the history: its versions are not those of its manifests": ("versions", 0, "9.9.9"),
-    r"the history.*: \S+ has half a character": ("manifests", "1.0.0", "\ud800"),
+    r"history: versions: expected at least one, and each with a manifest": ("versions", 0, "9.9.9"),
+    r"history.*: \S+: unpaired surrogate in the string": ("manifests", "1.0.0", "\ud800"),
 }
 RELEASE_VALUES = (
     *NUMBERS,
     *WRONG_KINDS,
-    *("", " ", "x", ".", "a b", " a", "a\n", "a/b", "a\\b", "x" * 100, "x" * 101, "\0", "\x1f", "\ud800", "x.sha256"),
+    *(
+        "",
+        " ",
+        "x",
+        ".",
+        "a b",
+        " a",
+        "#a",
+        "a#",
+        "ram",
+        "slot",
+        "a\n",
+        "a/b",
+        "a\\b",
+        "x" * 100,
+        "x" * 101,
+        "\0",
+        "\x1f",
+        "\ud800",
+        "x.sha256",
+    ),
     *("releases", "index.html", "style.css", "_status", "ui.html", "UI.html", "rom0.bin", "2026-11-23"),
     *("1.0.0", "v1.0.0", "1.0", "1.0.0-rc.1", "1.0.0+b", "01.0.0", "1.0.0-01", "1.0.0-\u0663", "1.0.0\n"),
     *(f"1.0.0-{'a' * 94}", f"1.0.0-{'a' * 95}", "a" * 64, "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n"),
@@ -469,11 +495,11 @@ FILE = StoredFile("rom0.bin", 2**24, "a" * 64)
 LARGE_RELEASE = as_values(
     Release(
         *("blink", "1.0.0", "esp8266"),
-        (ReleaseRom(0, 0, 2**24, 2**32 - 1, FILE, "ram", elf=replace(FILE, size=2**32 - 1)),),
+        (ReleaseRom(0, 0, 2**24, 2**32 - 1, FILE, Checksum.RAM, elf=replace(FILE, size=2**32 - 1)),),
         2**24,
-        (FlashPart("slot", "slot 0", 0, 2**24),),
+        (FlashPart(PartKind.SLOT, "slot 0", 0, 2**24),),
         data_files=(StoredFile("ui.html", 2**32 - 1, "a" * 64),),
-        recovery=ReleaseRom(2**32 - 1, 2**24 - 1, 1, 0, replace(FILE, size=0), "ram"),
+        recovery=ReleaseRom(2**32 - 1, 2**24 - 1, 1, 0, replace(FILE, size=0), Checksum.RAM),
     )
 )
 LAST_BYTE = LARGE_RELEASE | {

@@ -1,4 +1,4 @@
-"""A web root through its server: what of the replies a device would choke on."""
+"""Checking a web root through its server: the replies with which an update fails."""
 
 from __future__ import annotations
 
@@ -21,16 +21,22 @@ from support.project import ROOT
 from support.releases import make, make_roms, with_recovery
 
 from rbootimg.errors import UrlError
-from rbootimg.release.check_http import Finding, check_url
+from rbootimg.release.check_http import check_url
+from rbootimg.release.finding import Finding
 from rbootimg.release.webroot import publish
 from rbootimg.serve import faults
 from rbootimg.serve.server import ServerOptions, serving
 
 ROM = make_roms("1.0.0", 4096)[0]
 LENGTH = f"Content-Length: {len(ROM)}"
-COPES = "rBoot's OTA sample fails, rbootimg's update client copes"
-FAILS = "rbootimg's update client, which asks with HTTP/1.0, fails; rBoot's OTA sample copes"
-WITHOUT = "without it no digest of a ROM was compared"
+SAMPLE_FAILS = "rBoot's OTA sample fails; rbootimg's update client handles it"
+CLIENT_FAILS = "rbootimg's update client, which uses HTTP/1.0, fails; rBoot's OTA sample handles it"
+WITHOUT = "without a manifest the content of the ROMs was not compared"
+
+
+def of_both(path: str, text: str, fault: bool = True, client: bool = True, sample: bool = True) -> Finding:
+    """A fault that both clients have, or as told."""
+    return Finding(path, text, fault, client_fails=client, sample_fails=sample)
 
 
 def head(*lines: str, status: str = "200 OK") -> bytes:
@@ -125,8 +131,8 @@ def test_data_files_are_fetched_and_compared(server: Server) -> None:
     assert check_url(server.url) == ()
     assert server.requests[-2].split()[1] == server.requests[-1].split()[1] == f"/{path}".encode()
     server.reply = head("Content-Length: 3") + b"<a>"
-    text = "is not the file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
-    assert check_url(server.url) == (Finding(path, text),)
+    text = "not the file of the manifest: SHA-256 mismatch; one of the two is stale or corrupt"
+    assert check_url(server.url) == (of_both(path, text),)
 
 
 def test_the_recovery_rom_is_fetched_and_compared(server: Server) -> None:
@@ -136,8 +142,8 @@ def test_the_recovery_rom_is_fetched_and_compared(server: Server) -> None:
     server.path, server.reply = "releases/1.1.0/recovery.bin", head(f"Content-Length: {len(data)}") + data
     assert check_url(server.url) == ()
     server.reply = head("Content-Length: 3") + data[:3]
-    text = f"has 3 bytes, not {len(data)} as the manifest says; one of the two is stale or damaged"
-    assert check_url(server.url) == (Finding("releases/1.1.0/recovery.bin", text),)
+    text = f"3 bytes, expected {len(data)} from the manifest; one of the two is stale or corrupt"
+    assert check_url(server.url) == (of_both("releases/1.1.0/recovery.bin", text),)
 
 
 def test_checksum_files_are_fetched_and_compared(server: Server) -> None:
@@ -154,8 +160,8 @@ def test_checksum_files_are_fetched_and_compared(server: Server) -> None:
     ]
     server.path, server.reply = "rom1.bin.sha256", head("Content-Length: 76") + b"0" * 64 + b"  rom1.bin\n"
     server.reply = head("Content-Length: 75") + b"0" * 64 + b"  rom1.bin\n"
-    text = "is not the checksum file of the manifest: its SHA-256 is another; one of the two is stale or damaged"
-    assert check_url(server.url) == (Finding("rom1.bin.sha256", text),)
+    text = "not the checksum file of the manifest: SHA-256 mismatch; one of the two is stale or corrupt"
+    assert check_url(server.url) == (of_both("rom1.bin.sha256", text),)
 
 
 def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
@@ -189,45 +195,45 @@ ZIPPED = gzip.compress(ROM, mtime=0)
 @pytest.mark.parametrize(
     ("reply", "texts"),
     [
-        (head() + ROM, ["has no Content-Length; a device does not know where it ends"]),
+        (head() + ROM, ["missing Content-Length; devices cannot tell where the file ends"]),
         (
             CHUNKED,
             [
-                "has Transfer-Encoding: chunked; a device would write the chunk sizes to the flash",
-                "has no Content-Length; a device does not know where it ends",
+                "Transfer-Encoding: chunked; devices would write the chunk sizes to the flash",
+                "missing Content-Length; devices cannot tell where the file ends",
             ],
         ),
         (
             head("Content-Encoding: gzip", f"Content-Length: {len(ZIPPED)}") + ZIPPED,
             [
-                "has Content-Encoding: gzip, unasked; a device would write that to the flash",
-                f"has {len(ZIPPED)} bytes, not 2,096 as the manifest says; one of the two is stale or damaged",
+                "Content-Encoding: gzip, not requested; devices would write the encoded bytes to the flash",
+                f"{len(ZIPPED)} bytes, expected 2,096 from the manifest; one of the two is stale or corrupt",
             ],
         ),
         (
             head("Location: https://x/rom0.bin", "Content-Length: 0", status="301 Moved"),
-            ["redirects to https://x/rom0.bin (status 301); no device follows"],
+            ["redirect to https://x/rom0.bin (status 301); devices do not follow it"],
         ),
-        (head("Content-Length: 4", status="404 Not Found") + b"none", ["has status 404, not 200"]),
-        (head(LENGTH) + ROM[:100], [f"ends after 100 bytes, {len(ROM) - 100:,} too early"]),
+        (head("Content-Length: 4", status="404 Not Found") + b"none", ["status 404, expected 200"]),
+        (head(LENGTH) + ROM[:100], [f"truncated after 100 bytes, {len(ROM) - 100:,} missing"]),
         (
             head(LENGTH) + bytes(len(ROM)),
-            ["is not the ROM of the manifest: its SHA-256 is another; one of the two is stale or damaged"],
+            ["not the ROM of the manifest: SHA-256 mismatch; one of the two is stale or corrupt"],
         ),
-        (head("Content-Length: 10") + ROM[:10], ["has 10 bytes, not 2,096 as the manifest says; one of the two is"]),
-        (head(LENGTH, "Age: 3600") + ROM, ["comes from a cache, 3,600 seconds old; let it ask the server each time"]),
+        (head("Content-Length: 10") + ROM[:10], ["10 bytes, expected 2,096 from the manifest; one of the two is"]),
+        (head(LENGTH, "Age: 3600") + ROM, ["from a cache, 3,600 seconds old; send Cache-Control: no-cache"]),
         (
             head(LENGTH, "Cache-Control: public, max-age=600") + ROM,
-            ["may be served 600 seconds after a release; send Cache-Control: no-cache"],
+            ["may be cached for 600 seconds after a release; send Cache-Control: no-cache"],
         ),
         (
             head(LENGTH, "Expires: Thu, 01 Dec 2044 16:00:00 GMT") + ROM,
-            ["may be served until Thu, 01 Dec 2044 16:00:00 GMT; send Cache-Control: no-cache"],
+            ["may be cached until Thu, 01 Dec 2044 16:00:00 GMT; send Cache-Control: no-cache"],
         ),
         (head(LENGTH, "Cache-Control: no-cache", "Age: 0") + ROM, []),
         (
             head(LENGTH, f"X-Long: {'x' * 1400}") + ROM,
-            [f"has a header of 1,470 bytes, not within 1,460; {COPES}"],
+            [f"header of 1,470 bytes: expected at most 1,460; {SAMPLE_FAILS}"],
         ),
     ],
 )
@@ -242,26 +248,42 @@ def test_what_a_device_would_choke_on_is_a_fault(server: Server, reply: bytes, t
 @pytest.mark.parametrize(
     ("reply", "text"),
     [
-        (head(LENGTH.lower()) + ROM, f"has 'content-length: {len(ROM)}' for 'Content-Length: '; {COPES}"),
-        (head(LENGTH.upper()) + ROM, f"has 'CONTENT-LENGTH: {len(ROM)}' for 'Content-Length: '; {COPES}"),
-        (head(LENGTH.replace(" ", "")) + ROM, f"has 'Content-Length:{len(ROM)}' for 'Content-Length: '; {COPES}"),
+        (
+            head(LENGTH.lower()) + ROM,
+            f"header line 'content-length: {len(ROM)}': expected the spelling 'Content-Length: '; {SAMPLE_FAILS}",
+        ),
+        (
+            head(LENGTH.upper()) + ROM,
+            f"header line 'CONTENT-LENGTH: {len(ROM)}': expected the spelling 'Content-Length: '; {SAMPLE_FAILS}",
+        ),
+        (
+            head(LENGTH.replace(" ", "")) + ROM,
+            f"header line 'Content-Length:{len(ROM)}': expected the spelling 'Content-Length: '; {SAMPLE_FAILS}",
+        ),
         (
             head("X-Original-Content-Length: 9", LENGTH) + ROM,
-            f"has 'X-Original-Content-Length: 9' before its Content-Length; {COPES}",
+            "header line 'X-Original-Content-Length: 9' before the Content-Length, for which the sample takes it; "
+            f"{SAMPLE_FAILS}",
         ),
         (
             head("Server: x", status="100 Continue") + head(LENGTH) + ROM,
-            f"begins with 'HTTP/1.1 100'; a device wants 200 there; {COPES}",
+            f"invalid status line 'HTTP/1.1 100': expected 200 in bytes 9 to 11; {SAMPLE_FAILS}",
         ),
-        (head(LENGTH).replace(b"\r\n", b"\n") + ROM, f"has a header whose lines do not end with CR LF; {COPES}"),
-        (head(LENGTH).replace(b"\r\n", b"\n", 1) + ROM, f"has a header whose lines do not end with CR LF; {COPES}"),
-        ([head(LENGTH)[:20], head(LENGTH)[20:] + ROM], f"has 20 of its header's 60 bytes in the first packet; {COPES}"),
-        ([head(LENGTH)[:-1], head(LENGTH)[-1:] + ROM], f"has 59 of its header's 60 bytes in the first packet; {COPES}"),
+        (head(LENGTH).replace(b"\r\n", b"\n") + ROM, f"lines of the header do not end with CR LF; {SAMPLE_FAILS}"),
+        (head(LENGTH).replace(b"\r\n", b"\n", 1) + ROM, f"lines of the header do not end with CR LF; {SAMPLE_FAILS}"),
+        (
+            [head(LENGTH)[:20], head(LENGTH)[20:] + ROM],
+            f"first packet has only 20 of the header's 60 bytes; {SAMPLE_FAILS}",
+        ),
+        (
+            [head(LENGTH)[:-1], head(LENGTH)[-1:] + ROM],
+            f"first packet has only 59 of the header's 60 bytes; {SAMPLE_FAILS}",
+        ),
     ],
 )
-def test_what_rboots_sample_does_not_take_is_a_fault(server: Server, reply: bytes | list[bytes], text: str) -> None:
+def test_a_reply_that_rboots_sample_refuses_is_a_fault(server: Server, reply: bytes | list[bytes], text: str) -> None:
     server.reply = reply
-    assert check_url(server.url) == (Finding("rom0.bin", text, client=False),)
+    assert check_url(server.url) == (of_both("rom0.bin", text, client=False),)
 
 
 @pytest.mark.parametrize(
@@ -270,17 +292,14 @@ def test_what_rboots_sample_does_not_take_is_a_fault(server: Server, reply: byte
         (
             (head(LENGTH) + ROM).replace(b"1.1 200", b"1.1  200"),
             [
-                "begins with 'HTTP/1.1  20'; a device wants 200 there",
-                "begins with 'HTTP/1.1  200 OK', not with HTTP/1.0 or HTTP/1.1 and a status",
+                "invalid status line 'HTTP/1.1  20': expected 200 in bytes 9 to 11",
+                "invalid status line 'HTTP/1.1  200 OK': expected HTTP/1.0 or HTTP/1.1 and a status",
             ],
         ),
-        (head("nocolon", LENGTH) + ROM, [f"has the header line 'nocolon', which is malformed; {FAILS}"]),
+        (head("nocolon", LENGTH) + ROM, [f"invalid header line 'nocolon'; {CLIENT_FAILS}"]),
         (
             head(f"X-Long: {'x' * 5000}", LENGTH) + ROM,
-            [
-                "has a header of 5,070 bytes; rbootimg's update client wants it within 4,096, rBoot's OTA sample "
-                "within 1,460"
-            ],
+            ["header of 5,070 bytes: expected at most 4,096 (rbootimg's update client), 1,460 (rBoot's OTA sample)"],
         ),
     ],
 )
@@ -292,33 +311,35 @@ def test_who_fails_is_told(server: Server, reply: bytes, texts: list[str]) -> No
 def test_a_server_may_answer_http_1_0_in_another_way(server: Server) -> None:
     """As some do that want HTTP/1.1 or later; others send chunks to HTTP/1.1 alone."""
     server.reply, server.reply_to_1_0 = head(LENGTH) + ROM, head("Content-Length: 0", status="426 Upgrade Required")
-    assert check_url(server.url) == (Finding("rom0.bin", f"has status 426, not 200; {FAILS}", sample=False),)
+    assert check_url(server.url) == (of_both("rom0.bin", f"status 426, expected 200; {CLIENT_FAILS}", sample=False),)
     server.reply, server.reply_to_1_0 = CHUNKED, server.reply
     found = check_url(server.url)
-    assert [(finding.client, finding.sample) for finding in found] == [(False, True)] * 2
-    assert found[0].text.endswith(f"chunk sizes to the flash; {COPES}")
+    assert [(finding.client_fails, finding.sample_fails) for finding in found] == [(False, True)] * 2
+    assert found[0].text.endswith(f"chunk sizes to the flash; {SAMPLE_FAILS}")
     server.reply = server.reply_to_1_0.replace(ROM[:9], b"otherwise")
     (finding,) = check_url(server.url)
-    assert finding.text.endswith(f"one of the two is stale or damaged; {COPES}")
+    assert finding.text.endswith(f"one of the two is stale or corrupt; {SAMPLE_FAILS}")
 
 
 def test_a_version_that_is_too_long_for_the_client_is_told(tmp_path: Path) -> None:
     for version, text in (
-        (f"1.0.0-{'a' * 58}", "has 64 characters, more than 63"),
-        ("1.0.0-1234567890", "has a number of more than 9 digits"),
+        (f"1.0.0-{'a' * 58}", "version of 64 characters: expected at most 63"),
+        ("1.0.0-1234567890", "version with a number of more than 9 digits"),
     ):
         root = tmp_path / version
         publish(root, [make(version)])
         with serving(root) as at:
-            assert check_url(f"http://127.0.0.1:{at.port}/") == (Finding("version", f"{text}; {FAILS}", sample=False),)
+            assert check_url(f"http://127.0.0.1:{at.port}/") == (
+                of_both("version", f"{text}; {CLIENT_FAILS}", sample=False),
+            )
 
 
 def test_a_header_alone_in_the_first_packet_is_worth_one_note(tmp_path: Path) -> None:
     publish(tmp_path, [make("1.0.0", size=4096)])
     with serving(tmp_path, options=ServerOptions(faults=(faults.parse("rom*.bin=split@9999"),))) as at:
         found = check_url(f"http://127.0.0.1:{at.port}/")
-    text = "has its header alone in the first packet; rBoot's OTA sample copes, its first versions did not"
-    assert found == (Finding("rom0.bin", text, fault=False, client=False, sample=False),)
+    text = "first packet has only the header; rBoot's OTA sample handles it, but its first versions did not"
+    assert found == (of_both("rom0.bin", text, fault=False, client=False, sample=False),)
 
 
 def test_what_never_changes_may_be_kept_by_caches(server: Server) -> None:
@@ -330,7 +351,7 @@ def test_what_never_changes_may_be_kept_by_caches(server: Server) -> None:
 def test_a_version_that_is_not_the_manifests_is_stale(server: Server) -> None:
     server.path, server.reply = "version", head("Content-Length: 6") + b"0.9.0\n"
     (finding,) = check_url(server.url)
-    assert finding == Finding("version", r"is b'0.9.0\n', not that of the manifest; one of the two is stale")
+    assert finding == of_both("version", r"b'0.9.0\n': expected 1.0.0 as in the manifest; one of the two is stale")
 
 
 @pytest.mark.parametrize(
@@ -359,30 +380,30 @@ def test_what_a_device_takes_is_no_fault(server: Server, reply: bytes) -> None:
 @pytest.mark.parametrize(
     ("reply", "texts"),
     [
-        (head(LENGTH, "Content-Range: bytes 0-9/10", status="206 Partial") + ROM, ["has status 206, not 200"]),
-        (head(status="304 Not Modified"), ["has status 304, not 200"]),
-        (head(LENGTH, "Content-Length: 7") + ROM, ["has Content-Length: 2096 and 7; a device takes one or the other"]),
-        (head(f"{LENGTH}, {len(ROM)}") + ROM, ["has Content-Length: 2096, 2096, which is no number"]),
-        (head(f"Content-Length: {'9' * 5000}") + ROM, ["has Content-Length: 999"]),
-        (head("nocolon") + ROM, ["has no Content-Length; "]),
-        (head(LENGTH) + ROM + b"\n", ["has 1 byte more than its Content-Length; a device never sees its end"]),
+        (head(LENGTH, "Content-Range: bytes 0-9/10", status="206 Partial") + ROM, ["status 206, expected 200"]),
+        (head(status="304 Not Modified"), ["status 304, expected 200"]),
+        (head(LENGTH, "Content-Length: 7") + ROM, ["different Content-Lengths: 2096 and 7; devices use one of them"]),
+        (head(f"{LENGTH}, {len(ROM)}") + ROM, ["invalid Content-Length: 2096, 2096"]),
+        (head(f"Content-Length: {'9' * 5000}") + ROM, ["invalid Content-Length: 999"]),
+        (head("nocolon") + ROM, ["missing Content-Length; "]),
+        (head(LENGTH) + ROM + b"\n", ["1 byte more than its Content-Length; devices never detect the end"]),
         (
             head(LENGTH, "Cache-Control: max-age=0, s-maxage=60") + ROM,
-            ["may be served 60 seconds after a release; send Cache-Control: no-cache"],
+            ["may be cached for 60 seconds after a release; send Cache-Control: no-cache"],
         ),
         (
             CHUNKED[:-1000],
-            ["has Transfer-Encoding: chunked; ", "has no Content-Length; ", "ends after 1,103 bytes, too e"],
+            ["Transfer-Encoding: chunked; ", "missing Content-Length; ", "truncated after 1,103 bytes: "],
         ),
-        (ROM, ["has no reply in HTTP: "]),
-        (b"", ["has no reply: the server closed the connection without one"]),
-        (b"HTTP/2 200\r\n\r\n", ["has no reply in HTTP: HTTP/2"]),
-        (head(f"X: {'x' * 70000}", LENGTH) + ROM, ["has no reply in HTTP: a header of more than 65,536 bytes"]),
-        ([None], ["has no reply: Connection reset by peer"]),
-        ([head(LENGTH)[:30], None], ["has no reply: Connection reset by peer"]),
+        (ROM, ["reply is not HTTP: "]),
+        (b"", ["request failed: the server closed the connection without a reply"]),
+        (b"HTTP/2 200\r\n\r\n", ["reply is not HTTP: HTTP/2"]),
+        (head(f"X: {'x' * 70000}", LENGTH) + ROM, ["reply is not HTTP: a header of more than 65,536 bytes"]),
+        ([None], ["request failed: Connection reset by peer"]),
+        ([head(LENGTH)[:30], None], ["request failed: Connection reset by peer"]),
         (
             [head(LENGTH) + ROM[:100], None],
-            [f"ends after 100 bytes, {len(ROM) - 100:,} too early: Connection reset by peer"],
+            [f"truncated after 100 bytes, {len(ROM) - 100:,} missing: Connection reset by peer"],
         ),
     ],
 )
@@ -399,7 +420,7 @@ def test_every_odd_reply_is_one_line_for_its_path(server: Server, reply: bytes |
 def test_what_a_server_says_cannot_break_the_line_or_run_on(server: Server) -> None:
     server.reply = head(f"Location: /\x1b[2J\r\n {'x' * 9999}", status="302 Found")
     (finding,) = check_url(server.url)
-    assert finding.text.startswith("redirects to /\ufffd[2J xxx")
+    assert finding.text.startswith("redirect to /\ufffd[2J xxx")
     assert finding.text.isprintable()
     assert len(finding.text) < 300
 
@@ -409,7 +430,7 @@ def test_a_server_that_goes_away_is_told_for_what_was_not_fetched(server: Server
     found = check_url(server.url)
     paths = ["rom0.bin", "releases/1.0.0/rom0.bin", "rom1.bin", "releases/1.0.0/rom1.bin"]
     assert [finding.path for finding in found] == paths
-    assert {finding.text for finding in found} == {"has no reply: Connection refused"}
+    assert {finding.text for finding in found} == {"request failed: Connection refused"}
 
 
 def test_a_server_that_drips_is_given_up(server: Server) -> None:
@@ -420,9 +441,9 @@ def test_a_server_that_drips_is_given_up(server: Server) -> None:
         begun = time.monotonic()
         texts += [finding.text for finding in check_url(server.url, timeout=0.1) if finding.fault]
         assert time.monotonic() - begun < 5
-    assert texts[0] == "has no reply: not whole after 1.2 seconds"
-    assert texts[1].startswith("ends after ")
-    assert texts[1].endswith(" too early: not whole after 1.2 seconds")
+    assert texts[0] == "request failed: incomplete after 1.2 seconds"
+    assert texts[1].startswith("truncated after ")
+    assert texts[1].endswith(" missing: incomplete after 1.2 seconds")
     assert len(texts) == 2
 
 
@@ -430,27 +451,27 @@ def test_an_endless_body_is_broken_off(server: Server) -> None:
     server.pause = 0
     server.reply = Endless(head(), bytes(1 << 20))
     assert [finding.text for finding in check_url(server.url) if finding.fault] == [
-        "has no Content-Length; a device does not know where it ends",
-        "goes on after 16,777,216 bytes, more than any flash has",
+        "missing Content-Length; devices cannot tell where the file ends",
+        "more than 16,777,216 bytes, the size of the largest flash",
     ]
 
 
 @pytest.mark.parametrize(
     ("fault", "texts"),
     [
-        ("redirect", ["redirects to /manifest.json?redirected (status 302); no device follows", WITHOUT]),
-        ("500", ["has status 500, not 200", WITHOUT]),
-        ("404", ["has status 404, not 200", WITHOUT]),
-        ("404-as-200", [f"cannot be used: the manifest is not JSON; {WITHOUT}"]),
+        ("redirect", ["redirect to /manifest.json?redirected (status 302); devices do not follow it", WITHOUT]),
+        ("500", ["status 500, expected 200", WITHOUT]),
+        ("404", ["status 404, expected 200", WITHOUT]),
+        ("404-as-200", [f"manifest: not JSON; {WITHOUT}"]),
         (
             "truncate@100",
-            ["ends after 100 bytes, ", f"cannot be used: the manifest is not JSON; {WITHOUT}"],
+            ["truncated after 100 bytes, ", f"manifest: not JSON; {WITHOUT}"],
         ),
         (
             "reset@100",
-            ["ends after 100 bytes, ", f"cannot be used: the manifest is not JSON; {WITHOUT}"],
+            ["truncated after 100 bytes, ", f"manifest: not JSON; {WITHOUT}"],
         ),
-        ("stall@100", ["ends after 100 bytes, ", f"cannot be used: the manifest is not JSON; {WITHOUT}"]),
+        ("stall@100", ["truncated after 100 bytes, ", f"manifest: not JSON; {WITHOUT}"]),
     ],
 )
 def test_a_manifest_that_is_hit_is_told_and_the_rest_is_looked_at(tmp_path: Path, fault: str, texts: list[str]) -> None:
@@ -462,24 +483,27 @@ def test_a_manifest_that_is_hit_is_told_and_the_rest_is_looked_at(tmp_path: Path
     assert [finding.text.startswith(text) for finding, text in zip(mine, texts)] == [True] * len(mine)
     assert mine[0].fault
     assert [(finding.path, finding.text[:16]) for finding in found if finding.path != "manifest.json"] == [
-        ("version", "is no version: b"),
-        ("rom1.bin", "has 'content-len"),
+        ("version", "invalid version:"),
+        ("rom1.bin", "header line 'con"),
     ]
 
 
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        ("split@20", "has 20 of its header's "),
-        ("lower-case", "has 'content-length: 2096' for 'Content-Length: '; rBoot's OTA sample fails"),
-        ("reset@9", "ends after 9 bytes, 2,087 too early: "),
-        ("truncate@9", "ends after 9 bytes, 2,087 too early"),
-        ("stall@9", "ends after 9 bytes, 2,087 too early: timed out"),
-        ("flip@9", "is not the ROM of the manifest"),
-        ("chunked", "has Transfer-Encoding: chunked"),
-        ("500", "has status 500, not 200"),
-        ("redirect", "redirects to /rom0.bin?redirected (status 302); no device follows"),
-        ("404-as-200", "has 68 bytes, not 2,096 as the manifest says"),
+        ("split@20", "first packet has only 20 of the header's "),
+        (
+            "lower-case",
+            "header line 'content-length: 2096': expected the spelling 'Content-Length: '; ",
+        ),
+        ("reset@9", "truncated after 9 bytes, 2,087 missing: "),
+        ("truncate@9", "truncated after 9 bytes, 2,087 missing"),
+        ("stall@9", "truncated after 9 bytes, 2,087 missing: timed out"),
+        ("flip@9", "not the ROM of the manifest"),
+        ("chunked", "Transfer-Encoding: chunked"),
+        ("500", "status 500, expected 200"),
+        ("redirect", "redirect to /rom0.bin?redirected (status 302); devices do not follow it"),
+        ("404-as-200", "68 bytes, expected 2,096 from the manifest"),
     ],
 )
 def test_our_own_servers_faults_are_found(server: Server, fault: str, text: str) -> None:
@@ -497,10 +521,10 @@ def test_our_own_server_without_faults_has_nothing_that_is_noteworthy(server: Se
 def test_without_a_manifest_a_rom_must_still_be_one(server: Server) -> None:
     (server.root / "manifest.json").write_bytes(b"{}")
     server.reply = head("Content-Length: 4") + b"none"
-    text = "is not a valid ROM: truncated image: the header of the ROM ends at offset 0x8, but there are only 0x4 bytes"
+    text = "invalid ROM: truncated image: the header of the ROM ends at offset 0x8, but there are only 0x4 bytes"
     assert check_url(server.url) == (
-        Finding("manifest.json", f"cannot be used: the manifest has no number 'schema'; {WITHOUT}"),
-        Finding("rom0.bin", text),
+        of_both("manifest.json", f"manifest: missing 'schema': expected a number; {WITHOUT}"),
+        of_both("rom0.bin", text),
     )
 
 
@@ -514,42 +538,42 @@ def test_a_manifest_that_can_be_read_all_the_same_is_gone_by(tmp_path: Path, fau
     assert last.path == "releases/1.0.0/rom1.bin"
 
 
-URL = "this is no URL of a web root: "
+URL = "invalid URL: "
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("www", f"{URL}it lacks http:// and a host; write one such as http://192.168.7.5/"),
-        ("", f"{URL}it lacks http:// and a host"),
-        ("ftp://x/", f"{URL}it lacks http:// and a host"),
-        ("http:///x", f"{URL}it lacks http:// and a host"),
-        ("http://[::1", f"{URL}Invalid IPv6 URL; write one such as http://192.168.7.5/"),
+        ("www", f"{URL}missing http:// or host: expected one such as http://192.168.7.5/"),
+        ("", f"{URL}missing http:// or host"),
+        ("ftp://x/", f"{URL}missing http:// or host"),
+        ("http:///x", f"{URL}missing http:// or host"),
+        ("http://[::1", f"{URL}Invalid IPv6 URL: expected one such as http://192.168.7.5/"),
         ("http://x:99999/", f"{URL}Port out of range 0-65535"),
         ("http://x:abc/", f"{URL}Port could not be cast to integer value as 'abc'"),
-        ("http://a b/", f"{URL}'a b' is no host name in ASCII"),
-        ("http://bücher.invalid/", f"{URL}'bücher.invalid' is no host name in ASCII"),
-        ("http://a..b/", f"{URL}'a..b' is no host name in ASCII"),
-        (f"http://{'a' * 64}/", f"{URL}'{'a' * 64}' is no host name in ASCII"),
-        ("http://127.0.0.1/\n", f"{URL}it has a control character"),
-        ("http://127.0.0.1/ a\x7f", f"{URL}it has a control character"),
-        ("http://me:secret@127.0.0.1/", f"{URL}devices send no user name and password"),
-        ("http://@127.0.0.1/", f"{URL}devices send no user name and password"),
-        ("http://127.0.0.1/?app=blink", f"{URL}it has a query or fragment"),
-        ("http://127.0.0.1/#top", f"{URL}it has a query or fragment"),
+        ("http://a b/", f"{URL}invalid host name 'a b'"),
+        ("http://bücher.invalid/", f"{URL}invalid host name 'bücher.invalid'"),
+        ("http://a..b/", f"{URL}invalid host name 'a..b'"),
+        (f"http://{'a' * 64}/", f"{URL}invalid host name '{'a' * 64}'"),
+        ("http://127.0.0.1/\n", f"{URL}control character"),
+        ("http://127.0.0.1/ a\x7f", f"{URL}control character"),
+        ("http://me:secret@127.0.0.1/", f"{URL}devices do not send a user name and password"),
+        ("http://@127.0.0.1/", f"{URL}devices do not send a user name and password"),
+        ("http://127.0.0.1/?app=blink", f"{URL}devices do not send a query or fragment"),
+        ("http://127.0.0.1/#top", f"{URL}devices do not send a query or fragment"),
         (
             "http://127.0.0.1:1/",
-            "manifest.json has no reply: Connection refused; is the server up, and the URL right?",
+            "manifest.json: request failed: Connection refused; check the URL and that the server is running",
         ),
-        (f"http://[fe80::1%{'a' * 64}]:1/", "manifest.json has no reply: "),
+        (f"http://[fe80::1%{'a' * 64}]:1/", "manifest.json: request failed: "),
         ("http://[1::2::3]/", URL),
-        ("http://[::1]:1/", "manifest.json has no reply: "),
-        ("https://127.0.0.1:1/", "manifest.json has no reply: Connection refused"),
-        ("http://127.0.0.1:1/\udcff ü", "manifest.json has no reply: Connection refused"),
-        ("http://no.such.host.invalid/", "manifest.json has no reply: "),
+        ("http://[::1]:1/", "manifest.json: request failed: "),
+        ("https://127.0.0.1:1/", "manifest.json: request failed: Connection refused"),
+        ("http://127.0.0.1:1/\udcff ü", "manifest.json: request failed: Connection refused"),
+        ("http://no.such.host.invalid/", "manifest.json: request failed: "),
     ],
 )
-def test_without_a_server_or_an_url_there_is_one_line(url: str, message: str) -> None:
+def test_an_invalid_url_or_a_missing_server_is_one_line(url: str, message: str) -> None:
     with pytest.raises(UrlError) as error:
         check_url(url)
     assert str(error.value).startswith(message)
@@ -573,14 +597,14 @@ def test_an_ipv6_address_may_do_without_a_port(monkeypatch: pytest.MonkeyPatch) 
 def test_where_there_is_nothing_there_is_one_line(tmp_path: Path) -> None:
     with serving(tmp_path) as at, pytest.raises(UrlError) as error:
         check_url(f"http://127.0.0.1:{at.port}/x")
-    assert str(error.value) == "no manifest.json to go by: status 404; give the URL of the application's folder"
+    assert str(error.value) == "no manifest.json: status 404; use the URL of the application's directory"
 
 
 def test_a_server_that_stalls_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = check_url(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.2)
     assert [finding.path for finding in found if finding.fault] == ["manifest.json", "version", "rom0.bin", "rom1.bin"]
-    assert {finding.text for finding in found if finding.fault} == {"has no reply: timed out"}
+    assert {finding.text for finding in found if finding.fault} == {"request failed: timed out"}
 
 
 @contextlib.contextmanager
@@ -620,15 +644,13 @@ def test_a_server_that_speaks_tls_must_be_trusted(tmp_path: Path, monkeypatch: p
     context.load_cert_chain(certificate, key)
     with pythons(web_root, context) as port:
         url = f"https://localhost:{port}/"
-        with pytest.raises(UrlError, match=r"manifest.json has no reply: its certificate is not trusted: self"):
+        with pytest.raises(UrlError, match=r"manifest.json: request failed: certificate not trusted: self"):
             check_url(url)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert check_url(url) == (
-            Finding(
-                url, "rBoot's OTA sample speaks no TLS, so a device needs a client of its own", False, False, False
-            ),
+            of_both(url, "rBoot's OTA sample does not support TLS: devices need another client", False, False, False),
         )
         (web_root / "rom1.bin").write_bytes(b"x")
-        assert [finding.text[:18] for finding in check_url(url) if finding.fault] == ["has 1 bytes, not 2"]
-    with pythons(web_root) as port, pytest.raises(UrlError, match=r"manifest\.json has no reply: no TLS: "):
+        assert [finding.text[:19] for finding in check_url(url) if finding.fault] == ["1 bytes, expected 2"]
+    with pythons(web_root) as port, pytest.raises(UrlError, match=r"manifest\.json: request failed: TLS error: "):
         check_url(f"https://localhost:{port}/")

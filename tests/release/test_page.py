@@ -14,8 +14,8 @@ import pytest
 from support import browser
 from support.releases import make, with_recovery
 
+from rbootimg.fileio import sha256_hex
 from rbootimg.release import page
-from rbootimg.release.manifest import digest
 from rbootimg.release.webroot import publish, rollback
 
 
@@ -46,14 +46,14 @@ def test_the_page_has_the_numbers_of_the_release(root: Path) -> None:
     size = (root / "rom0.bin").stat().st_size
     before = (root / "releases/1.0.0/rom0.bin").stat().st_size
     for words in (
-        "blink 1.1.0 for esp8266 · 2026-11-23",
+        "blink 1.1.0 for esp8266 · 2026-11-23 · manifest.json",
         "slot 1 0x082000 0x0fb000 484",
         "ROMs, compared with 1.0.0",
         f"size {size:,} bytes (+{size - before:,})",
-        f"full {100 * size / 0x80000:.1f} %",
+        f"used {100 * size / 0x80000:.1f} %",
         "linked at 0x40282010",
-        "proved with rBoot 1.4.2",
-        f"Files name bytes SHA-256 ca.der 1 {digest(b'0')} ui.html 3 {digest(b'<p>')}",
+        "boot proved with rBoot 1.4.2",
+        f"Data files name bytes SHA-256 ca.der 1 {sha256_hex(b'0')} ui.html 3 {sha256_hex(b'<p>')}",
         f"1.1.0 current 2026-11-23 {size:,} + {size:,}",
         f"1.0.0 {before:,} + {before:,}",
     ):
@@ -61,7 +61,7 @@ def test_the_page_has_the_numbers_of_the_release(root: Path) -> None:
     rollback(root)
     text = text_of((root / "index.html").read_text())
     assert "blink 1.0.0 for esp8266" in text
-    assert "proved no" in text
+    assert "boot proved no" in text
     assert f"1.0.0 current {before:,}" in text
     assert "compared" not in text
     assert "Files" not in text
@@ -75,7 +75,7 @@ def test_the_page_has_the_recovery_rom(spare: Path) -> None:
         html = (spare / "blink" / name).read_text()
         assert f'<a href="{link}">recovery.bin</a>' in html
         assert f"recovery.bin size {len(data):,} bytes ({change:+,}) slot 2 at 0x202000, 1,0" in text_of(html)
-        assert f"SHA-256 {digest(data)}" in text_of(html)
+        assert f"SHA-256 {sha256_hex(data)}" in text_of(html)
         assert f"recovery.bin: 0x202000 to {0x202000 + len(data):#x}" in html
 
 

@@ -20,7 +20,8 @@ from support.ota_host import HARNESS, REASONS, SANITIZERS, SOURCES, STRICT, Host
 from support.project import ROOT
 from support.releases import make
 
-from rbootimg.release.check_http import Finding, check_url, look
+from rbootimg.release.check_http import check_url, inspect_reply
+from rbootimg.release.finding import Finding
 from rbootimg.release.http import CLIENT, fetch, split_url
 from rbootimg.release.httpreply import read_as_client
 from rbootimg.release.webroot import publish
@@ -105,11 +106,11 @@ def taken_by_client(program: Path, replies: Sequence[bytes], piece: int = 65535)
 
 
 def taken_by_check(server: Server, reply: bytes) -> tuple[bool, bool]:
-    """Whether check_url's words for `version` are that the client takes it, and that the sample does."""
+    """Whether check_url finds that the client accepts the reply for `version`, and that the sample does."""
     server.reply = reply
     parts = split_url(server.url)
-    found = [*look("version", fetch(parts, "version", 5), fetch(parts, "version", 5, CLIENT), None)]
-    return not any(finding.client for finding in found), not any(finding.sample for finding in found)
+    found = [*inspect_reply("version", fetch(parts, "version", 5), fetch(parts, "version", 5, CLIENT), None)]
+    return not any(finding.client_fails for finding in found), not any(finding.sample_fails for finding in found)
 
 
 def test_each_reply_of_the_list_is_decided() -> None:
@@ -140,7 +141,7 @@ def test_the_fuzzers_target_runs_clean_with_the_list(tmp_path: Path) -> None:
     command = ["gcc", *STRICT, *SANITIZERS, f"-I{SOURCES}", *map(str, sources), "-o", str(program)]
     subprocess.run(command, check=True)
     paths = []
-    for at in (0, 20, 45, 255):  # where the two packets part
+    for at in (0, 20, 45, 255):  # the end of the first packet
         for name, reply in REPLIES.items():
             paths.append(tmp_path / f"{at}-{name}")
             paths[-1].write_bytes(bytes([at]) + reply[:65000])
@@ -148,39 +149,42 @@ def test_the_fuzzers_target_runs_clean_with_the_list(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{len(paths)}\n")
 
 
-def test_what_comes_after_the_end_is_not_waited_for(program: Path) -> None:
-    """Where the surplus does not come with the last bytes, nobody sees it."""
+def test_bytes_after_the_end_are_not_waited_for(program: Path) -> None:
+    """A surplus that does not arrive with the last bytes goes unnoticed."""
     assert taken_by_client(program, [REPLIES["surplus"]], 1) == ["OK"]
     assert taken_by_client(program, [REPLIES["surplus"]]) == ["EXCESS_DATA"]
 
 
 @pytest.mark.parametrize("name", REPLIES)
-def test_check_says_of_each_reply_who_takes_it(server: Server, name: str) -> None:
+def test_check_tells_which_client_accepts_each_reply(server: Server, name: str) -> None:
     server.reply, server.reply_to_1_0 = REPLIES[name], None
     found = [finding for finding in check_url(server.url) if finding.fault]
     assert {finding.path for finding in found} <= {"version"}
-    assert any(finding.client for finding in found) == (name not in TAKEN)
-    assert any(finding.sample for finding in found) == (name not in TAKEN_BY_SAMPLE)
+    assert any(finding.client_fails for finding in found) == (name not in TAKEN)
+    assert any(finding.sample_fails for finding in found) == (name not in TAKEN_BY_SAMPLE)
     for finding in found:
-        assert finding.client or finding.sample
+        assert finding.client_fails or finding.sample_fails
         assert finding.text.isprintable()
-        assert finding.text.endswith("; rBoot's OTA sample fails, rbootimg's update client copes") == (name in TAKEN)
-        assert finding.text.endswith("fails; rBoot's OTA sample copes") == (name in TAKEN_BY_SAMPLE)
+        assert finding.text.endswith("; rBoot's OTA sample fails; rbootimg's update client handles it") == (
+            name in TAKEN
+        )
+        assert finding.text.endswith("fails; rBoot's OTA sample handles it") == (name in TAKEN_BY_SAMPLE)
 
 
-def test_who_refuses_http_1_0_serves_the_sample_alone(server: Server, program: Path) -> None:
+def test_a_server_that_refuses_http_1_0_serves_only_the_sample(server: Server, program: Path) -> None:
     for name in ("upgrade-required", "not-supported"):
         server.reply, server.reply_to_1_0 = REPLIES["plain"], REPLIES[name]
         status = REPLIES[name][9:12].decode()
-        text = "rbootimg's update client, which asks with HTTP/1.0, fails; rBoot's OTA sample copes"
-        assert check_url(server.url) == (Finding("version", f"has status {status}, not 200; {text}", sample=False),)
+        client_fails = "rbootimg's update client, which uses HTTP/1.0, fails; rBoot's OTA sample handles it"
+        text = f"status {status}, expected 200; {client_fails}"
+        assert check_url(server.url) == (Finding("version", text, client_fails=True, sample_fails=False),)
         assert taken_by_client(program, [server.reply_to_1_0]) == ["STATUS"]
     server.reply, server.reply_to_1_0 = REPLIES["chunked"], REPLIES["version-1.0"]
-    assert {(finding.client, finding.sample) for finding in check_url(server.url)} == {(False, True)}
+    assert {(finding.client_fails, finding.sample_fails) for finding in check_url(server.url)} == {(False, True)}
     server.reply_to_1_0 = None
 
 
-# Replies that nobody has thought of
+# Random replies
 
 PARTS = (
     b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b": ", b",", b"\0", b"\x7f", b"\xe4", b"0", b"6", b"7", b"+", b"-", b"0x",
@@ -234,12 +238,12 @@ def mutated(chance: random.Random) -> bytes:
 
 
 def assert_agreed(program: Path, server: Server, replies: Sequence[bytes]) -> int:
-    """Both say the same of each; how many are taken."""
+    """Assert that both decide the same about each reply; return how many are accepted."""
     server.reply_to_1_0 = None
     found = taken_by_client(program, replies)
     for reply, why in zip(replies, found):
-        # A body that is not a version was taken, too; that it is not is for another part of check_url to say. One that
-        # is empty is a fault of the reply to check_url.
+        # The client also accepts the reply if the body is not a version, which another part of check_url reports. An
+        # empty body is a fault of the reply for check_url.
         taken = why == "OK" or (why == "NOT_A_VERSION" and read_as_client(reply).length > 0)
         assert taken_by_check(server, reply)[0] == taken, (why, reply)
     return sum(why in ("OK", "NOT_A_VERSION") for why in found)

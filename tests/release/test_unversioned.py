@@ -1,4 +1,4 @@
-"""The web root: which files, each whole, and readable for the web server."""
+"""Publishing without a version: which files, each replaced in one step, and readable for the web server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def web_root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def umask_077() -> Iterator[None]:
-    """A builder who lets nobody read his files."""
+    """Files that only their owner can read."""
     before = os.umask(0o077)
     yield
     os.umask(before)
@@ -86,7 +86,7 @@ def test_roms_with_either_checksum_and_with_esptools_crc_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("damaged", "why"),
+    ("invalid", "why"),
     [
         (ROM1[:-1], "truncated image: "),
         (ROM1[:-1] + bytes((ROM1[-1] ^ 1,)), "bad checksum 0x"),
@@ -94,13 +94,13 @@ def test_roms_with_either_checksum_and_with_esptools_crc_are_taken() -> None:
         (b"", "truncated image: "),
         (b"\x7fELF" + bytes(100), "ELF file, not a ROM"),
     ],
-    ids=["cut off", "checksum", "data", "empty", "an ELF"],
+    ids=["truncated", "checksum", "data", "empty", "an ELF"],
 )
-def test_a_rom_that_is_not_sound_is_refused_by_name(damaged: bytes, why: str) -> None:
+def test_an_invalid_rom_is_refused_by_name(invalid: bytes, why: str) -> None:
     with pytest.raises(PublishError, match=rf"^rom1\.bin of blink: not published: .*{why}"):
-        web_tree({"blink": [ROM0, damaged]})
-    with pytest.raises(PublishError, match=rf"^blink/rom1\.bin of blink: not published: .*{why}"):
-        web_tree({"clock": [ROM0], "blink": [ROM0, damaged]})
+        web_tree({"blink": [ROM0, invalid]})
+    with pytest.raises(PublishError, match=rf"^rom1\.bin of blink: not published: .*{why}"):
+        web_tree({"clock": [ROM0], "blink": [ROM0, invalid]})
 
 
 def test_with_a_corrupt_rom_nothing_is_written(web_root: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_web_root_may_be_relative_or_a_link(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "app/rom1.bin").read_bytes() == ROM1
 
 
-def test_files_that_stand_there_already_are_left_alone(web_root: Path) -> None:
+def test_unchanged_files_are_left_alone(web_root: Path) -> None:
     files = {"rom0.bin": ROM0, "rom1.bin": ROM1}
     publish_files(files, web_root)
     for name in files:
@@ -162,18 +162,18 @@ def test_only_the_file_that_changed_is_written(web_root: Path) -> None:
 @pytest.mark.parametrize(
     "altered",
     [b"", ROM0[:-1], ROM0 + b"\0", ROM0[:20] + b"!" + ROM0[21:], OTHER],
-    ids=["empty", "cut off", "longer", "same length", "another ROM"],
+    ids=["empty", "truncated", "longer", "same length", "another ROM"],
 )
-def test_a_file_that_someone_altered_is_put_right(web_root: Path, altered: bytes) -> None:
+def test_a_modified_file_is_replaced(web_root: Path, altered: bytes) -> None:
     publish_files({"rom0.bin": ROM0}, web_root)
     info = os.stat(web_root / "rom0.bin")
     (web_root / "rom0.bin").write_bytes(altered)
-    os.utime(web_root / "rom0.bin", ns=(info.st_atime_ns, info.st_mtime_ns))  # time alone tells nothing
+    os.utime(web_root / "rom0.bin", ns=(info.st_atime_ns, info.st_mtime_ns))  # the time alone does not show the change
     assert [file.changed for file in publish_files({"rom0.bin": ROM0}, web_root)] == [True]
     assert tree(web_root) == {"rom0.bin": ROM0}
 
 
-def test_a_file_that_someone_deleted_comes_back(web_root: Path) -> None:
+def test_a_deleted_file_is_written_again(web_root: Path) -> None:
     publish_files({"rom0.bin": ROM0}, web_root)
     (web_root / "rom0.bin").unlink()
     assert [file.changed for file in publish_files({"rom0.bin": ROM0}, web_root)] == [True]
@@ -198,7 +198,7 @@ def test_files_and_new_folders_can_be_read_by_the_web_server(web_root: Path) -> 
 
 
 @pytest.mark.usefixtures("umask_077")
-def test_a_file_that_the_web_server_cannot_read_is_put_right(web_root: Path) -> None:
+def test_a_file_that_the_web_server_cannot_read_is_replaced(web_root: Path) -> None:
     publish_files({"rom0.bin": ROM0}, web_root)
     for wrong in (0o600, 0o640, 0o000):
         (web_root / "rom0.bin").chmod(wrong)
@@ -213,7 +213,7 @@ def test_a_folder_that_was_there_keeps_its_permissions(web_root: Path) -> None:
     assert mode(web_root) == 0o700
 
 
-# What stands in the way
+# Obstacles
 
 
 @pytest.mark.parametrize("content", [ROM0, b"precious"], ids=["same bytes", "other bytes"])
@@ -224,7 +224,7 @@ def test_a_link_in_place_of_a_rom_is_replaced_and_its_target_untouched(
     target.write_bytes(content)
     target.chmod(0o644)
     web_root.mkdir()
-    # A link's size is the length of its text; as long as the ROM, so that size does not tell them apart.
+    # A link's size is the length of its target: as long as the ROM, so that the size does not differ.
     (web_root / "rom0.bin").symlink_to("../" + "/" * (len(ROM0) - len("../target")) + "target")
     assert [file.changed for file in publish_files({"rom0.bin": ROM0}, web_root)] == [True]
     assert not (web_root / "rom0.bin").is_symlink()
@@ -234,7 +234,7 @@ def test_a_link_in_place_of_a_rom_is_replaced_and_its_target_untouched(
 
 def test_a_pipe_or_a_dangling_link_in_place_of_a_rom_is_replaced(web_root: Path) -> None:
     web_root.mkdir()
-    os.mkfifo(web_root / "rom0.bin")  # who opened it to compare would wait for ever
+    os.mkfifo(web_root / "rom0.bin")  # opening it to compare would block forever
     (web_root / "rom1.bin").symlink_to("nowhere")
     publish_files({"rom0.bin": ROM0, "rom1.bin": ROM1}, web_root)
     assert tree(web_root) == {"rom0.bin": ROM0, "rom1.bin": ROM1}
@@ -248,7 +248,7 @@ def test_a_file_where_a_folder_should_be_is_named_and_stays(tmp_path: Path, web_
     files = {f"{'a/b/c' if name == 'web/a/b' else 'blink'}/rom0.bin": ROM0}
     with pytest.raises(WebRootError) as refused:
         publish_files(files, web_root)
-    assert str(refused.value) == f"the web root cannot be written: {obstacle} is not a folder"
+    assert str(refused.value) == f"{obstacle}: cannot write the web root: not a folder"
     assert tree(tmp_path) == {name: b"precious"}
 
 
@@ -256,7 +256,7 @@ def test_a_dangling_link_where_a_folder_should_be_is_named(tmp_path: Path, web_r
     web_root.symlink_to("nowhere")
     with pytest.raises(WebRootError) as refused:
         publish_files({"rom0.bin": ROM0}, web_root)
-    assert str(refused.value) == (f"the web root cannot be written: {web_root} is a dangling symbolic link to nowhere")
+    assert str(refused.value) == f"{web_root}: cannot write the web root: a dangling symbolic link to nowhere"
     assert os.listdir(tmp_path) == ["web"]
 
 
@@ -265,8 +265,8 @@ def test_a_folder_where_a_rom_should_be_is_named_and_stays(web_root: Path) -> No
     with pytest.raises(WebRootError) as refused:
         publish_files({"rom0.bin": ROM0}, web_root)
     assert os.listdir(web_root) == ["rom0.bin"]
-    # That file, and not the temporary one, which nobody can find any more.
-    assert str(refused.value) == f"the web root cannot be written: {web_root / 'rom0.bin'}: Is a directory"
+    # That file, not the temporary one, which is gone.
+    assert str(refused.value) == f"{web_root / 'rom0.bin'}: cannot write the web root: Is a directory"
 
 
 def test_a_full_disk_leaves_the_old_rom_and_nothing_beside_it(web_root: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_full_disk_leaves_the_old_rom_and_nothing_beside_it(web_root: Path) ->
         timeout=60,
         check=False,
     )
-    assert run.stderr == f"the web root cannot be written: {web_root / 'rom0.bin'}: File too large\n"
+    assert run.stderr == f"{web_root / 'rom0.bin'}: cannot write the web root: File too large\n"
     assert run.returncode == 1
     assert tree(web_root) == {"rom0.bin": ROM0}
 
@@ -294,7 +294,7 @@ def test_a_full_disk_leaves_the_old_rom_and_nothing_beside_it(web_root: Path) ->
 # While devices fetch
 
 
-def test_a_device_that_is_fetching_gets_the_old_rom_to_the_end(web_root: Path) -> None:
+def test_a_download_in_progress_finishes_with_the_old_rom(web_root: Path) -> None:
     old, new = rom("old", 100_000), rom("new", 100_000)
     publish_files({"rom0.bin": old}, web_root)
     with open(web_root / "rom0.bin", "rb") as device:
@@ -304,7 +304,7 @@ def test_a_device_that_is_fetching_gets_the_old_rom_to_the_end(web_root: Path) -
     assert tree(web_root) == {"rom0.bin": new}
 
 
-def test_there_is_never_a_moment_without_a_whole_rom(web_root: Path) -> None:
+def test_a_complete_rom_is_there_at_any_time(web_root: Path) -> None:
     roms = [rom("even", 50_000), rom("odd", 50_000)]
     publish_files({"rom0.bin": roms[1]}, web_root)
     path = web_root / "rom0.bin"
@@ -332,8 +332,8 @@ def test_there_is_never_a_moment_without_a_whole_rom(web_root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../evil", "a/b", "a\\b", "nul\0"])
-def test_a_name_that_is_no_folder_of_the_web_root_is_refused(name: str) -> None:
-    with pytest.raises(SettingError, match=r"^an application cannot be called "):
+def test_an_invalid_application_name_is_refused(name: str) -> None:
+    with pytest.raises(SettingError, match=r"^invalid application name "):
         web_tree({name: [ROM0]})
 
 

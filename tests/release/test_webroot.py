@@ -1,4 +1,4 @@
-"""The web root: what stands in it after each command, after a kill at any point, and when the system refuses."""
+"""The web root: its files after each command, after a kill at any point, and after a failed system call."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ from rbootimg.errors import Hint, LockError, PublishError, RbootError, WebRootEr
 from rbootimg.release import storage, transaction, webroot
 from rbootimg.release import tree as tree_module
 from rbootimg.release.bundle import Bundle
-from rbootimg.release.check import Problem, check_web_root
+from rbootimg.release.check import check_web_root
+from rbootimg.release.finding import Finding
 from rbootimg.release.history import History
 from rbootimg.release.manifest import Release
-from rbootimg.release.tree import LOCK, SWITCH, read_history
-from rbootimg.release.webroot import list_releases, prune, publish, rollback, rollback_all
+from rbootimg.release.tree import LOCK, SWITCH
+from rbootimg.release.webroot import Omission, Outcome, list_releases, prune, publish, rollback, rollback_all
 from rbootimg.rom.format import Rom
 from rbootimg.views import release as report
 
@@ -63,7 +64,7 @@ def with_sums(version: str, **options: object) -> Bundle:
 
 
 def with_all(version: str) -> Bundle:
-    """A release with whatever one can have."""
+    """A release with all optional parts."""
     return with_recovery(version, files=(("ui.html", version.encode()),), elfs=(b"elf",) * 2, checksum_files=True)
 
 
@@ -85,7 +86,7 @@ def assert_current(folder: Path, version: str, rom_count: int = 2) -> None:
 # Publishing
 
 
-def test_a_release_is_there_for_samples_for_devices_and_for_good(root: Path) -> None:
+def test_a_release_is_current_and_stored(root: Path) -> None:
     (published,) = publish(root, [make("1.0.0", elfs=(b"elf 0", b"elf 1"))])
     assert (published.folder, published.changed, published.before) == (root, True, None)
     assert list(tree(root)) == [
@@ -122,7 +123,7 @@ def test_the_same_releases_give_the_same_bytes_anywhere(root: Path, tmp_path: Pa
     assert tree(root) == tree(tmp_path / "other")
 
 
-def test_what_is_current_already_is_left_alone(root: Path) -> None:
+def test_a_release_that_is_current_already_is_left_alone(root: Path) -> None:
     put(root, "1.0.0")
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert not publish(root, [make("1.0.0", date="2026-11-23")])[0].changed
@@ -145,9 +146,7 @@ def test_the_same_version_with_other_roms_is_refused_unless_forced(root: Path) -
     put(root, "1.0.0", "1.1.0")
     other = make("1.1.0", size=128)
     before = tree(root)
-    with pytest.raises(
-        PublishError, match=r"1\.1\.0 of blink was published already, with other ROMs; raise the version"
-    ):
+    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already with other ROMs: a published ver"):
         publish(root, [other])
     assert tree(root) == before
     publish(root, [other], force=True)
@@ -156,26 +155,26 @@ def test_the_same_version_with_other_roms_is_refused_unless_forced(root: Path) -
     assert check_web_root(root) == ()
 
 
-def test_what_is_not_the_same_about_a_version_is_said(root: Path) -> None:
+def test_the_difference_to_a_published_version_is_named(root: Path) -> None:
     put(root, "1.0.0")
-    with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already, for another device class or lay"):
+    with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already for another device class or lay"):
         publish(root, [make("1.0.0", device="lamp")])
     (root / "releases/1.0.0/rom0.bin").unlink()
-    with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already, and is damaged; raise"):
+    with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already and is corrupt: a published"):
         publish(root, [make("1.0.0", device="lamp")])
 
 
-def test_force_also_replaces_what_a_device_does_not_get(root: Path) -> None:
+def test_force_also_replaces_the_proof(root: Path) -> None:
     put(root, "1.0.0")
     assert publish(root, [make("1.0.0", proved_by="rBoot 1.4.2")], force=True)[0].changed
     assert json.loads((root / "manifest.json").read_bytes())["roms"][0]["proved_by"] == "rBoot 1.4.2"
     assert check_web_root(root) == ()
 
 
-def test_what_is_forced_leaves_nothing_of_the_old_build(root: Path) -> None:
+def test_a_forced_release_leaves_no_file_of_the_old_build(root: Path) -> None:
     publish(root, [make("1.0.0", elfs=(b"elf 0", b"elf 1"))])
     (root / "releases/1.0.0/rom0.bin.sig").write_bytes(b"mine")
-    publish(root, [make("1.0.0", size=128, count=1)], force=True, fewer_roms=True)
+    publish(root, [make("1.0.0", size=128, count=1)], force=True, allow_missing_roms=True)
     assert {path.name for path in (root / "releases/1.0.0").iterdir()} == {
         "index.html",
         "manifest.json",
@@ -186,7 +185,7 @@ def test_what_is_forced_leaves_nothing_of_the_old_build(root: Path) -> None:
     }
     assert check_web_root(root) == ()
     (root / "releases/1.0.0/rom1.elf").write_bytes(b"old")
-    assert check_web_root(root) == (Problem("releases/1.0.0/rom1.elf", "is no file of 1.0.0; delete it"),)
+    assert check_web_root(root) == (Finding("releases/1.0.0/rom1.elf", "not a file of 1.0.0; delete it"),)
 
 
 def test_data_files_are_in_the_releases_own_folder_alone(root: Path) -> None:
@@ -211,7 +210,7 @@ def test_no_data_file_can_have_the_name_of_another_file_of_a_release(root: Path)
     names = {path.name for path in (root / "releases/1.0.0").iterdir()} - {"ui.html"}
     assert len(names) == 12
     for name in names:
-        with pytest.raises(PublishError, match=f"called '{name}': the name is reserved"):
+        with pytest.raises(PublishError, match=f"invalid data file name '{name}': reserved for another"):
             make("1.1.0", files=((name, b"x"),))
 
 
@@ -222,7 +221,7 @@ def test_the_same_version_with_other_data_files_is_refused_unless_forced(
     put(root, with_files("1.1.0"))
     (root / "releases/1.1.0/ui.html.sig").write_bytes(b"mine")
     before = tree(root)
-    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already, with other files; raise the ver"):
+    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already with other data files: a publ"):
         publish(root, [make("1.1.0", files=files)])
     assert tree(root) == before
     publish(root, [make("1.1.0", files=files)], force=True)
@@ -236,28 +235,31 @@ def test_the_same_version_with_other_data_files_is_refused_unless_forced(
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda path: path.unlink(), "is missing; publish the same again, or let `rbootimg prune` delete it"),
-        (lambda path: path.write_bytes(b"x"), "is not what its manifest says; publish the same again, or let `rboot"),
+        (lambda path: path.unlink(), "missing; publish the same release again, or delete it with `rbootimg prune`"),
+        (
+            lambda path: path.write_bytes(b"x"),
+            "does not match its manifest; publish the same release again, or delete",
+        ),
     ],
 )
-def test_a_data_file_that_is_not_as_published_is_found_and_put_right(
+def test_a_data_file_that_is_not_as_published_is_found_and_repaired(
     root: Path, damage: Callable[[Path], object], text: str
 ) -> None:
     put(root, with_files("1.0.0"), "1.1.0", "1.2.0")
     path = root / "releases/1.0.0/ui.html"
     damage(path)
     (problem,) = check_web_root(root)
-    assert problem.name == "releases/1.0.0/ui.html"
+    assert problem.path == "releases/1.0.0/ui.html"
     assert problem.text.startswith(text)
-    with pytest.raises(WebRootError, match=r"releases/1\.0\.0/ui\.html is (missing|not what its manifest says); pub"):
+    with pytest.raises(WebRootError, match=r"releases/1\.0\.0/ui\.html: (missing|does not match its manifest); pub"):
         rollback(root, "1.0.0")
-    assert publish(root, [with_files("1.0.0")])[0].repaired
+    assert publish(root, [with_files("1.0.0")])[0].outcome is Outcome.REPAIRED
     assert path.read_bytes() == b"1.0.0"
     assert_current(root, "1.2.0")
 
 
 def test_a_recovery_rom_is_in_the_releases_own_folder_alone(root: Path) -> None:
-    """Where devices that look for a ROM for their slot do not find it."""
+    """Not where devices request the ROM for their slot."""
     root.mkdir(parents=True)
     (root / "recovery.bin").write_bytes(b"mine")
     put(root, with_recovery("1.0.0"))
@@ -280,25 +282,23 @@ def test_the_same_version_with_another_recovery_rom_is_refused_unless_forced(roo
     put(root, with_recovery("1.0.0"))
     before = tree(root)
     for other in (with_recovery("1.0.0", "other"), make("1.0.0", layout=SPARE)):
-        with pytest.raises(
-            PublishError, match=r"1\.0\.0 of blink was published already, with other ROMs; raise the ver"
-        ):
+        with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already with other ROMs: a published"):
             publish(root, [other])
         assert tree(root) == before
     proved = replace(with_recovery("1.0.0").release.recovery, proved_by="loader")
     bundle = with_recovery("1.0.0")
     again = Bundle(replace(bundle.release, recovery=proved), bundle.contents)
-    assert publish(root, [again])[0].left_out == ("the proof",)
+    assert publish(root, [again])[0].omitted == (Omission.PROOF,)
     publish(root, [make("1.0.0", layout=SPARE)], force=True)
     assert not (root / "releases/1.0.0/recovery.bin").exists()
     assert_current(root, "1.0.0")
 
 
-def test_a_recovery_rom_that_is_not_as_published_is_found_and_put_right(root: Path) -> None:
+def test_a_recovery_rom_that_is_not_as_published_is_found_and_repaired(root: Path) -> None:
     put(root, with_recovery("1.0.0"))
     (root / "releases/1.0.0/recovery.bin").write_bytes(b"x")
     assert check_web_root(root) == (
-        Problem("releases/1.0.0/recovery.bin", "is not what its manifest says; publish the same again"),
+        Finding("releases/1.0.0/recovery.bin", "does not match its manifest; publish the same release again"),
     )
     assert publish(root, [with_recovery("1.0.0")])[0].changed
     assert_current(root, "1.0.0")
@@ -325,7 +325,7 @@ def test_checksum_files_come_and_go_with_their_roms(root: Path) -> None:
     rollback(root)
     assert sums(root) == both
     assert_current(root, "1.1.0")
-    publish(root, [with_sums("1.3.0", count=1)], fewer_roms=True)
+    publish(root, [with_sums("1.3.0", count=1)], allow_missing_roms=True)
     assert sums(root) == {"rom0.bin.sha256": "1.3.0"}
     rollback(root, "1.0.0")
     assert sums(root) == {}
@@ -340,25 +340,25 @@ def test_a_forced_release_without_checksum_files_has_none(root: Path) -> None:
     publish(root, [make("1.0.0", date="2026-11-23")], force=True)
     assert not list((root / "releases").rglob("*.sha256"))
     assert check_web_root(root) == ()
-    assert publish(root, [with_sums("1.0.0", date="2026-11-23")])[0].left_out == ("the checksum files",)
+    assert publish(root, [with_sums("1.0.0", date="2026-11-23")])[0].omitted == (Omission.CHECKSUM_FILES,)
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("rom0.bin.sha256", "is not what 1.1.0 has; `rbootimg rollback 1.1.0` puts it right"),
-        ("releases/1.1.0/rom0.bin.sha256", "is not what its manifest says; publish the same again"),
+        ("rom0.bin.sha256", "does not match 1.1.0; run `rbootimg rollback 1.1.0` to repair it"),
+        ("releases/1.1.0/rom0.bin.sha256", "does not match its manifest; publish the same release again"),
     ],
 )
-def test_a_checksum_file_that_is_not_as_published_is_found_and_put_right(root: Path, name: str, text: str) -> None:
+def test_a_checksum_file_that_is_not_as_published_is_found_and_repaired(root: Path, name: str, text: str) -> None:
     put(root, with_sums("1.1.0"))
     (root / name).write_bytes(b"x")
-    assert check_web_root(root) == (Problem(name, text),)
+    assert check_web_root(root) == (Finding(name, text),)
     publish(root, [with_sums("1.1.0")])
     assert_current(root, "1.1.0")
 
 
-def test_a_checksum_file_of_somebody_else_stays_for_as_long_as_it_is_right(root: Path) -> None:
+def test_a_checksum_file_of_the_user_stays_while_it_is_correct(root: Path) -> None:
     put(root, "1.0.0")
     line = f"{hashlib.sha256(make_roms('1.0.0')[0]).hexdigest()}  rom0.bin\n"
     (root / "rom0.bin.sha256").write_text(line)
@@ -369,7 +369,7 @@ def test_a_checksum_file_of_somebody_else_stays_for_as_long_as_it_is_right(root:
     put(root, "1.1.0")
     assert [path.name for path in root.glob("*.sha256")] == ["rom1.bin.sha256"]
     (root / "rom0.bin.sha256").write_text(line)
-    problem = Problem("rom0.bin.sha256", "is no checksum file of 1.1.0, which is current; delete it")
+    problem = Finding("rom0.bin.sha256", "not a checksum file of the current release 1.1.0; delete it")
     assert check_web_root(root) == (problem,)
     (root / "rom0.bin.sha256").unlink()
     put(root, with_sums("1.2.0"))
@@ -401,7 +401,7 @@ def test_a_checksum_file_of_somebody_else_stays_for_as_long_as_it_is_right(root:
 def test_a_checksum_file_comes_right_after_its_rom_up_and_down(
     root: Path, now: Bundle, change: Callable[[Path], object], steps: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever mix a client gets it refuses; and who finds a new checksum finds its ROM."""
+    """A client refuses any mix, and a client that gets a new checksum gets its ROM."""
     put(root, with_sums("1.0.0"), *([now] if now != with_sums("1.0.0") else []))
     done: list[str] = []
     replace_file, unlink = os.replace, Path.unlink
@@ -421,26 +421,24 @@ def test_a_checksum_file_comes_right_after_its_rom_up_and_down(
     assert done == ["history.json", *steps, "index.html"]
 
 
-def test_what_an_unchanged_release_does_not_take_is_told(root: Path) -> None:
+def test_parts_that_are_not_published_are_named(root: Path) -> None:
     put(root, "1.0.0")
     again = make("1.0.0", elfs=(b"elf 0", b"elf 1"), proved_by="loader", date="2026-11-23")
     (published,) = publish(root, [again])
     assert not published.changed
-    assert published.left_out == ("the ELFs", "the proof", "the date")
+    assert published.omitted == (Omission.ELFS, Omission.PROOF, Omission.DATE)
     assert published.release == make("1.0.0").release
     assert report.published(published) == [
-        "blink 1.0.0 is current already; it has the same ROMs and stays as it is, without "
-        "the ELFs and the proof and the date given now"
+        "blink 1.0.0 is current already; the stored release has the same ROMs and was kept, without the new ELFs and "
+        "proof and date"
     ]
-    assert publish(root, [again], force=True)[0].left_out == ()
-    assert publish(root, [make("1.0.0")])[0].left_out == ()
+    assert publish(root, [again], force=True)[0].omitted == ()
+    assert publish(root, [make("1.0.0")])[0].omitted == ()
 
 
-def test_an_older_version_needs_leave(root: Path) -> None:
+def test_an_older_version_is_refused_unless_allowed(root: Path) -> None:
     put(root, "1.0.0", "1.1.0")
-    with pytest.raises(
-        PublishError, match=r"1\.0\.5 of blink is older than 1\.1\.0, which is current; raise the version$"
-    ) as refused:
+    with pytest.raises(PublishError, match=r"1\.0\.5 of blink is older than the current 1\.1\.0$") as refused:
         put(root, "1.0.5")
     assert refused.value.hint is Hint.DOWNGRADE
     assert_current(root, "1.1.0")
@@ -455,27 +453,24 @@ def test_a_prerelease_is_older_than_its_release(root: Path) -> None:
         put(root, "1.0.0-rc.11")
 
 
-FEWER = (
-    r"1\.1\.0 of blink has no rom1\.bin, which devices find now and ask for from the other slot; "
-    r"publish a ROM for each slot$"
-)
+MISSING_ROM = r"1\.1\.0 of blink lacks rom1\.bin, which devices request: expected a ROM for each slot$"
 
 
-def test_a_rom_that_devices_find_is_not_taken_away_unless_forced(root: Path) -> None:
-    """Devices that run from the other slot would never get a release again."""
+def test_a_rom_that_devices_request_is_not_removed_unless_allowed(root: Path) -> None:
+    """Devices that run from the other slot would never get another release."""
     put(root, "1.0.0")
     before = tree(root)
-    with pytest.raises(PublishError, match=FEWER) as refused:
+    with pytest.raises(PublishError, match=MISSING_ROM) as refused:
         publish(root, [make("1.1.0", count=1)], force=True, allow_downgrade=True)
     assert refused.value.hint is Hint.FORCE
     assert tree(root) == before
     (root / "rom1.bin").unlink()  # which the manifest still has
-    with pytest.raises(PublishError, match=FEWER):
+    with pytest.raises(PublishError, match=MISSING_ROM):
         publish(root, [make("1.1.0", count=1)])
-    publish(root, [make("1.1.0", count=1)], fewer_roms=True)
+    publish(root, [make("1.1.0", count=1)], allow_missing_roms=True)
     assert not (root / "rom1.bin").exists()
     assert check_web_root(root) == (
-        Problem("rom1.bin", "is in 1.0.0 but not in 1.1.0, which is current; publish a release with it"),
+        Finding("rom1.bin", "in 1.0.0, but not in the current release 1.1.0; publish a release with this ROM"),
     )
     publish(root, [make("1.2.0", count=1)])
     assert (root / "rom0.bin").read_bytes() == make_roms("1.2.0", count=1)[0]
@@ -483,19 +478,19 @@ def test_a_rom_that_devices_find_is_not_taken_away_unless_forced(root: Path) -> 
     assert_current(root, "1.0.0")
 
 
-def test_nor_is_one_by_going_back(root: Path) -> None:
+def test_nor_is_one_by_a_rollback(root: Path) -> None:
     publish(root, [make("1.0.0", count=1)])
     put(root, "1.1.0")
     before = tree(root)
-    with pytest.raises(PublishError, match=r"1\.0\.0 of blink has no rom1\.bin, which devices find now"):
+    with pytest.raises(PublishError, match=r"1\.0\.0 of blink lacks rom1\.bin, which devices request"):
         rollback(root)
     assert tree(root) == before
-    rollback(root, fewer_roms=True)
+    rollback(root, allow_missing_roms=True)
     assert (root / "version").read_text() == "1.0.0\n"
     assert not (root / "rom1.bin").exists()
 
 
-def test_who_always_had_one_rom_has_one(root: Path) -> None:
+def test_an_application_may_have_a_single_rom(root: Path) -> None:
     publish(root, [make("1.0.0", count=1)])
     publish(root, [make("1.1.0", count=1)])
     assert_current(root, "1.1.0", rom_count=1)
@@ -505,7 +500,7 @@ def test_roms_without_a_release_are_not_taken_away_either(root: Path) -> None:
     root.mkdir(parents=True)
     for name in ("rom0.bin", "rom1.bin"):
         (root / name).write_bytes(b"flat")
-    with pytest.raises(PublishError, match=FEWER):
+    with pytest.raises(PublishError, match=MISSING_ROM):
         publish(root, [make("1.1.0", count=1)])
     assert (root / "rom1.bin").read_bytes() == b"flat"
 
@@ -513,7 +508,7 @@ def test_roms_without_a_release_are_not_taken_away_either(root: Path) -> None:
 def test_a_rom_of_no_release_is_found(root: Path) -> None:
     put(root, "1.0.0")
     (root / "rom2.bin").write_bytes(b"x")
-    assert check_web_root(root) == (Problem("rom2.bin", "is no ROM of 1.0.0, which is current; delete it"),)
+    assert check_web_root(root) == (Finding("rom2.bin", "not a ROM of the current release 1.0.0; delete it"),)
 
 
 def test_roms_that_were_published_without_a_version_are_replaced(root: Path) -> None:
@@ -526,7 +521,7 @@ def test_roms_that_were_published_without_a_version_are_replaced(root: Path) -> 
 
 
 def test_a_file_is_always_newer_than_the_one_it_replaces(root: Path) -> None:
-    """Servers and caches know two files of one size apart by whole seconds, and take an earlier one for no change."""
+    """Servers and caches compare files of one size by seconds, and take an earlier time for no change."""
     times = []
     put(root, "1.0.0")
     for step in (lambda: put(root, "1.1.0"), lambda: rollback(root), lambda: rollback(root, "1.1.0")):
@@ -536,7 +531,7 @@ def test_a_file_is_always_newer_than_the_one_it_replaces(root: Path) -> None:
     assert times == sorted(set(times))
 
 
-def test_a_download_that_has_begun_ends_with_the_old_bytes(root: Path) -> None:
+def test_a_download_in_progress_finishes_with_the_old_bytes(root: Path) -> None:
     put(root, "1.0.0")
     with (root / "rom0.bin").open("rb") as download:
         start = download.read(10)
@@ -567,8 +562,8 @@ def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pyt
         assert replaced == ["history.json", "manifest.json", "version", "rom0.bin", "rom1.bin", "index.html"]
 
 
-def test_what_is_put_first_is_on_the_disk_before_the_rest(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power cut may leave what was renamed last without what was renamed before it."""
+def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut may keep the last rename without the earlier ones."""
     put(root, "1.0.0", "1.1.0")
     done: list[str] = []
     real = os.replace
@@ -605,10 +600,10 @@ def test_several_applications_have_a_folder_each_and_a_page_above(root: Path) ->
 
 def test_with_several_applications_one_must_be_named(root: Path) -> None:
     publish(root, [make("1.0.0"), make("2.0.0", "clock")])
-    with pytest.raises(WebRootError, match=r"there are several applications, blink, clock$") as refused:
+    with pytest.raises(WebRootError, match=r"the web root has several applications: blink, clock$") as refused:
         rollback(root)
     assert refused.value.hint is Hint.APP
-    with pytest.raises(WebRootError, match="there is no application 'x', but blink, clock"):
+    with pytest.raises(WebRootError, match="unknown application 'x': expected one of blink, clock"):
         prune(root, 1, app="x")
 
 
@@ -622,13 +617,13 @@ def test_if_one_of_several_cannot_be_published_none_is(root: Path) -> None:
 
 def test_a_page_that_cannot_be_written_keeps_the_releases_back(root: Path) -> None:
     (root / "index.html").mkdir(parents=True)
-    with pytest.raises(WebRootError, match=r"index\.html is a folder; move it away"):
+    with pytest.raises(WebRootError, match=r"index\.html: expected a file, found a directory; move it away"):
         publish(root, [make("1.0.0")], in_folders=True)
     assert not list(root.rglob("rom0.bin"))
     assert not list(root.rglob(".rbootimg-*"))
 
 
-def test_a_folder_that_may_not_be_entered_is_nobodys_application(root: Path) -> None:
+def test_a_directory_without_access_is_not_an_application(root: Path) -> None:
     publish(root, [make("1.0.0"), make("2.0.0", "clock")])
     (root / "lost+found").mkdir(mode=0)
 
@@ -647,7 +642,7 @@ def test_a_folder_that_may_not_be_entered_is_nobodys_application(root: Path) -> 
 
 
 def test_an_application_in_two_folders_is_neither(root: Path) -> None:
-    """As after a copy for safety: who goes back must not go back in the copy."""
+    """For example after a backup: a rollback must not happen in the copy."""
     publish(root, [make("1.0.0"), make("1.0.0", "clock")])
     publish(root, [make("1.1.0")])
     shutil.copytree(root / "blink", root / "old")
@@ -660,9 +655,7 @@ def test_an_application_in_two_folders_is_neither(root: Path) -> None:
         with pytest.raises(WebRootError, match=r"blink and old both have blink; move one out of the web root$"):
             command(root)
     shutil.rmtree(root / "blink")
-    with pytest.raises(
-        PublishError, match=r"old has the releases of blink; call it blink, or move it out of the web root$"
-    ):
+    with pytest.raises(PublishError, match=r"old has the releases of blink; rename it to blink$"):
         publish(root, [make("1.2.0")])
     (root / "old").rename(root / "blink")
     publish(root, [make("1.2.0")])
@@ -674,14 +667,14 @@ def test_the_page_above_several_applications_is_checked(root: Path) -> None:
     (root / "index.html").write_text("")
     (root / "style.css").unlink()
     assert check_web_root(root) == (
-        Problem("style.css", "is missing; publish or roll back any of them"),
-        Problem("index.html", "is not what the applications have; publish or roll back any of them"),
+        Finding("style.css", "missing; publish or roll back any of them"),
+        Finding("index.html", "does not match the applications; publish or roll back any of them"),
     )
     rollback(root, "1.0.0", "clock")
     assert check_web_root(root) == ()
     (root / "clock/version").unlink()
     assert check_web_root(root) == (
-        Problem("clock/version", "is missing; `rbootimg rollback 1.0.0 --app clock` puts it right"),
+        Finding("clock/version", "missing; run `rbootimg rollback 1.0.0 --app clock` to repair it"),
     )
 
 
@@ -689,10 +682,10 @@ def test_an_application_does_not_move_or_get_anothers_devices(root: Path, tmp_pa
     put(root, "1.0.0")
     with pytest.raises(PublishError, match="the web root is that of blink, whose devices would get clock"):
         publish(root, [make("1.0.0", "clock")])
-    with pytest.raises(PublishError, match="the web root has blink at its top"):
+    with pytest.raises(PublishError, match="the web root is that of blink alone and cannot have directories for other"):
         publish(root, [make("1.1.0")], in_folders=True)
     publish(tmp_path / "other", [make("1.0.0")], in_folders=True)
-    with pytest.raises(PublishError, match="the web root has applications in folders, such as blink; put clock there"):
+    with pytest.raises(PublishError, match="the web root has a directory for each application, such as blink; pub"):
         publish(tmp_path / "other", [make("1.0.0", "clock")], in_folders=False)
 
 
@@ -708,7 +701,7 @@ def test_rollback_goes_to_the_previous_release_and_further(root: Path) -> None:
     assert_current(root, "1.0.0")
     with pytest.raises(
         WebRootError,
-        match=r"no release of blink was current before 1\.0\.0, or it was taken back; there are 1\.2\.0, 1\.1\.0$",
+        match=r"there is no previous release of blink to roll back to; available: 1\.2\.0, 1\.1\.0$",
     ) as refused:
         rollback(root)
     assert refused.value.hint is Hint.ROLLBACK
@@ -716,15 +709,15 @@ def test_rollback_goes_to_the_previous_release_and_further(root: Path) -> None:
     rollback(root, "1.2.0")
     assert_current(root, "1.2.0")
     for version in ("9.9.9", ""):
-        with pytest.raises(WebRootError, match=f"no release '{version}' of blink; there are 1.2.0, 1.1.0, 1.0.0"):
+        with pytest.raises(WebRootError, match=f"unknown release '{version}' of blink; available: 1.2.0, 1.1.0, 1.0.0"):
             rollback(root, version)
 
 
-def test_all_applications_go_back_or_none(root: Path) -> None:
+def test_all_applications_are_rolled_back_or_none(root: Path) -> None:
     publish(root, [make("1.0.0"), make("1.0.0", "clock")])
     put(root, "1.1.0")
     before = tree(root)
-    with pytest.raises(WebRootError, match=r"1\.0\.0 is the only release of clock so far; publish another one$"):
+    with pytest.raises(WebRootError, match=r"1\.0\.0 is the only release of clock; publish another one$"):
         rollback_all(root)
     assert tree(root) == before
     assert not list(root.rglob(".rbootimg-*"))
@@ -736,9 +729,9 @@ def test_all_applications_go_back_or_none(root: Path) -> None:
     assert check_web_root(root) == ()
 
 
-def test_the_only_release_cannot_be_taken_back(root: Path) -> None:
+def test_the_only_release_cannot_be_rolled_back(root: Path) -> None:
     put(root, "1.0.0")
-    with pytest.raises(WebRootError, match=r"1\.0\.0 is the only release of blink so far; publish another one"):
+    with pytest.raises(WebRootError, match=r"1\.0\.0 is the only release of blink; publish another one"):
         rollback(root)
 
 
@@ -777,14 +770,14 @@ def test_prune_keeps_the_newest_the_current_and_the_previous(root: Path) -> None
     assert prune(root, 1) == ()
 
 
-def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
+def test_a_pruned_version_can_be_published_again(root: Path) -> None:
     put(root, "1.0.0", "1.1.0", "1.2.0")
     prune(root, 0)
     publish(root, [make("1.0.0", size=128)], allow_downgrade=True)
     assert check_web_root(root) == ()
 
 
-# What is wrong
+# Checks
 
 
 @pytest.mark.parametrize(
@@ -792,37 +785,40 @@ def test_a_pruned_version_can_be_published_anew(root: Path) -> None:
     [
         (
             lambda root: (root / "rom0.bin").write_bytes(b"x"),
-            [("rom0.bin", "is not what 1.1.0 has; `rbootimg rollback 1.1.0` puts it right")],
+            [("rom0.bin", "does not match 1.1.0; run `rbootimg rollback 1.1.0` to repair it")],
         ),
         (
             lambda root: (root / "version").unlink(),
-            [("version", "is missing; `rbootimg rollback 1.1.0` puts it right")],
+            [("version", "missing; run `rbootimg rollback 1.1.0` to repair it")],
         ),
         (
             lambda root: (root / "releases/1.0.0").chmod(0o700),
-            [("releases/1.0.0", "cannot be entered by the web server; its mode should be 755")],
+            [("releases/1.0.0", "not accessible for the web server: expected mode 755")],
         ),
-        (lambda root: (root / "releases").chmod(0o750), [("releases", "cannot be entered by the web server")]),
-        (lambda root: (root / "rom1.bin").chmod(0o600), [("rom1.bin", "cannot be read by the web server; its mode")]),
+        (lambda root: (root / "releases").chmod(0o750), [("releases", "not accessible for the web server")]),
+        (
+            lambda root: (root / "rom1.bin").chmod(0o600),
+            [("rom1.bin", "not readable for the web server: expected")],
+        ),
         (
             lambda root: (root / "releases/1.0.0/rom1.bin").write_bytes(b"x"),
-            [("releases/1.0.0/rom1.bin", "is not what its manifest says; publish the same again")],
+            [("releases/1.0.0/rom1.bin", "does not match its manifest; publish the same release again")],
         ),
         (
             lambda root: (root / "releases/1.0.0/manifest.json").write_bytes(b"{}"),
             [
-                ("releases/1.0.0/manifest.json", "is not what was published"),
-                ("index.html", "is not what this rbootimg writes for 1.1.0"),
+                ("releases/1.0.0/manifest.json", "does not match the history"),
+                ("index.html", "does not match the page that this rbootimg writes for 1.1.0"),
             ],
         ),
         (
             lambda root: shutil.rmtree(root / "releases/1.0.0"),
             [
-                ("releases/1.0.0", "is missing; publish the same again"),
-                ("index.html", "is not what this rbootimg writes for 1.1.0"),
+                ("releases/1.0.0", "missing; publish the same release again"),
+                ("index.html", "does not match the page that this rbootimg writes for 1.1.0"),
             ],
         ),
-        (lambda root: (root / "releases/1.1.0/rom0.bin").unlink(), [("releases/1.1.0/rom0.bin", "is missing")]),
+        (lambda root: (root / "releases/1.1.0/rom0.bin").unlink(), [("releases/1.1.0/rom0.bin", "missing")]),
     ],
 )
 def test_check_finds_each_file_that_is_not_as_published(
@@ -832,17 +828,17 @@ def test_check_finds_each_file_that_is_not_as_published(
     assert check_web_root(root) == ()
     damage(root)
     found = check_web_root(root)
-    assert [problem.name for problem in found] == [name for name, _ in problems]
+    assert [problem.path for problem in found] == [name for name, _ in problems]
     for problem, (_, text) in zip(found, problems):
         assert problem.text.startswith(text)
     put(root, "1.2.0")  # which no damage keeps from being published
     assert (root / "rom0.bin").read_bytes() == make_roms("1.2.0")[0]
 
 
-def test_a_damaged_release_is_neither_gone_back_to_nor_taken_for_published(root: Path) -> None:
+def test_a_corrupt_release_is_neither_rolled_back_to_nor_taken_for_published(root: Path) -> None:
     put(root, "1.0.0", "1.1.0")
     (root / "releases/1.0.0/rom0.bin").write_bytes(b"x")
-    with pytest.raises(WebRootError, match=r"releases/1\.0\.0/rom0\.bin is not what its manifest says"):
+    with pytest.raises(WebRootError, match=r"releases/1\.0\.0/rom0\.bin: does not match its manifest"):
         rollback(root)
     assert (root / "version").read_text() == "1.1.0\n"
     (root / "releases/1.1.0/rom0.bin").unlink()
@@ -851,7 +847,7 @@ def test_a_damaged_release_is_neither_gone_back_to_nor_taken_for_published(root:
 
 
 @pytest.mark.parametrize("data", [b"[]", b"", b'{"schema": 1', None])
-def test_a_history_that_is_lost_is_made_anew_by_who_names_the_current_release(root: Path, data: bytes | None) -> None:
+def test_a_lost_history_is_rebuilt_by_a_rollback_to_a_named_version(root: Path, data: bytes | None) -> None:
     put(root, "1.0.0", "1.1.0", "1.2.0")
     rollback(root)
     path = root / "releases/history.json"
@@ -863,15 +859,15 @@ def test_a_history_that_is_lost_is_made_anew_by_who_names_the_current_release(ro
     for command in commands:
         with pytest.raises(
             WebRootError,
-            match=r"history\.json (is missing|does not say).*; manifest\.json is that of 1\.1\.0, "
-            r"there are 1\.2\.0, 1\.1\.0, 1\.0\.0$",
+            match=r"history\.json: (missing|invalid), so the current release is unknown.*; manifest\.json is that of "
+            r"1\.1\.0, available: 1\.2\.0, 1\.1\.0, 1\.0\.0$",
         ) as refused:
             command()
         assert refused.value.hint is Hint.HISTORY
     (problem,) = check_web_root(root)
-    assert problem.name == "releases/history.json"
-    assert problem.text.endswith("there are 1.2.0, 1.1.0, 1.0.0; `rbootimg rollback VERSION` makes it anew")
-    with pytest.raises(WebRootError, match=r"no release '9\.9\.9' of blink; there are 1\.2\.0, 1\.1\.0, 1\.0\.0"):
+    assert problem.path == "releases/history.json"
+    assert problem.text.endswith(f"available: 1.2.0, 1.1.0, 1.0.0; {Hint.HISTORY.command_line}")
+    with pytest.raises(WebRootError, match=r"unknown release '9\.9\.9' of blink; available: 1\.2\.0, 1\.1\.0, 1\.0\.0"):
         rollback(root, "9.9.9")
     assert tree(root) == before
     back = rollback(root, "1.1.0")
@@ -885,12 +881,15 @@ def test_a_history_that_is_lost_is_made_anew_by_who_names_the_current_release(ro
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda place: (place / "manifest.json").unlink(), r"1\.0\.0/manifest\.json is missing; move \S+/1\.0\.0 away"),
-        (lambda place: (place / "manifest.json").write_bytes(b"{"), r"the manifest is not JSON; move \S+/1\.0\.0 away"),
-        (lambda place: place.rename(place.parent / "1.0.1"), r"releases/1\.0\.1 has 1\.0\.0 of blink; move it away"),
+        (lambda place: (place / "manifest.json").unlink(), r"1\.0\.0/manifest\.json: missing; move \S+/1\.0\.0 away"),
+        (lambda place: (place / "manifest.json").write_bytes(b"{"), r"manifest: not JSON; move \S+/1\.0\.0 away"),
+        (
+            lambda place: place.rename(place.parent / "1.0.1"),
+            r"releases/1\.0\.1: contains 1\.0\.0 of blink; move",
+        ),
     ],
 )
-def test_no_release_is_left_out_of_a_new_history_without_a_word(
+def test_a_history_is_not_rebuilt_without_an_unreadable_release(
     root: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     put(root, "1.0.0", "1.1.0")
@@ -906,21 +905,21 @@ def test_a_history_of_a_later_rbootimg_is_left_alone(root: Path) -> None:
     path = root / "releases/history.json"
     path.write_bytes(path.read_bytes().replace(b'"schema": 1', b'"schema": 2'))
     for command in (lambda: put(root, "1.1.0"), lambda: rollback(root, "1.0.0"), lambda: check_web_root(root)):
-        with pytest.raises(WebRootError, match=r"history\.json: the history has schema 2, not 1; update rbootimg$"):
+        with pytest.raises(WebRootError, match=r"history\.json: history: unknown schema 2: expected 1; update"):
             command()
 
 
-def test_where_all_releases_are_gone_the_next_is_published_by_what_devices_see(root: Path) -> None:
+def test_without_stored_releases_the_next_is_compared_with_the_current_files(root: Path) -> None:
     put(root, "1.0.0", "1.1.0")
     shutil.rmtree(root / "releases")
     for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
-        with pytest.raises(WebRootError, match=r"there is no release left, only the files of blink 1\.1\.0$"):
+        with pytest.raises(WebRootError, match=r"there is no release, only the files of blink 1\.1\.0$"):
             command(root)
-    with pytest.raises(PublishError, match=r"1\.0\.5 of blink is older than 1\.1\.0"):
+    with pytest.raises(PublishError, match=r"1\.0\.5 of blink is older than the current 1\.1\.0"):
         put(root, "1.0.5")
     with pytest.raises(PublishError, match="the web root is that of blink"):
         publish(root, [make("1.2.0", "clock")])
-    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already, and is damaged"):
+    with pytest.raises(PublishError, match=r"1\.1\.0 of blink was published already and is corrupt"):
         publish(root, [make("1.1.0", size=128)])
     assert publish(root, [make("1.2.0")])[0].before == "1.1.0"
     assert_current(root, "1.2.0")
@@ -938,7 +937,7 @@ def test_the_loss_of_one_history_does_not_touch_the_other_applications(root: Pat
     assert check_web_root(root) == ()
 
 
-def test_a_damaged_release_that_is_not_current_is_put_right_without_becoming_so(root: Path) -> None:
+def test_a_corrupt_older_release_is_repaired_without_becoming_current(root: Path) -> None:
     put(root, "1.0.0", "1.1.0")
     before = tree(root)
     for damage in (
@@ -949,8 +948,8 @@ def test_a_damaged_release_that_is_not_current_is_put_right_without_becoming_so(
         damage()
         assert check_web_root(root)
         (published,) = publish(root, [make("1.0.0")])
-        assert (published.changed, published.repaired, published.before) == (True, True, "1.1.0")
-        assert report.published(published) == ["blink 1.0.0 was damaged and is whole again; 1.1.0 stays current"]
+        assert (published.changed, published.outcome, published.before) == (True, Outcome.REPAIRED, "1.1.0")
+        assert report.published(published) == ["blink 1.0.0 repaired; 1.1.0 is still current"]
         assert check_web_root(root) == ()
         assert_current(root, "1.1.0")
         after = tree(root)
@@ -963,7 +962,7 @@ def test_a_damaged_release_that_is_not_current_is_put_right_without_becoming_so(
         publish(root, [make("1.0.0", size=128)])
 
 
-def test_check_goes_on_at_what_is_no_file(root: Path) -> None:
+def test_check_continues_after_a_directory_in_place_of_a_file(root: Path) -> None:
     put(root, "0.9.0", "1.0.0", "1.1.0")
     (root / "releases/1.1.0/rom0.bin").unlink()
     (root / "releases/1.1.0/rom0.bin").mkdir()
@@ -972,13 +971,13 @@ def test_check_goes_on_at_what_is_no_file(root: Path) -> None:
     shutil.rmtree(root / "releases/1.0.0")
     (root / "releases/1.0.0").write_bytes(b"mine")
     assert check_web_root(root) == (
-        Problem("releases/1.1.0/rom0.bin", "is a folder; move it away"),
-        Problem("releases/1.0.0", "is no folder; move it away"),
-        Problem("releases/0.9.0/manifest.json", "is a folder; move it away"),
+        Finding("releases/1.1.0/rom0.bin", "expected a file, found a directory; move it away"),
+        Finding("releases/1.0.0", "not a directory; move it away"),
+        Finding("releases/0.9.0/manifest.json", "expected a file, found a directory; move it away"),
     )
 
 
-def test_what_is_put_right_by_going_back_to_the_current_release_is_told(root: Path) -> None:
+def test_a_rollback_to_the_current_release_repairs_its_files(root: Path) -> None:
     put(root, "1.0.0")
     assert not rollback(root, "1.0.0").changed
     (root / "rom0.bin").write_bytes(b"x")
@@ -986,32 +985,32 @@ def test_what_is_put_right_by_going_back_to_the_current_release_is_told(root: Pa
     assert_current(root, "1.0.0")
 
 
-def test_roms_without_a_release_are_told_from_nothing(root: Path) -> None:
+def test_roms_without_a_release_are_distinguished_from_nothing(root: Path) -> None:
     (root / "clock").mkdir(parents=True)
     for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
-        with pytest.raises(WebRootError, match=r"nothing was published here: there is no releases/history\.json$"):
+        with pytest.raises(WebRootError, match=r"nothing was published here: missing releases/history\.json$"):
             command(root)
     for name in ("clock/rom1.bin", "rom0.bin"):
         (root / name).write_bytes(b"flat")
         for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
             with pytest.raises(
-                WebRootError, match=f"there is {name}, published without a version, but no release$"
-            ) as said:
+                WebRootError, match=f"there is no release, only {name}, published without a version$"
+            ) as refused:
                 command(root)
-            assert said.value.hint is Hint.RELEASE
+            assert refused.value.hint is Hint.RELEASE
 
 
-def test_what_is_no_folder_is_no_web_root(root: Path) -> None:
+def test_a_web_root_must_be_a_directory(root: Path) -> None:
     root.parent.mkdir()
     root.write_bytes(b"mine")
     for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
-        with pytest.raises(WebRootError, match=r"this is no folder, so it is no web root$"):
+        with pytest.raises(WebRootError, match=r"not a directory$"):
             command(root)
 
 
-def test_where_nothing_was_published_there_is_nothing_to_do(root: Path) -> None:
+def test_an_empty_web_root_is_refused(root: Path) -> None:
     for command in (check_web_root, list_releases, rollback, lambda root: prune(root, 1)):
-        with pytest.raises(WebRootError, match="there is no such folder; nothing was published here"):
+        with pytest.raises(WebRootError, match="no such directory; nothing was published here"):
             command(root)
     assert not root.exists()
 
@@ -1022,7 +1021,7 @@ TRACED = tuple(module.__file__ for module in (webroot, tree_module, transaction,
 
 
 def kill_at(point: int, operation: Callable[[], object]) -> bool:
-    """Do `operation` in a process of its own, killed at that line of its Python code; False if it ended before."""
+    """Run `operation` in another process, killed at that line of its Python code; False if it ended before."""
     child = os.fork()
     if child == 0:
         left = point
@@ -1050,7 +1049,7 @@ def kill_at(point: int, operation: Callable[[], object]) -> bool:
 
 
 def lines_of(operation: Callable[[], object]) -> int:
-    """How many lines the operation runs."""
+    """Return the number of lines that the operation runs."""
     count = 0
 
     def trace(frame: object, event: str, _: object) -> object:
@@ -1070,7 +1069,7 @@ def lines_of(operation: Callable[[], object]) -> int:
 
 
 def at_each_line(operation: Callable[[], object], look: Callable[[], object]) -> None:
-    """Do `operation`, and `look` before each line of its Python code, so before and after each system call."""
+    """Run `operation`, and `look` before each line of its Python code, so before and after each system call."""
 
     def trace(frame: object, event: str, _: object) -> object:
         if frame.f_code.co_filename not in TRACED:
@@ -1091,7 +1090,7 @@ def at_each_line(operation: Callable[[], object], look: Callable[[], object]) ->
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    """A folder where flushing takes no time."""
+    """A directory in memory, where flushing takes no time."""
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         yield Path(folder)
@@ -1104,7 +1103,7 @@ def identity(rom: bytes) -> str:
 
 @dataclass(frozen=True)
 class Found:
-    """What devices find in an application's folder at one moment: by their ROM's number, empty if it is not there."""
+    """The files of an application that devices get at one moment: ROMs by number, empty if missing."""
 
     version: str
     manifest: str
@@ -1119,7 +1118,7 @@ class Found:
         return cls(version, manifest, roms)
 
     def installs(self, own: str, slot: int, by: str) -> list[str]:
-        """What a device installs, one after the other, while it finds this: it takes what is newer than itself."""
+        """Return the versions that a device installs one after the other: it installs what is newer than itself."""
         installed = []
         newest = getattr(self, by)
         while newest and semver.Version.parse(newest) > own and len(installed) < 8:
@@ -1132,7 +1131,7 @@ class Found:
 
 
 def assert_no_loop(moments: list[Found], versions: set[str]) -> None:
-    """That a device which reads the version at one moment and the ROM at any later one comes to rest in each."""
+    """Assert that a device that reads the version at one moment and the ROM at any later one stops updating."""
     for now in moments:
         for by in ("version", "manifest"):
             for slot in (0, 1):
@@ -1142,7 +1141,7 @@ def assert_no_loop(moments: list[Found], versions: set[str]) -> None:
 
 
 def assert_consistent(root: Path, versions: set[str]) -> None:
-    """That no device, whichever way it looks for a release, finds half of one or none that was there before."""
+    """Assert that devices find a complete and known release, whichever way they look for it."""
     roms = {hashlib.sha256(data).hexdigest() for version in versions for data in make_roms(version)}
     if (root / "manifest.json").exists():
         manifest = json.loads((root / "manifest.json").read_bytes())
@@ -1204,14 +1203,14 @@ SWITCHES = {
     ),
     "one back": (["1.0.0", "1.2.0-rc.1", "1.2.0"], rollback),
     "forth again": (["1.0.0", "1.1.0", "1.2.0"], lambda root: (rollback(root), rollback(root, "1.2.0"))),
-    "fewer ROMs": (["1.0.0"], lambda root: publish(root, [make("1.3.0", count=1)], fewer_roms=True)),
+    "fewer ROMs": (["1.0.0"], lambda root: publish(root, [make("1.3.0", count=1)], allow_missing_roms=True)),
     "fewer ROMs back": (
         ["1.2.0"],
-        lambda root: publish(root, [make("1.0.0", count=1)], fewer_roms=True, allow_downgrade=True),
+        lambda root: publish(root, [make("1.0.0", count=1)], allow_missing_roms=True, allow_downgrade=True),
     ),
     "forced with fewer ROMs": (
         ["1.2.0"],
-        lambda root: publish(root, [make("1.2.0", size=128, count=1)], force=True, fewer_roms=True),
+        lambda root: publish(root, [make("1.2.0", size=128, count=1)], force=True, allow_missing_roms=True),
     ),
     "without a version": (
         ["1.0.0", "1.2.0"],
@@ -1230,7 +1229,7 @@ SWITCHES = {
 
 @pytest.mark.parametrize("name", SWITCHES)
 def test_no_device_installs_again_and_again_at_any_step_of_any_switch(memory: Path, name: str) -> None:
-    """Killed there or not; also at each step of the next command, which goes on with what was killed."""
+    """With a kill at each step or without; also at each step of the next command, which continues."""
     stands, operation = SWITCHES[name]
     versions = {"0.1.0", "1.0.0", "1.1.0", "1.2.0-rc.1", "1.2.0", "1.3.0", "1.4.0"}
     start, root = memory / "start", memory / "root"
@@ -1292,15 +1291,15 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
         assert set(sums(root).values()) == {"1.4.0"} if number % 2 else sums(root) == {}
 
 
-def test_a_switch_that_was_broken_off_is_found_and_finished(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_switch_is_found_and_completed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     with monkeypatch.context() as patch:
-        patch.setattr(transaction, "_finish", lambda *_: sys.exit())
-        patch.setattr(webroot, "recovered", read_history)
+        patch.setattr(transaction, "_complete", lambda *_: sys.exit())
+        patch.setattr(webroot, "repair", lambda *_: False)
         with pytest.raises(SystemExit):
             put(root, "1.1.0")
-    assert check_web_root(root)[0] == Problem(
-        "releases/1.1.0", "the switch to 1.1.0 was broken off; `rbootimg rollback 1.1.0` goes on with it"
+    assert check_web_root(root)[0] == Finding(
+        "releases/1.1.0", "interrupted switch to 1.1.0; run `rbootimg rollback 1.1.0` to complete it"
     )
     rollback(root, "1.1.0")
     assert_current(root, "1.1.0")
@@ -1313,7 +1312,7 @@ OF_TWO = {
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"[", b"{}", b'["../blink", "/etc", 5]', b""])
-def test_a_damaged_note_of_a_switch_is_none(root: Path, data: bytes) -> None:
+def test_a_corrupt_record_of_a_switch_is_ignored(root: Path, data: bytes) -> None:
     publish(root, [make("1.0.0"), make("1.0.0", "clock")])
     (root / SWITCH).write_bytes(data)
     assert check_web_root(root) == ()
@@ -1342,9 +1341,9 @@ def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: P
             went_on += 1
             problem = check_web_root(root)[0]
             version = "1.3.0" if name == "publish" else "1.1.0"
-            assert problem == Problem(
+            assert problem == Finding(
                 ".rbootimg.switch",
-                f"the switch of blink, clock was broken off; `rbootimg rollback {version} --app blink` goes on with it",
+                f"interrupted switch of blink, clock; run `rbootimg rollback {version} --app blink` to complete it",
             )
             rollback(root, version, app="blink")
             assert {history(root / app).current for app in ("blink", "clock")} == {version}
@@ -1385,7 +1384,7 @@ Act = Callable[[], object]
 
 @contextlib.contextmanager
 def process(act: Act, user: int | None = None, group: int = NOBODY) -> Iterator[int]:
-    """Another process, of another user if one is given, that stays where it is once it has done `act`; its number."""
+    """Start another process, of another user if one is given, that waits after `act`; its process id."""
     ready, told = os.pipe()
     child = os.fork()
     if child == 0:
@@ -1412,11 +1411,11 @@ def process(act: Act, user: int | None = None, group: int = NOBODY) -> Iterator[
 
 
 held: list[object] = []
-"""What a process keeps to its end."""
+"""Keeps objects until the process ends."""
 
 
 def hold(path: Path, timeout: float = 0) -> None:
-    """Publish for ever."""
+    """Publish again and again."""
     lock = storage.locked(path, timeout)
     lock.__enter__()
     held.append(lock)
@@ -1424,7 +1423,7 @@ def hold(path: Path, timeout: float = 0) -> None:
 
 def is_busy(act: Act) -> bool:
     """Whether `act` ends because somebody holds the lock."""
-    return (error_of(act) or "").startswith("another rbootimg is publishing here and was not done in ")
+    return "locked by another rbootimg that is publishing: waited " in (error_of(act) or "")
 
 
 def reachable(root: Path) -> None:
@@ -1442,7 +1441,7 @@ def test_a_lock_ends_with_its_holder(root: Path) -> None:
     put(root, "1.0.0")
     with process(lambda: hold(root / LOCK)):
         assert error_of(lambda: put(root, "1.1.0", timeout=0.1)) == (
-            "another rbootimg is publishing here and was not done in 0.1 seconds; try again"
+            f"{root}: locked by another rbootimg that is publishing: waited 0.1 seconds; try again later"
         )
         assert history(root).current == "1.0.0"
     put(root, "1.1.0", timeout=0)
@@ -1462,7 +1461,7 @@ READERS_LOCKS = {
 def test_who_can_only_read_the_web_root_does_not_hold_up_a_publisher(
     root: Path, kind: str, old_mode: int | None
 ) -> None:
-    """Neither where an older version or a `chmod -R a+r` has left the lock file for all to read."""
+    """Nor if an older version or `chmod -R a+r` made the lock file readable for all."""
     put(root, "1.0.0")
     reachable(root)
     lock = root / LOCK
@@ -1499,7 +1498,7 @@ def test_a_lock_that_becomes_readable_is_still_held(root: Path) -> None:
 def test_one_at_a_time_has_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old_mode: int | None, kind: str
 ) -> None:
-    """Processes and threads, also while the file is made or replaced."""
+    """Processes and threads, also while the file is created or replaced."""
     if kind == "another system's":
         monkeypatch.delattr(fcntl, "F_OFD_SETLK")
     lock, count = tmp_path / "lock", tmp_path / "count"
@@ -1533,7 +1532,7 @@ def test_one_at_a_time_has_the_lock(
 
 
 def test_where_files_have_no_modes_there_is_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on FAT or CIFS, where all files seem to be for all to read."""
+    """As on FAT or CIFS, where all files seem to be readable for all."""
     monkeypatch.setattr(os, "fchmod", lambda *_: None)
     monkeypatch.setattr(storage, "_fit_mode", lambda *_: False)
     for _ in range(2):
@@ -1541,13 +1540,16 @@ def test_where_files_have_no_modes_there_is_a_lock(tmp_path: Path, monkeypatch: 
             pass
 
 
-def test_a_file_that_is_another_each_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_replaced_each_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "_is_at", lambda *_: False)
-    with pytest.raises(WebRootError, match="another rbootimg is publishing here"), storage.locked(tmp_path / "lock", 0):
+    with (
+        pytest.raises(WebRootError, match="locked by another rbootimg"),
+        storage.locked(tmp_path / "lock", 0),
+    ):
         pass
 
 
-def test_a_killed_replacement_of_the_lock_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_killed_replacement_of_the_lock_is_continued(tmp_path: Path) -> None:
     for name in ("lock", "lock.new"):
         (tmp_path / name).touch()
     (tmp_path / "lock").chmod(0o644)
@@ -1568,13 +1570,13 @@ def link_to(name: str) -> Callable[[Path], None]:
         (link_to("../nothing"), "a symbolic link"),
         (link_to("../folder"), "a symbolic link"),
         (link_to(LOCK), "a symbolic link"),
-        (Path.mkdir, "a folder"),
-        (os.mkfifo, "not a file"),
-        (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "not a file"),
+        (Path.mkdir, "a directory"),
+        (os.mkfifo, "a special file"),
+        (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "a special file"),
     ],
     ids=["link", "dangling", "to a folder", "to itself", "folder", "pipe", "socket"],
 )
-def test_what_stands_in_the_place_of_the_lock_is_refused_and_left_alone(
+def test_an_obstacle_in_place_of_the_lock_is_refused_and_left_alone(
     root: Path, tmp_path: Path, make_it: Callable[[Path], None], what: str
 ) -> None:
     put(root, "1.0.0")
@@ -1591,7 +1593,7 @@ def test_what_stands_in_the_place_of_the_lock_is_refused_and_left_alone(
     finally:
         os.chdir(here)
     before = lock.lstat()
-    message = f"{lock} is {what}, but the publishers' lock should be there; move it away"
+    message = f"{lock}: expected the publishers' lock file, got {what}; move it away"
     for command in (
         lambda: put(root, "1.1.0"),
         lambda: rollback(root),
@@ -1673,7 +1675,7 @@ def test_who_may_not_write_the_web_root_is_told_so_and_holds_up_nobody(root: Pat
     for _ in range(2):
 
         def publish_it() -> None:
-            assert error_of(lambda: put(root, "1.1.0")) == "Permission denied"  # of the web root itself
+            assert error_of(lambda: put(root, "1.1.0")) == f"{root}: Permission denied"
 
         with process(publish_it, NOBODY):
             put(root, "1.0.0", timeout=0)
@@ -1681,7 +1683,7 @@ def test_who_may_not_write_the_web_root_is_told_so_and_holds_up_nobody(root: Pat
 
 
 @needs_root
-def test_who_may_only_look_does_not_wait_for_the_lock(root: Path) -> None:
+def test_readers_without_write_access_do_not_wait_for_the_lock(root: Path) -> None:
     put(root, "1.0.0")
     reachable(root)
     with process(lambda: hold(root / LOCK)):
@@ -1698,7 +1700,7 @@ def test_who_may_only_look_does_not_wait_for_the_lock(root: Path) -> None:
 
 
 def refusal(root: Path, version: str = "1.1.0") -> str:
-    """Publish, which must be refused and leave the current release as it was; the reason, one line."""
+    """Assert that publishing is refused and leaves the current release as it was; return the one-line reason."""
     before = tree(root)
     with pytest.raises(WebRootError) as refused:
         put(root, version)
@@ -1734,7 +1736,7 @@ def test_a_full_disk_leaves_the_old_release(root: Path) -> None:
 def test_whatever_call_fails_the_release_is_the_old_or_the_new(
     memory: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Each call of each kind once: a full disk or a broken one can show in any."""
+    """Each call of each kind once: a full or broken disk can fail any of them."""
     real = getattr(os, call)
     for number in range(1000):
         root = memory / str(number)
@@ -1793,15 +1795,15 @@ def test_a_folder_that_may_not_be_written_is_named_and_the_old_release_stays(roo
 def test_a_file_where_a_folder_should_be_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
     for place in (tmp_path / "file", tmp_path / "file" / "www"):
-        with pytest.raises(WebRootError, match="is not a folder, or has a file in its path"):
+        with pytest.raises(WebRootError, match="not a directory, or a file is in its path"):
             put(place, "1.0.0")
     root.mkdir(parents=True)
     (root / "releases").write_bytes(b"mine")
-    assert refusal(root) == f"{root}/releases is not a folder, or has a file in its path"
+    assert refusal(root) == f"{root}/releases: not a directory, or a file is in its path"
     (root / "releases").unlink()
     put(root, "1.0.0")
     (root / "releases/1.1.0").write_bytes(b"mine")
-    assert refusal(root) == f"{root}/releases/1.1.0 is not a folder; move it away"
+    assert refusal(root) == f"{root}/releases/1.1.0: not a directory; move it away"
 
 
 @pytest.mark.parametrize("name", ["rom1.bin", "manifest.json", "version", "index.html"])
@@ -1809,7 +1811,7 @@ def test_a_folder_where_a_file_should_be_is_named(root: Path, name: str) -> None
     put(root, "1.0.0")
     (root / name).unlink()
     (root / name).mkdir()
-    assert refusal(root) == f"{root}/{name} is a folder; move it away"
+    assert refusal(root) == f"{root}/{name}: expected a file, found a directory; move it away"
 
 
 def test_a_web_root_may_be_a_link_and_on_another_file_system(tmp_path: Path, memory: Path) -> None:
@@ -1822,7 +1824,7 @@ def test_a_web_root_may_be_a_link_and_on_another_file_system(tmp_path: Path, mem
     assert_current(memory / "real", "1.0.0")
 
 
-def test_who_may_only_look_may_list_and_check(root: Path) -> None:
+def test_readers_without_write_access_can_list_and_check(root: Path) -> None:
     put(root, "1.0.0")
     (root / LOCK).unlink()
     assert check_web_root(root) == ()
@@ -1830,7 +1832,7 @@ def test_who_may_only_look_may_list_and_check(root: Path) -> None:
     assert not (root / LOCK).exists()
 
 
-def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_wait_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     monkeypatch.setattr(webroot, "WAIT", 0.1)
     with process(lambda: hold(root / LOCK)):
@@ -1839,7 +1841,7 @@ def test_who_looks_waits_for_a_publisher(root: Path, monkeypatch: pytest.MonkeyP
         assert is_busy(lambda: put(root, "1.1.0", timeout=0))
 
 
-def test_without_room_prune_makes_some(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_frees_space_on_a_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0", "1.1.0", "1.2.0", "1.3.0")
     real = storage.write
 

@@ -12,7 +12,7 @@ from support.project import APP, ROOT, TOOL, Project
 
 from rbootimg.errors import FitError, PublishError
 from rbootimg.layout.presets import preset_layout
-from rbootimg.release.bundle import make_bundle
+from rbootimg.release.bundle import ReleaseOptions, make_bundle
 from rbootimg.rom import elf
 from rbootimg.rom.elf import Symbol
 from rbootimg.rom.entry import NO_SYMBOLS, entry_hint, entry_problem
@@ -132,7 +132,9 @@ def test_an_elf_whose_entry_is_not_a_functions_start_is_not_published() -> None:
     with pytest.raises(
         PublishError, match=r"rom0\.elf of app: entry point 0x\w+ is inside the function call_user_start"
     ):
-        make_bundle("app", "1.0.0", [good._replace(entry=at).to_bytes()], preset_layout("1MB"), elfs=[program])
+        make_bundle(
+            "app", "1.0.0", [good._replace(entry=at).to_bytes()], preset_layout("1MB"), ReleaseOptions(elfs=[program])
+        )
 
 
 # Builds

@@ -180,11 +180,11 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("RbootApp('..', 'main.c')", "an application cannot be called '..'"),
-        ("RbootApp('', 'main.c')", "an application cannot be called ''"),
-        ("RbootApp('app/', 'main.c')", "an application cannot be called 'app/'"),
-        ("RbootApp(File('app'), 'main.c')", "give its name as a text"),
-        ("RbootApp(None, 'main.c')", "an application cannot be called None; give its name as a text"),
+        ("RbootApp('..', 'main.c')", "invalid application name '..'"),
+        ("RbootApp('', 'main.c')", "invalid application name ''"),
+        ("RbootApp('app/', 'main.c')", "app/: invalid application name ''"),
+        ("RbootApp(File('app'), 'main.c')", "invalid application name <SCons"),
+        ("RbootApp(None, 'main.c')", "invalid application name None: expected a string"),
         ("RbootApp('app', [])", "rboot: app: there are no files"),
         ("RbootApp('app', None)", "rboot: app: None is no file"),
         ("RbootApp('app', 5)", "rboot: app: 5 is no file"),
@@ -227,7 +227,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
         ("RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')", "RBOOT_WEBROOT is 'a\\x00b', which is no folder"),
         ("RbootApp('main.c', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),
         ("RbootApp('main.c/x', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),
-        ("RbootApp('#app', 'main.c')", "an application cannot be called '#app'"),
+        ("RbootApp('#app', 'main.c')", "invalid application name '#app'"),
         ("RbootImage('a.bin', Dir('src'))", "rboot: a.bin: src is a folder"),
         ("RbootImage('a.bin', 5)", "rboot: a.bin: 5 is no file"),
         ("RbootImage(5, 'a.elf')", "RbootImage of 5: name the ROM"),
@@ -240,7 +240,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
             "makes one script from one",
         ),
         ("RbootPublish('app', [])", "rboot: app: there are no files"),
-        ("RbootPublish('.', 'a.bin')", "an application cannot be called '.'"),
+        ("RbootPublish('.', 'a.bin')", "invalid application name '.'"),
     ],
 )
 def test_a_call_that_cannot_be_meant_is_one_line(project: Project, call: str, message: str) -> None:
@@ -1271,10 +1271,10 @@ def test_two_applications_of_one_name_are_refused(project: Project) -> None:
 def test_a_web_root_that_cannot_be_written_is_one_line(project: Project) -> None:
     project.write("file", "in the way")
     line = project.fail("publish", "RBOOT_WEBROOT=file/webroot")
-    assert line.endswith(f"[publish] {project.folder}/file: the web root cannot be written: not a folder")
+    assert line.endswith(f"[publish] {project.folder}/file: cannot write the web root: not a folder")
     # A folder that not even root can write to.
     line = project.fail("publish", "RBOOT_WEBROOT=/proc/self/webroot")
-    assert "[publish] /proc/self/webroot: the web root cannot be written: " in line
+    assert "[publish] /proc/self/webroot: cannot write the web root: " in line
 
 
 def test_a_full_disk_leaves_the_web_root_as_it_was(project: Project) -> None:
@@ -1287,7 +1287,7 @@ def test_a_full_disk_leaves_the_web_root_as_it_was(project: Project) -> None:
     def small_files_only() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    assert "the web root cannot be written: " in project.fail("publish", preexec_fn=small_files_only)
+    assert ": cannot write the web root: " in project.fail("publish", preexec_fn=small_files_only)
     assert project.read("build/webroot/rom1.bin") == good
     assert sorted(path.name for path in (project.folder / "build/webroot").iterdir()) == ["rom0.bin", "rom1.bin"]
 

@@ -230,7 +230,7 @@ def test_force_and_downgrades_are_for_the_application_that_has_them(project: Pro
     lines = ["env.RbootApp('a', 'main.c'{})", "env.RbootApp('b', 'main.c', RBOOT_ALLOW_DOWNGRADE='yes')"]
     environment(project, "RBOOT_PROVE='never'", *(line.format("") for line in lines))
     project.build("publish", "RBOOT_VERSION=2.0.0")
-    assert "1.5.0 of a is older than 2.0.0" in project.fail("publish", "RBOOT_VERSION=1.5.0")
+    assert "1.5.0 of a is older than the current 2.0.0" in project.fail("publish", "RBOOT_VERSION=1.5.0")
     project.build("publish-b", "RBOOT_VERSION=1.5.0")
     assert project.read("build/webroot/b/version") == b"1.5.0\n"
     assert project.read("build/webroot/a/version") == b"2.0.0\n"

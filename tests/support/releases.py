@@ -8,7 +8,7 @@ from pathlib import Path
 from rbootimg.layout.model import FlashLayout
 from rbootimg.layout.presets import preset_layout
 from rbootimg.layout.tomlfile import parse_layout
-from rbootimg.release.bundle import Bundle, Recovery, make_bundle
+from rbootimg.release.bundle import Bundle, RecoveryRom, ReleaseOptions, make_bundle
 from rbootimg.rom.format import RamSection, Rom
 
 LAYOUT = preset_layout("1MB")
@@ -42,14 +42,14 @@ def make(
     **options: object,
 ) -> Bundle:
     roms = make_roms(version, size, count)
-    return make_bundle(app, version, roms, layout, one_build=True, files=dict(files), **options)
+    return make_bundle(app, version, roms, layout, ReleaseOptions(same_build=True, data_files=dict(files), **options))
 
 
 @functools.cache
 def with_recovery(version: str, build: str = "", **options: object) -> Bundle:
     """A release with a recovery ROM in slot 2, which is of that `build`."""
     data = make_roms(f"recovery {build or version}", count=1)[0]
-    return make(version, layout=SPARE, recovery=Recovery(2, data), **options)
+    return make(version, layout=SPARE, recovery=RecoveryRom(2, data), **options)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

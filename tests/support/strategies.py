@@ -6,11 +6,13 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from rbootimg.release.manifest import FlashPart, Release, ReleaseRom, StoredFile, digest
+from rbootimg.fileio import sha256_hex
+from rbootimg.release.manifest import Checksum, FlashPart, PartKind, Release, ReleaseRom, StoredFile
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+CHECKSUMS, KINDS = st.sampled_from(Checksum), st.sampled_from(PartKind)
 NUMBERS = st.integers(0, 2**32 - 1)
-DIGESTS = st.binary(max_size=8).map(digest)
+DIGESTS = st.binary(max_size=8).map(sha256_hex)
 VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 
 
@@ -35,17 +37,17 @@ def releases(draw: st.DrawFn) -> Release:
             size,
             draw(NUMBERS),
             draw(stored(f"rom{slot}.bin", st.integers(0, size))),
-            draw(TEXTS),
+            draw(CHECKSUMS),
             draw(st.none() | TEXTS),
             draw(st.none() | stored(f"rom{slot}.elf")),
         )
         for slot, (address, size) in enumerate(draw(pieces(flash_size, 3)))
     )
-    parts = tuple(FlashPart(draw(TEXTS), draw(TEXTS), *place) for place in draw(pieces(flash_size, 4)))
+    parts = tuple(FlashPart(draw(KINDS), draw(TEXTS), *place) for place in draw(pieces(flash_size, 4)))
     files = tuple(draw(stored(name)) for name in draw(st.sets(st.sampled_from(["ui.html", "ca.der", "7", "_a-b"]))))
     [(address, size)] = draw(pieces(flash_size, 1))
     file = stored("recovery.bin", st.integers(0, size))
-    about = [address, size, draw(NUMBERS), draw(file), draw(TEXTS)]
+    about = [address, size, draw(NUMBERS), draw(file), draw(CHECKSUMS)]
     recovery = draw(st.none() | st.builds(ReleaseRom, st.integers(3, 9), *map(st.just, about), st.none() | TEXTS))
     date = draw(st.none() | TEXTS)
     others = (files, recovery, draw(st.booleans()))
