@@ -150,10 +150,10 @@ def test_the_compilers_variables_too_can_come_from_the_command_line_and_from_a_c
 
 
 def test_a_slot_is_not_for_the_command_line(project: Project) -> None:
-    assert "there is no variable RBOOT_SLOT" in project.fail("RBOOT_SLOT=0x2000")
+    assert "RBOOT_SLOT: unknown variable" in project.fail("RBOOT_SLOT=0x2000")
 
 
-def test_a_clone_with_the_tool_anew_gets_its_settings(project: Project) -> None:
+def test_a_clone_that_loads_the_tool_again_gets_its_settings(project: Project) -> None:
     sconstruct(project, "env.Clone(tools=[('rboot', {'RBOOT_FLASH_SIZE': '4MB'})]).RbootApp('app', 'main.c')")
     project.build()
     assert Rom.from_bytes(project.read("app/rom0.bin")).params.describe() == "qio, 4MB, 40m"
@@ -179,41 +179,71 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("RbootApp('..', 'main.c')", "an application cannot be called '..'"),
-        ("RbootApp('', 'main.c')", "an application cannot be called ''"),
-        ("RbootApp('app/', 'main.c')", "an application cannot be called 'app/'"),
-        ("RbootApp(File('app'), 'main.c')", "give its name as a text"),
-        ("RbootApp(None, 'main.c')", "an application cannot be called None; give its name as a text"),
-        ("RbootApp('app', [])", "rboot: app: there are no files"),
-        ("RbootApp('app', None)", "rboot: app: None is no file"),
-        ("RbootApp('app', 5)", "rboot: app: 5 is no file"),
-        ("RbootApp('app', 'src')", "rboot: app: src is a folder; give its files"),
-        ("RbootApp('app', Dir('src'))", "rboot: app: src is a folder; give its files"),
-        ("RbootApp('app', 'main.c', RBOOT_SLOT='0x2000')", "rboot: app: RBOOT_SLOT is set; an application has"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=['a.ld', 'b.ld'])", "rboot: app: RBOOT_LDSCRIPT has 2 scripts"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Dir('src'))", "RBOOT_LDSCRIPT: src is a folder"),
+        ("RbootApp('..', 'main.c')", "invalid application name '..': expected the name of a directory in the web root"),
+        ("RbootApp('', 'main.c')", "invalid application name '': expected the name of a directory in the web root"),
+        (
+            "RbootApp('app/', 'main.c')",
+            "invalid application name 'app/': expected the name of a directory in the web root",
+        ),
+        ("RbootApp(File('app'), 'main.c')", ": expected a string"),
+        ("RbootApp(None, 'main.c')", "invalid application name None: expected a string"),
+        ("RbootApp('app', [])", "rboot: app: no files given; check the names or the Glob() pattern"),
+        ("RbootApp('app', None)", "rboot: app: expected a file name or node, got None"),
+        ("RbootApp('app', 5)", "rboot: app: expected a file name or node, got 5"),
+        ("RbootApp('app', 'src')", "rboot: app: expected a file, got the directory src; use Glob() for its files"),
+        ("RbootApp('app', Dir('src'))", "rboot: app: expected a file, got the directory src; use Glob() for its files"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_SLOT='0x2000')",
+            "rboot: app: RBOOT_SLOT has no effect here; use RBOOT_SLOTS",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LDSCRIPT=['a.ld', 'b.ld'])",
+            "rboot: app: RBOOT_LDSCRIPT: expected one base script for all slots, got 2",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Dir('src'))",
+            "RBOOT_LDSCRIPT: expected a file, got the directory src",
+        ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT=Dir('src'))",
-            "the layout file cannot be read: Tried to lookup Dir 'src' as a File",
+            "cannot read the layout file: Tried to lookup Dir 'src' as a File",
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='$NOPE/x.toml')",
-            "RBOOT_LAYOUT is '$NOPE/x.toml': name 'NOPE' is not defined",
+            "RBOOT_LAYOUT: cannot expand '$NOPE/x.toml': name 'NOPE' is not defined",
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE}/x')",
-            "RBOOT_WEBROOT is '${NOPE}/x': name 'NOPE' is not defined",
+            "RBOOT_WEBROOT: cannot expand '${NOPE}/x': name 'NOPE' is not defined",
         ),
         ("RbootApp('app', 'main.c', RBOOT_SLOTS=b'0x2000')", "the slots are b'0x2000'; write a text or a list"),
-        ("RbootApp('app', 'main.c', RBOOT_FLASH_SIZE='$TYPO')", "RBOOT_FLASH_SIZE is '$TYPO': name 'TYPO' is not"),
-        ("RbootApp('app', 'main.c', RBOOT_SECTIONS=['.text', '$TYPO'])", "RBOOT_SECTIONS is '$TYPO': name 'TYPO' is"),
-        ("RbootApp('app', 'main.c', RBOOT_SLOTS=['$TYPO'])", "RBOOT_SLOTS is '$TYPO': name 'TYPO' is not"),
-        ("RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE.dir}/x')", "RBOOT_WEBROOT is '${NOPE.dir}/x': name 'NOPE'"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT='$NOPE')", "RBOOT_LDSCRIPT is '$NOPE': name 'NOPE' is not"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Glob('nope*'))", "RBOOT_LDSCRIPT: there are no files"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_FLASH_SIZE='$TYPO')",
+            "RBOOT_FLASH_SIZE: cannot expand '$TYPO': name 'TYPO' is not",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_SECTIONS=['.text', '$TYPO'])",
+            "RBOOT_SECTIONS: cannot expand '$TYPO': name 'TYPO' is",
+        ),
+        ("RbootApp('app', 'main.c', RBOOT_SLOTS=['$TYPO'])", "RBOOT_SLOTS: cannot expand '$TYPO': name 'TYPO' is not"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE.dir}/x')",
+            "RBOOT_WEBROOT: cannot expand '${NOPE.dir}/x': name 'NOPE'",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LDSCRIPT='$NOPE')",
+            "RBOOT_LDSCRIPT: cannot expand '$NOPE': name 'NOPE' is not",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Glob('nope*'))",
+            "RBOOT_LDSCRIPT: no files given; check the names or the Glob() pattern",
+        ),
         ("RbootApp('app', 'main.c', RBOOT_SLOTS=0)", "slot 0 at 0x0 overlaps rBoot's loader"),
-        ("RbootApp('app', 'main.c', RBOOT_TOOLCHAIN='/nowhere')", "RBOOT_TOOLCHAIN was changed after the tool was"),
-        ("RbootApp('app', 'main.c', srcdir='src')", "srcdir has no effect here"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_TOOLCHAIN='/nowhere')",
+            "RBOOT_TOOLCHAIN: changed after the tool was loaded; pass it to Environment(...)",
+        ),
+        ("RbootApp('app', 'main.c', srcdir='src')", "srcdir: has no effect here"),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope')",
             "rboot: nope: neither a file nor a preset; the presets are 512KB, 1MB,",
@@ -222,24 +252,36 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope.toml')",
             "rboot: nope.toml: the layout file cannot be read: No such file",
         ),
-        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "the layout file cannot be read: embedded null byte"),
-        ("RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')", "RBOOT_WEBROOT is 'a\\x00b', which is no folder"),
+        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "cannot read the layout file: embedded null byte"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')",
+            "RBOOT_WEBROOT: invalid value 'a\\x00b': expected a directory",
+        ),
         ("RbootApp('main.c', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),
         ("RbootApp('main.c/x', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),
-        ("RbootApp('#app', 'main.c')", "an application cannot be called '#app'"),
-        ("RbootImage('a.bin', Dir('src'))", "rboot: a.bin: src is a folder"),
-        ("RbootImage('a.bin', 5)", "rboot: a.bin: 5 is no file"),
-        ("RbootImage(5, 'a.elf')", "RbootImage of 5: name the ROM"),
-        ("RbootImage([], 'a.elf')", "RbootImage of []: name the ROM"),
-        ("RbootProgram([], 'main.c')", "RbootProgram has no target"),
-        ("RbootLinkerScript('n.ld', [], RBOOT_SLOT=0x2000)", "rboot: n.ld: there are no files"),
-        ("RbootLinkerScript('n.ld', 'base.ld')", "rboot: n.ld: RBOOT_SLOT is not set"),
+        (
+            "RbootApp('#app', 'main.c')",
+            "invalid application name '#app': expected the name of a directory in the web root",
+        ),
+        ("RbootImage('a.bin', Dir('src'))", "rboot: a.bin: expected a file, got the directory src"),
+        ("RbootImage('a.bin', 5)", "rboot: a.bin: expected a file name or node, got 5"),
+        ("RbootImage(5, 'a.elf')", "RbootImage of 5: expected the name of the ROM as target"),
+        ("RbootImage([], 'a.elf')", "RbootImage of []: expected the name of the ROM as target"),
+        ("RbootProgram([], 'main.c')", "RbootProgram: expected the name of the program as target"),
+        (
+            "RbootLinkerScript('n.ld', [], RBOOT_SLOT=0x2000)",
+            "rboot: n.ld: no files given; check the names or the Glob() pattern",
+        ),
+        ("RbootLinkerScript('n.ld', 'base.ld')", "rboot: n.ld: expected RBOOT_SLOT, the flash address of the slot"),
         (
             "RbootLinkerScript(['n.ld', 'o.ld'], 'base.ld', RBOOT_SLOT=['0x2000', '0x82000'])",
-            "makes one script from one",
+            "expected one target and one base script",
         ),
-        ("RbootPublish('app', [])", "rboot: app: there are no files"),
-        ("RbootPublish('.', 'a.bin')", "an application cannot be called '.'"),
+        ("RbootPublish('app', [])", "rboot: app: no files given; check the names or the Glob() pattern"),
+        (
+            "RbootPublish('.', 'a.bin')",
+            "invalid application name '.': expected the name of a directory in the web root",
+        ),
     ],
 )
 def test_a_call_that_cannot_be_meant_is_one_line(project: Project, call: str, message: str) -> None:
@@ -482,7 +524,7 @@ def test_a_shared_link_is_for_the_smallest_of_its_slots(project: Project) -> Non
         ("RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'; choose one of 256KB, 512KB, 1MB"),
         ("RBOOT_FLASH_MODE='fast'", "unknown flash mode 'fast'; choose one of qio, qout, dio, dout"),
         ("RBOOT_FLASH_FREQ='60m'", "unknown flash frequency '60m'; choose one of 40m, 26m, 20m, 80m"),
-        ("RBOOT_BIG_FLASH='maybe'", "RBOOT_BIG_FLASH is 'maybe'; write yes or no"),
+        ("RBOOT_BIG_FLASH='maybe'", "RBOOT_BIG_FLASH: invalid value 'maybe': expected yes or no"),
         ("RBOOT_HEADER_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
     ],
 )
@@ -575,8 +617,8 @@ def test_a_preset_is_a_layout(project: Project) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "board.toml: the layout file cannot be read: No such file or directory"),
-        (b"\xff", "board.toml: the layout file cannot be read: not UTF-8"),
+        (None, "board.toml: cannot read the layout file: No such file or directory"),
+        (b"\xff", "board.toml: cannot read the layout file: not UTF-8"),
         (b"slots = 2", "board.toml: the layout has no 'slots'"),
         (b'flash_size = "512KB"\n[[slot]]\naddress = 0x82000', "board.toml: slot 0 at 0x82000 ends at"),
     ],
@@ -780,7 +822,7 @@ def test_of_several_images_each_has_its_slot(project: Project) -> None:
     sconstruct(project, images.format("['0x82000', '0x2000']"))
     assert "but the slot at 0x82000 runs at 0x40282010" in project.fail()
     sconstruct(project, images.format("'0x2000'"))
-    assert "RBOOT_SLOT is '0x2000' for 2 targets; give a list with a slot for each" in project.fail()
+    assert "RBOOT_SLOT: invalid value '0x2000': expected a list of 2 slots, one for each target" in project.fail()
 
 
 def test_an_elf_needs_no_suffix(project: Project) -> None:
@@ -793,7 +835,7 @@ def test_an_elf_needs_no_suffix(project: Project) -> None:
 def test_several_images_in_one_step(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     sconstruct(project, f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r})", f"env.RbootImage(['c.bin'], {elfs!r})")
-    assert "c.bin: 2 ELFs for 1 ROMs; give one for each" in project.fail()
+    assert "c.bin: expected 1 ELFs, one for each ROM, got 2" in project.fail()
     for number, slot in enumerate(SLOTS):
         project.write(f"{number}.elf", chip.linked(chip.SOURCES["mixed"], slot))
     sconstruct(project, "env.RbootPublish('app', env.RbootImage(['a.bin', 'b.bin'], ['0.elf', '1.elf']))")
@@ -816,8 +858,8 @@ def test_flash_code_that_does_not_fit_names_the_slot_and_the_bytes(project: Proj
     project.write("main.c", APP + filler)
     app(project, "RBOOT_SLOTS='0x2000 0x82000:0x1000'")
     line = project.fail()
-    assert "app/rom1.elf: the flash code is " in line
-    assert "bytes too large for slot 1 at 0x82000" in line
+    assert "app/rom1.elf: flash code overflows slot 1 at 0x82000 by " in line
+    assert line.endswith(" bytes; reduce it or enlarge the slot")
     assert not project.exists("app/rom0.bin")
     assert not project.exists("app/rom1.elf")
 
@@ -829,7 +871,7 @@ def test_flash_code_that_does_not_fit_names_the_slot_and_the_bytes(project: Proj
 def test_ram_that_does_not_fit_names_the_memory(project: Project, section: str, memory: str) -> None:
     project.write("main.c", APP + f'__asm__(".section {section}\\n.zero 90000\\n.text\\n");')
     line = project.fail()
-    assert f"the {memory} are " in line
+    assert f"{memory} overflow the " in line
     assert not project.exists("app/rom0.bin")
 
 
@@ -1197,7 +1239,7 @@ def test_two_spellings_of_one_web_root_are_one(project: Project, spelling: str) 
     project.build("publish")
     assert sorted(path.name for path in (project.folder / "www").iterdir()) == ["one", "two"]
     sconstruct(project, apps[0], apps[1].format("sub/one"))
-    assert "there are two applications called one" in project.fail()
+    assert "one: two applications of one web root have this name; rename one" in project.fail()
 
 
 def test_a_web_root_in_the_folder_of_another_ones_application_is_refused(project: Project) -> None:
@@ -1207,13 +1249,15 @@ def test_a_web_root_in_the_folder_of_another_ones_application_is_refused(project
         "env.RbootApp('two', 'main.c')",
         "env.RbootApp('three', 'main.c', RBOOT_WEBROOT='#build/webroot/two')",
     )
-    assert "/build/webroot/two both have a " in project.fail("publish")
+    line = project.fail("publish")
+    assert ": would be in two web roots, " in line
+    assert line.endswith("/build/webroot/two; use separate directories")
     assert not project.exists("build/webroot")
 
 
 def test_a_web_root_that_is_the_builds_own_folder_is_refused(project: Project) -> None:
     sconstruct(project, "env.RbootApp('one', 'main.c')", "env.RbootApp('two', 'main.c')", settings="RBOOT_WEBROOT='.'")
-    assert "is built here, and would be published there" in project.fail("publish")
+    assert ": would be overwritten by publishing; use another RBOOT_WEBROOT" in project.fail("publish")
 
 
 def test_roms_from_elsewhere_are_checked_though_they_stand_there_already(project: Project) -> None:
@@ -1261,7 +1305,7 @@ def test_roms_of_different_builds_are_not_published_as_one_application(project: 
 
 def test_two_applications_of_one_name_are_refused(project: Project) -> None:
     sconstruct(project, "env.RbootApp('a/app', 'main.c')", "env.RbootApp('b/app', 'main.c')")
-    assert "there are two applications called app" in project.fail()
+    assert "app: two applications of one web root have this name; rename one" in project.fail()
 
 
 def test_a_web_root_that_cannot_be_written_is_one_line(project: Project) -> None:
@@ -1321,7 +1365,7 @@ def test_the_imported_example_has_eight_lines_and_builds(project: Project) -> No
 
 def test_the_sdk_example_without_an_sdk_is_one_line(project: Project) -> None:
     copy = example(project, "nonos_sdk")
-    assert copy.build() == "nonos_sdk: skipped; set SDK_BASE to the folder of the NONOS SDK\n"
+    assert copy.build() == "nonos_sdk: skipped; set SDK_BASE to the directory of the NONOS SDK\n"
 
 
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
