@@ -59,7 +59,7 @@ def app_name(env: Any, name: object) -> str:
     """The expanded name of an application, which may begin with directories. Raises SettingError if it is invalid."""
     if not isinstance(name, str):
         raise SettingError(f"invalid application name {name!r}: expected a string")
-    full = expand(env, "its name", name)
+    full = expand(env, "application name", name)
     last = os.path.basename(full)
     if last in ("", ".", "..") or last.startswith("#") or "\0" in full or "\\" in full:
         raise SettingError(f"invalid application name {full!r}: expected the name of a directory in the web root")

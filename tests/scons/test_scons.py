@@ -284,7 +284,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
         ),
     ],
 )
-def test_a_call_that_cannot_be_meant_is_one_line(project: Project, call: str, message: str) -> None:
+def test_an_invalid_call_is_one_line(project: Project, call: str, message: str) -> None:
     project.write("src/other.c", APP)
     sconstruct(project, "env.Object('src/other.c')", f"env.{call}")
     assert message in project.fail()
@@ -451,7 +451,7 @@ def test_a_toolchain_of_the_project_is_named_from_the_top_and_its_change_builds_
     assert steps(project.build()) == ["gcc sub/main.o", "gcc sub/app/rom0.elf", "gcc sub/app/rom1.elf"]
 
 
-def test_a_toolchain_with_a_blank_in_its_path(project: Project) -> None:
+def test_a_toolchain_with_a_space_in_its_path(project: Project) -> None:
     gcc = with_own_toolchain(project, "tool chain", "tool chain")
     assert f'"{gcc}" -o sub/main.o' in project.build()
     assert "up to date" in project.build()
@@ -528,7 +528,7 @@ def test_a_shared_link_is_for_the_smallest_of_its_slots(project: Project) -> Non
         ("RBOOT_HEADER_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
     ],
 )
-def test_a_layout_that_cannot_be_is_one_line(project: Project, settings: str, message: str) -> None:
+def test_an_invalid_layout_is_one_line(project: Project, settings: str, message: str) -> None:
     app(project, settings)
     line = project.fail()
     assert "rboot: app: " in line
@@ -573,7 +573,7 @@ size = "64KB"
 """
 
 
-def test_a_layout_file_says_what_the_variables_do_not(project: Project) -> None:
+def test_a_layout_file_sets_what_the_variables_do_not(project: Project) -> None:
     project.write("board.toml", LAYOUT)
     app(project, "RBOOT_LAYOUT='board.toml', RBOOT_FLASH_FREQ='80m'")
     assert "slot 1 at 0x202000" in project.build()
@@ -589,7 +589,7 @@ def test_a_layout_file_says_what_the_variables_do_not(project: Project) -> None:
 
 
 @pytest.mark.parametrize("how", ["", ", variant_dir='out'", ", variant_dir='out', duplicate=False"])
-def test_a_layout_file_is_that_of_the_sconscript_that_names_it(project: Project, how: str) -> None:
+def test_a_layout_file_is_relative_to_its_sconscript(project: Project, how: str) -> None:
     project.write("board.toml", LAYOUT.replace("dio", "dout"))
     project.write("sub/board.toml", LAYOUT)
     project.write("sub/main.c", APP)
@@ -623,7 +623,7 @@ def test_a_preset_is_a_layout(project: Project) -> None:
         (b'flash_size = "512KB"\n[[slot]]\naddress = 0x82000', "board.toml: slot 0 at 0x82000 ends at"),
     ],
 )
-def test_a_layout_file_that_is_none_is_one_line(project: Project, content: bytes | None, message: str) -> None:
+def test_an_invalid_layout_file_is_one_line(project: Project, content: bytes | None, message: str) -> None:
     if content is not None:
         project.write("board.toml", content)
     app(project, "RBOOT_LAYOUT='board.toml'")
@@ -768,7 +768,7 @@ def test_a_missing_script_is_one_line(project: Project) -> None:
 # The single steps
 
 
-def test_the_steps_by_themselves(project: Project) -> None:
+def test_the_builders_without_rboot_app(project: Project) -> None:
     project.write("base.ld", sdk.SCRIPT.replace('INCLUDE "../ld/addresses.ld"', "ets_printf = 0x400024cc;"))
     sconstruct(
         project,
@@ -808,7 +808,7 @@ def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None
         ("RBOOT_SECTIONS='.text .text'", "section .text is named twice"),
     ],
 )
-def test_an_image_that_cannot_be_is_one_line(project: Project, settings: str, message: str) -> None:
+def test_an_invalid_image_is_one_line(project: Project, settings: str, message: str) -> None:
     sconstruct(project, f"env.RbootImage('a.bin', {str(VECTORS / 'mixed.rom0.elf')!r}, {settings})")
     assert message in project.fail()
     assert not project.exists("a.bin")
@@ -843,7 +843,7 @@ def test_several_images_in_one_step(project: Project) -> None:
     assert project.read("build/webroot/rom1.bin") == project.read("b.bin")
 
 
-def test_what_is_left_out_of_the_rom_is_said(project: Project) -> None:
+def test_sections_left_out_of_the_rom_are_reported(project: Project) -> None:
     sconstruct(project, f"env.RbootImage('rom.bin', {str(VECTORS / 'mixed.rom0.elf')!r}, RBOOT_SECTIONS='.text')")
     run = project.run()
     assert run.status == 0
@@ -903,7 +903,7 @@ def test_a_bad_elf_is_one_line_and_no_rom(project: Project, content: bytes, sett
     assert not project.exists("rom.bin")
 
 
-def test_a_failed_pack_leaves_nothing_that_a_later_run_takes_for_good(project: Project) -> None:
+def test_a_failed_pack_leaves_no_rom_that_a_later_run_accepts(project: Project) -> None:
     sconstruct(project, f"env.RbootImage('rom.bin', {str(VECTORS / 'big.rom0.elf')!r})")
     project.build()
     good = project.read("rom.bin")
@@ -953,7 +953,7 @@ def steps(output: str) -> list[str]:
         ),
     ],
 )
-def test_a_changed_setting_does_again_only_what_depends_on_it(
+def test_a_changed_setting_rebuilds_only_what_depends_on_it(
     project: Project, settings: str, expected: list[str]
 ) -> None:
     sconstruct(project, "env.RbootApp('app', 'main.c')")
@@ -1048,7 +1048,7 @@ def test_an_interactive_session_builds_once(project: Project) -> None:
 
 
 def test_a_rom_that_is_not_what_its_elf_packs_to_is_not_published(project: Project) -> None:
-    """As when another scons runs in the same folder, or where SCons is told not to look."""
+    """E.g. if another scons runs in the same directory, or with SCons options that skip the check."""
     project.build()
     roms = "for rom in env.RbootApp('app', 'main.c'):\n    "
     sconstruct(project, roms + "env.AddPostAction(rom, 'cp app/rom1.bin app/rom0.bin')")
@@ -1065,10 +1065,10 @@ def test_roms_are_packed_together_or_not_at_all(project: Project) -> None:
 
 @pytest.mark.parametrize("ending", ["exit 1", "kill -9 $PPID; exit 1"])
 @pytest.mark.parametrize("step", ["-c", "-T"])
-def test_what_a_failed_or_killed_command_leaves_is_not_taken_for_good(
+def test_outputs_of_failed_or_killed_commands_are_not_accepted(
     project: Project, tmp_path: Path, step: str, ending: str
 ) -> None:
-    """Compiled or linked from other sources, then failed; then the sources are back at what they were."""
+    """Compiled or linked from other sources, then failed; then the sources are in their old state again."""
     wrapper = tmp_path / "xtensa-gcc"
     wrapper.write_text(
         f'#!/bin/sh\n{COMPILER} "$@" || exit\n[ -e {tmp_path}/fail ] || exit 0\n'
@@ -1169,7 +1169,7 @@ def test_publish_puts_several_applications_into_folders(project: Project) -> Non
     ]
 
 
-def test_a_published_file_that_was_altered_is_put_right(project: Project) -> None:
+def test_a_published_file_that_was_altered_is_repaired(project: Project) -> None:
     project.build("publish")
     good = project.read("build/webroot/rom0.bin")
     project.write("build/webroot/rom0.bin", b"altered")
@@ -1198,7 +1198,7 @@ def test_a_failed_build_publishes_nothing(project: Project) -> None:
     assert project.read("build/webroot/rom0.bin") == good
 
 
-def test_a_damaged_rom_is_not_published_nor_any_other(project: Project) -> None:
+def test_a_corrupt_rom_stops_the_publication_of_all(project: Project) -> None:
     shutil.copy(VECTORS / "mixed.rom0.elf", project.folder / "0.elf")
     sconstruct(project, "env.RbootImage('made.bin', '0.elf')")
     project.build()
@@ -1260,7 +1260,7 @@ def test_a_web_root_that_is_the_builds_own_folder_is_refused(project: Project) -
     assert ": would be overwritten by publishing; use another RBOOT_WEBROOT" in project.fail("publish")
 
 
-def test_roms_from_elsewhere_are_checked_though_they_stand_there_already(project: Project) -> None:
+def test_roms_from_elsewhere_are_checked_although_already_published(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     sconstruct(project, f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r})")
     project.build()

@@ -108,7 +108,7 @@ def test_rboot_is_built_from_its_sources(project: Project) -> None:
     assert not (project.folder / "rboot/rboot.o").exists(), "nothing is made in rBoot's own folder"
 
 
-def test_a_folder_that_is_not_rboots_is_one_line(project: Project) -> None:
+def test_a_directory_without_rboots_sources_is_one_line(project: Project) -> None:
     sconstruct(project, "env.RbootLoader('rboot.bin', RBOOT_SRC='.')")
     assert "rboot.bin: RBOOT_SRC: no rboot.c in '.': expected the directory of rBoot's sources" in project.fail()
     sconstruct(project, "env.RbootLoader('rboot.bin', RBOOT_SRC='main.c')")
@@ -148,7 +148,7 @@ def test_the_current_rom_and_files_for_regions(project: Project) -> None:
     assert BootConfig.from_bytes(project.read("flash.bin")[0x1000:0x2000]).current_rom == 0
 
 
-def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
+def test_the_users_loader_is_checked_against_the_layout(project: Project) -> None:
     flash_image(project, "env.RbootLoader('rboot.bin')")
     project.build("rboot.bin")
     shutil.copy(project.folder / "rboot.bin", project.folder / "mine.bin")
@@ -183,7 +183,7 @@ def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
         ),
     ],
 )
-def test_a_flash_image_that_cannot_be_is_one_line(project: Project, lines: str, message: str) -> None:
+def test_an_invalid_flash_image_is_one_line(project: Project, lines: str, message: str) -> None:
     project.write("main.c", APP)
     flash_image(project, lines)
     project.write("main.c", APP)
@@ -243,7 +243,7 @@ def test_of_several_images_each_has_a_target(project: Project) -> None:
     assert project.exists("small.bin")
 
 
-def test_images_of_one_name_are_told_apart_by_their_folders(project: Project) -> None:
+def test_images_of_the_same_name_are_selected_by_path(project: Project) -> None:
     flash_image(project, "env.RbootFlashImage('a/flash.bin', roms)", "env.RbootFlashImage('b/flash.bin', roms)")
     project.build()
     for target in ("boot", "boot-flash"):

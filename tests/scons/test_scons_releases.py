@@ -61,7 +61,7 @@ def test_the_release_says_which_loader_proved_it(project: Project) -> None:
 
 
 def test_no_elf_is_published_that_its_rom_was_not_packed_from(released: Project) -> None:
-    """As when another scons runs in the same folder."""
+    """E.g. if another scons runs in the same directory."""
     released.build("publish", "RBOOT_VERSION=1.0.0")
     sconstruct = released.read("SConstruct").decode()
     released.write("SConstruct", f"{sconstruct}env.AddPreAction('publish', 'cp app/rom1.elf app/rom0.elf')\n")
@@ -131,7 +131,7 @@ def test_releases_are_listed_and_rolled_back(released: Project) -> None:
     assert version_of(released) == "1.1.0"
 
 
-def test_several_applications_have_a_folder_and_a_version_each(released: Project) -> None:
+def test_several_applications_have_a_directory_and_a_version_each(released: Project) -> None:
     released.write(
         "SConstruct",
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
@@ -158,7 +158,7 @@ def test_an_invalid_version_is_one_line_at_once(released: Project, version: str)
         assert f"[{target}] build/webroot: there is no such folder" in released.fail(target)
 
 
-def test_a_wrong_version_is_named_before_anything_is_published(released: Project) -> None:
+def test_an_invalid_version_is_reported_before_anything_is_published(released: Project) -> None:
     released.write(
         "SConstruct",
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
@@ -272,7 +272,7 @@ def test_a_checkout_that_changes_during_the_build_is_not_published(released: Pro
         (("--no-tags",), "this clone was made without tags"),
     ],
 )
-def test_a_clone_without_its_tags_is_not_published_as_bare_roms(
+def test_a_clone_without_its_tags_is_not_published_as_plain_roms(
     released: Project, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
@@ -288,7 +288,7 @@ def test_a_clone_without_its_tags_is_not_published_as_bare_roms(
     assert version_of(clone) == "1.2.1"
 
 
-def test_tags_that_are_no_versions_do_not_make_bare_roms(released: Project) -> None:
+def test_without_version_tags_no_plain_roms_are_published(released: Project) -> None:
     released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
     for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first"), ("tag", "release-7")):
         git(released, *command)
@@ -341,7 +341,7 @@ def test_a_checkout_that_git_refuses_to_read_is_not_one_without_a_tag(released: 
     assert version_of(released) == "1.0.0"
 
 
-def test_where_there_are_releases_nothing_goes_in_without_a_version(released: Project) -> None:
+def test_a_web_root_with_releases_needs_a_version(released: Project) -> None:
     released.build("publish", "RBOOT_VERSION=1.0.0")
     change(released, 4)
     assert "there is no version" in released.fail("publish")
@@ -434,12 +434,12 @@ def test_data_files_go_into_the_release_and_its_manifest(released: Project) -> N
         ("5", "app: expected a file name or node, got 5"),
     ],
 )
-def test_data_files_that_cannot_be_are_one_line(released: Project, value: str, message: str) -> None:
+def test_invalid_data_files_are_one_line(released: Project, value: str, message: str) -> None:
     carrying(released, f"RBOOT_RELEASE_FILES={value}")
     assert message in released.fail()
 
 
-def test_without_a_version_there_are_no_files_to_carry_along(released: Project) -> None:
+def test_data_files_need_a_version(released: Project) -> None:
     released.write(
         "SConstruct",
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_RELEASE_FILES='main.c')\n"
@@ -494,7 +494,7 @@ def test_a_recovery_rom_is_published_with_the_others(released: Project) -> None:
         ("{'x': 'rescue.bin'}", "RBOOT_RECOVERY: invalid slot 'x': expected 2"),
     ],
 )
-def test_a_recovery_rom_that_cannot_be_is_one_line(released: Project, value: str, message: str) -> None:
+def test_an_invalid_recovery_rom_is_one_line(released: Project, value: str, message: str) -> None:
     carrying(released, f"{THREE_SLOTS}, RBOOT_RECOVERY={value}")
     assert message in released.fail()
 

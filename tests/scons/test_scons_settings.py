@@ -297,7 +297,7 @@ def test_images_of_sub_sconscripts_are_named_from_the_top(project: Project) -> N
         ),
     ],
 )
-def test_a_wrong_call_is_one_line_without_a_traceback(project: Project, call: str, message: str) -> None:
+def test_a_call_with_invalid_arguments_is_one_line(project: Project, call: str, message: str) -> None:
     environment(project, "", call)
     assert message in project.fail()
 

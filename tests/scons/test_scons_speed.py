@@ -48,7 +48,7 @@ def test_with_jobs_the_slots_are_linked_side_by_side(linked: Project) -> None:
     assert [linked.digest(f"app/rom{slot}.{kind}") for slot in (0, 1) for kind in ("elf", "bin", "map")] == parallel
 
 
-def test_of_two_links_that_fail_at_once_the_first_is_told(linked: Project) -> None:
+def test_of_two_links_that_fail_the_first_is_reported(linked: Project) -> None:
     linked.write("main.c", APP.replace("in_flash();", "in_flash(); nowhere();"))
     run = linked.run("-j2", "WAIT=300")
     assert (run.status, notes(linked)) == (2, ["begin", "begin", "end", "end"])
