@@ -1,5 +1,5 @@
-"""The SCons tool: builders, scanners, targets. The only user of SCons. `tool` is what SCons loads.
+"""The SCons tool: builders, scanners, targets. The only package that uses SCons, which loads `tool`.
 
-The library raises RbootError and knows nothing of SCons; here these become UserError while SConscripts are read and
-BuildError while targets are built, which SCons prints as one line.
+The library raises RbootError. This package converts it to SCons's UserError while SConscripts are read and to
+BuildError while targets are built; SCons prints either as one line.
 """

@@ -1,4 +1,4 @@
-"""What our builders share: library errors as one line, names to nodes, no trust in a file that SCons did not make."""
+"""Helpers of all builders: actions whose errors are one line, nodes of names, detection of files altered by others."""
 
 from __future__ import annotations
 
@@ -19,44 +19,40 @@ import SCons.Tool
 import SCons.Util
 
 from ..errors import RbootError, SettingError
-from .variables import BUILD_DIR, literal, text
-
-
-def format_error(error: RbootError) -> str:
-    """A library error as users of SCons read it."""
-    return f"{error}; {error.hint.scons}" if error.hint else str(error)
+from .users import format_error
+from .variables import BUILD_DIR, escape_dollars, get_string
 
 
 def action(
     function: Callable[[Any, Any, Any], None], message: str | None, *variables: str, about_source: bool = True
 ) -> Any:
-    """An action that runs `function`, prints library errors as one line, and depends on `variables`.
+    """An action that calls `function`, reports library errors as one line, and depends on `variables`.
 
-    Without a `message` it prints nothing else. Errors without a subject are `about_source`, the first one, or not.
+    Without a `message` it prints nothing. An error without a subject is about the first source if `about_source`.
     """
 
-    # SCons sees a change of the function, not of the library below it: hence the version.
+    # SCons notices a change of the function, not of the library that it calls: hence the version.
     return _FunctionAction(
         _Function(function, about_source), {"cmdstr": message, "varlist": ["_RBOOT_VERSION", *variables]}
     )
 
 
 class _FunctionAction(SCons.Action.FunctionAction):  # type: ignore[misc]
-    """An action that is asked what its function is made of only where that counts, and tells it sooner than SCons's."""
+    """SCons's action, with a signature that is computed when it is needed, and faster."""
 
     def get_presig(self, target: Any, source: Any, env: Any, executor: Any = None) -> bytes:
         return _signature(self.execfunction.function.__code__).encode()
 
 
-@functools.lru_cache  # of the same few functions
+@functools.lru_cache
 def _signature(code: CodeType) -> str:
-    """What the code does, wherever it stands."""
+    """The code's instructions, names and constants, without its file and line."""
     constants = (_signature(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts)
     return " ".join((code.co_code.hex(), *code.co_names, *constants))
 
 
 class _Function:
-    """What SCons calls."""
+    """The function of an action, which raises BuildError for errors of the library."""
 
     def __init__(self, function: Callable[[Any, Any, Any], None], about_source: bool) -> None:
         self.function, self.__name__ = function, function.__name__
@@ -66,33 +62,32 @@ class _Function:
         try:
             self.function(target, source, env)
         except RbootError as error:
-            where = str(source[0]) if self._about_source and source and error.subject is None else None
-            raise SCons.Errors.BuildError(target, format_error(error), filename=where) from None
+            subject = str(source[0]) if self._about_source and source and error.subject is None else None
+            raise SCons.Errors.BuildError(target, format_error(error), filename=subject) from None
         except OSError as error:
             raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
 
 
 def build(env: Any, builder: Any, target: Any, source: Any, **overrides: object) -> Any:
-    """Call a builder of ours, or SCons's of that name.
+    """Call `builder`, one of ours or the name of one of SCons's. Raises SettingError if a target cannot be a file.
 
-    Without `env.Name`: on an override environment that rebinds the method of the one below it. Ours are in no
-    environment: each is made when it is first needed, which takes SCons a while. Raises SettingError for a target that
-    cannot be a file.
+    Not as `env.Name`, which an override environment binds to the environment below it. Ours are in no environment, as
+    SCons takes long to add a builder to one.
     """
     target = None if target is None else SCons.Util.flatten([target])
     try:
         builder = env.get_builder(builder) if isinstance(builder, str) else builder
         return builder(env, target, SCons.Util.flatten([source]), **overrides)
-    except (TypeError, ValueError) as error:  # which SCons raises for names of folders, or below a file
+    except (TypeError, ValueError) as error:  # SCons raises these for directories and for names below a file
         raise SettingError(str(error), subject=target and target[0]) from None
 
 
-class _OneOfSeveral:
-    """The executor that several targets share, as one of them has it.
+class _TargetExecutor:
+    """The executor of one target among several that a builder makes in one step.
 
-    SCons runs what AddPostAction() and AddPreAction() add to a target for all that its builder makes in one step, and
-    looks for what Clean() adds at the first of them only. Here that step is for speed, so that both are for this target
-    alone, with its own $TARGET and $SOURCE.
+    SCons shares one executor among them: AddPreAction() and AddPostAction() for one target run for all of them, and
+    Clean() files are looked up for the first target only. Our builders combine targets only for speed, so here both
+    apply to the one target, with its own $TARGET and $SOURCE.
     """
 
     __slots__ = ("_node", "_shared", "_sources")
@@ -113,14 +108,14 @@ class _OneOfSeveral:
         return [self._node] if SCons.Script.GetOption("clean") else self._shared.get_all_targets()
 
     def add_pre_action(self, added: Any) -> None:
-        self._shared.add_pre_action(_ActionForOne(added, self._node, self._sources))
+        self._shared.add_pre_action(_TargetAction(added, self._node, self._sources))
 
     def add_post_action(self, added: Any) -> None:
-        self._shared.add_post_action(_ActionForOne(added, self._node, self._sources))
+        self._shared.add_post_action(_TargetAction(added, self._node, self._sources))
 
 
-class _ActionForOne(SCons.Action.ActionBase):  # type: ignore[misc]
-    """An action that runs for one target and its sources, whatever it is called with."""
+class _TargetAction(SCons.Action.ActionBase):  # type: ignore[misc]
+    """A user's action for one target and its sources, although SCons calls it with those of the complete step."""
 
     def __init__(self, added: Any, node: Any, sources: list[Any]) -> None:
         self._added, self._files = added, ([node], sources)
@@ -143,64 +138,68 @@ class _ActionForOne(SCons.Action.ActionBase):  # type: ignore[misc]
         return self._added.genstring(*self._files, env)
 
 
-def apart(targets: list[Any], sources: list[list[Any]]) -> None:
-    """Let actions that users add to one of the `targets` of one step run for that one, with its own `sources`."""
+def split_executor(targets: list[Any], sources: list[list[Any]]) -> None:
+    """Give each of the `targets` of one step an executor with its own `sources`, for actions that users add to it."""
     for node, own in zip(targets, sources) if len(targets) > 1 else ():
-        node.set_executor(_OneOfSeveral(node.get_executor(), node, own))
+        node.set_executor(_TargetExecutor(node.get_executor(), node, own))
 
 
-def own_file(env: Any, path: Path) -> Any:
-    """The node of a file of this package; not by env.File(), which takes a $ in its path for a variable."""
+def package_file(env: Any, path: Path) -> Any:
+    """The node of a file of this package; not by env.File(), which expands a $ in the path."""
     return env.fs.File(str(path))
 
 
-def generated(env: Any, name: str) -> Any:
-    """The node of a file that applications share, in $RBOOT_BUILD_DIR. Raises SettingError."""
+def generated_file(env: Any, name: str) -> Any:
+    """The node of a file in $RBOOT_BUILD_DIR, shared by applications. Raises SettingError."""
     try:
-        return env.Dir(literal(text(env, "RBOOT_BUILD_DIR") or BUILD_DIR)).File(name)
-    except (TypeError, ValueError) as error:  # SCons's, of what is a file, or no name
+        return env.Dir(escape_dollars(get_string(env, "RBOOT_BUILD_DIR") or BUILD_DIR)).File(name)
+    except (TypeError, ValueError) as error:  # SCons raises these for a file and for an invalid name
         raise SettingError(str(error), subject="RBOOT_BUILD_DIR") from None
 
 
-def nodes(env: Any, what: str, files: Any) -> list[Any]:
-    """The nodes of `files`, names or nodes, alone or in lists. Raises SettingError about `what` for anything else."""
-    found = []
+def nodes(env: Any, subject: str, files: Any) -> list[Any]:
+    """The nodes of `files`: names or nodes, alone or in lists. Raises SettingError about `subject` for other values."""
+    result = []
     for file in env.Flatten([files]):
         if not isinstance(file, (str, SCons.Node.Node)):
-            raise SettingError(f"{file!r} is no file; give names or nodes", subject=what)
+            raise SettingError(f"expected a file name or node, got {file!r}", subject=subject)
         try:
-            found += env.arg2nodes(file, env.fs.File)  # env.File() would look for variables once more
-        except TypeError:  # which SCons raises for a folder that it knows
-            raise SettingError(f"{file} is a folder; give its files, as Glob() does", subject=what) from None
+            result += env.arg2nodes(file, env.fs.File)  # env.File() would expand variables once more
+        except TypeError:  # SCons raises it for a directory that it knows
+            raise _directory_error(subject, file) from None
         except ValueError as error:
-            raise SettingError(f"{file!r}: {error}", subject=what) from None
-    if not found:
-        raise SettingError("there are no files; check the names or the pattern", subject=what)
-    for node in found:
+            raise SettingError(f"{file!r}: {error}", subject=subject) from None
+    if not result:
+        raise SettingError("no files given; check the names or the Glob() pattern", subject=subject)
+    for node in result:
         if os.path.isdir(node.get_abspath()):
-            raise SettingError(f"{node} is a folder; give its files, as Glob() does", subject=what)
-    return found
+            raise _directory_error(subject, node)
+    return result
 
 
-def one_node(env: Any, what: str, file: Any) -> Any:
-    """The node of the one file that there may be. Raises SettingError, naming `what`."""
-    found = nodes(env, what, file)
+def _directory_error(subject: str, directory: Any) -> SettingError:
+    return SettingError(f"expected a file, got the directory {directory}; use Glob() for its files", subject=subject)
+
+
+def single_node(env: Any, subject: str, file: Any) -> Any:
+    """The node of exactly one file. Raises SettingError about `subject`."""
+    found = nodes(env, subject, file)
     if len(found) > 1:
-        raise SettingError(f"{', '.join(map(str, found))}: give one file", subject=what)
+        raise SettingError(f"expected one file, got {', '.join(map(str, found))}", subject=subject)
     return found[0]
 
 
 def rebuild_if_altered(node: Any) -> None:
-    """Have `node` built again if its file is not the one that SCons remembers to have made.
+    """Build `node` again if its file differs from the one that SCons made.
 
-    SCons asks what a file was made from, never whether it is still that file. A command that failed or was
-    killed may have left another one, which would count as good again as soon as its sources are back at
-    what they were. Called by the scanner of the node itself, which runs before SCons decides about it.
+    SCons compares only what a file was made from. A failed or killed command may have left another file, which SCons
+    would accept as soon as the sources are back in their old state. Called by the node's scanner, which runs before
+    SCons decides whether to build the node.
     """
     if SCons.Node.interactive or SCons.SConf.sconf_global is not None:
-        return  # what SCons remembers is from before the session, or of a check of env.Configure(), which is no build
+        return  # SCons's record is older than the interactive session, or the node is a check of env.Configure()
     if os.path.exists(node.get_abspath()):
-        made = getattr(node.get_stored_info().ninfo, "csig", None)  # None: SCons makes it anyway
+        made = getattr(node.get_stored_info().ninfo, "csig", None)  # None: SCons builds it anyway
         if made not in (None, node.get_csig()):
             node.set_always_build(True)
 
@@ -211,11 +210,11 @@ def _scan(node: Any, env: Any, path: Any) -> list[Any]:
 
 
 OWN_SCANNER = SCons.Scanner.ScannerBase(_scan, "rebuild_if_altered")
-"""For builders that need no other target scanner."""
+"""The target scanner of builders without another one."""
 
 
 def check_compiled_files(env: Any) -> None:
-    """Let `env`'s objects and libraries, too, be built again if something else altered them."""
+    """Use rebuild_if_altered() for the objects and libraries of `env`."""
     static, shared = SCons.Tool.createObjBuilders(env)
     for builder in (static, shared, SCons.Tool.createStaticLibBuilder(env)):
         simple = builder.get() if hasattr(builder, "cmdgen") else builder

@@ -1,4 +1,4 @@
-"""The applications of a project, the web roots that they go to, and which of them a target is about."""
+"""The applications and web roots of a project, and the selection of them by targets and $RBOOT_APPS."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from ..errors import RbootError, SettingError, error_subject
 from ..layout.model import FlashLayout
 from ..release.names import check_app_name
-from .actions import nodes, one_node
+from .actions import nodes, single_node
 from .proofrequest import ProofRequest
-from .variables import expand, text
+from .variables import expand, get_string, invalid_value
 
 
 class Recovery(NamedTuple):
@@ -24,18 +24,17 @@ class Recovery(NamedTuple):
 
 
 class App(NamedTuple):
-    """An application's ROMs, in the order of the slots of `layout`.
+    """An application's ROMs, in the order of the slots of `layout`, and how to publish them.
 
-    Those that RbootApp built together, of one set of objects, need no proof of being one application. Without a `claim`
-    nothing is known of a proof that they boot, or wanted; `may_be_unproved` says that they go out without one too, for
-    want of QEMU.
+    `built_here`: RbootApp linked them from the same objects, so they need no check for being one application.
+    `proof_is_optional`: they are published without a proof if there is none, as QEMU is not installed.
     """
 
     roms: list[Any]
     layout: FlashLayout
     built_here: bool
-    claim: ProofRequest | None
-    may_be_unproved: bool
+    proof_request: ProofRequest | None
+    proof_is_optional: bool
     version: str
     device: str
     with_elfs: bool
@@ -47,9 +46,9 @@ class App(NamedTuple):
 
 
 class WebRoot(NamedTuple):
-    """A web root, as the user names it first, and applications in it by name.
+    """A web root, by the path of its first use, and its applications by name.
 
-    `total` is how many of the project's there are, also where a target is about fewer of them.
+    `total` is the number of the project's applications in it, also where `apps` has only the selected ones.
     """
 
     path: str
@@ -58,10 +57,10 @@ class WebRoot(NamedTuple):
 
 
 def app_name(env: Any, name: object) -> str:
-    """The name of an application, which may have folders before it. Raises SettingError if it is invalid."""
+    """Expand the name of an application, which may have directories before it. Raises SettingError if it is invalid."""
     if not isinstance(name, str):
         raise SettingError(f"invalid application name {name!r}: expected a string")
-    full = expand(env, "its name", name)
+    full = expand(env, "application name", name)
     folders, last = os.path.split(full)
     if "\0" in folders or "\\" in folders:
         raise SettingError(f"invalid application name {full!r}: expected no '\\' or control characters")
@@ -71,45 +70,50 @@ def app_name(env: Any, name: object) -> str:
 
 
 def web_root_path(env: Any, app: str) -> str:
-    """$RBOOT_WEBROOT, as SCons reads a folder; not as its node, which fails with a traceback for a file."""
+    """The absolute path of $RBOOT_WEBROOT, read as SCons reads a directory. Raises SettingError.
+
+    Not by SCons's node, which fails with a traceback if there is a file.
+    """
     with error_subject(app):
-        name = text(env, "RBOOT_WEBROOT") or "#build/webroot"
-        if "\0" in name:
-            raise SettingError(f"RBOOT_WEBROOT is {name!r}, which is no folder's name")
+        name = get_string(env, "RBOOT_WEBROOT") or "#build/webroot"
+    if "\0" in name:
+        raise invalid_value("RBOOT_WEBROOT", name, "a directory")
     if name.startswith("#"):
         return os.path.normpath(os.path.join(env.Dir("#").get_abspath(), name[1:].lstrip("/")))
     return os.path.normpath(os.path.join(env.Dir(".").get_abspath(), name))
 
 
 def recovery_rom(env: Any, app: str, layout: FlashLayout) -> Recovery | None:
-    """$RBOOT_RECOVERY, a dictionary from the slot's number to the ROM. Raises SettingError."""
+    """$RBOOT_RECOVERY, a dictionary from the slot number to the ROM. Raises SettingError."""
     value = env.get("RBOOT_RECOVERY")
     if not value:
         return None
     if not isinstance(value, Mapping) or len(value) != 1:
-        raise SettingError(
-            f"RBOOT_RECOVERY is {value!r}; write a dictionary, from the slot's number to its ROM", subject=app
-        )
+        raise invalid_value("RBOOT_RECOVERY", value, "a dictionary {SLOT_NUMBER: ROM}")
     [(number, rom)] = value.items()
     number = int(number) if isinstance(number, str) and number.isdecimal() else number
-    if number not in range(1, len(layout.slots)) or number != len(layout.slots) - 1:
+    last = len(layout.slots) - 1
+    if last == 0:
+        raise SettingError("needs a layout with two slots or more", subject="RBOOT_RECOVERY")
+    if number != last:
         raise SettingError(
-            f"RBOOT_RECOVERY is for slot {number}; a recovery ROM has the last of the layout's "
-            f"{len(layout.slots)} slots",
-            subject=app,
+            f"invalid slot {number!r}: expected {last}, the last one of the layout", subject="RBOOT_RECOVERY"
         )
-    return Recovery(number, one_node(env, app, rom))
+    return Recovery(number, single_node(env, app, rom))
 
 
-def provable(recovery: Recovery | None, number: int) -> list[Any]:
-    """The recovery ROM, if it is for slot `number`, the next, and it is known what it was packed from."""
+def recovery_to_prove(recovery: Recovery | None, number: int) -> list[Any]:
+    """The recovery ROM, in a list, if it is for slot `number` and its ELF is known; else an empty list."""
     if recovery and recovery.number == number and hasattr(recovery.rom.attributes, "rboot_packing"):
         return [recovery.rom]
     return []
 
 
 def release_files(env: Any, app: str) -> dict[str, Any]:
-    """$RBOOT_RELEASE_FILES, files or a dictionary from the name of each to the file, by name. Raises SettingError."""
+    """The nodes of $RBOOT_RELEASE_FILES by the name that devices use. Raises SettingError.
+
+    The variable is a list of files or a dictionary from names to files.
+    """
     value = env.get("RBOOT_RELEASE_FILES") or []
     if not value:
         return {}
@@ -118,55 +122,61 @@ def release_files(env: Any, app: str) -> dict[str, Any]:
     if isinstance(value, str):
         value = value.split()
     if isinstance(value, Mapping):
-        found = {name: one_node(env, app, file) for name, file in value.items()}
-        names = list(found)
+        files = {name: single_node(env, app, file) for name, file in value.items()}
+        names = list(files)
     else:
-        files = nodes(env, app, value) if env.Flatten([value]) else []
-        names = [file.name for file in files]
-        found = dict(zip(names, files))
+        listed = nodes(env, app, value) if env.Flatten([value]) else []
+        names = [file.name for file in listed]
+        files = dict(zip(names, listed))
     with error_subject(f"{app}: RBOOT_RELEASE_FILES"):
         datafiles.check_names(names)
-        if len(found) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise SettingError(f"{twice} is given twice; write a dictionary with a name for each")
-    return found
+        if len(files) < len(names):
+            duplicate = next(name for name in names if names.count(name) > 1)
+            raise SettingError(f"two files are called {duplicate}; use a dictionary {{NAME: FILE}}")
+    return files
 
 
-def chosen(env: Any) -> frozenset[str]:
-    """$RBOOT_APPS: the applications that targets are about; none stands for all."""
-    return frozenset(text(env, "RBOOT_APPS").replace(",", " ").split())
+def selected_apps(env: Any) -> frozenset[str]:
+    """The names in $RBOOT_APPS; empty if all applications are selected."""
+    return frozenset(get_string(env, "RBOOT_APPS").replace(",", " ").split())
 
 
 def web_roots(target: Any, env: Any) -> list[WebRoot]:
-    """The web roots and applications that a target is about: all, or those of its name or of $RBOOT_APPS.
+    """The web roots of a target with its applications: NAME of `publish-NAME`, else $RBOOT_APPS, else all.
 
-    Raises SettingError for an unknown one.
+    Raises SettingError for an unknown application.
     """
-    found: list[WebRoot] = list(target[0].attributes.rboot_web_roots.values())
-    only = getattr(target[0].attributes, "rboot_only", None) or chosen(env)
-    names = {name for each in found for name in each.apps}
-    if unknown := sorted(only - names):
+    attributes = target[0].attributes
+    all_roots: list[WebRoot] = list(attributes.rboot_web_roots.values())
+    selection = getattr(attributes, "rboot_selected", None) or selected_apps(env)
+    names = {name for root in all_roots for name in root.apps}
+    if unknown := sorted(selection - names):
         raise SettingError(
-            f"there is no application {', '.join(unknown)}, but {', '.join(sorted(names))}", subject="RBOOT_APPS"
+            f"unknown application {', '.join(map(repr, unknown))}: expected one of {', '.join(sorted(names))}",
+            subject="RBOOT_APPS",
         )
-    narrowed = (
-        WebRoot(each.path, {name: app for name, app in each.apps.items() if not only or name in only}, len(each.apps))
-        for each in found
+    selected = (
+        WebRoot(
+            root.path,
+            {name: app for name, app in root.apps.items() if not selection or name in selection},
+            len(root.apps),
+        )
+        for root in all_roots
     )
-    return [each for each in narrowed if each.apps]
+    return [root for root in selected if root.apps]
 
 
-def place(path: Path | str, env: Any) -> str:
-    """`path` as people read it: from the project's top."""
+def display_path(path: Path | str, env: Any) -> str:
+    """`path` relative to the project's top directory, for messages."""
     return os.path.relpath(path, env.Dir("#").get_abspath())
 
 
 @contextlib.contextmanager
-def named(web_root: Path, env: Any) -> Iterator[None]:
-    """Let errors name the web root that they are about as place() does."""
+def web_root_subject(web_root: Path, env: Any) -> Iterator[None]:
+    """Make the web root, relative to the top directory, the subject of errors without another one."""
     try:
         yield
     except RbootError as error:
         if error.subject in (None, web_root):
-            error.subject = place(web_root, env)
+            error.subject = display_path(web_root, env)
         raise

@@ -1,4 +1,4 @@
-"""RbootOtaClient: our update client for the chip, compiled for the loader and the flash of the layout."""
+"""RbootOtaClient: our update client for the chip, compiled for the loader and flash of the layout."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..errors import SettingError, error_subject
 from ..fileio import write_atomic
 from ..flash import clientheader
 from ..layout.model import FlashLayout
-from .actions import OWN_SCANNER, action, build, generated, own_file
-from .variables import expand, flash_map, for_call, literal
+from .actions import OWN_SCANNER, action, build, generated_file, package_file
+from .variables import call_environment, escape_dollars, expand, flash_map
 
 _CLIENT = Path(__file__).parents[1] / "firmware" / "ota"
 _PORTS = ("nonos", "emulator")
@@ -26,7 +26,7 @@ _DEFINE = "RBOOT_LAYOUT"
 
 @functools.lru_cache
 def _header_builder() -> Any:
-    """The step of RbootOtaClient that writes the header."""
+    """The builder of the client's header."""
     return SCons.Builder.Builder(
         name="_RbootClientHeader",
         action=action(_write_header, "$RBOOTHEADERCOMSTR", "_RBOOT_CLIENT_LAYOUT"),
@@ -35,30 +35,30 @@ def _header_builder() -> Any:
 
 
 def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, **overrides: object) -> Any:
-    """The objects of the update client with its `port`, "nonos" or "emulator", for the sources of an RbootApp.
+    """Compile the update client with its `port`, "nonos" or "emulator". Returns the objects, for an RbootApp.
 
-    They and the header rboot-layout.h go into `folder`, without one into the build folder. `env` gets the include paths
-    and the define RBOOT_LAYOUT with which the application compiles against them: for one layout, so that another one
-    needs a Clone().
+    They and the header rboot-layout.h are put into `folder`, by default into the build directory. `env` gets the
+    include paths and the define RBOOT_LAYOUT, with which the application compiles against the client. An environment
+    has the client for one layout; use a Clone() for another one. Raises SettingError or LayoutError.
     """
-    compiling = for_call(env, overrides)
+    compiling = call_environment(env, overrides)
     if port not in _PORTS:
         raise SettingError(f"unknown port {port!r}: expected {' or '.join(_PORTS)}", subject="RbootOtaClient")
     sources = [*sorted(_CLIENT.glob("*.c")), *sorted((_CLIENT / "port" / port).glob("*.c"))]
-    ours = [own_file(env, sources[0]).dir, own_file(env, sources[-1]).dir]
+    ours = [package_file(env, sources[0]).dir, package_file(env, sources[-1]).dir]
     with error_subject("RbootOtaClient"):
         layout = flash_map(compiling)
-        place = folder and compiling.Dir(literal(expand(compiling, "folder", str(folder))))
-        flags = "" if place else _flags(compiling, ours)
-        header = _header(compiling, place, f"ota-client-{port}", layout, flags)
-    _use(env, header)
+        directory = folder and compiling.Dir(escape_dollars(expand(compiling, "folder", str(folder))))
+        flags = "" if directory else _compile_flags(compiling, ours)
+        header = _header(compiling, directory, f"ota-client-{port}", layout, flags)
+    _attach_header(env, header)
     for each in (env, *([compiling] if compiling is not env else [])):
         each.AppendUnique(CPPPATH=[*ours, header.dir], CPPDEFINES=[_DEFINE])
     suffix = compiling.subst("$OBJSUFFIX")
-    # Named one by one, as SCons puts the object of a source beside it, which may be in site-packages.
+    # With explicit targets, as SCons puts an object beside its source, which may be in site-packages.
     targets = [header.dir.File(f"{source.stem}{suffix}") for source in sources]
     objects = [
-        target if target.has_builder() else build(compiling, "Object", target, own_file(compiling, source))[0]
+        target if target.has_builder() else build(compiling, "Object", target, package_file(compiling, source))[0]
         for target, source in zip(targets, sources)
     ]
     for node in objects:
@@ -67,30 +67,33 @@ def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, *
 
 
 def check_client(name: str, objects: Iterable[Any], layout: FlashLayout) -> None:
-    """Raise SettingError if one of the application's `objects` is of the client for another loader or other slots."""
+    """Raise SettingError if one of `objects` is of a client that was compiled for another layout."""
     for node in objects:
         if getattr(node.attributes, "rboot_client", None) not in (None, clientheader.client_header(layout)):
             raise SettingError(
-                f"{node} was compiled by RbootOtaClient for another layout than the application's; "
-                "give both the same RBOOT_LAYOUT",
+                f"{node} was compiled by RbootOtaClient for another layout; use the same RBOOT_LAYOUT for both",
                 subject=name,
             )
 
 
-def _use(env: Any, header: Any) -> None:
-    """Make `header` the one of `env`. All that an environment compiles has the same include paths."""
+def _attach_header(env: Any, header: Any) -> None:
+    """Make `header` the client's header of `env`. Raises SettingError if it has one for another layout.
+
+    All objects of an environment have the same include paths.
+    """
     owner, used = env.get("_RBOOT_CLIENT", (None, None))
     if used is not None and used.attributes.rboot_client != header.attributes.rboot_client:
         if owner() is env:
             raise SettingError(
-                "this environment has the client for another layout; use a Clone() of it", subject="RbootOtaClient"
+                "this environment has a client for another layout; use a Clone()", subject="RbootOtaClient"
             )
-        env["CPPPATH"] = [path for path in env.Flatten(env["CPPPATH"]) if path is not used.dir]  # of what was cloned
+        # Remove the path of the environment that this is a clone of.
+        env["CPPPATH"] = [path for path in env.Flatten(env["CPPPATH"]) if path is not used.dir]
     env["_RBOOT_CLIENT"] = (weakref.ref(env), header)
 
 
-def _flags(env: Any, ours: list[Any]) -> str:
-    """What decides how `env` compiles the client, without what an earlier call has added to it."""
+def _compile_flags(env: Any, ours: list[Any]) -> str:
+    """The flags with which `env` compiles the client, without those added by an earlier call."""
     used = env.get("_RBOOT_CLIENT", (None, None))[1]
     ours = [*ours, *([used.dir] if used else [])]
     paths = [str(path) for path in env.Flatten([env.get("CPPPATH") or []]) if path not in ours]
@@ -100,9 +103,9 @@ def _flags(env: Any, ours: list[Any]) -> str:
 
 
 def _header(env: Any, folder: Any, name: str, layout: FlashLayout, flags: str) -> Any:
-    """The header for `layout` in `folder`, else in `name` in the build folder.
+    """The node of the header for `layout`, in `folder` or else in the directory `name` of the build directory.
 
-    It is in one beside it if that has another layout's, or one whose client is compiled with other `flags`.
+    The directory gets a number if it has the client for another layout or with other `flags`.
     """
     text = clientheader.client_header(layout)
     for number in itertools.count(1):
@@ -110,7 +113,7 @@ def _header(env: Any, folder: Any, name: str, layout: FlashLayout, flags: str) -
         if folder:
             node = folder.dir.Dir(folder.name + suffix).File(clientheader.NAME)
         else:
-            node = generated(env, f"{name}{suffix}/{clientheader.NAME}")
+            node = generated_file(env, f"{name}{suffix}/{clientheader.NAME}")
         if not node.has_builder():
             build(env, _header_builder(), node, [], _RBOOT_CLIENT_LAYOUT=layout)
             node.attributes.rboot_client, node.attributes.rboot_flags = text, flags

@@ -1,4 +1,4 @@
-"""$RBOOT_CONFINE: what `scons prove`, `publish` and `boot` say and do where the kernel cannot confine a ROM."""
+"""$RBOOT_CONFINE: whether QEMU runs ROMs in the kernel's sandbox, for `scons prove`, `publish` and `boot`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from typing import Any
 
 from ..emulator import confinement
-from .variables import text
+from .variables import get_string
 
 
-def check(env: Any) -> None:
-    """Warn once if the emulator does not confine ROMs. Raises EmulatorError if it must, or for an unknown value."""
-    warning = confinement.check(text(env, "RBOOT_CONFINE") or os.environ.get("RBOOT_CONFINE", ""))
+def check_confinement(env: Any) -> None:
+    """Warn once if ROMs run unconfined. Raises EmulatorError if $RBOOT_CONFINE forbids that or has an invalid value."""
+    warning = confinement.check(get_string(env, "RBOOT_CONFINE") or os.environ.get("RBOOT_CONFINE", ""))
     if warning:
         _warn(warning)
 

@@ -1,4 +1,4 @@
-"""RbootFlashImage: what `scons flash` writes to a device and `scons boot` runs here. `running` does that."""
+"""RbootFlashImage and the targets `scons flash` and `scons boot`. `running` has their actions."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ..errors import SettingError, error_subject
 from ..fileio import write_atomic
 from ..layout.model import sdk_regions
 from . import targets
-from .actions import OWN_SCANNER, action, build, nodes, one_node
-from .flashcontents import FlashContents, number, pieces_of
+from .actions import OWN_SCANNER, action, build, nodes, single_node
+from .flashcontents import FlashContents, pieces_of
 from .loader import default_loader
-from .variables import flash_map, for_call, is_set
+from .variables import call_environment, flash_map, get_number, invalid_value, is_set
 
 
 @functools.lru_cache
 def _builder() -> Any:
-    """The step of RbootFlashImage that puts the flash together."""
+    """The builder that assembles a flash image."""
     return SCons.Builder.Builder(
         name="_RbootFlash",
         action=action(_assemble, "$RBOOTFLASHIMAGECOMSTR", "_RBOOT_FLASH_OPTIONS"),
@@ -36,44 +36,46 @@ def _builder() -> Any:
 
 
 def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> Any:
-    """The whole flash with `roms`, in slot order, as one file; `scons flash` writes it to a device.
+    """Assemble a complete flash image with `roms`, in slot order, for `scons flash` and `scons boot`.
 
-    The loader is $RBOOT_LOADER, else our own. $RBOOT_FILES says what goes into the layout's regions, such as
-    {"phy_init": "esp_init_data_default.bin"}; $RBOOT_CURRENT_ROM is the ROM that boots (0).
+    The loader is $RBOOT_LOADER, else our own. $RBOOT_FILES has the files for the layout's regions, such as
+    {"phy_init": "esp_init_data_default.bin"}; $RBOOT_CURRENT_ROM is the ROM that boots (0). Raises SettingError or
+    LayoutError.
     """
-    env = for_call(env, overrides)
+    env = call_environment(env, overrides)
     [target, *more] = env.Flatten([target]) or [None]
     if more or not isinstance(target, (str, SCons.Node.Node)):
-        raise SettingError("RbootFlashImage makes one file; name it, such as flash.bin")
+        raise SettingError("expected the name of one file, e.g. flash.bin", subject="RbootFlashImage")
     with error_subject(target):
-        found = flash_map(env)
-        current = number(env, "RBOOT_CURRENT_ROM")
+        layout = flash_map(env)
+        current = get_number(env, "RBOOT_CURRENT_ROM")
         files = env.get("RBOOT_FILES") or {}
         if not isinstance(files, Mapping):
-            raise SettingError(f"RBOOT_FILES is {files!r}; write a dictionary, from the region's name to the file")
-        if files and not is_set(env, "RBOOT_LAYOUT"):  # then nothing says that there is no SDK
-            found = replace(found, regions=tuple(at for at in sdk_regions(found.size) if at.name in files))
+            raise invalid_value("RBOOT_FILES", files, "a dictionary {REGION: FILE}")
+        if files and not is_set(env, "RBOOT_LAYOUT"):  # without a layout, files are for the SDK's own regions
+            regions = tuple(region for region in sdk_regions(layout.size) if region.name in files)
+            layout = replace(layout, regions=regions)
         contents = FlashContents(
-            found,
-            default_loader(env, found.loader),
+            layout,
+            default_loader(env, layout.loader),
             nodes(env, str(target), roms),
-            {name: one_node(env, str(target), file) for name, file in files.items()},
+            {name: single_node(env, str(target), file) for name, file in files.items()},
             current,
         )
     sources = [contents.loader, *contents.roms, *contents.files.values()]
     image = build(env, _builder(), target, sources)
     image[0].attributes.rboot_flash = contents
-    image[0].attributes.rboot_env = env  # of the call: the port is that of this board
+    image[0].attributes.rboot_env = env  # of this call: each board may have its own port
     stem = os.path.splitext(os.path.relpath(image[0].get_abspath(), env.fs.Top.get_abspath()))[0]
     for name, function in (("flash", _flash), ("boot", _boot)):
-        alias = targets.add(env, name, image, function)
-        for one in dict.fromkeys((stem, os.path.basename(stem))):
-            targets.name_one(alias, one, image)
+        alias = targets.add_target(env, name, image, function)
+        for image_name in dict.fromkeys((stem, os.path.basename(stem))):
+            targets.add_named(alias, image_name, image)
     return image
 
 
 def flash_options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
-    """The value of $_RBOOT_FLASH_OPTIONS: what a flash image depends on beside its files."""
+    """The value of $_RBOOT_FLASH_OPTIONS: what a flash image depends on besides its files."""
     contents = getattr(target[0].attributes, "rboot_flash", None)
     return f"{contents.layout} {sorted(contents.files)} {contents.current_rom}" if contents else ""
 
@@ -92,7 +94,7 @@ def _assemble(target: Any, source: Any, env: Any) -> None:
 
 
 def _flash(target: Any, source: Any, env: Any) -> None:
-    from . import running  # with esptool's options and the emulator: not for every build
+    from . import running  # imports esptool's options and the emulator: not for every build
 
     running.flash(source)
 

@@ -1,4 +1,4 @@
-"""RbootImage: an ELF, whoever linked it -> a ROM."""
+"""RbootImage: an ELF of any linker -> a ROM."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..errors import RbootError, SettingError, error_subject
 from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
-from .actions import OWN_SCANNER, action, apart, build, nodes
-from .variables import flash_map, for_call, header_params, slots_of, text
+from .actions import OWN_SCANNER, action, build, nodes, split_executor
+from .variables import call_environment, flash_map, get_string, header_params, slots_of
 
 if TYPE_CHECKING:
     from ..rom.convert import Conversion
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Packing(NamedTuple):
-    """What a ROM is packed from, and how."""
+    """The ELF of a ROM and the options for packing it."""
 
     elf: Any
     slot: Slot | None
@@ -37,11 +37,11 @@ class Packing(NamedTuple):
     irom_checksum: bool
 
     def data(self) -> bytes:
-        """The ELF's bytes. Raises OSError."""
+        """Read the ELF's bytes. Raises OSError."""
         return read_file(self.elf.rfile().get_abspath())
 
     def read(self) -> Elf:
-        """The linked application. Raises ElfError or OSError."""
+        """Read and parse the ELF. Raises ElfError or OSError."""
         from ..rom import elf
 
         return elf.parse_elf(self.data())
@@ -53,7 +53,7 @@ class Packing(NamedTuple):
         return convert(self.data(), self.sections or None, self.params, self.irom_checksum, self.slot)
 
     def pack(self, app: Elf) -> Rom:
-        """Its ROM. Raises ElfError or FitError."""
+        """Pack the parsed ELF. Raises ElfError or FitError."""
         from ..rom import pack
 
         return pack.pack(app, self.sections or None, self.params, self.irom_checksum, self.slot)
@@ -61,7 +61,7 @@ class Packing(NamedTuple):
 
 @functools.lru_cache
 def _builder() -> Any:
-    """The step of RbootImage."""
+    """The builder of RbootImage."""
     return SCons.Builder.Builder(
         name="_RbootImage",
         action=action(_pack, "$RBOOTIMAGECOMSTR", "_RBOOT_IMAGE_OPTIONS"),
@@ -71,44 +71,46 @@ def _builder() -> Any:
 
 
 def rboot_image(env: Any, target: Any, source: Any = None, **overrides: object) -> Any:
-    """Pack the ELF `source` into the ROM `target`, for $RBOOT_SLOT if that is set; or as many, with a slot for each.
+    """Pack the ELF `source` into the ROM `target`, for $RBOOT_SLOT if set. Several targets need a list of slots.
 
-    Without `source`, `target` is the ELF, and the ROM is called like it.
+    Without `source`, `target` is the ELF, and the ROM has its name with the suffix .bin. Raises SettingError.
     """
-    env = for_call(env, overrides)
+    env = call_environment(env, overrides)
     if source is None:
         source = nodes(env, "RbootImage", target)
         target = [node.dir.File(os.path.splitext(node.name)[0] + ".bin") for node in source]
     targets = env.Flatten([target])
-    what = str(targets[0]) if targets else "RbootImage"
+    subject = str(targets[0]) if targets else "RbootImage"
     if not targets or not all(isinstance(name, (str, SCons.Node.Node)) for name in targets):
-        raise SettingError("name the ROM", subject=f"RbootImage of {target!r}")
-    elfs = nodes(env, what, source)
+        raise SettingError("expected the name of the ROM as target", subject=f"RbootImage of {target!r}")
+    elfs = nodes(env, subject, source)
     elfs = elfs if len(elfs) == len(targets) else elfs * len(targets)
     if len(elfs) != len(targets):
-        raise SettingError(f"{len(elfs)} ELFs for {len(targets)} ROMs; give one for each", subject=what)
-    with error_subject(what):
+        raise SettingError(
+            f"expected {len(targets)} ELFs, one for each ROM, got {len(elfs) // len(targets)}", subject=subject
+        )
+    with error_subject(subject):
         return images(env, targets, elfs, slots_of(env, len(targets)))
 
 
 def images(env: Any, targets: list[Any], elfs: list[Any], slots: tuple[Slot | None, ...]) -> Any:
-    """The ROMs `targets`, each from its ELF for its slot. Raises LayoutError."""
-    # Now and not when it is built, where relative names would be those of another folder.
-    found = flash_map(env)
-    params = header_params(env, found)
-    sections = tuple(SCons.Util.CLVar(text(env, "RBOOT_SECTIONS")))
-    packings = [Packing(file, slot, sections, params, found.loader.irom_checksum) for file, slot in zip(elfs, slots)]
+    """The nodes of ROMs, each packed from its ELF for its slot. Raises LayoutError or SettingError."""
+    # Here and not in the action, where relative names would be those of another directory.
+    layout = flash_map(env)
+    params = header_params(env, layout)
+    sections = tuple(SCons.Util.CLVar(get_string(env, "RBOOT_SECTIONS")))
+    packings = [Packing(file, slot, sections, params, layout.loader.irom_checksum) for file, slot in zip(elfs, slots)]
     roms = build(env, _builder(), targets, elfs, _RBOOT_PACKINGS=packings)
-    apart(roms, [[file] for file in elfs])
+    split_executor(roms, [[file] for file in elfs])
     for rom, packing in zip(roms, packings):
         rom.attributes.rboot_packing = packing
     return roms
 
 
-# SCons calls a variable's value with these names. One variable stands for all that an action depends on, as
-# SCons's time to find nothing to do goes with their number.
+# SCons calls the function that is a variable's value with these argument names. One variable has all options, as
+# SCons's time for a build with nothing to do grows with the number of variables that actions depend on.
 def options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
-    """The value of $_RBOOT_IMAGE_OPTIONS: what ROMs depend on beside their ELFs."""
+    """The value of $_RBOOT_IMAGE_OPTIONS: what ROMs depend on besides their ELFs."""
     return " ".join(
         f"{packing.slot} {packing.sections} {packing.params} {packing.irom_checksum}"
         for packing in env["_RBOOT_PACKINGS"]
@@ -116,7 +118,7 @@ def options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
 
 
 def _pack(target: Any, source: Any, env: Any) -> None:
-    """Pack each target from its ELF: all of them, or none is there."""
+    """Pack each target from its ELF. On an error no ROM is left."""
     from ..rom.pack import irom, usage  # not for every build
     from ..views.rom import rom_table
 
@@ -141,4 +143,4 @@ def _pack(target: Any, source: Any, env: Any) -> None:
         usages = usage(found.app, found.rom.size, packing.slot)
         tables.append(rom_table(str(node), packing.slot, irom(found.app).address, usages))
     if not env.GetOption("silent"):
-        sys.stdout.write("".join(f"{table}\n" for table in tables))  # in one piece: other jobs print too
+        sys.stdout.write("".join(f"{table}\n" for table in tables))  # in one write: other jobs print too

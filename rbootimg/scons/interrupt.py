@@ -1,4 +1,4 @@
-"""Ctrl-C for targets that run until then: with -j they are in a thread, which signals do not reach."""
+"""Ctrl-C during targets that run until then: with -j they are in a thread, which signals do not reach."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import signal
 def is_interrupted() -> bool:
     """Whether SCons was told to stop, by Ctrl-C or another signal.
 
-    Its handler only notes that in the Jobs that it belongs to, from which SCons's threads take their work.
+    SCons's signal handler only notes that in its Jobs object, which it has as a default argument.
     """
     handler = signal.getsignal(signal.SIGINT)
-    belongings = getattr(handler, "__defaults__", None) or ()
-    return any(jobs.were_interrupted() for jobs in belongings if hasattr(jobs, "were_interrupted"))
+    defaults = getattr(handler, "__defaults__", None) or ()
+    return any(jobs.were_interrupted() for jobs in defaults if hasattr(jobs, "were_interrupted"))

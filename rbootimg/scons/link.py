@@ -1,4 +1,4 @@
-"""RbootLinkerScript and the linking of programs: scripts, what they include, and what ld says."""
+"""RbootLinkerScript and the link of programs: scripts, their includes, and the errors of ld."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from ..fileio import write_atomic
 from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
 from ..rom import ldscript
-from .actions import OWN_SCANNER, action, build, nodes, own_file, rebuild_if_altered
-from .compiler import COMMANDS, where
-from .variables import expand, for_call, is_on, is_set, literal, slots_of
+from .actions import OWN_SCANNER, action, build, nodes, package_file, rebuild_if_altered
+from .compiler import COMMANDS, find_program
+from .interrupt import is_interrupted
+from .variables import call_environment, escape_dollars, expand, get_bool, is_set, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
 """The linker script for applications without an SDK."""
@@ -38,7 +39,7 @@ BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
 
 @functools.lru_cache
 def _script_builder() -> Any:
-    """The step of RbootLinkerScript: a base linker script -> the one for the slot $_RBOOT_SCRIPT_SLOT."""
+    """The builder of RbootLinkerScript: base linker script -> script for the slot $_RBOOT_SCRIPT_SLOT."""
     return SCons.Builder.Builder(
         name="_RbootLinkerScript",
         action=action(_write_script, "$RBOOTLDSCRIPTCOMSTR", "_RBOOT_SCRIPT_SLOT"),
@@ -50,11 +51,11 @@ def _script_builder() -> Any:
 
 @functools.lru_cache
 def link_builder() -> Any:
-    """The link of RbootProgram, from objects: each target with its script of $RBOOT_LDSCRIPT."""
+    """The builder of all links: objects -> an ELF for each target, with its script of $RBOOT_LDSCRIPT."""
     return SCons.Builder.Builder(
         name="_RbootLink",
-        action=_Link("$RBOOTLINKCOM", cmdstr="$RBOOTLINKCOMSTR"),
-        emitter=_with_script,
+        action=_LinkAction("$RBOOTLINKCOM", cmdstr="$RBOOTLINKCOMSTR"),
+        emitter=_add_script,
         target_scanner=SCons.Scanner.ScannerBase(
             _scan_program, "RbootProgram", path_function=SCons.Scanner.FindPathDirs("LIBPATH")
         ),
@@ -63,17 +64,17 @@ def link_builder() -> Any:
 
 
 def rboot_linker_script(env: Any, target: Any, source: Any, **overrides: object) -> Any:
-    """The linker script `target` for $RBOOT_SLOT, from the base script `source`."""
-    env = for_call(env, overrides)
+    """Write the linker script `target` for $RBOOT_SLOT, from the base script `source`. Raises SettingError."""
+    env = call_environment(env, overrides)
     if target is None:
-        raise SettingError("RbootLinkerScript has no target; name the script")
+        raise SettingError("expected the name of the script as target", subject="RbootLinkerScript")
     [base, *more] = nodes(env, str(target), source)
     if more or len(env.Flatten([target])) != 1:
-        raise SettingError("RbootLinkerScript makes one script from one", subject=target)
+        raise SettingError("expected one target and one base script", subject=f"RbootLinkerScript of {target}")
     with error_subject(target):
         [slot] = slots_of(env, 1)
     if slot is None:
-        raise SettingError("RBOOT_SLOT is not set; give the slot's flash address", subject=target)
+        raise SettingError("expected RBOOT_SLOT, the flash address of the slot", subject=target)
     return script_for_slot(env, target, base, slot)
 
 
@@ -83,11 +84,13 @@ def script_for_slot(env: Any, target: Any, base: Any, slot: Slot) -> Any:
 
 
 def base_scripts(env: Any) -> list[Any]:
-    """The nodes of $RBOOT_LDSCRIPT, however the user names them. Raises SettingError."""
+    """The nodes of $RBOOT_LDSCRIPT, else of our own script. Raises SettingError."""
     if not is_set(env, "RBOOT_LDSCRIPT"):
-        return [own_file(env, BASE_SCRIPT)]
+        return [package_file(env, BASE_SCRIPT)]
     scripts = env.Flatten([env["RBOOT_LDSCRIPT"]])
-    scripts = [literal(expand(env, "RBOOT_LDSCRIPT", item)) if isinstance(item, str) else item for item in scripts]
+    scripts = [
+        escape_dollars(expand(env, "RBOOT_LDSCRIPT", item)) if isinstance(item, str) else item for item in scripts
+    ]
     return nodes(env, "RBOOT_LDSCRIPT", scripts)
 
 
@@ -96,20 +99,20 @@ def _write_script(target: Any, source: Any, env: Any) -> None:
     write_atomic(Path(target[0].get_abspath()), script)
 
 
-def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
-    """Remembers each program's linker script, which is no source of the command.
+def _add_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
+    """Emitter: note each program's linker script, which is not a source of the command, and add the map files.
 
-    Its INCLUDEs are looked for beside it, or beside the base script that it was made from.
+    The script's INCLUDEs are searched beside it, or beside the base script that it is made from.
     """
     scripts = base_scripts(env)
     if len(scripts) != len(target):
         raise SettingError(
-            f"{len(scripts)} linker scripts for {len(target)} programs; give one for each", subject=target[0]
+            f"expected {len(target)} linker scripts, one for each program, got {len(scripts)}", subject=target[0]
         )
     if isinstance(env["RBOOTLINKCOM"], (list, tuple)):
-        raise SettingError("RBOOTLINKCOM is a list; write one command as a string, several with && between")
+        raise SettingError("expected a string, got a list; join several commands with &&", subject="RBOOTLINKCOM")
     maps = []
-    with_maps = is_on(env, "RBOOT_MAP")
+    with_maps = get_bool(env, "RBOOT_MAP")
     for node, script in zip(target, scripts):
         node.attributes.rboot_ldscript = script
         node.attributes.rboot_ldfolder = (script.sources[0] if script.has_builder() else script).dir
@@ -121,48 +124,48 @@ def _with_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
 
 
 def programs(target: list[Any]) -> list[Any]:
-    """The ELFs among what a link makes, which may make map files too."""
+    """The ELFs among the targets of a link, which may include map files."""
     return [node for node in target if hasattr(node.attributes, "rboot_ldscript")]
 
 
 def map_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[Any]:
-    """The value of $_RBOOT_MAP: not with -Wl, which a comma in a name would end."""
+    """The value of $_RBOOT_MAP. With -Xlinker, as -Wl splits a name at a comma."""
     file = getattr(target[0].attributes, "rboot_map", None)
     return ["-Xlinker", SCons.Subst.Literal(f"-Map={file}")] if file else []
 
 
 def script_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[Any]:
-    """The value of $_RBOOT_LDSCRIPT: a function, as an expression in the command would be compiled each time."""
+    """The value of $_RBOOT_LDSCRIPT. A function, as SCons would compile an expression for each command."""
     node = target[0].attributes
-    folders = (SCons.Subst.Literal(f"-L{folder}") for folder in node.rboot_ldfolder.get_all_rdirs())
+    lib_dirs = (SCons.Subst.Literal(f"-L{directory}") for directory in node.rboot_ldfolder.get_all_rdirs())
     script = node.rboot_ldscript
     base = script.sources[0] if script.has_builder() else script
-    # Ours names all that can be; an SDK's leaves out what is not for the chip.
+    # Only our script lists all sections: an SDK's has none for debug and other sections that are not loaded.
     is_ours = base.name == BASE_SCRIPT.name and base.rfile().get_abspath() == str(BASE_SCRIPT)
     strict = ["-Wl,--orphan-handling=error"] if is_ours else []
-    return [*folders, *strict, "-T", SCons.Subst.Literal(str(script.rfile()))]
+    return [*lib_dirs, *strict, "-T", SCons.Subst.Literal(str(script.rfile()))]
 
 
 def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
-    """What a program depends on beside its objects: its script, those that this includes, and libraries.
+    """The files that a program depends on besides its objects: its script, included scripts, libraries.
 
-    A script that is still to be generated is scanned again when it is there: SCons sees to that.
+    SCons scans a generated script again after it is built.
     """
     rebuild_if_altered(node)
     if not programs([node]):
-        return []  # SCons takes together what one step makes
+        return []  # a map file: SCons combines the dependencies of all targets of a step
     scripts = [node.attributes.rboot_ldscript]
-    # ld looks in its working folder, then in the -L folders.
-    folders = (env.fs.Top, *flags_folders(env), *path, node.attributes.rboot_ldfolder)
+    # ld searches its working directory, then the -L directories.
+    directories = (env.fs.Top, *linkflags_dirs(env), *path, node.attributes.rboot_ldfolder)
     for script in scripts:
         names = ldscript.includes(script.get_contents()) if script.exists() else ()
-        found = (SCons.Node.FS.find_file(name, folders) for name in names)
+        found = (SCons.Node.FS.find_file(name, directories) for name in names)
         scripts += [included for included in found if included and included not in scripts]
     return [*scripts, *SCons.Scanner.Prog.scan(node, env, path)]
 
 
-def flags_folders(env: Any) -> list[Any]:
-    """The folders of the -L options among the user's own flags."""
+def linkflags_dirs(env: Any) -> list[Any]:
+    """The directories of -L options in the user's flags."""
     flags = [*env.Flatten([env.get("LINKFLAGS", "")]), *env.Flatten([env.get("RBOOT_LINKFLAGS", "")])]
     if "-L" not in str(flags):
         return []
@@ -172,13 +175,12 @@ def flags_folders(env: Any) -> list[Any]:
     return [env.Dir(f"#{name}" if not os.path.isabs(name) else name) for name in names if name]
 
 
-class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
-    """The link command, run once for each target: the same objects, another linker script.
+class _LinkAction(SCons.Action.CommandAction):  # type: ignore[misc]
+    """The link command, run once for each target: the same objects with another linker script.
 
-    One action for all slots, as SCons's time for a build with nothing to do goes with the number of
-    actions. With -j they are linked side by side; what is printed is the same. Where ld says that a memory region
-    overflowed, so does the error, in our words. That ld does not find the entry is an error too, of which it only
-    warns.
+    One action links for all slots, as SCons's time for a build with nothing to do grows with the number of actions.
+    With -j the links run in parallel; the output is the same, in the same order. ld's message that a memory region
+    overflows is reported in our words, and its warning that there is no entry point is an error.
     """
 
     def __call__(
@@ -188,49 +190,55 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
             target, source = executor.get_all_targets(), executor.get_all_sources()
         linked = programs(target)
         jobs = SCons.Script.GetOption("num_jobs")
-        # Not for -n, nor with options, which may mean other things than to run it; a user's function may rely on order.
-        plain = SCons.Action.execute_actions and not (arguments or options or _has_own_spawn(env))
-        if jobs > 1 and len(linked) > 1 and plain:
+        # Not with -n, nor with options, which may ask for the command only. A user's SPAWN may rely on the order.
+        runs = SCons.Action.execute_actions and not (arguments or options or _has_own_spawn(env))
+        if jobs > 1 and len(linked) > 1 and runs:
+            threads: list[_LinkThread] = []
             for node in linked:
-                node.attributes.rboot_linking = _Linking(_room(jobs), self._run, [node], source, env)
+                link = functools.partial(self._run, [node], source, env)
+                node.attributes.rboot_link = _LinkThread(node, _job_limit(jobs), link, tuple(threads))
+                threads.append(node.attributes.rboot_link)
+            for thread in threads:
+                thread.start()
         try:
             for node in linked:
                 if error := super().__call__([node], source, env, *arguments, **options):
                     return error
             return 0
         finally:
-            _drop(linked)
+            _discard_links(linked)
 
     def execute(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
+        """Link one program, or wait for its running link. SCons calls this after it has printed the command."""
         if _has_own_spawn(env):
             return super().execute(target, source, env, executor)
-        linking = _take(target[0])
-        result, text = linking.result() if linking else self._run(target, source, env, executor)
+        [node] = target
+        link = _pop_link(node)
+        result, text = link.wait() if link else self._run(target, source, env, executor)
         sys.stderr.write(text)
         missing = re.search(r"cannot find entry symbol (\S+);", text)
-        if missing and not result:
-            program = Path(target[0].get_abspath())
-            why = _no_entry(missing[1], program)
-            program.unlink(missing_ok=True)  # its entry is whatever the code begins with
-            return SCons.Errors.BuildError(target[0], why, status=1, exitstatus=2, filename=str(target[0]))
-        if result:
-            result.filename = str(target[0])  # SCons names the first of the targets, whichever failed
+        if missing and not result:  # only a warning of ld, which uses the start of the code instead
+            reason = _describe_missing_entry(missing[1], Path(node.get_abspath()))
+            result = SCons.Errors.BuildError(node, reason, status=1, exitstatus=2, filename=str(node))
+        elif result:
+            result.filename = str(node)  # SCons names the first target, whichever failed
             overflows = re.findall(r"region [`']?(\w+)'? overflowed by (\d+) bytes", text)
-            slot = getattr(target[0].attributes, "rboot_slot", None)
-            result.errstr = (
-                "; ".join(_overflow(slot, region, int(excess)) for region, excess in overflows) or result.errstr
-            )
+            slot = getattr(node.attributes, "rboot_slot", None)
+            errors = [_describe_overflow(slot, region, int(excess)) for region, excess in overflows]
+            result.errstr = "; ".join(errors) or result.errstr
+        if result:
+            _remove_outputs(node)  # ld leaves an incomplete file if it is killed, e.g. by Ctrl-C
         return result
 
     def _run(self, target: Any, source: Any, env: Any, executor: Any = None) -> tuple[Any, str]:
-        """Link one program: SCons's result, and what the linker said."""
+        """Link one program. Returns SCons's result, a BuildError or 0, and the linker's messages."""
         with tempfile.TemporaryFile() as messages:
 
             def spawn(shell: str, escape: Any, command: str, arguments: list[str], environment: Any) -> Any:
-                english = {**environment, "LC_ALL": "C"}  # for the words that are looked for below
+                english = {**environment, "LC_ALL": "C"}  # for the messages that execute() searches for
                 return env["PSPAWN"](shell, escape, command, arguments, english, None, messages)
 
-            # A command that is too long for the system goes into a file; only now, as to expand that takes its time.
+            # TEMPFILE passes a command that is too long for the system in a file. Not before: its expansion is slow.
             command = env["RBOOTLINKCOM"]
             commands = (
                 {}
@@ -249,69 +257,95 @@ class _Link(SCons.Action.CommandAction):  # type: ignore[misc]
         return super().get_presig(target[:1], source, env) + scripts
 
     def get_implicit_deps(self, target: Any, source: Any, env: Any, executor: Any = None) -> Any:
-        # What the base class does, without expanding the rest of the command for it.
+        # As the base class, without expanding the rest of the command.
         name = env["CC"] if env["LINK"] == COMMANDS["LINK"] else "$LINK"
         if not isinstance(name, str) or not name.replace("-", "").isalnum():
             words = env.subst_list("$LINK", SCons.Subst.SUBST_SIG)[0]
             name = str(words[0]) if words else ""
-        linker = name and where(name, str(env["ENV"].get("PATH", "")))
+        linker = name and find_program(name, str(env["ENV"].get("PATH", "")))
         return [env.fs.File(linker)] if linker else []
 
 
 def _has_own_spawn(env: Any) -> bool:
-    """Whether the user has a function of his own that runs commands."""
+    """Whether the user has replaced SCons's function that runs commands."""
     return env["SPAWN"] is not SCons.Platform.posix.subprocess_spawn
 
 
 @functools.lru_cache
-def _room(jobs: int) -> threading.Semaphore:
-    """What the links of all steps share: there are no more of them at once than jobs."""
+def _job_limit(jobs: int) -> threading.Semaphore:
+    """The limit for the links of all steps together: as many in parallel as jobs."""
     return threading.Semaphore(jobs)
 
 
-class _Linking(threading.Thread):
-    """A link that has begun. Not of concurrent.futures, which takes as long to load as the link of a small program."""
+class _LinkThread(threading.Thread):
+    """A link in the background. Not by concurrent.futures: to import it takes as long as a small link.
 
-    def __init__(self, room: threading.Semaphore, link: Callable[..., tuple[Any, str]], *arguments: Any) -> None:
+    It is not started if one of the `earlier` links has failed, which ends the step, or after Ctrl-C.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        limit: threading.Semaphore,
+        link: Callable[[], tuple[Any, str]],
+        earlier: tuple[_LinkThread, ...],
+    ) -> None:
         super().__init__()
-        self._room, self._link, self._arguments = room, link, arguments
+        self._node, self._limit, self._link, self._earlier = node, limit, link, earlier
+        self._cancelled = False
         self._result: tuple[Any, str] | BaseException | None = None
-        self.start()
 
     def run(self) -> None:
-        with self._room:
+        with self._limit:
+            if self._cancelled or is_interrupted() or any(link.has_failed() for link in self._earlier):
+                self._result = SCons.Errors.BuildError(self._node, "not linked"), ""
+                return
             try:
-                self._result = self._link(*self._arguments)
+                self._result = self._link()
             except BaseException as error:
                 self._result = error
 
-    def result(self) -> tuple[Any, str]:
-        """What it came to, once it has ended. Raises what it raised."""
+    def has_failed(self) -> bool:
+        """Whether the link has ended with an error."""
+        return self._result is not None and not (isinstance(self._result, tuple) and not self._result[0])
+
+    def wait(self) -> tuple[Any, str]:
+        """Wait for the link. Returns what it returned, or raises what it raised."""
         self.join()
         if isinstance(self._result, tuple):
             return self._result
         raise self._result or AssertionError
 
-
-def _take(node: Any) -> _Linking | None:
-    """The link of the program that has begun, if any, for the one who waits for it."""
-    linking: _Linking | None = getattr(node.attributes, "rboot_linking", None)
-    node.attributes.rboot_linking = None
-    return linking
+    def cancel(self) -> None:
+        """Do not start the link if it is still waiting for a job; else wait for its end."""
+        self._cancelled = True
+        self.join()
 
 
-def _drop(linked: list[Any]) -> None:
-    """Undo the links that have begun and that nobody waits for, as one before them failed."""
+def _pop_link(node: Any) -> _LinkThread | None:
+    """The program's link in the background, if any, which the caller must wait for."""
+    link: _LinkThread | None = getattr(node.attributes, "rboot_link", None)
+    node.attributes.rboot_link = None
+    return link
+
+
+def _discard_links(linked: list[Any]) -> None:
+    """Cancel the links that nobody has waited for, as an earlier one failed, and remove their outputs."""
     for node in linked:
-        if linking := _take(node):
-            linking.join()
-            for made in (node, getattr(node.attributes, "rboot_map", None)):
-                if made:
-                    Path(made.get_abspath()).unlink(missing_ok=True)
+        if link := _pop_link(node):
+            link.cancel()
+            _remove_outputs(node)
 
 
-def _no_entry(name: str, program: Path) -> str:
-    """Why the entry `name` was not found by ld, which has linked the `program` all the same."""
+def _remove_outputs(node: Any) -> None:
+    """Remove a program's ELF and map file."""
+    for output in (node, getattr(node.attributes, "rboot_map", None)):
+        if output:
+            Path(output.get_abspath()).unlink(missing_ok=True)
+
+
+def _describe_missing_entry(name: str, program: Path) -> str:
+    """Explain why ld did not find the entry `name` in `program`, which it has linked nevertheless."""
     from ..rom import elf  # not for every build
     from ..rom.entry import entry_hint
 
@@ -319,17 +353,16 @@ def _no_entry(name: str, program: Path) -> str:
         hint = entry_hint(name, elf.elf_symbols(program.read_bytes()))
     except (OSError, ElfError):
         hint = ""
-    return f"no entry point: ld finds no function {name}, which ENTRY() in the linker script names; " + (
-        hint or 'check the spelling; a C++ function needs extern "C", and it must not be static'
-    )
+    hint = hint or 'check the spelling; a C++ function needs extern "C", and it must not be static'
+    return f"no entry point: ENTRY({name}) of the linker script matches no global function; {hint}"
 
 
-def _overflow(slot: Slot | None, region: str, excess: int) -> str:
+def _describe_overflow(slot: Slot | None, region: str, excess: int) -> str:
     if region == ldscript.IROM_REGION:
-        where = slot.label if slot else f"region {region}"
-        return f"the flash code is {excess:,} bytes too large for {where}; make it smaller or the slot larger"
+        memory = slot.label if slot else f"region {region}"
+        return f"flash code overflows {memory} by {excess:,} bytes; reduce it or enlarge the slot"
     ram = {"iram1_0_seg": IRAM, "dram0_0_seg": DRAM}.get(region)
     if ram is None:
-        return f"region {region} is {excess:,} bytes too small"
-    move = "move code to the flash" if ram is IRAM else "move constants to the flash or shrink buffers"
-    return f"the {ram.name} sections are {excess:,} bytes larger than the {ram.size:,} bytes there are; {move}"
+        return f"region {region} overflows by {excess:,} bytes"
+    hint = "move code to flash" if ram is IRAM else "move constants to flash or shrink buffers"
+    return f"{ram.name} sections overflow the {ram.size:,} bytes of {ram.name} by {excess:,} bytes; {hint}"

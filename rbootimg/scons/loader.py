@@ -1,4 +1,4 @@
-"""RbootLoader: our own boot loader, or rBoot from its sources, with the options of the layout."""
+"""RbootLoader: our own boot loader, or rBoot from its sources, with the loader options of the layout."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..fileio import write_atomic
 from ..flash.macros import defines
 from ..layout.memory import CONFIG_ADDRESS
 from ..layout.model import LoaderOptions
-from .actions import OWN_SCANNER, action, build, generated, one_node, own_file
+from .actions import OWN_SCANNER, action, build, generated_file, package_file, single_node
 from .compiler import COMMANDS
 from .link import BASE_SCRIPT, link_builder
-from .variables import FLAGS, expand, flash_map, for_call, is_set, literal, text
+from .variables import FLAGS, call_environment, escape_dollars, expand, flash_map, get_string, is_set
 
 _OURS = Path(__file__).parents[1] / "firmware" / "loader"
-# The user's flags and link command are for the applications.
+# Without the user's flags and link command, which are for applications.
 _COMMAND = (
     f"$CC -o $TARGET -Os -ffreestanding {FLAGS['RBOOT_CCFLAGS']} $_CPPDEFFLAGS {FLAGS['RBOOT_LINKFLAGS']} "
     "$_RBOOT_LOADER_SCRIPT $SOURCE"
@@ -41,107 +41,109 @@ _OUR_FLAGS = {
     "RBOOT_MAP": "",
 }
 
-# Those of rBoot's Makefile that decide what comes out; its code relies on them.
+# The flags of rBoot's Makefile that change its code, which relies on them.
 _RBOOT_FLAGS = "-Os -O3 -ffreestanding -fno-inline-functions -D__ets__ -DICACHE_FLASH"
 _RBOOT_LINK_FLAGS = "-Wl,--no-check-sections -u call_user_start"
 
 
 @functools.lru_cache
 def _program_builder() -> Any:
-    """The step that compiles and links our own loader."""
+    """The builder that compiles and links our own loader."""
     act = SCons.Action.Action(_COMMAND, cmdstr="$RBOOTLOADERCOMSTR")
     return SCons.Builder.Builder(name="_RbootOwnLoader", action=act, target_scanner=OWN_SCANNER)
 
 
 @functools.lru_cache
 def _image_builder() -> Any:
-    """The step that packs a loader, ours or rBoot."""
+    """The builder that packs a loader, ours or rBoot."""
     act = action(_pack_loader, "$RBOOTIMAGECOMSTR")
     return SCons.Builder.Builder(name="_RbootLoaderImage", action=act, target_scanner=OWN_SCANNER, suffix=".bin")
 
 
 @functools.lru_cache
 def _header_builder() -> Any:
-    """The step that writes rBoot's second stage as a header for the first."""
+    """The builder that writes rBoot's second stage as a C header for the first stage."""
     act = action(_write_header, "$RBOOTHEADERCOMSTR")
     return SCons.Builder.Builder(name="_RbootHeader", action=act, target_scanner=OWN_SCANNER, suffix=".h")
 
 
 def rboot_loader(env: Any, target: Any, **overrides: object) -> Any:
-    """The boot loader for $RBOOT_LAYOUT's [loader], as the file `target`: ours, or rBoot from the folder $RBOOT_SRC."""
-    env = for_call(env, overrides)
+    """Build the boot loader `target`: our own, or rBoot from the directory $RBOOT_SRC, with the layout's options."""
+    env = call_environment(env, overrides)
     if not isinstance(target, (str, SCons.Node.Node)) or str(target).endswith(".elf"):
-        raise SettingError("name the loader, such as rboot.bin", subject=f"RbootLoader of {target!r}")
+        raise SettingError("expected a file name as target, e.g. rboot.bin", subject=f"RbootLoader of {target!r}")
     with error_subject(target):
         options = flash_map(env).loader
-        source = text(env, "RBOOT_SRC")
-    return _rboot(env, target, options, source) if source else _ours(env, target, options)
+        source = get_string(env, "RBOOT_SRC")
+    return _rboot_loader(env, target, options, source) if source else _own_loader(env, target, options)
 
 
 def default_loader(env: Any, options: LoaderOptions) -> Any:
-    """$RBOOT_LOADER, or our own loader with these options, one for all that want it in the project."""
+    """The node of $RBOOT_LOADER, else of the project's own loader with these options. Raises SettingError."""
     if is_set(env, "RBOOT_LOADER"):
         given = env["RBOOT_LOADER"]
-        given = literal(expand(env, "RBOOT_LOADER", given)) if isinstance(given, str) else given
-        return one_node(env, "RBOOT_LOADER", given)
+        given = escape_dollars(expand(env, "RBOOT_LOADER", given)) if isinstance(given, str) else given
+        return single_node(env, "RBOOT_LOADER", given)
     macros = defines(options).items()
     words = (f"{name.removeprefix('BOOT_').lower()}{'' if value is None else value}" for name, value in macros)
-    loader = generated(env, "-".join(("loader", *words)) + ".bin")
+    loader = generated_file(env, "-".join(("loader", *words)) + ".bin")
     if not loader.has_builder():
-        _ours(env, loader, options)
+        _own_loader(env, loader, options)
         for node in (loader, *loader.sources):
-            env.Ignore(node.dir, node)  # it is built for those that want it
+            env.Ignore(node.dir, node)  # not a default target: only for those that depend on it
     return loader
 
 
-def _ours(env: Any, target: Any, options: LoaderOptions) -> Any:
-    # One command, so that it is in no list of compile commands and no object gets in anybody's way.
-    script, functions = own_file(env, _OURS / "loader.ld"), own_file(env, BASE_SCRIPT.parent / "maskrom.ld")
+def _own_loader(env: Any, target: Any, options: LoaderOptions) -> Any:
+    # One command without an object: the loader is in no list of compile commands, and no object can conflict.
+    script, functions = package_file(env, _OURS / "loader.ld"), package_file(env, BASE_SCRIPT.parent / "maskrom.ld")
     flags = [SCons.Subst.Literal(word) for word in (f"-L{functions.dir}", "-T", str(script))]
-    # Without the user's include paths: they are not for ours, which SCons would otherwise look for there.
+    # Without the user's include paths, where SCons would otherwise search for our headers.
     env = env.Override({"CPPDEFINES": defines(options), "CPPPATH": [], "_RBOOT_LOADER_SCRIPT": flags})
-    program = build(env, _program_builder(), _beside(env, target, ".elf"), own_file(env, _OURS / "loader.c"))
+    program = build(env, _program_builder(), _sibling(env, target, ".elf"), package_file(env, _OURS / "loader.c"))
     env.Depends(program, [script, functions])
     return build(env, _image_builder(), target, program)
 
 
-def _rboot(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
-    """As rBoot's Makefile does it: its second stage is linked first, and goes as a C header into the first."""
+def _rboot_loader(env: Any, target: Any, options: LoaderOptions, source: str) -> Any:
+    """rBoot, built as by its Makefile: the second stage is linked first and becomes a C header of the first stage."""
     try:
-        folder = env.Dir(literal(source))
-    except (TypeError, ValueError) as error:  # which SCons raises for what is a file, or no name
+        directory = env.Dir(escape_dollars(source))
+    except (TypeError, ValueError) as error:  # SCons raises these for a file and for an invalid name
         raise SettingError(str(error), subject=f"{target}: RBOOT_SRC") from None
-    # 1.4.2 has a linker script of its own, older versions one called like the SDK's.
+    # The linker script of rBoot 1.4.2 is rboot.ld; in older versions it has the name of the SDK's.
     first, second = "rboot.ld", "rboot-stage2a.ld"
-    if not os.path.exists(folder.File(first).get_abspath()):
+    if not os.path.exists(directory.File(first).get_abspath()):
         first = "eagle.app.v6.ld"
     for name in ("rboot.c", "rboot-stage2a.c", first, second):
-        if not folder.File(name).exists():
-            raise SettingError(f"RBOOT_SRC ({source}) has no {name}; give rBoot's folder", subject=target)
-    header = _beside(env, target, "-stage2a/rboot-hex2a.h")
-    made, sdk = header.dir, own_file(env, _OURS / "sdk" / "c_types.h").dir
+        if not directory.File(name).exists():
+            raise SettingError(
+                f"no {name} in {source!r}: expected the directory of rBoot's sources", subject=f"{target}: RBOOT_SRC"
+            )
+    header = _sibling(env, target, "-stage2a/rboot-hex2a.h")
+    made, sdk = header.dir, package_file(env, _OURS / "sdk" / "c_types.h").dir
     env = env.Override(
         {
             **_OUR_FLAGS,
             "CCFLAGS": _RBOOT_FLAGS,
             "CPPDEFINES": defines(options),
-            # The user's have an SDK's c_types.h and eagle.rom.addr.v6.ld, perhaps; behind them are some that will do.
-            "CPPPATH": [made, folder, *env.Flatten([env.get("CPPPATH") or []]), sdk],
+            # The user's paths may have the SDK's c_types.h and eagle.rom.addr.v6.ld; ours come after them.
+            "CPPPATH": [made, directory, *env.Flatten([env.get("CPPPATH") or []]), sdk],
             "LINKFLAGS": _RBOOT_LINK_FLAGS,
-            "LIBPATH": [*env.Flatten([env.get("LIBPATH") or []]), sdk, own_file(env, BASE_SCRIPT).dir],
+            "LIBPATH": [*env.Flatten([env.get("LIBPATH") or []]), sdk, package_file(env, BASE_SCRIPT).dir],
         }
     )
-    stage2 = build(env, "Object", made.File("rboot-stage2a.o"), folder.File("rboot-stage2a.c"))
-    linked = build(env, link_builder(), made.File("rboot-stage2a.elf"), stage2, RBOOT_LDSCRIPT=folder.File(second))
+    stage2 = build(env, "Object", made.File("rboot-stage2a.o"), directory.File("rboot-stage2a.c"))
+    linked = build(env, link_builder(), made.File("rboot-stage2a.elf"), stage2, RBOOT_LDSCRIPT=directory.File(second))
     build(env, _header_builder(), header, linked)
-    compiled = build(env, "Object", _beside(env, target, ".o"), folder.File("rboot.c"))
+    compiled = build(env, "Object", _sibling(env, target, ".o"), directory.File("rboot.c"))
     env.Depends(compiled, header)
-    whole = build(env, link_builder(), _beside(env, target, ".elf"), compiled, RBOOT_LDSCRIPT=folder.File(first))
-    return build(env, _image_builder(), target, whole)
+    linked = build(env, link_builder(), _sibling(env, target, ".elf"), compiled, RBOOT_LDSCRIPT=directory.File(first))
+    return build(env, _image_builder(), target, linked)
 
 
-def _beside(env: Any, target: Any, suffix: str) -> Any:
-    """The file beside `target` that is called like it, but with another suffix."""
+def _sibling(env: Any, target: Any, suffix: str) -> Any:
+    """The node of the file beside `target` with the same stem and another suffix."""
     node = target if isinstance(target, SCons.Node.Node) else env.File(target)
     return node.dir.File(os.path.splitext(node.name)[0] + suffix)
 
@@ -158,11 +160,11 @@ def _pack_loader(target: Any, source: Any, env: Any) -> None:
     from ..rom.format import RamSection, old_image
 
     linked = elf.parse_elf(Path(source[0].get_abspath()).read_bytes())
-    found = [section for name in _SECTIONS if (section := linked.find(name))]
-    image = old_image(linked.entry, tuple(RamSection(section.address, section.data) for section in found))
+    sections = [section for name in _SECTIONS if (section := linked.find(name))]
+    image = old_image(linked.entry, tuple(RamSection(section.address, section.data) for section in sections))
     if len(image) > CONFIG_ADDRESS:
         raise RbootError(
-            f"the loader has {len(image):,} bytes, but the config sector stands at {CONFIG_ADDRESS:#x}; "
-            "leave options out"
+            f"loader is {len(image):,} bytes, maximum {CONFIG_ADDRESS:,} (up to the config sector); "
+            "remove options from the layout's [loader]"
         )
     write_atomic(Path(target[0].get_abspath()), image)

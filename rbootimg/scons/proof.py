@@ -1,7 +1,7 @@
-"""The gate before the web root: no ROM goes out that has not booted in the emulator. `proving` boots them.
+"""What ROMs are proved to boot in QEMU before they are published. `proving` boots them.
 
-Proofs are no SCons targets: a build that publishes nothing need not know of them. Each is a file that
-says what was proved, so that the same files are not proved again.
+A proof is not a SCons target, so a build that publishes nothing does not depend on it. It is a file that records what
+was proved, so that the same ROMs are not proved again.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from . import targets
 from .actions import action
 from .loader import default_loader
 from .proofrequest import ProofRequest
-from .variables import is_set, text
+from .variables import get_string, invalid_value, is_set
 
 
-def wanted(env: Any, known: bool) -> bool | None:
-    """Whether `scons publish` is to prove ROMs; None if it is to where QEMU is, and QEMU is not.
+def needs_proof(env: Any, elfs_known: bool) -> bool | None:
+    """Whether `scons publish` proves ROMs, by $RBOOT_PROVE; None if it would, but QEMU is not installed.
 
-    `known` says that it is known what they were packed from. Raises LayoutError, also if they are always to be proved
-    and cannot be.
+    `elfs_known`: whether the ELFs that the ROMs were packed from are known. Raises SettingError if they are not and
+    $RBOOT_PROVE is always, or if its value is invalid.
     """
-    value = text(env, "RBOOT_PROVE") or "auto"
+    value = get_string(env, "RBOOT_PROVE") or "auto"
     if value not in ("auto", "always", "never"):
-        raise SettingError(f"RBOOT_PROVE is {value!r}; write auto, always or never")
-    if value == "always" and not known:
+        raise invalid_value("RBOOT_PROVE", value, "auto, always or never")
+    if value == "always" and not elfs_known:
         raise SettingError(
-            "RBOOT_PROVE is always, but it is not known what these ROMs were packed from; build them with RbootApp or "
-            "RbootImage, or write auto here"
+            "cannot be always: the ELFs of these ROMs are unknown; build the ROMs with RbootApp or RbootImage",
+            subject="RBOOT_PROVE",
         )
     if value == "never":
         return False
@@ -44,25 +44,25 @@ def _has_qemu() -> bool:
     return shutil.which(QEMU) is not None
 
 
-def claim(env: Any, name: str, file: Any, roms: list[Any], layout: FlashLayout, wanted: bool) -> ProofRequest:
-    """The claim that `roms` boot with this environment's loader; `scons prove` proves it, whatever $RBOOT_PROVE is.
+def request_proof(env: Any, name: str, file: Any, roms: list[Any], layout: FlashLayout, selected: bool) -> ProofRequest:
+    """Let `scons prove` prove that `roms` boot with the loader of `env`, whatever $RBOOT_PROVE is.
 
-    One that is not `wanted` is proved only if it is asked for by its name.
+    An application that is not `selected` is proved by `scons prove-NAME` only.
     """
     loader = default_loader(env, layout.loader)
-    found = ProofRequest(name, file, layout, loader, roms)
+    request = ProofRequest(name, file, layout, loader, roms)
     alias = env.Alias("prove")[0]
-    if not hasattr(alias.attributes, "rboot_claims"):
+    if not hasattr(alias.attributes, "rboot_proof_requests"):
         act = action(_prove, "$RBOOTPROVECOMSTR", about_source=False)
         alias = env.AlwaysBuild(env.Alias("prove", [], act))[0]
-        alias.attributes.rboot, alias.attributes.rboot_claims = act, []
-    if wanted:
+        alias.attributes.rboot, alias.attributes.rboot_proof_requests = act, []
+    if selected:
         env.Depends(alias, [*roms, loader])
-    targets.name_one(alias, name, [*roms, loader])
-    alias.attributes.rboot_claims.append((found, wanted))
-    made = [] if is_set(env, "RBOOT_LOADER") else [loader, *loader.sources]
-    env.Clean(roms[0], [file, *made])
-    return found
+    targets.add_named(alias, name, [*roms, loader])
+    alias.attributes.rboot_proof_requests.append((request, selected))
+    built_loader = [] if is_set(env, "RBOOT_LOADER") else [loader, *loader.sources]
+    env.Clean(roms[0], [file, *built_loader])
+    return request
 
 
 def _prove(target: Any, source: Any, env: Any) -> None:

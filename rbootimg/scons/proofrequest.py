@@ -1,4 +1,4 @@
-"""What is to be proved of an application."""
+"""A request to prove the ROMs of an application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..layout.model import FlashLayout
 
 
 class ProofRequest(NamedTuple):
-    """That the `roms` of application `name`, in slot order, boot; `file` says so once it is proved."""
+    """The `roms` of application `name`, in slot order, that must boot with `loader`; `file` records the proof."""
 
     name: str
     file: Any

@@ -1,4 +1,4 @@
-"""Booting the ROMs of applications in the emulator, those that were not proved yet."""
+"""The action of `scons prove`: boot ROMs that are not proved yet in QEMU."""
 
 from __future__ import annotations
 
@@ -20,89 +20,99 @@ from . import confine
 from .proofrequest import ProofRequest
 
 NO_QEMU = f"{MISSING}, or set RBOOT_PROVE=never"
-"""Why ROMs go out unproved."""
+"""Why ROMs are published without a proof."""
 
-_PROOF = 2
-"""What a proof covers; it rises when it covers more, so that ROMs are proved again. 2: also past the entry."""
+_PROOF_VERSION = 2
+"""Version of what a proof covers; increased when it covers more, so that ROMs are proved again.
+
+2: also the code after the entry point.
+"""
 
 
 def prove_target(target: Any, env: Any) -> None:
-    """Prove what a target is about, and say what was proved before."""
-    only = getattr(target[0].attributes, "rboot_only", None)
-    claims = [each for each, wanted in target[0].attributes.rboot_claims if (each.name in only if only else wanted)]
+    """Prove the applications of a target, and print those that were proved before."""
+    attributes = target[0].attributes
+    only = getattr(attributes, "rboot_selected", None)
+    requests = [
+        request for request, selected in attributes.rboot_proof_requests if (request.name in only if only else selected)
+    ]
     if not env.GetOption("silent"):
-        sys.stdout.write("".join(f"  {_said(each, 'already ')}\n" for each in claims if is_proved(each)))
-    prove_pending(claims, env)
+        lines = [_proof_line(request, "already ") for request in requests if is_proved(request)]
+        sys.stdout.write("".join(f"  {line}\n" for line in lines))
+    prove_pending(requests, env)
 
 
-def is_proved(each: ProofRequest) -> bool:
-    """Whether the claim's file says that its ROMs, as they are, were proved. They and its loader must be built."""
-    return _inputs(each) == _proved(each)
+def is_proved(request: ProofRequest) -> bool:
+    """Whether the proof's file is about these ROMs, loader and layout. The ROMs and the loader must be built."""
+    return _inputs(request) == _recorded_inputs(request)
 
 
-def prove_pending(claims: Iterable[ProofRequest], env: Any) -> None:
-    """Prove the `claims` that are not proved yet, as many at once as there are jobs. Raises ProofError."""
-    unproved = [each for each in claims if not is_proved(each)]
+def prove_pending(requests: Iterable[ProofRequest], env: Any) -> None:
+    """Prove the `requests` that are not proved yet, in parallel with -j. Raises ProofError."""
+    unproved = [request for request in requests if not is_proved(request)]
     if unproved:
-        confine.check(env)
+        confine.check_confinement(env)
     failed: list[tuple[ProofRequest, ProofError]] = []
     with ThreadPoolExecutor(env.GetOption("num_jobs")) as pool:
-        for each, booted in [(each, pool.submit(_boot, each)) for each in unproved]:
+        for request, booted in [(request, pool.submit(_boot, request)) for request in unproved]:
             try:
                 roms = booted.result()
             except ProofError as error:
-                failed.append((each, error))
+                failed.append((request, error))
                 continue
-            said = json.dumps({"schema": 1, "inputs": _inputs(each), "roms": roms}, indent=2) + "\n"
-            write_atomic(Path(each.file.get_abspath()), said.encode())
+            proof = json.dumps({"schema": 1, "inputs": _inputs(request), "roms": roms}, indent=2) + "\n"
+            write_atomic(Path(request.file.get_abspath()), proof.encode())
             if not env.GetOption("silent"):
-                sys.stdout.write(f"  {_said(each)}\n")
+                sys.stdout.write(f"  {_proof_line(request)}\n")
     if failed:
-        others = f"; nor is {', '.join(each.name for each, _ in failed[1:])}" if failed[1:] else ""
-        raise ProofError(f"{failed[0][1]}{others}")
+        (_, first), *others = failed
+        more = f"; also not proved: {', '.join(request.name for request, _ in others)}" if others else ""
+        raise ProofError(f"{first.message}{more}", subject=first.subject)
 
 
-def _said(each: ProofRequest, already: str = "") -> str:
-    return f"{each.name}: {len(each.roms)} ROM{'s' * (len(each.roms) > 1)} {already}proved with {each.loader.name}"
+def _proof_line(request: ProofRequest, already: str = "") -> str:
+    count = len(request.roms)
+    return f"{request.name}: {count} ROM{'s' * (count > 1)} {already}proved with {request.loader.name}"
 
 
-def _inputs(each: ProofRequest) -> Mapping[str, object]:
-    """All that the proof depends on."""
+def _inputs(request: ProofRequest) -> Mapping[str, object]:
+    """Everything that a proof depends on."""
     return {
         "rbootimg": __version__,
-        "proof": _PROOF,
-        "layout": str(each.layout),
-        "loader": each.loader.get_csig(),
-        "roms": [rom.get_csig() for rom in each.roms],
-        "elfs": [rom.attributes.rboot_packing.elf.get_csig() for rom in each.roms],
+        "proof": _PROOF_VERSION,
+        "layout": str(request.layout),
+        "loader": request.loader.get_csig(),
+        "roms": [rom.get_csig() for rom in request.roms],
+        "elfs": [rom.attributes.rboot_packing.elf.get_csig() for rom in request.roms],
     }
 
 
-def _proved(each: ProofRequest) -> object:
-    """The inputs of the proof that there is, if any."""
+def _recorded_inputs(request: ProofRequest) -> object:
+    """The inputs in the proof's file, None without a valid one."""
     with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
-        return json.loads(Path(each.file.get_abspath()).read_bytes()).get("inputs")
+        return json.loads(Path(request.file.get_abspath()).read_bytes()).get("inputs")
     return None
 
 
-def _boot(each: ProofRequest) -> list[dict[str, object]]:
-    """Boot the claim's ROMs; what is known of each then."""
+def _boot(request: ProofRequest) -> list[dict[str, object]]:
+    """Boot the ROMs of a request. Returns what the proof records of request. Raises ProofError."""
     try:
-        loader = each.loader.get_contents()
-        images = {number: rom.get_contents() for number, rom in enumerate(each.roms)}
-        config = image.make_boot_config(each.layout, loader)
-        pieces = image.flash_pieces(each.layout, loader, images, config)
-        flash = image.assemble(pieces, each.layout.size.bytes)
-        packings = [rom.attributes.rboot_packing for rom in each.roms]
+        loader = request.loader.get_contents()
+        images = {number: rom.get_contents() for number, rom in enumerate(request.roms)}
+        config = image.make_boot_config(request.layout, loader)
+        pieces = image.flash_pieces(request.layout, loader, images, config)
+        flash = image.assemble(pieces, request.layout.size.bytes)
+        packings = [rom.attributes.rboot_packing for rom in request.roms]
         proofs = [
             proof
             for number, packing in enumerate(packings)  # a recovery ROM may have other sections
-            for proof in prove.prove(flash, each.layout, {number: packing.read()}, packing.sections or None)
+            for proof in prove.prove(flash, request.layout, {number: packing.read()}, packing.sections or None)
         ]
     except RbootError as error:
-        raise ProofError(f"{each.name} is not proved: {error}") from None
+        raise ProofError(f"not proved: {error}", subject=request.name) from None
     except OSError as error:
-        raise ProofError(f"{each.name} is not proved: {error.filename or 'the emulator'}: {error.strerror}") from None
+        reason = f"{error.filename or 'the emulator'}: {error.strerror}"
+        raise ProofError(f"not proved: {reason}", subject=request.name) from None
     return [
         {
             "slot": proof.number,

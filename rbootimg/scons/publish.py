@@ -1,4 +1,4 @@
-"""RbootPublish: what `scons publish` is about. `publishing` does it."""
+"""RbootPublish and the target `scons publish`. `publishing` has its action."""
 
 from __future__ import annotations
 
@@ -14,107 +14,111 @@ from .apps import (
     Recovery,
     WebRoot,
     app_name,
-    chosen,
-    provable,
     recovery_rom,
+    recovery_to_prove,
     release_files,
+    selected_apps,
     web_root_path,
 )
-from .proofrequest import ProofRequest
-from .variables import flash_map, for_call, is_on, text, version_of
+from .variables import call_environment, flash_map, get_bool, get_string, version_of
 
 
 def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
-    """Let `scons publish` put `roms`, in slot order, into $RBOOT_WEBROOT as those of application `name`."""
-    env = for_call(env, overrides)
+    """Let `scons publish` publish `roms`, in slot order, as application `name` to $RBOOT_WEBROOT."""
+    env = call_environment(env, overrides)
     name = app_name(env, name)
     roms = nodes(env, name, roms)
     with error_subject(name):
-        found = flash_map(env)
-        # Other ROMs of that name may be published from the same folder, into another web root.
+        layout = flash_map(env)
+        # With the ROM's name: other ROMs of the same directory may be published as `name` to another web root.
         proof_name = f"{os.path.basename(name)}-{os.path.splitext(roms[0].name)[0]}-proof.json"
-        return add(env, name, roms, found, proof_name, built_here=False, recovery=recovery_rom(env, name, found))
+        return add_app(env, name, roms, layout, proof_name, built_here=False, recovery=recovery_rom(env, name, layout))
 
 
-def add(
+def add_app(
     env: Any,
     name: str,
     roms: list[Any],
-    found: FlashLayout,
+    layout: FlashLayout,
     proof_name: str,
     built_here: bool,
     recovery: Recovery | None = None,
 ) -> Any:
-    """Let `scons publish` publish the `roms`, of the layout `found`, under the last part of `name`.
+    """Let `scons publish` publish `roms`, for the slots of `layout`, under the last part of `name`.
 
-    Before that they are proved, if that is wanted and it is known what they were packed from; the file `proof_name`
-    beside them says so. Raises LayoutError or UserError.
+    Before that the ROMs are proved, if $RBOOT_PROVE says so and their ELFs are known; the file `proof_name` beside them
+    records it. Raises LayoutError or SettingError.
 
-    The web root's files are no SCons targets: SCons deletes targets before it builds them and when it
-    cleans, and a device may be fetching just then. So the alias itself has the action; it runs once,
-    after all ROMs are built, and knows all applications.
+    The files of the web root are not SCons targets: SCons deletes a target before it builds it and with -c, while a
+    device may be fetching it. So the alias has the action; it runs once, after all ROMs are built.
     """
+    alias = _publish_alias(env)
+    path = web_root_path(env, name)
+    web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(path), WebRoot(path, {}))
+    name = os.path.basename(name)
+    selection = selected_apps(env)
+    selected = not selection or name in selection
+    elfs_known = all(hasattr(rom.attributes, "rboot_packing") for rom in roms)
+    prove = proof.needs_proof(env, elfs_known)
+    elfs_known = elfs_known and len(roms) <= len(layout.slots)
+    request = None
+    if elfs_known:
+        booted = [*roms, *recovery_to_prove(recovery, len(roms))]
+        request = proof.request_proof(env, name, _proof_file(name, proof_name, roms[0]), booted, layout, selected)
+        if not prove and not (prove is None and request.file.exists()):
+            request = None  # for `scons prove` only
+    files = release_files(env, name)
+    built = [*roms, *([request.loader] if request else []), *files.values(), *([recovery.rom] if recovery else [])]
+    if selected:
+        env.Depends(alias, built)  # not Alias(), whose time grows with the square of the ROMs
+        env.Depends(targets.add_target(env, "roms", [], None), roms)
+    targets.add_named(alias, name, built)
+    targets.add_named(env.Alias("rollback")[0], name, [])
+    app = App(
+        roms,
+        layout,
+        built_here,
+        request,
+        proof_is_optional=elfs_known and prove is None,
+        version=version_of(env),
+        device=get_string(env, "RBOOT_DEVICE"),
+        with_elfs=bool(get_bool(env, "RBOOT_PUBLISH_ELFS")) and elfs_known,
+        files=files,
+        checksum_files=bool(get_bool(env, "RBOOT_CHECKSUM_FILES")),
+        recovery=recovery,
+        force=bool(get_bool(env, "RBOOT_FORCE")),
+        allow_downgrade=bool(get_bool(env, "RBOOT_ALLOW_DOWNGRADE")),
+    )
+    if web_root.apps.setdefault(name, app) is not app:
+        raise SettingError("two applications of one web root have this name; rename one", subject=name)
+    return alias
+
+
+def _publish_alias(env: Any) -> Any:
+    """The alias of `scons publish`, which has all applications by web root. Creates it and the related targets."""
     alias = env.Alias("publish")[0]
     if not hasattr(alias.attributes, "rboot_web_roots"):
         act = action(_publish, "$RBOOTPUBLISHCOMSTR", about_source=False)
         alias = env.AlwaysBuild(env.Alias("publish", [], act))[0]
         alias.attributes.rboot, alias.attributes.rboot_web_roots = act, {}
-        # Nothing is built for these: they are about what was published.
-        for other, function in (
-            ("releases", _show),
-            ("rollback", _roll_back),
-            ("serve", _serve),
-        ):
-            targets.add(env, other, [], function).attributes.rboot_web_roots = alias.attributes.rboot_web_roots
-    path = web_root_path(env, name)
-    web_root = alias.attributes.rboot_web_roots.setdefault(os.path.realpath(path), WebRoot(path, {}))
-    name = os.path.basename(name)
-    wanted = not (only := chosen(env)) or name in only
-    known = all(hasattr(rom.attributes, "rboot_packing") for rom in roms)
-    proving = proof.wanted(env, known)
-    known = known and len(roms) <= len(found.slots)
-    proved = [*roms, *provable(recovery, len(roms))]
-    claim = _claim(env, name, proof_name, proved, found, wanted) if known else None
-    if not (claim and (proving or (proving is None and claim.file.exists()))):
-        claim = None
-    files = release_files(env, name)
-    built = [*roms, *([claim.loader] if claim else []), *files.values(), *([recovery.rom] if recovery else [])]
-    if wanted:
-        env.Depends(alias, built)  # not Alias(), whose time grows with the square of the ROMs
-        env.Depends(targets.add(env, "roms", [], None), roms)
-    targets.name_one(alias, name, built)
-    targets.name_one(env.Alias("rollback")[0], name, [])
-    app = App(
-        roms,
-        found,
-        built_here,
-        claim,
-        may_be_unproved=known and proving is None,
-        version=version_of(env),
-        device=text(env, "RBOOT_DEVICE"),
-        with_elfs=bool(is_on(env, "RBOOT_PUBLISH_ELFS")) and known,
-        files=files,
-        checksum_files=bool(is_on(env, "RBOOT_CHECKSUM_FILES")),
-        recovery=recovery,
-        force=bool(is_on(env, "RBOOT_FORCE")),
-        allow_downgrade=bool(is_on(env, "RBOOT_ALLOW_DOWNGRADE")),
-    )
-    if web_root.apps.setdefault(name, app) is not app:
-        raise SettingError(f"there are two applications called {name}; rename one or give it another RBOOT_WEBROOT")
+        # These are about published releases: nothing is built for them.
+        for name, function in (("releases", _show), ("rollback", _roll_back), ("serve", _serve)):
+            targets.add_target(env, name, [], function).attributes.rboot_web_roots = alias.attributes.rboot_web_roots
     return alias
 
 
-def _claim(env: Any, name: str, proof_name: str, roms: list[Any], found: FlashLayout, wanted: bool) -> ProofRequest:
+def _proof_file(name: str, proof_name: str, rom: Any) -> Any:
+    """The node of the proof beside `rom`. Raises SettingError if it is a directory."""
     try:
-        file = roms[0].dir.File(proof_name)
-        file.duplicate = 0  # or SCons deletes it from a variant_dir with copies, as no source is called so
-    except TypeError as error:  # which SCons raises for a folder
+        file = rom.dir.File(proof_name)
+    except TypeError as error:
         raise SettingError(str(error), subject=name) from None
-    return proof.claim(env, name, file, roms, found, wanted)
+    file.duplicate = 0  # or SCons deletes it from a variant_dir with copies, where its source is missing
+    return file
 
 
 def _publish(target: Any, source: Any, env: Any) -> None:
-    from . import publishing  # with all of releases: not for every build
+    from . import publishing  # imports the release package: not for every build
 
     publishing.write_web_roots(target, env)
 

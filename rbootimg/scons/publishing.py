@@ -1,4 +1,4 @@
-"""What `scons publish` does: check all that is to be published, then publish it."""
+"""The action of `scons publish`: check all files, prove the ROMs, then publish."""
 
 from __future__ import annotations
 
@@ -12,59 +12,74 @@ from ..release import bundle as release
 from ..release import manifest, names, unversioned, version, webroot
 from ..views import release as report
 from . import proving
-from .actions import format_error
-from .apps import App, WebRoot, named, place, provable, web_roots
+from .apps import App, WebRoot, display_path, recovery_to_prove, web_root_subject, web_roots
+from .users import format_error
 from .variables import CheckoutVersion
 
 
 def write_web_roots(target: Any, env: Any) -> None:
-    """Check all that is to be published, then publish it."""
-    trees: list[tuple[dict[str, bytes], WebRoot]] = []
-    owners: dict[str, str] = {}
-    built = set()
-    for web_root in web_roots(target, env):
-        tree = _tree(web_root)
-        built |= {os.path.realpath(str(rom.get_abspath())) for app in web_root.apps.values() for rom in app.roms}
-        for file in tree:
-            path = os.path.realpath(os.path.join(web_root.path, file))
-            if owners.setdefault(path, web_root.path) != web_root.path:
-                raise PublishError(
-                    f"the web roots {owners[path]} and {web_root.path} both have a {path}; keep them apart"
-                )
-            if path in built:
-                raise PublishError(f"{path} is built here, and would be published there; choose another RBOOT_WEBROOT")
-        trees.append((tree, web_root))
-    apps = [app for _, web_root in trees for app in web_root.apps.values()]
-    proving.prove_pending([app.claim for app in apps if app.claim and not app.may_be_unproved], env)
-    unproved = [
-        name
-        for _, web_root in trees
-        for name, app in web_root.apps.items()
-        if app.may_be_unproved and not _proved_by(app)
-    ]
-    if unproved:
-        sys.stderr.write(f"rboot: published without a proof: {', '.join(unproved)}: {proving.NO_QEMU}\n")
-    lines = []
-    for (tree, web_root), bundles in [(each, _bundles(each[1], env)) for each in trees]:
-        if bundles:
-            lines += _release(web_root, bundles, env)
+    """Publish the applications of a target. Nothing is written before everything is checked and proved."""
+    roots = web_roots(target, env)
+    files = _collect_files(roots)
+    _prove_roms(roots, env)
+    _warn_of_unproved(roots)
+    bundles = [_make_bundles(root, env) for root in roots]
+    lines: list[str] = []
+    for root, root_files, root_bundles in zip(roots, files, bundles):
+        if root_bundles:
+            lines += _publish_release(root, root_bundles, env)
         else:
-            lines += _copy(web_root, tree, env)
+            lines += _publish_files(root, root_files, env)
     if not env.GetOption("silent"):
         sys.stdout.write("".join(f"  {line}\n" for line in lines))
 
 
-def _proved_by(app: App) -> str | None:
-    """The loader with which the ROMs were proved; those that had to be are, by now."""
-    if app.claim is None or (app.may_be_unproved and not proving.is_proved(app.claim)):
+def _collect_files(roots: list[WebRoot]) -> list[dict[str, bytes]]:
+    """The checked files of each web root, by path. Raises PublishError if two web roots or the build share a file."""
+    files = [_files_of(root) for root in roots]
+    roms = [rom for root in roots for app in root.apps.values() for rom in app.roms]
+    built = {os.path.realpath(rom.get_abspath()) for rom in roms}
+    owners: dict[str, str] = {}
+    for root, root_files in zip(roots, files):
+        for name in root_files:
+            path = os.path.realpath(os.path.join(root.path, name))
+            owner = owners.setdefault(path, root.path)
+            if owner != root.path:
+                raise PublishError(
+                    f"would be in two web roots, {owner} and {root.path}; use separate directories", subject=path
+                )
+            if path in built:
+                raise PublishError("would be overwritten by publishing; use another RBOOT_WEBROOT", subject=path)
+    return files
+
+
+def _prove_roms(roots: list[WebRoot], env: Any) -> None:
+    """Prove the ROMs that must be proved and are not yet. Raises ProofError."""
+    apps = [app for root in roots for app in root.apps.values()]
+    proving.prove_pending([app.proof_request for app in apps if app.proof_request and not app.proof_is_optional], env)
+
+
+def _warn_of_unproved(roots: list[WebRoot]) -> None:
+    """Warn of ROMs that are published without a proof because QEMU is missing."""
+    unproved = [
+        name for root in roots for name, app in root.apps.items() if app.proof_is_optional and not _proving_loader(app)
+    ]
+    if unproved:
+        sys.stderr.write(f"rboot: warning: published without a proof: {', '.join(unproved)}: {proving.NO_QEMU}\n")
+
+
+def _proving_loader(app: App) -> str | None:
+    """The name of the loader with which the ROMs were proved, None if they are not. Called after _prove_roms()."""
+    request = app.proof_request
+    if request is None or (app.proof_is_optional and not proving.is_proved(request)):
         return None
-    return str(app.claim.loader.name)
+    return str(request.loader.name)
 
 
-def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
-    """The releases for the web root; none if there is no version for them. Raises PublishError or VersionError."""
+def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
+    """The releases for a web root, none if the project is unversioned. Raises PublishError or VersionError."""
     versions = {name: app.version for name, app in web_root.apps.items()}
-    if any(isinstance(found, CheckoutVersion) or not found for found in versions.values()):
+    if any(isinstance(each, CheckoutVersion) or not each for each in versions.values()):
         try:
             now = version.from_git(Path(env.Dir("#").get_abspath()))
         except CheckoutError:
@@ -72,17 +87,16 @@ def _bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
         except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
-            if alone := [name for name, app in web_root.apps.items() if app.files or app.recovery]:
+            if needing := [name for name, app in web_root.apps.items() if app.files or app.recovery]:
                 raise VersionError(
-                    f"{alone[0]} has files that only a release can have: {error}", hint=error.hint
+                    f"data files and recovery ROMs need a release: {error}", subject=needing[0], hint=error.hint
                 ) from None
-            sys.stderr.write(f"rboot: published without releases: {format_error(error)}\n")
+            sys.stderr.write(f"rboot: warning: published without releases: {format_error(error)}\n")
             return []
-        built = next((found for found in versions.values() if isinstance(found, CheckoutVersion)), "")
-        if built != now:  # the ROMs may say which version they are
+        built = next((each for each in versions.values() if isinstance(each, CheckoutVersion)), "")
+        if built != now:  # the ROMs may contain the version
             raise PublishError(
-                f"the checkout was {built or 'without a version'} when this build began, and is {now} now; "
-                "run scons again"
+                f"the checkout changed from {built or 'none'} to {now} during the build; run scons again"
             )
     return [
         release.make_bundle(
@@ -100,29 +114,29 @@ def _release_options(app: App) -> release.ReleaseOptions:
     return release.ReleaseOptions(
         device=app.device or manifest.DEVICE,
         date=version.source_date(os.environ),
-        proved_by=_proved_by(app),
+        proved_by=_proving_loader(app),
         elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
         data_files={file: node.get_contents() for file, node in app.files.items()},
-        recovery=_recovery(app),
+        recovery=_release_recovery(app),
         checksum_files=app.checksum_files,
         same_build=app.built_here,
         display_names={names.RECOVERY: str(app.recovery.rom)} if app.recovery else {},
     )
 
 
-def _recovery(app: App) -> release.RecoveryRom | None:
+def _release_recovery(app: App) -> release.RecoveryRom | None:
     if not app.recovery:
         return None
-    proved_by = _proved_by(app) if provable(app.recovery, len(app.roms)) else None
+    proved_by = _proving_loader(app) if recovery_to_prove(app.recovery, len(app.roms)) else None
     return release.RecoveryRom(app.recovery.number, app.recovery.rom.get_contents(), proved_by)
 
 
-def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
-    """Make `bundles` the current releases; what there is to say."""
+def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
+    """Make `bundles` the current releases. Returns the lines to print."""
     forced = {name for name, app in web_root.apps.items() if app.force}
-    # What was not committed is built again under one version, in development.
+    # During development the same version is built again and again from uncommitted changes.
     uncommitted = {bundle.release.app for bundle in bundles if ".dirty" in bundle.release.version}
-    with named(Path(web_root.path), env):
+    with web_root_subject(Path(web_root.path), env):
         published = webroot.publish(
             Path(web_root.path),
             bundles,
@@ -131,26 +145,27 @@ def _release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list
             allow_missing_roms=forced,
             allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
         )
-    return [line for each in published for line in report.published(each, place(each.folder, env))]
+    return [line for each in published for line in report.published(each, display_path(each.folder, env))]
 
 
-def _copy(web_root: WebRoot, tree: dict[str, bytes], env: Any) -> list[str]:
-    """The ROMs and nothing else, for want of a version; what there is to say."""
-    found = unversioned.publish_files(tree, Path(web_root.path))
-    return [f"{place(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}" for each in found]
+def _publish_files(web_root: WebRoot, files: dict[str, bytes], env: Any) -> list[str]:
+    """Publish plain ROMs, for projects without a version. Returns the lines to print."""
+    return [
+        f"{display_path(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}"
+        for each in unversioned.publish_files(files, Path(web_root.path))
+    ]
 
 
-def _tree(web_root: WebRoot) -> dict[str, bytes]:
-    """The files for the web root, checked. Raises PublishError."""
+def _files_of(web_root: WebRoot) -> dict[str, bytes]:
+    """The files of one web root without releases, by path. Raises PublishError if ROMs do not belong together."""
     contents = {name: [rom.get_contents() for rom in app.roms] for name, app in web_root.apps.items()}
-    kinds = {name: app.layout.loader.irom_checksum for name, app in web_root.apps.items()}
-    tree = unversioned.web_tree(
+    files = unversioned.web_tree(
         contents,
-        kinds,
+        {name: app.layout.loader.irom_checksum for name, app in web_root.apps.items()},
         in_folders=web_root.total > 1,
         checksum_files=any(app.checksum_files for app in web_root.apps.values()),
     )
-    changed = {tree[name] for name in unversioned.changed_files(tree, Path(web_root.path))}
+    changed = {files[name] for name in unversioned.changed_files(files, Path(web_root.path))}
     for name, app in web_root.apps.items():
         if app.built_here:
             for rom, data in zip(app.roms, contents[name]):
@@ -158,18 +173,19 @@ def _tree(web_root: WebRoot) -> dict[str, bytes]:
                     _check_packed(name, rom, data)
         else:
             release.check_same_app(name, contents[name], app.layout.slots)
-    return tree
+    return files
 
 
 def _check_packed(name: str, rom: Any, data: bytes) -> None:
-    """Raise PublishError unless the ROM is what its ELF packs to, whatever came between: another scons, an editor."""
+    """Raise PublishError unless the ROM is what its ELF packs to: another program may have changed either file."""
     packing = rom.attributes.rboot_packing
+    subject = f"{rom} of {name}"
     try:
         expected = packing.pack(packing.read()).to_bytes()
     except (RbootError, OSError) as error:
-        raise PublishError(f"not published: {packing.elf}: {error}", subject=f"{rom} of {name}") from None
+        raise PublishError(f"not published: {packing.elf}: {error}", subject=subject) from None
     if data != expected:
         raise PublishError(
-            f"not published: it is not what {packing.elf} packs to; delete it and build again",
-            subject=f"{rom} of {name}",
+            f"not published: content differs from what {packing.elf} packs to; delete it and build again",
+            subject=subject,
         )

@@ -1,8 +1,8 @@
-"""The words that `scons` takes beside the names of files: publish, prove, boot and so on.
+"""The targets `scons publish`, `prove`, `boot` and so on.
 
-What a project has nothing for, such as `scons boot` without a flash image, is made only when it is asked for, to say
-so. Until then no alias must be there: it would stand in for a file or a folder of its name wherever SCons takes
-names, and an `Alias()` of the project's own would be added to it.
+A target for which the project has nothing, such as `scons boot` without a flash image, gets an alias only when it is
+named on the command line, to report that. An earlier alias would replace a file or directory of its name wherever SCons
+looks names up, and a later `Alias()` of the SConstruct would add to it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..errors import RbootError
 from .actions import action
 
 COMPILE_COMMANDS = "compile_commands.json"
-_NO_APP = 'there is no application; add `env.RbootApp("app", Glob("*.c"))` to the SConstruct'
-_NO_IMAGE = 'there is no flash image; add `env.RbootFlashImage("flash.bin", roms)` to the SConstruct'
-_NO_ELFS = "it is not known what the ROMs were packed from; build them with RbootApp or RbootImage"
+_NO_APP = 'no application defined; add `env.RbootApp("app", Glob("*.c"))` to the SConstruct'
+_NO_IMAGE = 'no flash image defined; add `env.RbootFlashImage("flash.bin", roms)` to the SConstruct'
+_NO_ELFS = "the ELFs of the ROMs are unknown; build the ROMs with RbootApp or RbootImage"
 _MISSING = MappingProxyType(
     {
         **dict.fromkeys(("roms", "publish", "releases", "rollback", "serve", "prove"), _NO_APP),
@@ -31,10 +31,10 @@ _MISSING = MappingProxyType(
 )
 
 
-def add(env: Any, name: str, source: Any, function: Callable[[Any, Any, Any], None] | None) -> Any:
-    """Let `scons NAME` call `function`, if there is one, with `source`; its alias.
+def add_target(env: Any, name: str, source: Any, function: Callable[[Any, Any, Any], None] | None) -> Any:
+    """Let `scons NAME` build `source` and then call `function`, if given. Returns the alias.
 
-    If the SConstruct has such a target already, that is left as it is.
+    A target of that name in the SConstruct stays as it is.
     """
     alias = env.Alias(name)[0]
     if not alias.has_builder():
@@ -47,24 +47,24 @@ def add(env: Any, name: str, source: Any, function: Callable[[Any, Any, Any], No
     return alias
 
 
-def name_one(alias: Any, name: str, source: list[Any]) -> None:
-    """Let `scons ALIAS-NAME` do what `scons ALIAS` does, but for one: an application, a flash image."""
-    if not hasattr(alias.attributes, "rboot_ones"):
-        alias.attributes.rboot_ones = {}
-    alias.attributes.rboot_ones.setdefault(name, []).extend(source)
+def add_named(alias: Any, name: str, source: list[Any]) -> None:
+    """Let `scons ALIAS-NAME` do what `scons ALIAS` does, for one application or flash image."""
+    if not hasattr(alias.attributes, "rboot_named"):
+        alias.attributes.rboot_named = {}
+    alias.attributes.rboot_named.setdefault(name, []).extend(source)
 
 
 def explain_missing(env: Any) -> None:
-    """Let SCons say what is missing when one of our targets is asked for and not there."""
+    """Let SCons report what the project lacks when one of our targets is named on the command line."""
     lookups = SCons.Node.arg2nodes_lookups
-    if not any(isinstance(lookup, _Missing) for lookup in lookups):
-        lookups.append(_Missing(env))
+    if not any(isinstance(lookup, _MissingTargets) for lookup in lookups):
+        lookups.append(_MissingTargets(env))
 
 
-def is_sconss_database(top: Path) -> bool:
-    """Whether the compile commands in the folder are as SCons writes them for it; else they are another tool's.
+def is_scons_compile_database(top: Path) -> bool:
+    """Whether SCons wrote the compile commands in the directory `top`, by their format; else another tool did.
 
-    Not by what SCons remembers, which is not to be read before all SConscripts are.
+    Without SCons's database, which must not be read before all SConscripts are.
     """
     try:
         text = (top / COMPILE_COMMANDS).read_text(encoding="utf-8")
@@ -76,55 +76,54 @@ def is_sconss_database(top: Path) -> bool:
         return False
 
 
-class _Missing:
-    """The last place where SCons looks for the node of a name, after the aliases that there are."""
+class _MissingTargets:
+    """The last function that SCons asks for the node of a name, after the existing aliases."""
 
     def __init__(self, env: Any) -> None:
         self._env = env
 
     def __call__(self, name: str, curdir: str | None = None) -> Any:
-        # SCons says where it is for names from the command line only, and looks them up when all SConscripts are read.
+        # SCons passes curdir only for names from the command line, after it has read all SConscripts.
         if curdir is None:
             return None
         if name == COMPILE_COMMANDS:
             return self._compile_commands()
-        kind, dash, one = name.partition("-")
+        kind, dash, rest = name.partition("-")
         if dash and kind in _MISSING:
-            return self._one(kind, one, curdir)
+            return self._named_alias(kind, rest, curdir)
         if name not in _MISSING or self._env.GetOption("clean"):
             return None
-        if self._is_there(name, curdir):
+        if self._exists(name, curdir):
             return None
         return self._env.AlwaysBuild(self._env.Alias(name, [], action(_fail, None)))[0]
 
-    def _is_there(self, name: str, curdir: str) -> bool:
+    def _exists(self, name: str, curdir: str) -> bool:
         node = self._env.fs.Entry(name, self._env.fs.Dir(curdir))
         return isinstance(node, SCons.Node.FS.Dir) or node.has_builder() or bool(node.side_effect) or node.exists()
 
-    def _one(self, kind: str, name: str, curdir: str) -> Any:
-        """The alias for one of those that the alias `kind` is about. Such a file comes first."""
-        whole = self._env.ans.lookup(kind)
-        ones = getattr(whole.attributes, "rboot_ones", None) if whole else None
-        if not ones or self._is_there(f"{kind}-{name}", curdir):
+    def _named_alias(self, kind: str, name: str, curdir: str) -> Any:
+        """The alias of `scons KIND-NAME`, unless there is such a file."""
+        general = self._env.ans.lookup(kind)
+        sources = getattr(general.attributes, "rboot_named", None) if general else None
+        if not sources or self._exists(f"{kind}-{name}", curdir):
             return None
-        if name not in ones:
-            known = ", ".join(f"{kind}-{each}" for each in ones)
+        target = f"{kind}-{name}"
+        if name not in sources:
+            known = ", ".join(f"{kind}-{each}" for each in sources)
 
             def fail(target: Any, source: Any, env: Any) -> None:
-                raise RbootError(f"there is no such target; there are {known}")
+                raise RbootError(f"unknown target: expected one of {known}")
 
-            return self._env.AlwaysBuild(self._env.Alias(f"{kind}-{name}", [], action(fail, None, about_source=False)))[
-                0
-            ]
-        alias = self._env.AlwaysBuild(self._env.Alias(f"{kind}-{name}", ones[name], whole.attributes.rboot))[0]
-        for attribute in ("rboot_web_roots", "rboot_claims"):
-            if hasattr(whole.attributes, attribute):
-                setattr(alias.attributes, attribute, getattr(whole.attributes, attribute))
-        alias.attributes.rboot_only = frozenset((name,))
+            return self._env.AlwaysBuild(self._env.Alias(target, [], action(fail, None, about_source=False)))[0]
+        alias = self._env.AlwaysBuild(self._env.Alias(target, sources[name], general.attributes.rboot))[0]
+        for attribute in ("rboot_web_roots", "rboot_proof_requests"):
+            if hasattr(general.attributes, attribute):
+                setattr(alias.attributes, attribute, getattr(general.attributes, attribute))
+        alias.attributes.rboot_selected = frozenset((name,))
         return alias
 
     def _compile_commands(self) -> Any:
-        """The user's own, else ours at the top, made only now as SCons writes it anew each time."""
+        """The project's own compile commands, else ours, created only now: SCons writes them in each build."""
         node = self._env.fs.File(f"#{COMPILE_COMMANDS}")
         return node if node.has_builder() else self._env.CompilationDatabase(node)[0]
 

@@ -1,17 +1,17 @@
-"""What SCons loads: the tool `rboot`.
+"""The tool `rboot`, as SCons loads it.
 
 Builders and methods that `generate` adds to an environment:
 
-    RbootApp(name, sources)             compile once, link and pack for each slot, publish
+    RbootApp(name, sources)             compile once; link, pack and publish for each slot
     RbootRom(target, sources)           compile, link and pack for $RBOOT_SLOT alone, such as a recovery ROM
-    RbootLinkerScript(target, base)     a base linker script -> the one for $RBOOT_SLOT
-    RbootProgram(target, sources)       link with $RBOOT_LDSCRIPT as it is
-    RbootImage(target, elf)             pack an ELF, whoever linked it
-    RbootPublish(name, roms)            what `scons publish` puts into the web root
-    RbootLoader(target)                 the boot loader with the layout's options
-    RbootOtaClient(port)                the update client for the chip, for the sources of an RbootApp
-    RbootVersionHeader()                a C header with $RBOOT_VERSION
-    RbootFlashImage(target, roms)       the whole flash, for `scons flash` and `scons boot`
+    RbootLinkerScript(target, base)     write the linker script for $RBOOT_SLOT, from a base script
+    RbootProgram(target, sources)       compile and link with the unchanged $RBOOT_LDSCRIPT
+    RbootImage(target, elf)             pack an ELF of any linker
+    RbootPublish(name, roms)            publish ROMs with `scons publish`
+    RbootLoader(target)                 build the boot loader with the layout's options
+    RbootOtaClient(port)                compile the update client, for the sources of an RbootApp
+    RbootVersionHeader()                write a C header with $RBOOT_VERSION
+    RbootFlashImage(target, roms)       assemble a flash image, for `scons flash` and `scons boot`
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ import SCons.Script
 from .._version import __version__
 from ..views.tables import Heading, Table, plain
 from . import app, client, compiler, device, image, link, loader, publish, targets, versionheader
-from .users import for_users
-from .variables import FLAGS, VARIABLES, check_arguments, check_names, typed, version_of
+from .users import convert_errors
+from .variables import FLAGS, VARIABLES, check_arguments, check_names, command_line_variables, version_of
 
 _MESSAGES = {
     "RBOOTLDSCRIPTCOMSTR": "Writing linker script $TARGET",
@@ -40,13 +40,13 @@ _MESSAGES = {
     "RBOOTLOADERCOMSTR": "Building the boot loader $TARGET",
     "RBOOTBIGFLASHCOMSTR": "Building $TARGET",
     "RBOOTHEADERCOMSTR": "Writing $TARGET",
-    "RBOOTFLASHIMAGECOMSTR": "Putting $TARGET together",
+    "RBOOTFLASHIMAGECOMSTR": "Assembling $TARGET",
     "RBOOTRELEASESCOMSTR": "Releases",
     "RBOOTROLLBACKCOMSTR": "Rolling back",
-    "RBOOTSERVECOMSTR": "Serving; Ctrl-C ends it",
+    "RBOOTSERVECOMSTR": "Serving; press Ctrl-C to stop",
     "RBOOTPROVECOMSTR": "Proving",
-    "RBOOTFLASHCOMSTR": "Writing the device",
-    "RBOOTBOOTCOMSTR": "Booting $SOURCE; Ctrl-C ends it",
+    "RBOOTFLASHCOMSTR": "Writing $SOURCE to the device",
+    "RBOOTBOOTCOMSTR": "Booting $SOURCE; press Ctrl-C to stop",
 }
 _INTERNAL = {
     "_RBOOT_VERSION": __version__,
@@ -58,31 +58,31 @@ _INTERNAL = {
 
 
 def exists(env: Any) -> bool:
-    """SCons asks whether the tool can be used; packing needs no compiler, so it always can."""
+    """Tell SCons that the tool can be used. Always, as packing needs no compiler."""
     return True
 
 
-@for_users
+@convert_errors
 def generate(env: Any, **keywords: object) -> None:
     """Set up `env`: the cross compiler, the builders, and a default for each RBOOT_ variable.
 
-    A variable's value comes from the command line (`scons RBOOT_FLASH_SIZE=4MB`), else from the environment, else from
-    `keywords`, else it is the default. Raises SettingError for an unknown one.
+    The value of a variable is that of the command line (`scons RBOOT_FLASH_SIZE=4MB`), else of the environment, else of
+    `keywords`, else the default. Raises SettingError for an unknown variable.
     """
-    # SCons makes some million objects that stay: to look through them again and again takes a tenth of a build with
-    # nothing to do (500 applications, 5 pairs in turn).
+    # SCons creates a million objects that stay alive. With the default threshold, garbage collections of them take a
+    # tenth of a build with nothing to do (500 applications, 5 pairs in turn).
     gc.set_threshold(max(gc.get_threshold()[0], 50_000), *gc.get_threshold()[1:])
     check_names((*keywords, *env.Dictionary()))
     check_arguments(SCons.Script.ARGUMENTS)
-    if "_RBOOT_VERSION" in env:  # loaded again, with other settings
+    if "_RBOOT_VERSION" in env:  # the tool is loaded again, with other settings
         env.Replace(**keywords)
     env.SetDefault(**keywords)
     defaults = {name: "" if name.startswith("RBOOT_FLASH_") else default for name, default, _ in VARIABLES}
     for name, default in {**defaults, **FLAGS}.items():
         env.SetDefault(**{name: default})
-    env.Replace(**typed())
+    env.Replace(**command_line_variables())
     env["RBOOT_VERSION"] = version_of(env)
-    _keep(env, (*typed(), "RBOOT_VERSION"))
+    _keep_values(env, (*command_line_variables(), "RBOOT_VERSION"))
     env.SetDefault(**_MESSAGES)
     env.Replace(**_INTERNAL)
     compiler.set_up(env)
@@ -98,15 +98,15 @@ def generate(env: Any, **keywords: object) -> None:
         (versionheader.rboot_version_header, "RbootVersionHeader"),
         (device.rboot_flash_image, "RbootFlashImage"),
     ):
-        env.AddMethod(for_users(_with_compiler(method), name), name)
+        env.AddMethod(convert_errors(_prepare_environment(method), name), name)
     targets.explain_missing(env)
     _add_extras(env)
 
 
-def _keep(env: Any, names: Iterable[str]) -> None:
-    """Let variables stay as they are.
+def _keep_values(env: Any, names: Iterable[str]) -> None:
+    """Keep the values of variables that Environment() had as keywords too.
 
-    Environment() puts its keywords back when all tools are loaded: from its `save`.
+    It sets its keywords again after all tools are loaded, from its local variable `save`.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame and frame.f_code is not SCons.Environment.Base.__init__.__code__:
@@ -115,25 +115,25 @@ def _keep(env: Any, names: Iterable[str]) -> None:
         keywords.update({name: env[name] for name in names if name in keywords})
 
 
-def _with_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
-    """`method` of an environment in which the cross compiler is set up, whichever tool came last."""
+def _prepare_environment(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `method` so that tools loaded after ours and variables changed since then are taken into account first."""
 
     @functools.wraps(method)
     def call(env: Any, *arguments: Any, **keywords: Any) -> Any:
-        compiler.ensure(env)
-        changed = {name: value for name, value in typed().items() if env.get(name) != value}
+        compiler.ensure_set_up(env)
+        changed = {name: value for name, value in command_line_variables().items() if env.get(name) != value}
         if changed:
             env.Replace(**changed)
-        if env.get("RBOOT_VERSION") != (found := version_of(env)):  # which may be set after the tool was loaded
-            env["RBOOT_VERSION"] = found
+        if env.get("RBOOT_VERSION") != (version := version_of(env)):
+            env["RBOOT_VERSION"] = version
         return method(env, *arguments, **keywords)
 
     return call
 
 
 def _add_extras(env: Any) -> None:
-    """What a project has once, however often the tool is loaded: the compile commands and the help."""
-    if env.GetOption("clean") and targets.is_sconss_database(Path(env.Dir("#").get_abspath())):
+    """Add what a project has once, however often the tool is loaded: compile commands and help."""
+    if env.GetOption("clean") and targets.is_scons_compile_database(Path(env.Dir("#").get_abspath())):
         env.Clean(env.Dir("#"), f"#{targets.COMPILE_COMMANDS}")
     text = _help()
     if text not in (SCons.Script.help_text or ""):
@@ -150,21 +150,28 @@ def _append_help(text: str) -> None:
 def _help() -> str:
     targets = (
         ("(none), roms", "build the ROMs of each slot"),
-        ("publish", "put the ROMs into the web root"),
+        ("publish", "publish the ROMs to the web root"),
         ("releases", "list the releases in the web root"),
         ("rollback", "make the previous release current again"),
-        ("serve", "serve the web root to the devices on the desk"),
+        ("serve", "run a development server for the web root"),
         ("prove", "verify in QEMU that the ROMs boot, with every byte in place"),
         ("flash", "write the flash image to a device"),
-        ("boot", "run the flash image in the emulator"),
-        ("compile_commands.json", "the compile commands, for editors"),
+        ("boot", "run the flash image in QEMU"),
+        ("compile_commands.json", "write the compile commands, for editors"),
+        ("publish-APP", "publish one application; also prove-APP, rollback-APP"),
+        ("flash-IMAGE", "write one of several flash images; also boot-IMAGE"),
     )
-    variables = ((name, f"{text}{f' [{default}]' if default else ''}") for name, default, text in VARIABLES)
-    lines = ["", plain((Heading("rBoot targets:"), Table((), targets, "<<")))]
-    lines += ["  publish-APP, prove-APP, rollback-APP, flash-IMAGE, boot-IMAGE: for one of several", ""]
-    heading = "rBoot variables, set in the SConstruct; NAME=VALUE on the command line goes before that:"
-    lines.append(plain((Heading(heading), Table((), tuple(variables), "<<"))))
-    lines.append("  RBOOT_FILES, RBOOT_RECOVERY, RBOOT_SLOT: in the SConstruct only, see the README")
-    lines.append("  RBOOT_CCFLAGS, RBOOT_ASFLAGS, RBOOT_LINKFLAGS: what the chip needs, before your own flags")
-    lines.append("  RBOOT_LINK_INPUTS: libraries and objects in the order in which they are linked")
+    variables = (
+        *((name, f"{text}{f' [{default}]' if default else ''}") for name, default, text in VARIABLES),
+        ("RBOOT_FILES", "files for the regions of a flash image (SConstruct only)"),
+        ("RBOOT_RECOVERY", "recovery ROM of a release (SConstruct only)"),
+        ("RBOOT_SLOT", "slot of a single ROM or linker script (SConstruct only)"),
+        ("RBOOT_CCFLAGS", "compiler flags that the chip needs, before CCFLAGS"),
+        ("RBOOT_ASFLAGS", "assembler flags that the chip needs, before ASFLAGS"),
+        ("RBOOT_LINKFLAGS", "linker flags that the chip needs, before LINKFLAGS"),
+        ("RBOOT_LINK_INPUTS", "libraries and objects in link order"),
+    )
+    lines = ["", plain((Heading("rBoot targets:"), Table((), targets, "<<"))), ""]
+    heading = "rBoot variables (NAME=VALUE on the command line overrides the SConstruct):"
+    lines.append(plain((Heading(heading), Table((), variables, "<<"))))
     return "\n".join(lines) + "\n"

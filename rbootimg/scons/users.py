@@ -1,4 +1,4 @@
-"""Errors while SConscripts are read: SCons says where the user's file is, not where our code is."""
+"""Errors while SConscripts are read, reported at the user's line instead of a line of this package."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import SCons.Errors
 
 from ..errors import RbootError
 
-_NOT_THE_USERS = (
+_FOREIGN_CODE = (
     str(Path(__file__).parents[1]),
     str(Path(__file__).parents[2] / "site_scons" / "site_tools"),
     str(Path(SCons.__file__).parent),
     "<frozen importlib",
 )
-"""Where frames begin whose code no SConscript has."""
+"""Beginnings of file names whose code is not in an SConscript: ours, SCons's, Python's."""
 
 
-def for_users(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
-    """`function` as SConscripts call it by `name`, so that its errors are those of their line.
+def convert_errors(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+    """Wrap `function`, which SConscripts call by `name`, so that its errors are UserErrors at the SConscript's line.
 
-    Values of wrong types are too many to look for; what they come to is said in one line too, and by
-    `--debug=stacktrace` where that was.
+    TypeError and the like are converted too, as not all values are checked for their type. `--debug=stacktrace` shows
+    where the error was raised.
     """
 
     @functools.wraps(function)
@@ -36,23 +36,28 @@ def for_users(function: Callable[..., Any], name: str = "") -> Callable[..., Any
         try:
             return function(*arguments, **keywords)
         except SCons.Errors.UserError as error:
-            cause, text = error, str(error)
+            cause, message = error, str(error)
         except RbootError as error:
-            cause, text = error, f"rboot: {error}"
+            cause, message = error, f"rboot: {format_error(error)}"
         except (AttributeError, TypeError, ValueError) as error:
-            cause, text = error, str(error).replace(f"{function.__name__}()", f"{name}()")
-            text = f"rboot: {text if not name or text.startswith(name) else f'{name}: {text}'}"
-        raise SCons.Errors.UserError(text).with_traceback(users_place()) from cause
+            cause, message = error, str(error).replace(f"{function.__name__}()", f"{name}()")
+            message = f"rboot: {message if not name or message.startswith(name) else f'{name}: {message}'}"
+        raise SCons.Errors.UserError(message).with_traceback(user_traceback()) from cause
 
     return call
 
 
-def users_place() -> TracebackType | None:
-    """A traceback that ends in the SConscript that is being read.
+def format_error(error: RbootError) -> str:
+    """A library error with the hint for users of SCons."""
+    return f"{error}; {error.hint.scons}" if error.hint else str(error)
 
-    SCons names the file and the line of the innermost frame that is not of SCons itself.
+
+def user_traceback() -> TracebackType | None:
+    """A traceback of the SConscript's line that is being executed.
+
+    SCons reports the innermost frame outside its own package, which would be one of ours.
     """
     frame: FrameType | None = sys._getframe(1)
-    while frame and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+    while frame and frame.f_code.co_filename.startswith(_FOREIGN_CODE):
         frame = frame.f_back
     return frame and TracebackType(None, frame, frame.f_lasti, frame.f_lineno)

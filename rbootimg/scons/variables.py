@@ -1,4 +1,4 @@
-"""The tool's construction variables: their names, their defaults, and what they say of the flash."""
+"""The tool's construction variables: names, defaults and help, and the flash layout that they describe."""
 
 from __future__ import annotations
 
@@ -24,151 +24,155 @@ from ..release import version
 COMPILER = "xtensa-lx106-elf-gcc"
 BUILD_DIR = "#build/rboot"
 
-# (name, default, what it is), in the order of `scons -h`. Where a layout can say it, the default is only for
-# the help: a variable that is set overrides the layout.
+# (name, default, help), in the order of `scons -h`. For the variables of flash layouts the default is only shown in the
+# help: a variable that is set overrides the layout.
 VARIABLES: tuple[tuple[str, str, str], ...] = (
-    ("RBOOT_LAYOUT", "", "layout file (TOML) or preset; the variables below override it"),
+    ("RBOOT_LAYOUT", "", "layout file (TOML) or preset; the variables up to RBOOT_IROM_CHECKSUM override it"),
     ("RBOOT_FLASH_SIZE", "1MB", "flash size: 256KB 512KB 1MB 2MB 4MB 8MB 16MB 2MB-c1 4MB-c1"),
     ("RBOOT_FLASH_MODE", "qio", "flash mode: qio qout dio dout"),
     ("RBOOT_FLASH_FREQ", "40m", "flash frequency: 20m 26m 40m 80m"),
-    ("RBOOT_HEADER_FLASH_SIZE", "", "size written in the ROM's header (default: RBOOT_FLASH_SIZE)"),
-    ("RBOOT_SLOTS", "", "slots: ADDRESS[:SIZE] ... (default: rBoot's pair for the flash size)"),
-    ("RBOOT_BIG_FLASH", "", "the loader maps more than 1 MB (BOOT_BIG_FLASH)"),
-    ("RBOOT_IROM_CHECKSUM", "", "the loader sums irom too (BOOT_IROM_CHKSUM)"),
-    ("RBOOT_LDSCRIPT", "", "base linker script (default: our own for bare-metal applications)"),
-    ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: those of .text .data .rodata with data)"),
-    ("RBOOT_MAP", "", "write the linker's map file too: APP/rom0.map beside APP/rom0.elf"),
-    ("RBOOT_BUILD_DIR", BUILD_DIR, "folder of what applications share: linker scripts, loaders, the update client"),
-    ("RBOOT_WEBROOT", "#build/webroot", "folder that `scons publish` writes to"),
-    ("RBOOT_LOADER", "", "ready boot loader for RbootFlashImage and proofs (default: our own)"),
-    ("RBOOT_SRC", "", "rBoot's sources, for RbootLoader (default: our own loader)"),
-    ("RBOOT_CURRENT_ROM", "", "the ROM that boots from a flash image (default: 0)"),
-    ("RBOOT_PROVE", "auto", "prove ROMs before `scons publish`: auto (if QEMU is there) always never"),
-    (
-        "RBOOT_CONFINE",
-        "",
-        "confine ROMs in the emulator: auto (if the kernel can) always (default: the shell's, else auto)",
-    ),
-    ("RBOOT_PORT", "", "serial port of `scons flash` (default: esptool looks for it)"),
-    ("RBOOT_BAUD", "", "baud rate of `scons flash` (default: esptool's)"),
-    ("RBOOT_NET", "", "HOST:PORT that the connections of an application in `scons boot` lead to"),
-    ("RBOOT_APPS", "", "the applications that publish, rollback and so on are about (default: all)"),
-    ("RBOOT_VERSION", "", "semantic version of the release (default: that of the git checkout by its tags)"),
-    ("RBOOT_DEVICE", "", "what devices a release is for (default: esp8266)"),
-    ("RBOOT_RELEASE_FILES", "", "data files that a release carries along, such as a web UI"),
-    ("RBOOT_CHECKSUM_FILES", "", "publish a rom0.bin.sha256 beside each ROM"),
-    ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs too, for their symbols"),
-    ("RBOOT_FORCE", "", "publish other ROMs under a version that was published, for the desk"),
-    ("RBOOT_ALLOW_DOWNGRADE", "", "publish an older version than the current one"),
-    ("RBOOT_ROLLBACK", "", "the version that `scons rollback` goes back to (default: the previous one)"),
-    ("RBOOT_SERVE_PORT", "8080", "port of `scons serve`"),
-    ("RBOOT_TOOLCHAIN", "", f"folder or prefix of {COMPILER} (default: PATH)"),
+    ("RBOOT_HEADER_FLASH_SIZE", "", "flash size in the headers of ROMs (default: RBOOT_FLASH_SIZE)"),
+    ("RBOOT_SLOTS", "", "slots: ADDRESS[:SIZE] ... (default: rBoot's two slots for the flash size)"),
+    ("RBOOT_BIG_FLASH", "", "whether the loader maps more than 1 MB (BOOT_BIG_FLASH): yes no"),
+    ("RBOOT_IROM_CHECKSUM", "", "whether the loader's checksum includes irom (BOOT_IROM_CHKSUM): yes no"),
+    ("RBOOT_LDSCRIPT", "", "base linker script (default: our own, for bare-metal applications)"),
+    ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: the non-empty ones of .text .data .rodata)"),
+    ("RBOOT_MAP", "", "write the linker's map files, e.g. APP/rom0.map: yes no (default: no)"),
+    ("RBOOT_BUILD_DIR", BUILD_DIR, "directory for shared files: linker scripts, loaders, update client"),
+    ("RBOOT_WEBROOT", "#build/webroot", "directory that `scons publish` writes to"),
+    ("RBOOT_LOADER", "", "prebuilt boot loader for flash images and proofs (default: our own)"),
+    ("RBOOT_SRC", "", "directory of rBoot's sources for RbootLoader (default: our own loader)"),
+    ("RBOOT_CURRENT_ROM", "", "number of the ROM that a flash image boots (default: 0)"),
+    ("RBOOT_PROVE", "auto", "prove ROMs before publishing: auto (if QEMU is installed) always never"),
+    ("RBOOT_CONFINE", "", "confine ROMs in QEMU: auto (if the kernel can) always (default: the shell's, else auto)"),
+    ("RBOOT_PORT", "", "serial port for `scons flash` (default: found by esptool)"),
+    ("RBOOT_BAUD", "", "baud rate for `scons flash` (default: esptool's)"),
+    ("RBOOT_NET", "", "HOST:PORT that connections in `scons boot` are forwarded to"),
+    ("RBOOT_APPS", "", "applications to publish, roll back, ... (default: all)"),
+    ("RBOOT_VERSION", "", "semantic version of the release (default: from the git tags)"),
+    ("RBOOT_DEVICE", "", "device class of the release (default: esp8266)"),
+    ("RBOOT_RELEASE_FILES", "", "data files of the release, e.g. a web UI"),
+    ("RBOOT_CHECKSUM_FILES", "", "publish a .sha256 file for each ROM: yes no (default: no)"),
+    ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs, for their symbols: yes no (default: no)"),
+    ("RBOOT_FORCE", "", "overwrite a published version or drop a ROM, for development: yes no (default: no)"),
+    ("RBOOT_ALLOW_DOWNGRADE", "", "publish a version older than the current one: yes no (default: no)"),
+    ("RBOOT_ROLLBACK", "", "version for `scons rollback` (default: the previous one)"),
+    ("RBOOT_SERVE_PORT", "8080", "port for `scons serve`"),
+    ("RBOOT_TOOLCHAIN", "", f"directory or prefix of {COMPILER} (default: PATH)"),
 )
 
-# What an ESP8266 needs of the compiler. In variables of their own, before the user's flags: whoever
-# sets CCFLAGS or LINKFLAGS replaces nothing of this, and may override it.
+# The flags that the ESP8266 needs, in variables of their own before the user's flags: CCFLAGS or LINKFLAGS of the user
+# may override a flag, but replace none.
 FLAGS = {
     "RBOOT_CCFLAGS": "-mlongcalls -mtext-section-literals",
     "RBOOT_ASFLAGS": "--longcalls --text-section-literals",
     "RBOOT_LINKFLAGS": "-nostdlib -static",
-    # In one group, libraries first: the order of the SDK's and rBoot's Makefiles, on which that of the code in the ROM
-    # depends.
+    # In one group, libraries first, as in the SDK's and rBoot's Makefiles: it decides the order of the code in the ROM.
     "RBOOT_LINK_INPUTS": "-Wl,--start-group $_LIBFLAGS $SOURCES -Wl,--end-group",
 }
-# What a layout says too: one that is named on the command line goes before the SConstruct's.
-_OF_LAYOUTS = tuple(
+# Variables that a layout has too: RBOOT_LAYOUT on the command line overrides those of the SConstruct.
+_LAYOUT_VARIABLES = tuple(
     f"RBOOT_{key}" for key in ("FLASH_SIZE", "FLASH_MODE", "FLASH_FREQ", "SLOTS", "BIG_FLASH", "IROM_CHECKSUM")
 )
-# Those that a call takes and the command line does not.
-_OF_CALLS = ("RBOOT_SLOT", "RBOOT_FILES", "RBOOT_RECOVERY")
-# Those that a target asks for, whatever it is about.
-_OF_TARGETS = ("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT")
-_GLOBAL = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS))
-_KNOWN = _GLOBAL.union(_OF_CALLS)
+# Variables for calls, not for the command line.
+_CALL_VARIABLES = ("RBOOT_SLOT", "RBOOT_FILES", "RBOOT_RECOVERY")
+# Variables of targets, not for calls.
+_TARGET_VARIABLES = ("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT")
+_COMMAND_LINE_VARIABLES = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS))
+_ALL_VARIABLES = _COMMAND_LINE_VARIABLES.union(_CALL_VARIABLES)
 
 
-def check_names(names: Iterable[str], known: frozenset[str] = _KNOWN) -> None:
-    """Raise SettingError for a name that looks like one of ours and is none: a misspelt setting is never ignored."""
+def check_names(names: Iterable[str], known: frozenset[str] = _ALL_VARIABLES) -> None:
+    """Raise SettingError for a name that begins with RBOOT_, in any case, and is not `known`: a misspelt variable."""
     for name in names:
         if name not in known and name[:6].upper() == "RBOOT_":
-            hint = f"write {name.upper()}" if name.upper() in known else "`scons -h` lists them"
-            raise SettingError(f"there is no variable {name}; {hint}")
+            upper = name.upper()
+            hint = f"use {upper}" if upper in known else "`scons -h` lists all variables"
+            raise SettingError(f"unknown variable; {hint}", subject=name)
 
 
 def check_arguments(names: Iterable[str]) -> None:
-    """Raise SettingError for a name on the command line that is none of the variables that it can set."""
-    check_names(names, _GLOBAL)
+    """Raise SettingError for an RBOOT_ name on the command line that cannot be set there."""
+    check_names(names, _COMMAND_LINE_VARIABLES)
 
 
-def typed() -> dict[str, object]:
-    """The variables of the command line, `scons RBOOT_FLASH_MODE=dio`: whatever an SConscript says, these hold."""
-    found: dict[str, object] = {name: value for name, value in SCons.Script.ARGUMENTS.items() if name in _GLOBAL}
-    if found.get("RBOOT_LAYOUT"):
-        found = {**dict.fromkeys(_OF_LAYOUTS, ""), **found}
-    if given := _given(str(found.pop("RBOOT_VERSION", ""))):
-        found["RBOOT_VERSION"] = given
-    return found
+def command_line_variables() -> dict[str, object]:
+    """Our variables on the command line, such as `scons RBOOT_FLASH_MODE=dio`. They override all SConscripts."""
+    variables: dict[str, object] = {
+        name: value for name, value in SCons.Script.ARGUMENTS.items() if name in _COMMAND_LINE_VARIABLES
+    }
+    if variables.get("RBOOT_LAYOUT"):
+        variables = {**dict.fromkeys(_LAYOUT_VARIABLES, ""), **variables}
+    if version_given := _parse_version(str(variables.pop("RBOOT_VERSION", ""))):
+        variables["RBOOT_VERSION"] = version_given
+    return variables
 
 
 class CheckoutVersion(str):
-    """The value of $RBOOT_VERSION where nobody gave one: the version of the git checkout."""
+    """The value of $RBOOT_VERSION when it comes from the git checkout, not from the user."""
 
     __slots__ = ()
 
 
 def version_of(env: Any) -> str:
-    """$RBOOT_VERSION, or the checkout's version, a CheckoutVersion; "" if that has none. Raises SettingError."""
+    """$RBOOT_VERSION, else the checkout's version as a CheckoutVersion, else "". Raises SettingError."""
     value = env.get("RBOOT_VERSION")
     if isinstance(value, CheckoutVersion):
         return value
-    return _given(text(env, "RBOOT_VERSION")) or _checkout_version(env.Dir("#").get_abspath())
+    return _parse_version(get_string(env, "RBOOT_VERSION")) or _checkout_version(env.Dir("#").get_abspath())
 
 
-@functools.lru_cache  # each application asks for one of a few
-def _given(text: str) -> str:
+@functools.lru_cache  # all applications ask for the same few versions
+def _parse_version(value: str) -> str:
     with error_subject("RBOOT_VERSION"):
-        return text and version.normalize(text)
+        return value and version.normalize(value)
 
 
 @functools.lru_cache
-def _checkout_version(folder: str) -> str:
-    """As publishing finds it too, which says why there is none."""
-    top = Path(folder)
+def _checkout_version(directory: str) -> str:
+    """The version of the checkout, "" without one; publishing reports the reason."""
+    top = Path(directory)
     try:
         return CheckoutVersion(version.from_git(top)) if version.is_checkout(top) else ""
     except VersionError:
         return ""
 
 
-def for_call(env: Any, overrides: Mapping[str, object]) -> Any:
-    """The environment of a call with construction variables of its own. Raises SettingError for what has no effect."""
+def call_environment(env: Any, overrides: Mapping[str, object]) -> Any:
+    """The environment of a call with `overrides`. Raises SettingError for a variable that a call cannot have."""
     for name in ("srcdir", "chdir"):
         if name in overrides:
-            raise SettingError(f"{name} has no effect here; write the folder in the names")
+            raise SettingError("has no effect here; use file names with a directory", subject=name)
     check_names(overrides)
-    for name in _OF_TARGETS:
+    for name in _TARGET_VARIABLES:
         if name in overrides:
-            raise SettingError(f"{name} is not for one call; set it in the environment or on the command line")
-    fixed = {name: value for name, value in typed().items() if overrides.get(name, env.get(name)) != value}
+            raise SettingError("not for a single call; use the environment or the command line", subject=name)
+    typed = command_line_variables()
+    fixed = {name: value for name, value in typed.items() if overrides.get(name, env.get(name)) != value}
     if overrides or fixed:
         env = env.Override({**overrides, **fixed})
     check_names(env.Dictionary())
-    found = version_of(env)
-    if found != env.get("RBOOT_VERSION"):
-        env = env.Override({"RBOOT_VERSION": found})
+    release_version = version_of(env)
+    if release_version != env.get("RBOOT_VERSION"):
+        env = env.Override({"RBOOT_VERSION": release_version})
     if env["RBOOT_TOOLCHAIN"] != env["_RBOOT_TOOLCHAIN"]:
-        raise SettingError("RBOOT_TOOLCHAIN was changed after the tool was loaded; set it in Environment(...)")
+        raise SettingError("changed after the tool was loaded; pass it to Environment(...)", subject="RBOOT_TOOLCHAIN")
     return env
 
 
 def is_set(env: Any, name: str) -> bool:
-    """Whether the user gave the variable a value; 0 is one, and so is an empty list."""
+    """Whether the user set the variable; 0 and an empty list are values too."""
     value = env.get(name)
     return value is not None and value != ""
 
 
-def text(env: Any, name: str) -> str:
-    """The variable as text, "" if it is not set. Raises LayoutError if it refers to a variable that is not set."""
+def invalid_value(name: str, value: object, expected: str) -> SettingError:
+    """The error of a variable with an invalid value."""
+    return SettingError(f"invalid value {value!r}: expected {expected}", subject=name)
+
+
+def get_string(env: Any, name: str) -> str:
+    """The variable, expanded; "" if it is not set. Raises SettingError if it refers to an undefined variable."""
     value = env.get(name)
     if value is None:
         return ""
@@ -177,9 +181,35 @@ def text(env: Any, name: str) -> str:
     return expand(env, name, str(value))
 
 
+def get_bool(env: Any, name: str) -> bool | None:
+    """A yes-or-no variable, None if it is not set. Raises SettingError for another value."""
+    value = get_string(env, name)
+    word = value.strip().lower()
+    if not word:
+        return None
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off", "none"):
+        return False
+    raise invalid_value(name, value, "yes or no")
+
+
+def get_number(env: Any, name: str, default: int = 0, maximum: int | None = None) -> int:
+    """A variable that is an integer from 0 to `maximum`. Raises SettingError for another value."""
+    value = get_string(env, name)
+    if not value:
+        return default
+    if not (value.isascii() and value.isdecimal()) or (maximum is not None and int(value) > maximum):
+        raise invalid_value(name, value, "an integer >= 0" if maximum is None else f"0-{maximum}")
+    return int(value)
+
+
 def expand(env: Any, name: str, value: str) -> str:
-    """`value` with the variables in it. SCons takes those that are not set for nothing; here that is a LayoutError."""
-    if "$" not in value:  # subst() takes its time all the same
+    """`value` of the variable `name` with all variables in it replaced.
+
+    Raises SettingError for an undefined one, which SCons would replace with nothing.
+    """
+    if "$" not in value:  # subst() is slow even then
         return value
     allowed = SCons.Subst.AllowableExceptions
     SCons.Subst.SetAllowableExceptions()
@@ -187,33 +217,33 @@ def expand(env: Any, name: str, value: str) -> str:
         return str(env.subst(value))
     except SCons.Errors.UserError as error:
         reason = re.sub(r"^\w+Error `(.*)' trying to evaluate .*", r"\1", str(error).splitlines()[0])
-        raise SettingError(f"{name} is {value!r}: {reason}") from None
+        raise SettingError(f"cannot expand {value!r}: {reason}", subject=name) from None
     finally:
         SCons.Subst.SetAllowableExceptions(*allowed)
 
 
-def literal(name: str) -> str:
-    """`name`, in which all variables are replaced already, so that SCons does not look for them again."""
+def escape_dollars(name: str) -> str:
+    """A name that is expanded already, for functions of SCons that expand it again."""
     return name.replace("$", "$$")
 
 
-# What holds without a layout file. It says nothing of the SDK's sectors; MAX_ROMS is as many as it takes.
+# The layout without a layout file: no SDK sectors, and MAX_ROMS is raised to the number of slots.
 _NO_LAYOUT = MappingProxyType({"flash_size": "1MB", "sdk_data": False, "loader": {"max_roms": 255}})
 
 
 def flash_map(env: Any, slots: object = None) -> FlashLayout:
-    """The layout: $RBOOT_LAYOUT's, or none, under what the other variables say; `slots` instead of its slots.
+    """The layout: $RBOOT_LAYOUT's, if set, with the changes of the other variables; `slots` replaces its slots.
 
-    Raises LayoutError.
+    Raises LayoutError or SettingError.
     """
-    texts = {key: text(env, f"RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
-    flags = {key: is_on(env, f"RBOOT_{key.upper()}") for key in ("big_flash", "irom_checksum")}
+    strings = {key: get_string(env, f"RBOOT_{key.upper()}") for key in ("flash_size", "flash_mode", "flash_freq")}
+    flags = {key: get_bool(env, f"RBOOT_{key.upper()}") for key in ("big_flash", "irom_checksum")}
     if slots is None and is_set(env, "RBOOT_SLOTS"):
         slots = _expanded(env, "RBOOT_SLOTS", env["RBOOT_SLOTS"])
     own = () if slots is None else parse_slots(slots)
-    name = text(env, "RBOOT_LAYOUT")
+    name = get_string(env, "RBOOT_LAYOUT")
     with error_subject(name or None):
-        return _layout(_layout_text(env, name), tuple(texts.items()), tuple(flags.items()), own)
+        return _layout(_layout_text(env, name), tuple(strings.items()), tuple(flags.items()), own)
 
 
 def _expanded(env: Any, name: str, value: object) -> object:
@@ -227,57 +257,45 @@ def _expanded(env: Any, name: str, value: object) -> object:
 def _layout_text(env: Any, name: str) -> str | None:
     if not name:
         return None
-    from ..layout import presets  # as TOML's parser below, only for projects with a layout
+    from ..layout import presets  # for projects with a layout only, as TOML's parser
 
     if name in presets.LAYOUT_PRESETS:
         return f'preset = "{name}"'
     try:
-        file = env.File(literal(name))
+        file = env.File(escape_dollars(name))
         if not file.has_builder() and (source := file.srcnode()).rexists():
-            file = source  # which SCons copies to a variant_dir only when it builds, under -n never
+            file = source  # SCons copies it to a variant_dir only when it builds, with -n never
         return read_file(file.rfile().get_abspath()).decode()
     except FileNotFoundError:
         raise presets.not_found_error(name) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise LayoutError(f"the layout file cannot be read: {reason}") from None
-    except (TypeError, ValueError) as error:  # which SCons raises for a folder that it knows, or for a NUL
-        raise LayoutError(f"the layout file cannot be read: {error}") from None
+        raise LayoutError(f"cannot read the layout file: {reason}") from None
+    except (TypeError, ValueError) as error:  # SCons raises these for a directory, or for NUL in the name
+        raise LayoutError(f"cannot read the layout file: {error}") from None
 
 
-@functools.lru_cache(maxsize=64)  # each application asks for one of a few
-def _layout(text: str | None, texts: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashLayout:
-    changes: dict[str, Any] = {key: value for key, value in texts if value}
+@functools.lru_cache(maxsize=64)  # all applications ask for the same few layouts
+def _layout(text: str | None, strings: tuple[Any, ...], flags: tuple[Any, ...], slots: tuple[Slot, ...]) -> FlashLayout:
+    changes: dict[str, Any] = {key: value for key, value in strings if value}
     changes["loader"] = {key: value for key, value in flags if value is not None}
     if text is not None:
         return tomlfile.parse_layout(text, changes, slots)
-    found = tomlfile.make_layout(_NO_LAYOUT, changes, slots)
-    most = max(len(found.slots), LoaderOptions().max_roms)
-    return replace(found, loader=replace(found.loader, max_roms=most))
+    layout = tomlfile.make_layout(_NO_LAYOUT, changes, slots)
+    max_roms = max(len(layout.slots), LoaderOptions().max_roms)
+    return replace(layout, loader=replace(layout.loader, max_roms=max_roms))
 
 
-def is_on(env: Any, name: str) -> bool | None:
-    """A yes-or-no variable; None if it is not set."""
-    value = text(env, name).strip().lower()
-    if not value:
-        return None
-    if value in ("1", "true", "yes", "on"):
-        return True
-    if value in ("0", "false", "no", "off", "none"):
-        return False
-    raise SettingError(f"{name} is {value!r}; write yes or no")
-
-
-def header_params(env: Any, found: FlashLayout) -> FlashParams:
-    """The flash bytes for the header of a ROM in the layout `found`. Raises LayoutError."""
-    header_size = text(env, "RBOOT_HEADER_FLASH_SIZE")
-    return found.params._replace(size=flash_size(header_size).code) if header_size else found.params
+def header_params(env: Any, layout: FlashLayout) -> FlashParams:
+    """The flash parameters for the headers of ROMs in `layout`. Raises LayoutError."""
+    header_size = get_string(env, "RBOOT_HEADER_FLASH_SIZE")
+    return layout.params._replace(size=flash_size(header_size).code) if header_size else layout.params
 
 
 def slots_of(env: Any, count: int) -> tuple[Slot | None, ...]:
-    """$RBOOT_SLOT for each of `count` targets, None if it is not set: of several, a list with a slot for each.
+    """The slot in $RBOOT_SLOT for each of `count` targets, None if it is not set. Several targets need a list.
 
-    Raises LayoutError.
+    Raises LayoutError or SettingError.
     """
     if not is_set(env, "RBOOT_SLOT"):
         return (None,) * count
@@ -286,7 +304,7 @@ def slots_of(env: Any, count: int) -> tuple[Slot | None, ...]:
     if count == 1:
         return (_slot(env, value[0] if is_list and len(value) == 1 else value),)
     if not is_list or len(value) != count:
-        raise SettingError(f"RBOOT_SLOT is {value!r} for {count} targets; give a list with a slot for each")
+        raise invalid_value("RBOOT_SLOT", value, f"a list of {count} slots, one for each target")
     return tuple(_slot(env, item) for item in value)
 
 

@@ -1,4 +1,4 @@
-"""RbootVersionHeader: the version that `scons publish` will use, for the sources of the application."""
+"""RbootVersionHeader: a C header with the version that `scons publish` will use."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import SCons.Builder
 
 from ..fileio import write_atomic
 from ..release import version as versions
-from .actions import OWN_SCANNER, action, build, generated
-from .variables import for_call
+from .actions import OWN_SCANNER, action, build, generated_file
+from .variables import call_environment
 
 NAME = "rboot-version.h"
 
 
 @functools.lru_cache
 def _builder() -> Any:
-    """The step of RbootVersionHeader."""
+    """The builder of RbootVersionHeader."""
     return SCons.Builder.Builder(
         name="_RbootVersionHeader",
         action=action(_write, "$RBOOTHEADERCOMSTR", "_RBOOT_HEADER_VERSION"),
@@ -28,30 +28,30 @@ def _builder() -> Any:
 
 
 def rboot_version_header(env: Any, **overrides: object) -> Any:
-    """The header rboot-version.h in the build folder, with $RBOOT_VERSION; `env` gets its folder as an include path."""
-    node = header(env, str(for_call(env, overrides)["RBOOT_VERSION"]))
+    """Write rboot-version.h with $RBOOT_VERSION in the build directory, and add its directory to CPPPATH of `env`."""
+    node = header_node(env, str(call_environment(env, overrides)["RBOOT_VERSION"]))
     used = env.get("_RBOOT_VERSION_HEADER")
-    if used is not None and used is not node:  # of what was cloned
+    if used is not None and used is not node:  # from the cloned environment
         env["CPPPATH"] = [path for path in env.Flatten(env["CPPPATH"]) if path is not used.dir]
     env["_RBOOT_VERSION_HEADER"] = node
     env.AppendUnique(CPPPATH=[node.dir])
     return node
 
 
-def compiled_with(env: Any, version: str) -> dict[str, Any]:
-    """What `env` compiles with for an application of this version, if it has the header of another one."""
+def header_overrides(env: Any, version: str) -> dict[str, Any]:
+    """The CPPPATH for an application of `version`, if `env` has the header of another version; else nothing."""
     used = env.get("_RBOOT_VERSION_HEADER")
     if used is None or used.attributes.rboot_version == version:
         return {}
-    own = header(env, version).dir
+    own = header_node(env, version).dir
     return {"CPPPATH": [own if path is used.dir else path for path in env.Flatten(env["CPPPATH"])]}
 
 
-def header(env: Any, version: str) -> Any:
-    """The header with this version: one for all of the project."""
+def header_node(env: Any, version: str) -> Any:
+    """The node of the project's header with `version`."""
     for number in itertools.count(1):
-        # Not a folder called after the version: with a new one all would be compiled again, not what includes it only.
-        node = generated(env, f"include{f'-{number}' if number > 1 else ''}/{NAME}")
+        # A number instead of the version in the path: a new -I would compile all sources again, not only its includers.
+        node = generated_file(env, f"include{f'-{number}' if number > 1 else ''}/{NAME}")
         if not node.has_builder():
             build(env, _builder(), node, [], _RBOOT_HEADER_VERSION=version)
             node.attributes.rboot_version = version

@@ -1,7 +1,7 @@
-"""The door of the SCons tool `rboot`: finds the package rbootimg and hands on what SCons asks for.
+"""Entry point of the SCons tool `rboot`: imports the package rbootimg, wherever it is, and exports its functions.
 
-The same file serves a checkout, a submodule and an installed wheel: the package's folder is two
-above this one in each. SCons takes the path away again when the tool is loaded.
+The same file works in a checkout, a submodule and an installed wheel: the package's directory is two levels up in each.
+SCons removes the added path after it has loaded the tool.
 """
 
 import sys
@@ -12,12 +12,12 @@ import SCons.Errors
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from rbootimg import requirements
-from rbootimg.scons.users import users_place
+from rbootimg.scons.users import user_traceback
 
-if missing := requirements.missing():  # as in a submodule, which pip has not installed
+if missing := requirements.missing():  # e.g. in a submodule, which pip has not installed
     raise SCons.Errors.UserError(
-        f"rboot: the Python of this scons lacks {', '.join(missing)}; run {requirements.how_to_install(missing)}"
-    ).with_traceback(users_place())
+        f"rboot: missing Python packages: {', '.join(missing)}; run {requirements.how_to_install(missing)}"
+    ).with_traceback(user_traceback())
 
 from rbootimg.scons.tool import exists, generate
 

@@ -141,7 +141,8 @@ def test_an_elf_whose_entry_is_not_a_functions_start_is_not_published() -> None:
 
 
 NO_ENTRY = (
-    "scons: *** [app/rom0.elf] app/rom0.elf: no entry point: ld finds no function call_user_start, which ENTRY() "
+    "scons: *** [app/rom0.elf] app/rom0.elf: no entry point: "
+    "ENTRY(call_user_start) of the linker script matches no global function"
 )
 
 
@@ -177,7 +178,7 @@ def test_a_link_without_its_entry_fails_with_a_hint(project: Project, name: str,
     )
     project.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('app', Glob('main.c*'))\n")
     for _ in range(2):  # nothing is left that would count as built
-        assert project.fail("publish") == f"{NO_ENTRY}in the linker script names; {hint}"
+        assert project.fail("publish") == f"{NO_ENTRY}; {hint}"
         assert not project.exists("app/rom0.elf")
     assert not project.exists("build/webroot")
 

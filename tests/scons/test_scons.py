@@ -151,10 +151,10 @@ def test_the_compilers_variables_too_can_come_from_the_command_line_and_from_a_c
 
 
 def test_a_slot_is_not_for_the_command_line(project: Project) -> None:
-    assert "there is no variable RBOOT_SLOT" in project.fail("RBOOT_SLOT=0x2000")
+    assert "RBOOT_SLOT: unknown variable" in project.fail("RBOOT_SLOT=0x2000")
 
 
-def test_a_clone_with_the_tool_anew_gets_its_settings(project: Project) -> None:
+def test_a_clone_that_loads_the_tool_again_gets_its_settings(project: Project) -> None:
     sconstruct(project, "env.Clone(tools=[('rboot', {'RBOOT_FLASH_SIZE': '4MB'})]).RbootApp('app', 'main.c')")
     project.build()
     assert Rom.from_bytes(project.read("app/rom0.bin")).params.describe() == "qio, 4MB, 40m"
@@ -182,39 +182,69 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
     [
         ("RbootApp('..', 'main.c')", "invalid application name '..'"),
         ("RbootApp('', 'main.c')", "invalid application name ''"),
-        ("RbootApp('app/', 'main.c')", "app/: invalid application name ''"),
+        (
+            "RbootApp('app/', 'main.c')",
+            "app/: invalid application name ''",
+        ),
         ("RbootApp(File('app'), 'main.c')", "invalid application name <SCons"),
         ("RbootApp(None, 'main.c')", "invalid application name None: expected a string"),
-        ("RbootApp('app', [])", "rboot: app: there are no files"),
-        ("RbootApp('app', None)", "rboot: app: None is no file"),
-        ("RbootApp('app', 5)", "rboot: app: 5 is no file"),
-        ("RbootApp('app', 'src')", "rboot: app: src is a folder; give its files"),
-        ("RbootApp('app', Dir('src'))", "rboot: app: src is a folder; give its files"),
-        ("RbootApp('app', 'main.c', RBOOT_SLOT='0x2000')", "rboot: app: RBOOT_SLOT is set; an application has"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=['a.ld', 'b.ld'])", "rboot: app: RBOOT_LDSCRIPT has 2 scripts"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Dir('src'))", "RBOOT_LDSCRIPT: src is a folder"),
+        ("RbootApp('app', [])", "rboot: app: no files given; check the names or the Glob() pattern"),
+        ("RbootApp('app', None)", "rboot: app: expected a file name or node, got None"),
+        ("RbootApp('app', 5)", "rboot: app: expected a file name or node, got 5"),
+        ("RbootApp('app', 'src')", "rboot: app: expected a file, got the directory src; use Glob() for its files"),
+        ("RbootApp('app', Dir('src'))", "rboot: app: expected a file, got the directory src; use Glob() for its files"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_SLOT='0x2000')",
+            "rboot: app: RBOOT_SLOT has no effect here; use RBOOT_SLOTS",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LDSCRIPT=['a.ld', 'b.ld'])",
+            "rboot: app: RBOOT_LDSCRIPT: expected one base script for all slots, got 2",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Dir('src'))",
+            "RBOOT_LDSCRIPT: expected a file, got the directory src",
+        ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT=Dir('src'))",
-            "the layout file cannot be read: Tried to lookup Dir 'src' as a File",
+            "cannot read the layout file: Tried to lookup Dir 'src' as a File",
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='$NOPE/x.toml')",
-            "RBOOT_LAYOUT is '$NOPE/x.toml': name 'NOPE' is not defined",
+            "RBOOT_LAYOUT: cannot expand '$NOPE/x.toml': name 'NOPE' is not defined",
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE}/x')",
-            "RBOOT_WEBROOT is '${NOPE}/x': name 'NOPE' is not defined",
+            "RBOOT_WEBROOT: cannot expand '${NOPE}/x': name 'NOPE' is not defined",
         ),
         ("RbootApp('app', 'main.c', RBOOT_SLOTS=b'0x2000')", "invalid slots b'0x2000': expected a string or a list"),
-        ("RbootApp('app', 'main.c', RBOOT_FLASH_SIZE='$TYPO')", "RBOOT_FLASH_SIZE is '$TYPO': name 'TYPO' is not"),
-        ("RbootApp('app', 'main.c', RBOOT_SECTIONS=['.text', '$TYPO'])", "RBOOT_SECTIONS is '$TYPO': name 'TYPO' is"),
-        ("RbootApp('app', 'main.c', RBOOT_SLOTS=['$TYPO'])", "RBOOT_SLOTS is '$TYPO': name 'TYPO' is not"),
-        ("RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE.dir}/x')", "RBOOT_WEBROOT is '${NOPE.dir}/x': name 'NOPE'"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT='$NOPE')", "RBOOT_LDSCRIPT is '$NOPE': name 'NOPE' is not"),
-        ("RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Glob('nope*'))", "RBOOT_LDSCRIPT: there are no files"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_FLASH_SIZE='$TYPO')",
+            "RBOOT_FLASH_SIZE: cannot expand '$TYPO': name 'TYPO' is not",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_SECTIONS=['.text', '$TYPO'])",
+            "RBOOT_SECTIONS: cannot expand '$TYPO': name 'TYPO' is",
+        ),
+        ("RbootApp('app', 'main.c', RBOOT_SLOTS=['$TYPO'])", "RBOOT_SLOTS: cannot expand '$TYPO': name 'TYPO' is not"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_WEBROOT='${NOPE.dir}/x')",
+            "RBOOT_WEBROOT: cannot expand '${NOPE.dir}/x': name 'NOPE'",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LDSCRIPT='$NOPE')",
+            "RBOOT_LDSCRIPT: cannot expand '$NOPE': name 'NOPE' is not",
+        ),
+        (
+            "RbootApp('app', 'main.c', RBOOT_LDSCRIPT=Glob('nope*'))",
+            "RBOOT_LDSCRIPT: no files given; check the names or the Glob() pattern",
+        ),
         ("RbootApp('app', 'main.c', RBOOT_SLOTS=0)", "slot 0 at 0x0 overlaps rBoot's loader"),
-        ("RbootApp('app', 'main.c', RBOOT_TOOLCHAIN='/nowhere')", "RBOOT_TOOLCHAIN was changed after the tool was"),
-        ("RbootApp('app', 'main.c', srcdir='src')", "srcdir has no effect here"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_TOOLCHAIN='/nowhere')",
+            "RBOOT_TOOLCHAIN: changed after the tool was loaded; pass it to Environment(...)",
+        ),
+        ("RbootApp('app', 'main.c', srcdir='src')", "srcdir: has no effect here"),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope')",
             "rboot: nope: neither a file nor a preset: expected one of 512KB, 1MB,",
@@ -223,27 +253,41 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope.toml')",
             "rboot: nope.toml: the layout file cannot be read: No such file",
         ),
-        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "the layout file cannot be read: embedded null byte"),
-        ("RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')", "RBOOT_WEBROOT is 'a\\x00b', which is no folder"),
+        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "cannot read the layout file: embedded null byte"),
+        (
+            "RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')",
+            "RBOOT_WEBROOT: invalid value 'a\\x00b': expected a directory",
+        ),
         ("RbootApp('main.c', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),
         ("RbootApp('main.c/x', 'main.c')", "Tried to lookup File 'main.c' as a Dir"),
-        ("RbootApp('#app', 'main.c')", "invalid application name '#app'"),
-        ("RbootImage('a.bin', Dir('src'))", "rboot: a.bin: src is a folder"),
-        ("RbootImage('a.bin', 5)", "rboot: a.bin: 5 is no file"),
-        ("RbootImage(5, 'a.elf')", "RbootImage of 5: name the ROM"),
-        ("RbootImage([], 'a.elf')", "RbootImage of []: name the ROM"),
-        ("RbootProgram([], 'main.c')", "RbootProgram has no target"),
-        ("RbootLinkerScript('n.ld', [], RBOOT_SLOT=0x2000)", "rboot: n.ld: there are no files"),
-        ("RbootLinkerScript('n.ld', 'base.ld')", "rboot: n.ld: RBOOT_SLOT is not set"),
+        (
+            "RbootApp('#app', 'main.c')",
+            "invalid application name '#app'",
+        ),
+        ("RbootImage('a.bin', Dir('src'))", "rboot: a.bin: expected a file, got the directory src"),
+        ("RbootImage('a.bin', 5)", "rboot: a.bin: expected a file name or node, got 5"),
+        ("RbootImage(5, 'a.elf')", "RbootImage of 5: expected the name of the ROM as target"),
+        ("RbootImage([], 'a.elf')", "RbootImage of []: expected the name of the ROM as target"),
+        ("RbootProgram([], 'main.c')", "RbootProgram: expected the name of the program as target"),
+        (
+            "RbootLinkerScript('n.ld', [], RBOOT_SLOT=0x2000)",
+            "rboot: n.ld: no files given; check the names or the Glob() pattern",
+        ),
+        ("RbootLinkerScript('n.ld', 'base.ld')", "rboot: n.ld: expected RBOOT_SLOT, the flash address of the slot"),
         (
             "RbootLinkerScript(['n.ld', 'o.ld'], 'base.ld', RBOOT_SLOT=['0x2000', '0x82000'])",
-            "makes one script from one",
+            "expected one target and one base script",
         ),
-        ("RbootPublish('app', [])", "rboot: app: there are no files"),
+        ("RbootPublish('app', [])", "rboot: app: no files given; check the names or the Glob() pattern"),
+        (
+            "RbootPublish('.', 'a.bin')",
+            "invalid application name '.': expected the name of a directory in the web root",
+        ),
+        ("RbootPublish('app', [])", "rboot: app: no files given"),
         ("RbootPublish('.', 'a.bin')", "invalid application name '.'"),
     ],
 )
-def test_a_call_that_cannot_be_meant_is_one_line(project: Project, call: str, message: str) -> None:
+def test_an_invalid_call_is_one_line(project: Project, call: str, message: str) -> None:
     project.write("src/other.c", APP)
     sconstruct(project, "env.Object('src/other.c')", f"env.{call}")
     assert message in project.fail()
@@ -410,7 +454,7 @@ def test_a_toolchain_of_the_project_is_named_from_the_top_and_its_change_builds_
     assert steps(project.build()) == ["gcc sub/main.o", "gcc sub/app/rom0.elf", "gcc sub/app/rom1.elf"]
 
 
-def test_a_toolchain_with_a_blank_in_its_path(project: Project) -> None:
+def test_a_toolchain_with_a_space_in_its_path(project: Project) -> None:
     gcc = with_own_toolchain(project, "tool chain", "tool chain")
     assert f'"{gcc}" -o sub/main.o' in project.build()
     assert "up to date" in project.build()
@@ -483,11 +527,11 @@ def test_a_shared_link_is_for_the_smallest_of_its_slots(project: Project) -> Non
         ("RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB': expected one of 256KB, 512KB, 1MB"),
         ("RBOOT_FLASH_MODE='fast'", "unknown flash mode 'fast': expected one of qio, qout, dio, dout"),
         ("RBOOT_FLASH_FREQ='60m'", "unknown flash frequency '60m': expected one of 40m, 26m, 20m, 80m"),
-        ("RBOOT_BIG_FLASH='maybe'", "RBOOT_BIG_FLASH is 'maybe'; write yes or no"),
+        ("RBOOT_BIG_FLASH='maybe'", "RBOOT_BIG_FLASH: invalid value 'maybe': expected yes or no"),
         ("RBOOT_HEADER_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
     ],
 )
-def test_a_layout_that_cannot_be_is_one_line(project: Project, settings: str, message: str) -> None:
+def test_an_invalid_layout_is_one_line(project: Project, settings: str, message: str) -> None:
     app(project, settings)
     line = project.fail()
     assert "rboot: app: " in line
@@ -532,7 +576,7 @@ size = "64KB"
 """
 
 
-def test_a_layout_file_says_what_the_variables_do_not(project: Project) -> None:
+def test_a_layout_file_sets_what_the_variables_do_not(project: Project) -> None:
     project.write("board.toml", LAYOUT)
     app(project, "RBOOT_LAYOUT='board.toml', RBOOT_FLASH_FREQ='80m'")
     assert "slot 1 at 0x202000" in project.build()
@@ -548,7 +592,7 @@ def test_a_layout_file_says_what_the_variables_do_not(project: Project) -> None:
 
 
 @pytest.mark.parametrize("how", ["", ", variant_dir='out'", ", variant_dir='out', duplicate=False"])
-def test_a_layout_file_is_that_of_the_sconscript_that_names_it(project: Project, how: str) -> None:
+def test_a_layout_file_is_relative_to_its_sconscript(project: Project, how: str) -> None:
     project.write("board.toml", LAYOUT.replace("dio", "dout"))
     project.write("sub/board.toml", LAYOUT)
     project.write("sub/main.c", APP)
@@ -576,13 +620,13 @@ def test_a_preset_is_a_layout(project: Project) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "board.toml: the layout file cannot be read: No such file or directory"),
-        (b"\xff", "board.toml: the layout file cannot be read: not UTF-8"),
+        (None, "board.toml: cannot read the layout file: No such file or directory"),
+        (b"\xff", "board.toml: cannot read the layout file: not UTF-8"),
         (b"slots = 2", "board.toml: unknown key 'slots'"),
         (b'flash_size = "512KB"\n[[slot]]\naddress = 0x82000', "board.toml: slot 0 at 0x82000 ends at"),
     ],
 )
-def test_a_layout_file_that_is_none_is_one_line(project: Project, content: bytes | None, message: str) -> None:
+def test_an_invalid_layout_file_is_one_line(project: Project, content: bytes | None, message: str) -> None:
     if content is not None:
         project.write("board.toml", content)
     app(project, "RBOOT_LAYOUT='board.toml'")
@@ -727,7 +771,7 @@ def test_a_missing_script_is_one_line(project: Project) -> None:
 # The single steps
 
 
-def test_the_steps_by_themselves(project: Project) -> None:
+def test_the_builders_without_rboot_app(project: Project) -> None:
     project.write("base.ld", sdk.SCRIPT.replace('INCLUDE "../ld/addresses.ld"', "ets_printf = 0x400024cc;"))
     sconstruct(
         project,
@@ -767,7 +811,7 @@ def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None
         ("RBOOT_SECTIONS='.text .text'", "section .text is named twice"),
     ],
 )
-def test_an_image_that_cannot_be_is_one_line(project: Project, settings: str, message: str) -> None:
+def test_an_invalid_image_is_one_line(project: Project, settings: str, message: str) -> None:
     sconstruct(project, f"env.RbootImage('a.bin', {str(VECTORS / 'mixed.rom0.elf')!r}, {settings})")
     assert message in project.fail()
     assert not project.exists("a.bin")
@@ -781,7 +825,7 @@ def test_of_several_images_each_has_its_slot(project: Project) -> None:
     sconstruct(project, images.format("['0x82000', '0x2000']"))
     assert "expected 0x40282010 for slot at 0x82000" in project.fail()
     sconstruct(project, images.format("'0x2000'"))
-    assert "RBOOT_SLOT is '0x2000' for 2 targets; give a list with a slot for each" in project.fail()
+    assert "RBOOT_SLOT: invalid value '0x2000': expected a list of 2 slots, one for each target" in project.fail()
 
 
 def test_an_elf_needs_no_suffix(project: Project) -> None:
@@ -794,7 +838,7 @@ def test_an_elf_needs_no_suffix(project: Project) -> None:
 def test_several_images_in_one_step(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     sconstruct(project, f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r})", f"env.RbootImage(['c.bin'], {elfs!r})")
-    assert "c.bin: 2 ELFs for 1 ROMs; give one for each" in project.fail()
+    assert "c.bin: expected 1 ELFs, one for each ROM, got 2" in project.fail()
     for number, slot in enumerate(SLOTS):
         project.write(f"{number}.elf", chip.linked(chip.SOURCES["mixed"], slot))
     sconstruct(project, "env.RbootPublish('app', env.RbootImage(['a.bin', 'b.bin'], ['0.elf', '1.elf']))")
@@ -802,7 +846,7 @@ def test_several_images_in_one_step(project: Project) -> None:
     assert project.read("build/webroot/rom1.bin") == project.read("b.bin")
 
 
-def test_what_is_left_out_of_the_rom_is_said(project: Project) -> None:
+def test_sections_left_out_of_the_rom_are_reported(project: Project) -> None:
     sconstruct(project, f"env.RbootImage('rom.bin', {str(VECTORS / 'mixed.rom0.elf')!r}, RBOOT_SECTIONS='.text')")
     run = project.run()
     assert run.status == 0
@@ -817,8 +861,8 @@ def test_flash_code_that_does_not_fit_names_the_slot_and_the_bytes(project: Proj
     project.write("main.c", APP + filler)
     app(project, "RBOOT_SLOTS='0x2000 0x82000:0x1000'")
     line = project.fail()
-    assert "app/rom1.elf: the flash code is " in line
-    assert "bytes too large for slot 1 at 0x82000" in line
+    assert "app/rom1.elf: flash code overflows slot 1 at 0x82000 by " in line
+    assert line.endswith(" bytes; reduce it or enlarge the slot")
     assert not project.exists("app/rom0.bin")
     assert not project.exists("app/rom1.elf")
 
@@ -830,7 +874,7 @@ def test_flash_code_that_does_not_fit_names_the_slot_and_the_bytes(project: Proj
 def test_ram_that_does_not_fit_names_the_memory(project: Project, section: str, memory: str) -> None:
     project.write("main.c", APP + f'__asm__(".section {section}\\n.zero 90000\\n.text\\n");')
     line = project.fail()
-    assert f"the {memory} are " in line
+    assert f"{memory} overflow the " in line
     assert not project.exists("app/rom0.bin")
 
 
@@ -862,7 +906,7 @@ def test_a_bad_elf_is_one_line_and_no_rom(project: Project, content: bytes, sett
     assert not project.exists("rom.bin")
 
 
-def test_a_failed_pack_leaves_nothing_that_a_later_run_takes_for_good(project: Project) -> None:
+def test_a_failed_pack_leaves_no_rom_that_a_later_run_accepts(project: Project) -> None:
     sconstruct(project, f"env.RbootImage('rom.bin', {str(VECTORS / 'big.rom0.elf')!r})")
     project.build()
     good = project.read("rom.bin")
@@ -912,7 +956,7 @@ def steps(output: str) -> list[str]:
         ),
     ],
 )
-def test_a_changed_setting_does_again_only_what_depends_on_it(
+def test_a_changed_setting_rebuilds_only_what_depends_on_it(
     project: Project, settings: str, expected: list[str]
 ) -> None:
     sconstruct(project, "env.RbootApp('app', 'main.c')")
@@ -1007,7 +1051,7 @@ def test_an_interactive_session_builds_once(project: Project) -> None:
 
 
 def test_a_rom_that_is_not_what_its_elf_packs_to_is_not_published(project: Project) -> None:
-    """As when another scons runs in the same folder, or where SCons is told not to look."""
+    """E.g. if another scons runs in the same directory, or with SCons options that skip the check."""
     project.build()
     roms = "for rom in env.RbootApp('app', 'main.c'):\n    "
     sconstruct(project, roms + "env.AddPostAction(rom, 'cp app/rom1.bin app/rom0.bin')")
@@ -1024,10 +1068,10 @@ def test_roms_are_packed_together_or_not_at_all(project: Project) -> None:
 
 @pytest.mark.parametrize("ending", ["exit 1", "kill -9 $PPID; exit 1"])
 @pytest.mark.parametrize("step", ["-c", "-T"])
-def test_what_a_failed_or_killed_command_leaves_is_not_taken_for_good(
+def test_outputs_of_failed_or_killed_commands_are_not_accepted(
     project: Project, tmp_path: Path, step: str, ending: str
 ) -> None:
-    """Compiled or linked from other sources, then failed; then the sources are back at what they were."""
+    """Compiled or linked from other sources, then failed; then the sources are in their old state again."""
     wrapper = tmp_path / "xtensa-gcc"
     wrapper.write_text(
         f'#!/bin/sh\n{COMPILER} "$@" || exit\n[ -e {tmp_path}/fail ] || exit 0\n'
@@ -1128,7 +1172,7 @@ def test_publish_puts_several_applications_into_folders(project: Project) -> Non
     ]
 
 
-def test_a_published_file_that_was_altered_is_put_right(project: Project) -> None:
+def test_a_published_file_that_was_altered_is_repaired(project: Project) -> None:
     project.build("publish")
     good = project.read("build/webroot/rom0.bin")
     project.write("build/webroot/rom0.bin", b"altered")
@@ -1157,7 +1201,7 @@ def test_a_failed_build_publishes_nothing(project: Project) -> None:
     assert project.read("build/webroot/rom0.bin") == good
 
 
-def test_a_damaged_rom_is_not_published_nor_any_other(project: Project) -> None:
+def test_a_corrupt_rom_stops_the_publication_of_all(project: Project) -> None:
     shutil.copy(VECTORS / "mixed.rom0.elf", project.folder / "0.elf")
     sconstruct(project, "env.RbootImage('made.bin', '0.elf')")
     project.build()
@@ -1198,7 +1242,7 @@ def test_two_spellings_of_one_web_root_are_one(project: Project, spelling: str) 
     project.build("publish")
     assert sorted(path.name for path in (project.folder / "www").iterdir()) == ["one", "two"]
     sconstruct(project, apps[0], apps[1].format("sub/one"))
-    assert "there are two applications called one" in project.fail()
+    assert "one: two applications of one web root have this name; rename one" in project.fail()
 
 
 def test_a_web_root_in_the_folder_of_another_ones_application_is_refused(project: Project) -> None:
@@ -1208,16 +1252,18 @@ def test_a_web_root_in_the_folder_of_another_ones_application_is_refused(project
         "env.RbootApp('two', 'main.c')",
         "env.RbootApp('three', 'main.c', RBOOT_WEBROOT='#build/webroot/two')",
     )
-    assert "/build/webroot/two both have a " in project.fail("publish")
+    line = project.fail("publish")
+    assert ": would be in two web roots, " in line
+    assert line.endswith("/build/webroot/two; use separate directories")
     assert not project.exists("build/webroot")
 
 
 def test_a_web_root_that_is_the_builds_own_folder_is_refused(project: Project) -> None:
     sconstruct(project, "env.RbootApp('one', 'main.c')", "env.RbootApp('two', 'main.c')", settings="RBOOT_WEBROOT='.'")
-    assert "is built here, and would be published there" in project.fail("publish")
+    assert ": would be overwritten by publishing; use another RBOOT_WEBROOT" in project.fail("publish")
 
 
-def test_roms_from_elsewhere_are_checked_though_they_stand_there_already(project: Project) -> None:
+def test_roms_from_elsewhere_are_checked_although_already_published(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     sconstruct(project, f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r})")
     project.build()
@@ -1265,7 +1311,7 @@ def test_roms_of_different_builds_are_not_published_as_one_application(project: 
 
 def test_two_applications_of_one_name_are_refused(project: Project) -> None:
     sconstruct(project, "env.RbootApp('a/app', 'main.c')", "env.RbootApp('b/app', 'main.c')")
-    assert "there are two applications called app" in project.fail()
+    assert "app: two applications of one web root have this name; rename one" in project.fail()
 
 
 def test_a_web_root_that_cannot_be_written_is_one_line(project: Project) -> None:
@@ -1325,7 +1371,7 @@ def test_the_imported_example_has_eight_lines_and_builds(project: Project) -> No
 
 def test_the_sdk_example_without_an_sdk_is_one_line(project: Project) -> None:
     copy = example(project, "nonos_sdk")
-    assert copy.build() == "nonos_sdk: skipped; set SDK_BASE to the folder of the NONOS SDK\n"
+    assert copy.build() == "nonos_sdk: skipped; set SDK_BASE to the directory of the NONOS SDK\n"
 
 
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -96,7 +96,7 @@ def test_each_node_takes_what_sconss_manual_says(project: Project, node: str) ->
     assert not project.exists("app/rom1.bin")
 
 
-def test_what_is_not_to_be_cached_is_not(project: Project) -> None:
+def test_nocache_files_are_not_cached(project: Project) -> None:
     lines = ["CacheDir('cache')", "NoCache(roms[1])"]
     build(project, *lines)
     project.build("-c")

@@ -108,9 +108,9 @@ def test_rboot_is_built_from_its_sources(project: Project) -> None:
     assert not (project.folder / "rboot/rboot.o").exists(), "nothing is made in rBoot's own folder"
 
 
-def test_a_folder_that_is_not_rboots_is_one_line(project: Project) -> None:
+def test_a_directory_without_rboots_sources_is_one_line(project: Project) -> None:
     sconstruct(project, "env.RbootLoader('rboot.bin', RBOOT_SRC='.')")
-    assert "RBOOT_SRC (.) has no rboot.c; give rBoot's folder" in project.fail()
+    assert "rboot.bin: RBOOT_SRC: no rboot.c in '.': expected the directory of rBoot's sources" in project.fail()
     sconstruct(project, "env.RbootLoader('rboot.bin', RBOOT_SRC='main.c')")
     assert "rboot: rboot.bin: RBOOT_SRC: File " in project.fail()
 
@@ -148,7 +148,7 @@ def test_the_current_rom_and_files_for_regions(project: Project) -> None:
     assert BootConfig.from_bytes(project.read("flash.bin")[0x1000:0x2000]).current_rom == 0
 
 
-def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
+def test_the_users_loader_is_checked_against_the_layout(project: Project) -> None:
     flash_image(project, "env.RbootLoader('rboot.bin')")
     project.build("rboot.bin")
     shutil.copy(project.folder / "rboot.bin", project.folder / "mine.bin")
@@ -162,9 +162,15 @@ def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("env.RbootFlashImage('f.bin', [])", "rboot: f.bin: there are no files"),
-        ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES='init.bin')", "RBOOT_FILES is 'init.bin'; write a dictionary"),
-        ("env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM='x')", "RBOOT_CURRENT_ROM is 'x'; write a number"),
+        ("env.RbootFlashImage('f.bin', [])", "rboot: f.bin: no files given"),
+        (
+            "env.RbootFlashImage('f.bin', roms, RBOOT_FILES='init.bin')",
+            "RBOOT_FILES: invalid value 'init.bin': expected a dictionary {REGION: FILE}",
+        ),
+        (
+            "env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM='x')",
+            "RBOOT_CURRENT_ROM: invalid value 'x': expected an integer >= 0",
+        ),
         ("env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM=2)", "invalid current ROM 2: expected 0-1"),
         (
             "env.RbootFlashImage('f.bin', roms[::-1])",
@@ -177,7 +183,7 @@ def test_the_users_loader_is_held_against_the_layout(project: Project) -> None:
         ),
     ],
 )
-def test_a_flash_image_that_cannot_be_is_one_line(project: Project, lines: str, message: str) -> None:
+def test_an_invalid_flash_image_is_one_line(project: Project, lines: str, message: str) -> None:
     project.write("main.c", APP)
     flash_image(project, lines)
     project.write("main.c", APP)
@@ -225,23 +231,23 @@ def test_of_several_images_each_has_a_target(project: Project) -> None:
     )
     project.build()
     assert project.fail("boot") == (
-        "scons: *** [boot] small.bin: there are 2 flash images; say which: `scons boot-small` or `scons boot-big`"
+        "scons: *** [boot] small.bin: the project has 2 flash images; run `scons boot-small` or `scons boot-big`"
     )
     assert "`scons flash-small` or `scons flash-big`" in project.fail("flash")
     assert "Booting rom 0" in project.build("boot-small")
     assert "Booting rom 1" in project.build("boot-big")
     assert "Booting rom 1" in project.build("boot-out/big")
     assert project.fail("boot-medium").endswith(
-        "[boot-medium] there is no such target; there are boot-small, boot-out/big, boot-big"
+        "[boot-medium] unknown target: expected one of boot-small, boot-out/big, boot-big"
     )
     assert project.exists("small.bin")
 
 
-def test_images_of_one_name_are_told_apart_by_their_folders(project: Project) -> None:
+def test_images_of_the_same_name_are_selected_by_path(project: Project) -> None:
     flash_image(project, "env.RbootFlashImage('a/flash.bin', roms)", "env.RbootFlashImage('b/flash.bin', roms)")
     project.build()
     for target in ("boot", "boot-flash"):
-        assert "say which: `scons boot-a/flash` or `scons boot-b/flash`" in project.fail(target)
+        assert "run `scons boot-a/flash` or `scons boot-b/flash`" in project.fail(target)
     assert "Booting rom 0" in project.build("boot-b/flash")
 
 

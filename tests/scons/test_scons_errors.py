@@ -1,4 +1,4 @@
-"""What SCons says of an error is where the user can do something about it: his line, or the file it is about."""
+"""SCons reports an error at the user's line, or with the file that it is about."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from support.project import APP, ROOT, TOOL, Project
 pytestmark = pytest.mark.needs("xtensa-lx106-elf-gcc")
 
 
-def place(project: Project, *arguments: str, **options: object) -> tuple[str, str]:
-    """The error and the place that SCons names, of a build that fails while SConscripts are read."""
+def error_location(project: Project, *arguments: str, **options: object) -> tuple[str, str]:
+    """The error and the location that SCons prints for a build that fails while SConscripts are read."""
     run = project.run(*arguments, **options)
     assert run.status == 2, run.text
     assert "Traceback" not in run.text
@@ -30,51 +30,66 @@ def place(project: Project, *arguments: str, **options: object) -> tuple[str, st
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("env.RbootApp('app', 'main.c', RBOOT_MISSPELT=1)", "there is no variable RBOOT_MISSPELT"),
+        (
+            "env.RbootApp('app', 'main.c', RBOOT_MISSPELT=1)",
+            "RBOOT_MISSPELT: unknown variable; `scons -h` lists all variables",
+        ),
         ("env.RbootApp('..', 'main.c')", "invalid application name '..'"),
-        ("env.RbootApp('app', [])", "app: there are no files"),
-        ("env.RbootApp('app', 'main.c', RBOOT_LAYOUT='no.toml')", "rboot: no.toml: the layout file cannot be read"),
+        ("env.RbootApp('app', [])", "app: no files given"),
+        (
+            "env.RbootApp('app', 'main.c', RBOOT_LAYOUT='no.toml')",
+            "rboot: no.toml: cannot read the layout file",
+        ),
         ("env.RbootApp('app', 'main.c', RBOOT_VERSION='1')", "RBOOT_VERSION: invalid version '1': expected semver"),
         ("env.RbootApp('app', 'main.c', RBOOT_FLASH_MODE='x')", "app: "),
-        ("env.RbootProgram('app', 'main.c', RBOOT_LDSCRIPT=['a', 'b'])", "2 linker scripts for 1 programs"),
-        ("env.RbootLinkerScript('a.ld', 'b.ld')", "RBOOT_SLOT is not set"),
+        (
+            "env.RbootProgram('app', 'main.c', RBOOT_LDSCRIPT=['a', 'b'])",
+            "app.elf: expected 1 linker scripts, one for each program, got 2",
+        ),
+        ("env.RbootLinkerScript('a.ld', 'b.ld')", "a.ld: expected RBOOT_SLOT, the flash address of the slot"),
         ("env.RbootImage('a.bin', 'a.elf', RBOOT_SLOT=5)", "a.bin: "),
-        ("env.RbootPublish('app', ['a.bin'], RBOOT_PROVE='always')", "app: RBOOT_PROVE is always"),
-        ("env.RbootLoader('l.bin', RBOOT_SRC='none')", "RBOOT_SRC (none) has no rboot.c"),
+        (
+            "env.RbootPublish('app', ['a.bin'], RBOOT_PROVE='always')",
+            "RBOOT_PROVE: cannot be always: the ELFs of these ROMs are unknown",
+        ),
+        ("env.RbootLoader('l.bin', RBOOT_SRC='none')", "RBOOT_SRC: no rboot.c in 'none'"),
         ("env.RbootOtaClient('rtos')", "unknown port 'rtos'"),
-        ("env.RbootFlashImage('f.bin', 'a.bin', RBOOT_FILES=5)", "f.bin: RBOOT_FILES is 5"),
+        (
+            "env.RbootFlashImage('f.bin', 'a.bin', RBOOT_FILES=5)",
+            "RBOOT_FILES: invalid value 5: expected a dictionary {REGION: FILE}",
+        ),
         ("env.RbootVersionHeader(RBOOT_VERSION='x')", "RBOOT_VERSION: invalid version 'x': expected semver"),
-        ("Environment(RBOOT_FLASHSIZE='1MB', " + TOOL + ")", "there is no variable RBOOT_FLASHSIZE"),
-        ("env.Clone(tools=[('rboot', {'RBOOT_NOT': 1})])", "there is no variable RBOOT_NOT"),
+        ("Environment(RBOOT_FLASHSIZE='1MB', " + TOOL + ")", "RBOOT_FLASHSIZE: unknown variable"),
+        ("env.Clone(tools=[('rboot', {'RBOOT_NOT': 1})])", "RBOOT_NOT: unknown variable"),
         ("env.RbootApp('main.c', 'main.c')", "main.c"),
-        ("SetOption('experimental', 'ninja'); env.RbootApp('app', 'main.c')", "Ninja tool can neither link"),
+        ("SetOption('experimental', 'ninja'); env.RbootApp('app', 'main.c')", "Ninja tool cannot link"),
         ("env.RbootApp('app', 'main.c', RBOOT_BUILD_DIR='main.c')", "RBOOT_BUILD_DIR: "),
     ],
 )
 def test_an_error_names_the_sconstruct_and_the_line(project: Project, line: str, message: str) -> None:
     project.write("SConstruct", f"env = Environment({TOOL})\n\n{line}\n")
-    error, where = place(project)
+    error, where = error_location(project)
     assert error.startswith("scons: *** ")
     assert message in error
     assert where == 'File "SConstruct", line 3, in <module>'
 
 
-def test_in_a_function_it_is_the_function_and_in_an_sconscript_the_sconscript(project: Project) -> None:
+def test_an_error_in_a_function_or_sconscript_names_that_file_and_function(project: Project) -> None:
     project.write(
         "sub/SConscript",
         "Import('env')\n\ndef app(name):\n    return env.RbootApp(name, 'main.c')\n\napp('..')\n",
     )
     project.write("SConstruct", f"env = Environment({TOOL})\nSConscript('sub/SConscript', exports='env')\n")
-    assert place(project)[1] == 'File "sub/SConscript", line 4, in app'
+    assert error_location(project)[1] == 'File "sub/SConscript", line 4, in app'
 
 
-def test_what_was_typed_wrongly_is_said_where_the_tool_is_loaded(project: Project) -> None:
-    error, where = place(project, "RBOOT_FLASHSIZE=1MB")
-    assert "there is no variable RBOOT_FLASHSIZE" in error
+def test_an_unknown_variable_of_the_command_line_is_reported_where_the_tool_is_loaded(project: Project) -> None:
+    error, where = error_location(project, "RBOOT_FLASHSIZE=1MB")
+    assert "RBOOT_FLASHSIZE: unknown variable" in error
     assert where == 'File "SConstruct", line 1, in <module>'
 
 
-def test_scons_shows_the_rest_when_asked(project: Project) -> None:
+def test_debug_stacktrace_shows_where_an_error_was_raised(project: Project) -> None:
     project.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('..', 'main.c')\n")
     run = project.run("--debug=stacktrace")
     assert "rbootimg/scons/app" in run.err
@@ -89,7 +104,7 @@ def test_an_error_in_a_file_names_it(project: Project, content: bytes, words: st
     project.write(
         "SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('app', 'main.c', RBOOT_LAYOUT='board.toml')\n"
     )
-    error, where = place(project)
+    error, where = error_location(project)
     assert "rboot: board.toml: " in error
     assert words in error
     assert where == 'File "SConstruct", line 2, in <module>'
@@ -101,11 +116,11 @@ def test_an_error_of_a_build_names_the_file_it_is_about(project: Project) -> Non
     assert re.match(r"scons: \*\*\* \[a\.bin\] a\.elf: ", project.fail())
 
 
-# What is missing
+# Missing requirements
 
 
 def test_a_submodule_without_its_packages_is_one_line_with_the_command(project: Project, tmp_path: Path) -> None:
-    """As in a fresh clone with submodules: nothing has installed what the package asks for."""
+    """A fresh clone with submodules: the package's requirements are not installed."""
     folder = tmp_path / "only scons"
     folder.mkdir()
     (folder / "SCons").symlink_to(Path(SCons.__file__).parent)
@@ -118,8 +133,8 @@ def test_a_submodule_without_its_packages_is_one_line_with_the_command(project: 
     )
     error, where = done.stderr.strip().splitlines()
     assert done.returncode == 2
-    assert "the Python of this scons lacks esptool, h11, jinja2, pyelftools, rich, semver" in error
-    assert f"run {sys.executable} -m pip install 'esptool>=5,<6' 'h11>=0.16,<1' " in error
+    assert "rboot: missing Python packages: esptool, h11, jinja2, pyelftools, rich, semver; run " in error
+    assert f"{sys.executable} -m pip install 'esptool>=5,<6' 'h11>=0.16,<1' " in error
     assert where == f'File "{project.folder}/SConstruct", line 1, in <module>'
 
 
@@ -127,7 +142,7 @@ _MAIN = "import SCons.Script; SCons.Script.main()"
 
 
 @pytest.mark.parametrize("module", ["rbootimg", "rbootimg.cli.main", "rbootimg.scons.tool"])
-def test_windows_is_one_line_that_says_what_to_use(module: str) -> None:
+def test_on_windows_the_error_is_one_line_with_the_alternative(module: str) -> None:
     code = f"import sys; sys.platform = 'win32'; sys.path.insert(0, {str(ROOT)!r}); import {module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -149,11 +164,11 @@ env.Tool('ninja')
 
 @pytest.mark.parametrize("target", [(), ("publish",), ("roms",)])
 @pytest.mark.needs("ninja")
-def test_ninja_never_ends_well_with_nothing_done(project: Project, target: tuple[str, ...]) -> None:
+def test_the_ninja_tool_is_an_error(project: Project, target: tuple[str, ...]) -> None:
     lines = NINJA.strip().splitlines()
     project.write("SConstruct", "\n".join([lines[2], lines[0], lines[3], lines[1]]) + "\n")
-    error, where = place(project, *target)
-    assert "SCons's experimental Ninja tool can neither link for slots nor publish; leave it out" in error
+    error, where = error_location(project, *target)
+    assert "SCons's experimental Ninja tool cannot link for slots or publish; do not load it" in error
     assert where == 'File "SConstruct", line 2, in <module>'
     project.write("SConstruct", NINJA)
     run = project.run(*target)
@@ -161,7 +176,7 @@ def test_ninja_never_ends_well_with_nothing_done(project: Project, target: tuple
     assert not project.exists("build/webroot")
 
 
-# Under -j targets run in threads
+# With -j targets run in threads
 
 
 @pytest.mark.parametrize("jobs", ["-j1", "-j4"])
@@ -196,7 +211,7 @@ def test_serve_ends_with_ctrl_c_under_any_jobs(project: Project, jobs: str, whol
     assert status in (0, 2), text
 
 
-def test_size_tables_stay_whole_beside_other_jobs(project: Project) -> None:
+def test_size_tables_are_not_interleaved_with_other_jobs(project: Project) -> None:
     names = [f"app{number}" for number in range(12)]
     for name in names:
         project.write(f"{name}.c", APP)

@@ -130,7 +130,7 @@ def test_a_layout_loader_and_script_may_be_called_anything(odd: Path, project: P
     assert not (project.folder / "app$").exists()
 
 
-def test_an_application_may_be_called_anything_that_is_a_folder(project: Project) -> None:
+def test_an_application_name_can_be_any_directory_name(project: Project) -> None:
     project.write(
         "SConstruct", f"env = Environment({TOOL}, RBOOT_PROVE='never')\nenv.RbootApp(\"it's $$5\", 'main.c')\n"
     )
@@ -138,11 +138,11 @@ def test_an_application_may_be_called_anything_that_is_a_folder(project: Project
     assert project.exists("it's $5/rom0.bin")
 
 
-# What stands before the compiler, and what the user links with
+# What comes before the compiler, and what the user links with
 
 
 def wrapper(folder: Path, name: str = "cache it") -> Path:
-    """A program such as ccache: it runs what follows, if that compiles or links at all, and writes it down."""
+    """A launcher such as ccache: it runs the following command, if that compiles or links, and logs it."""
     program = folder / name
     program.write_text(
         f'#!/bin/sh\ncase "$1" in *gcc|*g++) ;; *) exit 9 ;; esac\necho "$@" >>"{folder}/log"\nexec "$@"\n'
@@ -168,7 +168,7 @@ SOURCES = {
         "CC='{launcher} xtensa-lx106-elf-gcc', CXX='{launcher} xtensa-lx106-elf-g++', LINK='xtensa-lx106-elf-gcc'",
     ],
 )
-def test_what_caches_compilations_may_stand_before_the_compiler(project: Project, settings: str) -> None:
+def test_a_compiler_launcher_is_kept(project: Project, settings: str) -> None:
     spaced, launcher = wrapper(project.folder), wrapper(project.folder, "cache")
     for name, text in SOURCES.items():
         project.write(name, text)
@@ -214,7 +214,7 @@ def test_ccache_itself(project: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "list", "quoted"])
-def test_a_compiler_with_a_blank_in_its_path(project: Project, tmp_path: Path, form: str) -> None:
+def test_a_compiler_with_a_space_in_its_path(project: Project, tmp_path: Path, form: str) -> None:
     folder = tmp_path / "my tools"
     folder.mkdir()
     for name in ("gcc", "g++", "as", "ar", "ranlib", "objcopy", "ld", "nm"):
@@ -261,7 +261,7 @@ def test_the_applications_flags_are_not_the_loaders(project: Project, settings: 
 
 
 def make_rboot(project: Project) -> None:
-    """Sources that are built as rBoot's are: a second stage as a header for the first."""
+    """Sources like rBoot's: the second stage becomes a header of the first one."""
     project.write(
         "rboot/rboot.c",
         "#include <stdint.h>\n#include <rboot-hex2a.h>\nvoid call_user_start(void) { (void)_text_data[0]; }\n",
@@ -285,7 +285,7 @@ def make_rboot(project: Project) -> None:
         ("LIBS=[], _LIBFLAGS='-Wl,-( -lone -ltwo -Wl,-)'", " -Wl,-( -lone -ltwo -Wl,-) main.o\n"),
     ],
 )
-def test_the_order_of_libraries_is_the_users_who_sets_it(project: Project, settings: str, order: str) -> None:
+def test_link_inputs_set_the_order_of_libraries(project: Project, settings: str, order: str) -> None:
     for name in ("one", "two"):
         project.write(f"{name}.c", f"int {name};\n")
     project.write(
@@ -300,7 +300,7 @@ def test_the_order_of_libraries_is_the_users_who_sets_it(project: Project, setti
 
 
 def test_a_command_longer_than_the_system_takes(project: Project) -> None:
-    """Linux takes 128 KB in one argument, and a shell's command is one."""
+    """Linux limits an argument, such as the command of a shell, to 128 KB."""
     names = [f"{'long' * 50}{number}.c" for number in range(700)]
     for number, name in enumerate(names):
         project.write(name, f"int of_{number};\n")
@@ -361,7 +361,7 @@ def test_nothing_is_generated_at_the_top(project: Project) -> None:
     assert found == {"app", "build", "main.o"}
 
 
-def test_what_is_the_same_is_shared_by_all_sconscripts(project: Project) -> None:
+def test_equal_files_are_shared_by_all_sconscripts(project: Project) -> None:
     for name in ("one", "two"):
         project.write(f"{name}/SConscript", "Import('env')\nenv.RbootApp('app', 'main.c')\n")
         project.write(f"{name}/main.c", APP)

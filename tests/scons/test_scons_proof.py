@@ -21,7 +21,7 @@ pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
 
 QUIET = APP.replace("Cache_Read_Enable(0, 0, 1); in_flash();", "ets_printf(text);")
 BAD = APP.replace("Cache_Read_Enable(0, 0, 1);", "")
-"""It runs code in flash that nobody has mapped."""
+"""An application that runs code in flash that is not mapped."""
 
 PROVED = "  app: 2 ROMs proved with loader-max_roms4.bin\n"
 NO_QEMU = "qemu-system-xtensa not found on PATH; install it with `apt-get install qemu-system-misc`"
@@ -87,7 +87,7 @@ def test_roms_of_elfs_from_elsewhere_are_proved_too(project: Project) -> None:
     assert sorted(path.name for path in project.folder.glob("*.json")) == ["app-0-proof.json", "app-new0-proof.json"]
 
 
-def test_prove_says_what_was_proved_already_and_with_which_loader(project: Project) -> None:
+def test_prove_prints_roms_proved_before_with_their_loader(project: Project) -> None:
     assert "Proving\n" + PROVED in project.build("prove")
     before = project.read("app/proof.json")
     assert project.build("prove", "-j4") == "Proving\n  app: 2 ROMs already proved with loader-max_roms4.bin\n"
@@ -98,7 +98,7 @@ def test_prove_says_what_was_proved_already_and_with_which_loader(project: Proje
     assert "  app: 2 ROMs already proved with mine.bin\n" in project.build("prove", "RBOOT_LOADER=mine.bin")
 
 
-def test_prove_proves_whatever_publish_is_told(project: Project) -> None:
+def test_prove_ignores_rboot_prove(project: Project) -> None:
     assert PROVED in project.build("prove", "RBOOT_PROVE=never")
     project.build("publish", "RBOOT_PROVE=never", "RBOOT_VERSION=1.0.0")
     assert proved_by(project) == [None, None]
@@ -113,7 +113,7 @@ def test_a_dry_run_proves_and_publishes_nothing(project: Project) -> None:
     assert sorted(path.name for path in project.folder.glob("[!.]*")) == ["SConstruct", "main.c"]
 
 
-def test_the_proof_of_a_variant_stands_with_its_roms(project: Project) -> None:
+def test_the_proof_of_a_variant_is_beside_its_roms(project: Project) -> None:
     project.write("SConscript", f"Environment({TOOL}).RbootApp('app', 'main.c')\n")
     project.write("SConstruct", "SConscript('SConscript', variant_dir='out', duplicate=False)\n")
     assert PROVED in project.build("publish")
@@ -123,7 +123,7 @@ def test_the_proof_of_a_variant_stands_with_its_roms(project: Project) -> None:
     assert [path.name for path in project.folder.glob("out/**/[!.]*")] == ["app"]
 
 
-def test_cleaning_takes_proof_and_loader_along(project: Project) -> None:
+def test_cleaning_removes_proof_and_loader(project: Project) -> None:
     project.write("loader.bin", chip.loader())
     sconstruct(project, "env.RbootApp('one', 'main.c')", "env.RbootApp('two', 'main.c', RBOOT_LOADER='loader.bin')")
     project.build("publish")
@@ -137,13 +137,13 @@ def test_cleaning_takes_proof_and_loader_along(project: Project) -> None:
     assert project.exists("build/webroot/one/rom0.bin")
 
 
-# What does not boot
+# ROMs that do not boot
 
 
 def test_a_rom_that_does_not_boot_is_not_published(project: Project) -> None:
     project.write("main.c", BAD)
     assert (
-        "app is not proved: application in slot 0 at 0x2000 crashes after its entry point 0x40100004: code in "
+        "app: not proved: application in slot 0 at 0x2000 crashes after its entry point 0x40100004: code in "
         "unmapped flash executed (call Cache_Read_Enable first) at 0x4020201"
     ) in project.fail("publish")
     assert not project.exists("build/webroot")
@@ -162,8 +162,8 @@ def test_of_several_applications_those_that_boot_need_no_second_proof(project: P
         "    env.RbootApp(name, 'main.c')",
     )
     run = project.run("publish", jobs)
-    assert "*** [publish] bad is not proved: application in slot 0 at 0x2000 crashes after its entry point" in run.err
-    assert run.err.endswith("; nor is worse\n")
+    assert "*** [publish] bad: not proved: application in slot 0 at 0x2000 crashes after its entry point" in run.err
+    assert run.err.endswith("; also not proved: worse\n")
     assert [line for line in run.out.splitlines() if "proved" in line] == [
         f"  {name}: 2 ROMs proved with loader-max_roms4.bin" for name in ("a", "b", "c")
     ]
@@ -177,17 +177,17 @@ def test_of_several_applications_those_that_boot_need_no_second_proof(project: P
         (None, "`mine.bin' not found, needed by target"),
         (
             lambda: b"no loader",
-            "app is not proved: the chip would not start this loader: bad magic of the image: "
+            "app: not proved: the chip would not start this loader: bad magic of the image: "
             "found 0x6e at offset 0x0, expected 0xe9",
         ),
         (
             lambda: chip.image(chip.compiled("void call_user_start(void) {}")),
-            "app is not proved: the loader does not start slot 0 at 0x2000; last lines on the UART: ets (rbootimg)",
+            "app: not proved: the loader does not start slot 0 at 0x2000; last lines on the UART: ets (rbootimg)",
         ),
     ],
     ids=["missing", "text", "application"],
 )
-def test_a_loader_that_is_none_is_one_line(project: Project, content: Callable[[], bytes] | None, message: str) -> None:
+def test_an_invalid_loader_is_one_line(project: Project, content: Callable[[], bytes] | None, message: str) -> None:
     if content is not None:
         project.write("mine.bin", content())
     for target in ("prove", "publish"):
@@ -195,25 +195,28 @@ def test_a_loader_that_is_none_is_one_line(project: Project, content: Callable[[
     assert not project.exists("build/webroot")
 
 
-def test_roms_of_which_nothing_is_known_are_not_always_proved(project: Project) -> None:
+def test_roms_of_unknown_elfs_cannot_always_be_proved(project: Project) -> None:
     sconstruct(project, "env.RbootApp('app', 'main.c')")
     project.build()
     for number in (0, 1):
         shutil.copy(project.folder / f"app/rom{number}.bin", project.folder / f"{number}.bin")
     sconstruct(project, "env.RbootPublish('app', ['0.bin', '1.bin'])")
     project.build("publish")
-    assert "RBOOT_PROVE is always, but it is not known what these ROMs were packed from" in project.fail(
-        "publish", "RBOOT_PROVE=always"
+    assert (
+        "RBOOT_PROVE: cannot be always: the ELFs of these ROMs are unknown; build the ROMs with RbootApp or RbootImage"
+        in project.fail("publish", "RBOOT_PROVE=always")
     )
-    assert "[prove] it is not known what the ROMs were packed from" in project.fail("prove")
+    assert "[prove] the ELFs of the ROMs are unknown; build the ROMs with RbootApp or RbootImage" in project.fail(
+        "prove"
+    )
 
 
 # proof.json
 
 
-@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"inputs": 1}'], ids=repr)
-def test_a_damaged_proof_is_made_again(project: Project, damaged: bytes) -> None:
-    project.write("app/proof.json", damaged)
+@pytest.mark.parametrize("corrupt", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"inputs": 1}'], ids=repr)
+def test_a_corrupt_proof_is_made_again(project: Project, corrupt: bytes) -> None:
+    project.write("app/proof.json", corrupt)
     assert PROVED in project.build("publish")
     assert "proved" not in project.build("publish")
 
@@ -238,20 +241,20 @@ proof.prove = prove_and_more
 # QEMU
 
 
-def test_without_qemu_publish_says_so_unless_told_otherwise(project: Project, tmp_path: Path) -> None:
+def test_without_qemu_publish_warns_unless_rboot_prove_says_otherwise(project: Project, tmp_path: Path) -> None:
     environment = without_qemu(tmp_path)
     run = project.run("publish", environment=environment)
     assert run.status == 0, run.text
-    assert f"rboot: published without a proof: app: {NO_QEMU}, or set RBOOT_PROVE=never\n" in run.err
+    assert f"rboot: warning: published without a proof: app: {NO_QEMU}, or set RBOOT_PROVE=never\n" in run.err
     assert project.exists("build/webroot/rom0.bin")
     assert not project.exists("build/rboot/loader-max_roms4.bin")
     run = project.run("publish", "RBOOT_PROVE=never", environment=environment)
     assert "proof" not in run.err
     assert NO_QEMU in project.fail("publish", "RBOOT_PROVE=always", environment=environment)
-    assert f"[prove] app is not proved: {NO_QEMU}" in project.fail("prove", environment=environment)
+    assert f"[prove] app: not proved: {NO_QEMU}" in project.fail("prove", environment=environment)
 
 
-def test_without_qemu_the_proof_that_there_is_counts(project: Project, tmp_path: Path) -> None:
+def test_without_qemu_an_existing_proof_counts(project: Project, tmp_path: Path) -> None:
     project.build("prove")
     environment = without_qemu(tmp_path)
     for how in ("auto", "always"):
@@ -261,11 +264,11 @@ def test_without_qemu_the_proof_that_there_is_counts(project: Project, tmp_path:
     assert "2 ROMs already proved" in project.build("prove", environment=environment)
     project.write("main.c", APP.replace("= 3", "= 4"))
     run = project.run("publish", "RBOOT_VERSION=1.0.1", environment=environment)
-    assert "rboot: published without a proof: app: " in run.err
+    assert "rboot: warning: published without a proof: app: " in run.err
     assert proved_by(project) == [None, None]
 
 
-def test_a_manifest_says_how_it_was_when_its_version_was_published(project: Project) -> None:
+def test_a_manifest_keeps_the_state_of_its_first_publication(project: Project) -> None:
     project.build("publish", "RBOOT_VERSION=1.0.0", "RBOOT_PROVE=never")
     output = project.build("publish", "RBOOT_VERSION=1.0.0")
     assert PROVED in output
@@ -278,13 +281,13 @@ def test_a_manifest_says_how_it_was_when_its_version_was_published(project: Proj
 @pytest.mark.parametrize(("script", "message"), [("exit 1", "status 1"), ("exec sleep 60", "no response")])
 def test_a_qemu_that_fails_or_hangs_is_one_line(project: Project, tmp_path: Path, script: str, message: str) -> None:
     line = project.fail("publish", environment=with_qemu(tmp_path, script))
-    assert line == f"scons: *** [publish] app is not proved: qemu-system-xtensa failed: {message}"
+    assert line == f"scons: *** [publish] app: not proved: qemu-system-xtensa failed: {message}"
     assert not project.exists("build/webroot")
     assert not project.exists("app/proof.json")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_proof_that_is_broken_off_publishes_nothing(project: Project, tmp_path: Path, how: signal.Signals) -> None:
+def test_an_interrupted_proof_publishes_nothing(project: Project, tmp_path: Path, how: signal.Signals) -> None:
     project.build()
     runs = tmp_path / "runs"
     runs.mkdir()
@@ -330,5 +333,5 @@ def assert_ended(process: int) -> None:
     raise AssertionError("QEMU is still there")
 
 
-def test_another_word_for_the_proof_is_refused(project: Project) -> None:
-    assert "RBOOT_PROVE is 'yes'; write auto, always or never" in project.fail("RBOOT_PROVE=yes")
+def test_an_invalid_value_of_rboot_prove_is_an_error(project: Project) -> None:
+    assert "RBOOT_PROVE: invalid value 'yes': expected auto, always or never" in project.fail("RBOOT_PROVE=yes")

@@ -61,7 +61,7 @@ def test_the_release_says_which_loader_proved_it(project: Project) -> None:
 
 
 def test_no_elf_is_published_that_its_rom_was_not_packed_from(released: Project) -> None:
-    """As when another scons runs in the same folder."""
+    """E.g. if another scons runs in the same directory."""
     released.build("publish", "RBOOT_VERSION=1.0.0")
     sconstruct = released.read("SConstruct").decode()
     released.write("SConstruct", f"{sconstruct}env.AddPreAction('publish', 'cp app/rom1.elf app/rom0.elf')\n")
@@ -107,7 +107,7 @@ def test_a_version_is_published_once_and_not_an_older_one(released: Project) -> 
     assert version_of(released) == "1.0.9"
 
 
-def test_releases_are_listed_and_taken_back(released: Project) -> None:
+def test_releases_are_listed_and_rolled_back(released: Project) -> None:
     for number in (1, 2, 3):
         change(released, number)
         released.build("publish", f"RBOOT_VERSION=1.{number}.0")
@@ -131,7 +131,7 @@ def test_releases_are_listed_and_taken_back(released: Project) -> None:
     assert version_of(released) == "1.1.0"
 
 
-def test_several_applications_have_a_folder_and_a_version_each(released: Project) -> None:
+def test_several_applications_have_a_directory_and_a_version_each(released: Project) -> None:
     released.write(
         "SConstruct",
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
@@ -147,7 +147,7 @@ def test_several_applications_have_a_folder_and_a_version_each(released: Project
 
 
 @pytest.mark.parametrize("version", ["1", "vv1.0.0", "v1", "1.0.0+build", "../1.0.0"])
-def test_what_is_no_version_is_one_line_at_once(released: Project, version: str) -> None:
+def test_an_invalid_version_is_one_line_at_once(released: Project, version: str) -> None:
     for target in ("publish", "app/rom0.bin"):
         assert "expected semver" in released.fail(target, f"RBOOT_VERSION={version}").replace(
             "build metadata is not supported", "expected semver"
@@ -159,7 +159,7 @@ def test_what_is_no_version_is_one_line_at_once(released: Project, version: str)
     assert "[serve] build/webroot: there is no such folder" in released.fail("serve")
 
 
-def test_a_wrong_version_is_named_before_anything_is_published(released: Project) -> None:
+def test_an_invalid_version_is_reported_before_anything_is_published(released: Project) -> None:
     released.write(
         "SConstruct",
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
@@ -180,7 +180,7 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
     git(released, "add", ".")
     git(released, "commit", "-qm", "first")
     run = released.run("publish")
-    assert (run.status, "rboot: published without releases: no version: " in run.err) == (0, True), run.text
+    assert (run.status, "rboot: warning: published without releases: no version: " in run.err) == (0, True), run.text
     assert "; pass RBOOT_VERSION=X.Y.Z\n" in run.err
     assert released.fail("releases").endswith(
         "there is no release, only rom0.bin, published without a version; run `scons publish RBOOT_VERSION=X.Y.Z`"
@@ -189,7 +189,7 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
     git(released, "tag", "v1.2.0")
     released.build("publish")
     assert version_of(released) == "1.2.0"
-    for counter in (4, 5):  # not committed: on the desk, again and again
+    for counter in (4, 5):  # uncommitted changes, published again and again
         change(released, counter)
         released.build("publish")
         assert re.fullmatch(r"1\.2\.1-0\.dev\.0\.g[0-9a-f]+\.dirty", version_of(released))
@@ -261,7 +261,7 @@ def test_a_checkout_that_changes_during_the_build_is_not_published(released: Pro
     git(released, "commit", "-qm", "first")
     git(released, "tag", "v1.2.0")
     line = released.fail("publish")
-    assert re.search(r"the checkout was 1\.2\.0 when this build began, and is 1\.2\.1-0.* now; run scons again$", line)
+    assert re.search(r"the checkout changed from 1\.2\.0 to 1\.2\.1-0.* during the build; run scons again$", line)
     assert not released.exists(ROOT)
 
 
@@ -272,7 +272,7 @@ def test_a_checkout_that_changes_during_the_build_is_not_published(released: Pro
         (("--no-tags",), "this clone was made without tags"),
     ],
 )
-def test_a_clone_without_its_tags_is_not_published_as_bare_roms(
+def test_a_clone_without_its_tags_is_not_published_as_plain_roms(
     released: Project, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
@@ -288,7 +288,7 @@ def test_a_clone_without_its_tags_is_not_published_as_bare_roms(
     assert version_of(clone) == "1.2.1"
 
 
-def test_tags_that_are_no_versions_do_not_make_bare_roms(released: Project) -> None:
+def test_without_version_tags_no_plain_roms_are_published(released: Project) -> None:
     released.write(".gitignore", "*\n!main.c\n!SConstruct\n!.gitignore\n")
     for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first"), ("tag", "release-7")):
         git(released, *command)
@@ -316,9 +316,10 @@ def test_one_application_is_published_and_rolled_back_alone(released: Project) -
     assert version_of(released, f"{ROOT}/two") == "1.0.0"
     assert "two" not in released.build("releases", "RBOOT_APPS=one")
     for target in ("publish", "rollback", "prove"):
-        message = f"[{target}-three] there is no such target; there are {target}-one, {target}-two"
+        message = f"[{target}-three] unknown target: expected one of {target}-one, {target}-two"
         assert released.fail(f"{target}-three").endswith(message)
-    assert "RBOOT_APPS: there is no application three, but one, two" in released.fail("publish", "RBOOT_APPS=three,one")
+    line = released.fail("publish", "RBOOT_APPS=three,one")
+    assert line.endswith("RBOOT_APPS: unknown application 'three': expected one of one, two")
 
 
 def test_roms_are_built_without_being_published(released: Project) -> None:
@@ -340,7 +341,7 @@ def test_a_checkout_that_git_refuses_to_read_is_not_one_without_a_tag(released: 
     assert version_of(released) == "1.0.0"
 
 
-def test_where_there_are_releases_nothing_goes_in_without_a_version(released: Project) -> None:
+def test_a_web_root_with_releases_needs_a_version(released: Project) -> None:
     released.build("publish", "RBOOT_VERSION=1.0.0")
     change(released, 4)
     assert "no version: " in released.fail("publish")
@@ -372,8 +373,8 @@ def test_serve_hands_out_the_web_root_until_ctrl_c(released: Project) -> None:
         assert "Traceback" not in rest
 
 
-def test_a_slot_less_needs_force_also_on_the_desk(released: Project) -> None:
-    """What was not committed replaces a release of its version without a word, but takes no ROM away."""
+def test_a_release_with_fewer_slots_needs_force_also_in_development(released: Project) -> None:
+    """A build of uncommitted changes overwrites a release of the same version, but does not remove a ROM."""
     released.build("publish", "RBOOT_VERSION=1.0.0-dirty.dirty")
     one = ("publish", "RBOOT_VERSION=1.0.0-dirty.dirty", "RBOOT_SLOTS=0x2000")
     assert "lacks rom1.bin, which devices request" in released.fail(*one)
@@ -382,13 +383,12 @@ def test_a_slot_less_needs_force_also_on_the_desk(released: Project) -> None:
 
 
 @pytest.mark.parametrize("port", ["abc", "99999"])
-def test_a_port_that_is_none_is_one_line(released: Project, port: str) -> None:
-    assert f"RBOOT_SERVE_PORT: invalid port '{port}': expected 0-65535" in released.fail(
-        "serve", f"RBOOT_SERVE_PORT={port}"
-    )
+def test_an_invalid_port_is_one_line(released: Project, port: str) -> None:
+    line = released.fail("serve", f"RBOOT_SERVE_PORT={port}")
+    assert line.endswith(f"RBOOT_SERVE_PORT: invalid port '{port}': expected 0-65535")
 
 
-# What a release carries along
+# Further files of a release
 
 THREE_SLOTS = "RBOOT_SLOTS='0x2000:256KB 0x42000:256KB 0x82000:64KB'"
 
@@ -428,24 +428,24 @@ def test_data_files_go_into_the_release_and_its_manifest(released: Project) -> N
     ("value", "message"),
     [
         ("['rom0.bin']", "RBOOT_RELEASE_FILES: "),
-        ("['a/x.txt', 'b/x.txt']", "RBOOT_RELEASE_FILES: x.txt is given twice; write a dictionary"),
+        ("['a/x.txt', 'b/x.txt']", "RBOOT_RELEASE_FILES: two files are called x.txt; use a dictionary {NAME: FILE}"),
         ("{'a b': 'main.c'}", "RBOOT_RELEASE_FILES: "),
         ("{'../x': 'main.c'}", "RBOOT_RELEASE_FILES: "),
-        ("5", "5 is no file"),
+        ("5", "app: expected a file name or node, got 5"),
     ],
 )
-def test_data_files_that_cannot_be_are_one_line(released: Project, value: str, message: str) -> None:
+def test_invalid_data_files_are_one_line(released: Project, value: str, message: str) -> None:
     carrying(released, f"RBOOT_RELEASE_FILES={value}")
     assert message in released.fail()
 
 
-def test_without_a_version_there_are_no_files_to_carry_along(released: Project) -> None:
+def test_data_files_need_a_version(released: Project) -> None:
     released.write(
         "SConstruct",
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_RELEASE_FILES='main.c')\n"
         "env.RbootApp('app', 'main.c')\n",
     )
-    assert "app has files that only a release can have: no version: " in released.fail("publish")
+    assert "app: data files and recovery ROMs need a release: no version: " in released.fail("publish")
     assert not released.exists(ROOT)
 
 
@@ -488,13 +488,13 @@ def test_a_recovery_rom_is_published_with_the_others(released: Project) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("'rescue.bin'", "write a dictionary, from the slot's number to its ROM"),
-        ("{0: 'rescue.bin'}", "RBOOT_RECOVERY is for slot 0; a recovery ROM has the last of the layout's 3 slots"),
-        ("{3: 'rescue.bin'}", "RBOOT_RECOVERY is for slot 3"),
-        ("{'x': 'rescue.bin'}", "RBOOT_RECOVERY is for slot x"),
+        ("'rescue.bin'", "RBOOT_RECOVERY: invalid value 'rescue.bin': expected a dictionary {SLOT_NUMBER: ROM}"),
+        ("{0: 'rescue.bin'}", "RBOOT_RECOVERY: invalid slot 0: expected 2, the last one of the layout"),
+        ("{3: 'rescue.bin'}", "RBOOT_RECOVERY: invalid slot 3: expected 2"),
+        ("{'x': 'rescue.bin'}", "RBOOT_RECOVERY: invalid slot 'x': expected 2"),
     ],
 )
-def test_a_recovery_rom_that_cannot_be_is_one_line(released: Project, value: str, message: str) -> None:
+def test_an_invalid_recovery_rom_is_one_line(released: Project, value: str, message: str) -> None:
     carrying(released, f"{THREE_SLOTS}, RBOOT_RECOVERY={value}")
     assert message in released.fail()
 

@@ -1,4 +1,4 @@
-"""Where a setting comes from: what was typed holds, whatever an SConscript says."""
+"""Precedence of settings: the command line overrides every SConscript."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def environment(project: Project, settings: str, *lines: str) -> None:
     project.write("SConstruct", f"env = Environment({TOOL}, {settings})\n" + "\n".join(lines) + "\n")
 
 
-def test_what_was_typed_goes_before_the_sconstruct(project: Project) -> None:
+def test_the_command_line_overrides_the_sconstruct(project: Project) -> None:
     """The case of the README's first example: it published 1.0.0, and qio, and said nothing."""
     environment(
         project,
@@ -45,7 +45,7 @@ def test_what_was_typed_goes_before_the_sconstruct(project: Project) -> None:
         "env.Replace(RBOOT_FLASH_MODE='dout'); env.RbootApp('app', 'main.c')",
     ],
 )
-def test_it_goes_before_a_call_and_what_is_set_later(project: Project, line: str) -> None:
+def test_it_overrides_a_call_and_later_assignments(project: Project, line: str) -> None:
     environment(project, "", line)
     project.build()
     assert params(project) == "dout, 1MB, 40m"
@@ -53,7 +53,7 @@ def test_it_goes_before_a_call_and_what_is_set_later(project: Project, line: str
     assert params(project) == "dio, 1MB, 40m"
 
 
-def test_the_environment_itself_has_what_was_typed(project: Project) -> None:
+def test_the_environment_has_the_command_lines_values(project: Project) -> None:
     """Environment() puts its keywords back after the tools are loaded; `$RBOOT_VERSION` in a define was the old one."""
     environment(
         project,
@@ -67,7 +67,7 @@ def test_the_environment_itself_has_what_was_typed(project: Project) -> None:
         assert f"-DMINE={version} " in output
 
 
-def test_a_layout_that_was_typed_goes_before_what_the_sconstruct_says_of_the_flash(project: Project) -> None:
+def test_a_layout_on_the_command_line_overrides_the_flash_settings_of_the_sconstruct(project: Project) -> None:
     environment(
         project,
         "RBOOT_FLASH_SIZE='1MB', RBOOT_SLOTS=[0x2000, 0x42000], RBOOT_FLASH_MODE='dout'",
@@ -79,13 +79,13 @@ def test_a_layout_that_was_typed_goes_before_what_the_sconstruct_says_of_the_fla
     assert params(project) == "dio, 2MB, 40m"
 
 
-def test_slots_that_were_typed_go_before_a_layout(project: Project) -> None:
+def test_slots_on_the_command_line_override_a_layout(project: Project) -> None:
     environment(project, "RBOOT_LAYOUT='1MB'", "env.RbootApp('app', 'main.c')")
     project.build("RBOOT_SLOTS=0x2000:64KB 0x12000:64KB 0x22000:64KB")
     assert project.exists("app/rom2.bin")
 
 
-def test_flags_of_the_compiler_that_were_typed_hold_in_a_call_too(project: Project) -> None:
+def test_compiler_flags_on_the_command_line_override_those_of_a_call(project: Project) -> None:
     environment(project, "", "env.RbootApp('app', 'main.c', RBOOT_CCFLAGS='-mlongcalls')")
     output = project.build("RBOOT_CCFLAGS=-mlongcalls -mtext-section-literals -DTYPED")
     assert "-DTYPED" in output
@@ -166,7 +166,7 @@ def test_the_projects_own_compile_commands_are_written_as_it_says(project: Proje
     assert project.exists("compile_commands.json")
 
 
-# Found by people who tried to break it
+# Found by people who tried to break the tool
 
 SAYS = """
 #include "rboot-version.h"
@@ -214,16 +214,16 @@ def test_an_empty_value_is_none(project: Project) -> None:
 
 @pytest.mark.parametrize("name", ["rboot_version", "Rboot_Version", "rboot_nothing"])
 def test_a_name_in_another_case_is_refused(project: Project, name: str) -> None:
-    hint = "write RBOOT_VERSION" if "ersion" in name else "`scons -h` lists them"
-    assert f"there is no variable {name}; {hint}" in project.fail(f"{name}=1.0.0")
+    hint = "use RBOOT_VERSION" if "ersion" in name else "`scons -h` lists all variables"
+    assert f"{name}: unknown variable; {hint}" in project.fail(f"{name}=1.0.0")
     environment(project, "", f"env.RbootApp('app', 'main.c', {name}='1.0.0')")
-    assert f"there is no variable {name}; {hint}" in project.fail()
+    assert f"{name}: unknown variable; {hint}" in project.fail()
 
 
 @pytest.mark.parametrize("name", ["RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT"])
-def test_what_a_target_asks_for_is_not_for_one_call(project: Project, name: str) -> None:
+def test_a_call_cannot_have_a_variable_of_targets(project: Project, name: str) -> None:
     environment(project, "", f"env.RbootApp('app', 'main.c', {name}='1.0.0')")
-    assert f"{name} is not for one call; set it in the environment or on the command line" in project.fail()
+    assert f"{name}: not for a single call; use the environment or the command line" in project.fail()
 
 
 def test_force_and_downgrades_are_for_the_application_that_has_them(project: Project) -> None:
@@ -258,34 +258,46 @@ def test_images_of_sub_sconscripts_are_named_from_the_top(project: Project) -> N
         "roms = env.RbootApp('app', 'main.c')",
         "SConscript(['a/SConscript', 'b/SConscript'], ['env', 'roms'])",
     )
-    assert "`scons boot-a/flash` or `scons boot-b/flash`" in project.fail("boot")
+    assert "run `scons boot-a/flash` or `scons boot-b/flash`" in project.fail("boot")
     assert "Booting rom 0" in project.build("boot-b/flash")
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("env.RbootApp('app', 'main.c', RBOOT_MAP='maybe')", "RBOOT_MAP is 'maybe'"),
+        ("env.RbootApp('app', 'main.c', RBOOT_MAP='maybe')", "RBOOT_MAP: invalid value 'maybe': expected yes or no"),
         ("env.RbootApp('app', 'main.c', RBOOT_RELEASE_FILES={5: 'main.c'})", "RbootApp"),
-        ("env.RbootApp('app', 'main.c', RBOOT_RELEASE_FILES={'ok': ['main.c', 'SConstruct']})", "give one file"),
+        (
+            "env.RbootApp('app', 'main.c', RBOOT_RELEASE_FILES={'ok': ['main.c', 'SConstruct']})",
+            "expected one file, got main.c, SConstruct",
+        ),
         ("env.RbootOtaClient('emulator', folder='SConstruct')", "SConstruct"),
-        ("env.RbootLoader(['l.bin', 'm.bin'])", "name the loader"),
-        ("env.RbootLoader('l.elf')", "name the loader, such as rboot.bin"),
-        ("env.RbootLoader(None)", "name the loader"),
-        ("env.RbootRom(5, 'main.c', RBOOT_SLOT=0x2000)", "name the ROM"),
-        ("env.RbootRom('r.elf', 'main.c', RBOOT_SLOT=0x2000)", "name the ROM"),
+        ("env.RbootLoader(['l.bin', 'm.bin'])", "expected a file name as target"),
+        ("env.RbootLoader('l.elf')", "expected a file name as target, e.g. rboot.bin"),
+        ("env.RbootLoader(None)", "expected a file name as target"),
+        ("env.RbootRom(5, 'main.c', RBOOT_SLOT=0x2000)", "expected the name of the ROM as target, e.g. recovery.bin"),
+        (
+            "env.RbootRom('r.elf', 'main.c', RBOOT_SLOT=0x2000)",
+            "expected the name of the ROM as target, e.g. recovery.bin",
+        ),
         ("env.RbootProgram(5, 'main.c', RBOOT_LDSCRIPT='x.ld')", "RbootProgram: "),
-        ("env.RbootFlashImage(None, 'a.bin')", "makes one file; name it"),
-        ("env.RbootFlashImage(['a.bin', 'b.bin'], 'a.bin')", "makes one file; name it"),
+        ("env.RbootFlashImage(None, 'a.bin')", "RbootFlashImage: expected the name of one file, e.g. flash.bin"),
+        (
+            "env.RbootFlashImage(['a.bin', 'b.bin'], 'a.bin')",
+            "RbootFlashImage: expected the name of one file, e.g. flash.bin",
+        ),
         (
             "env.RbootLinkerScript(None, 'main.c', RBOOT_SLOT=0x2000)",
-            "RbootLinkerScript has no target; name the script",
+            "RbootLinkerScript: expected the name of the script as target",
         ),
         ("env.RbootApp('app')", "RbootApp() missing 1 required positional argument: 'source'"),
-        ("env.RbootApp('a', 'main.c'); env.RbootApp('b', 'main.c', CCFLAGS='-O0')", "give one of them an OBJPREFIX"),
+        (
+            "env.RbootApp('a', 'main.c'); env.RbootApp('b', 'main.c', CCFLAGS='-O0')",
+            "main.c: compiled with different flags for two applications; use another OBJPREFIX for one",
+        ),
     ],
 )
-def test_a_wrong_call_is_one_line_without_a_traceback(project: Project, call: str, message: str) -> None:
+def test_a_call_with_invalid_arguments_is_one_line(project: Project, call: str, message: str) -> None:
     environment(project, "", call)
     assert message in project.fail()
 
@@ -309,7 +321,7 @@ def test_link_inputs_may_be_a_list_and_a_link_command_not(project: Project) -> N
     environment(project, inputs, "env.RbootApp('app', 'main.c')")
     project.build()
     environment(project, "RBOOTLINKCOM=['$LINK', 'echo']", "env.RbootApp('app', 'main.c')")
-    assert "RBOOTLINKCOM is a list; write one command" in project.fail()
+    assert "RBOOTLINKCOM: expected a string, got a list; join several commands with &&" in project.fail()
 
 
 def test_files_beside_a_node_stay_there(project: Project) -> None:

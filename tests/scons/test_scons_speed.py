@@ -1,16 +1,18 @@
-"""What a build leaves undone for the sake of time, and what it does side by side."""
+"""What a build skips to save time, and what it does in parallel."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.project import APP, ROOT, TOOL, Project
 
-# A linker that notes when it begins and ends. The first waits for the second one, for a while.
+# A linker that logs its start and end. The first one waits up to WAIT / 10 seconds for the second to start.
 WRAPPER = """\
 #!/bin/sh
 echo begin >> notes
@@ -46,7 +48,7 @@ def test_with_jobs_the_slots_are_linked_side_by_side(linked: Project) -> None:
     assert [linked.digest(f"app/rom{slot}.{kind}") for slot in (0, 1) for kind in ("elf", "bin", "map")] == parallel
 
 
-def test_of_two_links_that_fail_at_once_the_first_is_told(linked: Project) -> None:
+def test_of_two_links_that_fail_the_first_is_reported(linked: Project) -> None:
     linked.write("main.c", APP.replace("in_flash();", "in_flash(); nowhere();"))
     run = linked.run("-j2", "WAIT=300")
     assert (run.status, notes(linked)) == (2, ["begin", "begin", "end", "end"])
@@ -67,10 +69,55 @@ def test_the_other_link_of_one_that_fails_is_as_without_jobs(linked: Project, sl
     for arguments in (("-j2", "WAIT=300"), ("-j1", "WAIT=0")):
         run = linked.run(*arguments, f"RBOOT_SLOTS={slots}")
         assert run.status == 2
-        assert f"] app/rom{slot}.elf: the flash code is " in run.err
+        assert f"] app/rom{slot}.elf: flash code overflows slot {slot} at " in run.err
         left.add((run.out.count("rom1.elf"), *sorted(path.name for path in (linked.folder / "app").iterdir())))
         linked.build("-c", "WAIT=0", f"RBOOT_SLOTS={slots}")
     assert len(left) == 1, left
+
+
+# A linker that never ends, with an incomplete file as its output.
+ENDLESS = """\
+#!/bin/sh
+printf half > "$2"
+echo $$ >> linkers
+sleep 60
+"""
+
+
+@pytest.mark.parametrize("jobs", ["-j1", "-j2"])
+def test_ctrl_c_ends_all_links_and_leaves_no_incomplete_elf(linked: Project, jobs: str) -> None:
+    expected = int(jobs[-1])
+    linked.write("linker", ENDLESS).chmod(0o755)
+    command = [sys.executable, "-m", "SCons", "-Q", jobs, "WAIT=0", "RBOOT_SLOTS=0x2000:64KB 0x12000:64KB 0x22000:64KB"]
+
+    def accept_interrupt() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets its background jobs ignore it
+
+    with subprocess.Popen(
+        command,
+        cwd=linked.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=accept_interrupt,
+    ) as scons:
+        deadline = time.monotonic() + 60
+        while not linked.exists("linkers") or len(linked.read("linkers").split()) < expected:
+            assert time.monotonic() < deadline
+            assert scons.poll() is None
+            time.sleep(0.05)
+        os.killpg(scons.pid, signal.SIGINT)  # as a terminal does
+        text = scons.communicate(timeout=30)[0]
+    assert scons.returncode == 2, text
+    assert "Build interrupted" in text
+    assert "Traceback" not in text
+    processes = linked.read("linkers").split()
+    assert len(processes) == expected, "no other link is started"
+    assert not [process for process in processes if Path(f"/proc/{process}").exists()]
+    assert not list((linked.folder / "app").glob("*"))
+    linked.write("linker", WRAPPER).chmod(0o755)
+    linked.build("WAIT=0")
 
 
 def test_a_dry_run_with_jobs_links_nothing(linked: Project) -> None:
@@ -78,7 +125,7 @@ def test_a_dry_run_with_jobs_links_nothing(linked: Project) -> None:
     assert not linked.exists("notes")
 
 
-# What takes its time to load, of Python's and of ours: for proofs, releases, devices, and for what is packed or linked.
+# Modules that are slow to import, for proofs, releases, devices, packing and linking.
 OURS = """
     analysis emulator.qemu emulator.proof flash.image flash.bootconfig release.webroot release.manifest rom.elf
     rom.format rom.pack scons.publishing scons.proving scons.releases scons.running layout.presets serve templates
@@ -104,5 +151,5 @@ def test_a_build_with_nothing_to_do_loads_only_what_it_needs(project: Project) -
     more = loaded(project.folder) - loaded(project.folder / "empty")
     assert "rbootimg.scons.tool" in more
     assert not more & SLOW
-    # Each takes 0.2 ms and more; SCons itself loads some three hundred.
+    # Each takes 0.2 ms or more; SCons itself loads about three hundred.
     assert len(more) < 50, sorted(more)

@@ -1,4 +1,4 @@
-"""What `scons NAME` does where the project has nothing for it, and where the name is the project's own."""
+"""Our targets in projects that have nothing for them, or targets of the same name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from support.project import TOOL, Project, without_qemu
 
 pytestmark = pytest.mark.needs("xtensa-lx106-elf-gcc")
 
-NO_APP = 'there is no application; add `env.RbootApp("app", Glob("*.c"))` to the SConstruct'
-NO_IMAGE = 'there is no flash image; add `env.RbootFlashImage("flash.bin", roms)` to the SConstruct'
+NO_APP = 'no application defined; add `env.RbootApp("app", Glob("*.c"))` to the SConstruct'
+NO_IMAGE = 'no flash image defined; add `env.RbootFlashImage("flash.bin", roms)` to the SConstruct'
 OURS = ("publish", "releases", "rollback", "serve", "prove", "flash", "boot")
 
 
@@ -24,7 +24,7 @@ def test_a_target_without_what_it_is_about_says_what_to_add(project: Project, na
     assert project.fail(name) == f"scons: *** [{name}] {NO_IMAGE if name in ('flash', 'boot') else NO_APP}"
 
 
-def test_an_application_is_no_flash_image(project: Project) -> None:
+def test_an_application_is_not_a_flash_image(project: Project) -> None:
     for name in ("flash", "boot"):
         assert project.fail(name) == f"scons: *** [{name}] {NO_IMAGE}"
 
@@ -35,7 +35,7 @@ def test_boot_without_qemu_says_what_to_install(project: Project, tmp_path: Path
     assert line.endswith("qemu-system-xtensa not found on PATH; install it with `apt-get install qemu-system-misc`")
 
 
-def test_what_nobody_asks_for_is_not_there(project: Project) -> None:
+def test_targets_do_not_exist_until_they_are_named(project: Project) -> None:
     sconstruct(project)
     assert project.build() == "scons: `.' is up to date.\n"
     for arguments in (("-c",), *(("-c", name) for name in OURS)):

@@ -1,4 +1,4 @@
-"""A layout, a script and sources in a variant_dir with copies: SCons's options do there what they say, and no more."""
+"""A layout, a script and sources in a variant_dir, with and without copies: SCons's options behave as documented."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def variant(project: Project, request: pytest.FixtureRequest) -> Project:
 
 
 def files(project: Project) -> set[str]:
-    """Those that there are but SCons's own memory, which it writes under -n too."""
+    """All files except SCons's database, which it writes with -n too."""
     found = {str(path.relative_to(project.folder)) for path in project.folder.rglob("*") if path.is_file()}
     return found - {".sconsign.dblite"}
 
@@ -101,7 +101,7 @@ def test_an_interactive_session(variant: Project) -> None:
 
 
 def test_a_proof_stays_while_its_roms_do(variant: Project) -> None:
-    """Found: SCons deletes from a variant_dir with copies what has no source and no builder."""
+    """Found: SCons deletes files without a source and a builder from a variant_dir with copies."""
     variant.build("publish")
     variant.build()
     variant.build("-n")
