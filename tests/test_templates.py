@@ -222,6 +222,7 @@ WRONG = (None, True, False, "5", "", [], {}, [[]], {"a": "b"}, 0, -1, 1, 1.5, 1e
 
 @pytest.mark.parametrize("path", LEAVES, ids=lambda path: ".".join(map(str, path)))
 def test_a_hostile_manifest_is_refused_or_shown_as_text(path: tuple[Any, ...]) -> None:
+    @functools.cache
     def of(text: str) -> str:
         release = Release.from_json(with_leaf(MANIFEST, path, text))
         return "\n".join(make_page(release) for make_page in PAGES.values())

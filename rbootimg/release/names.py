@@ -32,8 +32,8 @@ def check_app_name(name: str) -> str:
         raise SettingError(f"invalid application name {name!r}: reserved for a file or directory of the web root")
     if not _APP_NAME.fullmatch(name):
         raise SettingError(
-            f"invalid application name {quote(name, _MAX_LENGTH)}: expected up to {_MAX_LENGTH} characters, none of them "
-            "'/', '\\' or a control character, and not '.', '#' or a space first"
+            f"invalid application name {quote(name, _MAX_LENGTH)}: expected up to {_MAX_LENGTH} characters, none "
+            "of them '/', '\\' or a control character, and not '.', '#' or a space first"
         )
     return name
 

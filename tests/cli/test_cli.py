@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.elf_builder import APP, EM_386, IRAM, IROM1, Sec, build_elf
+from support.programs import run_module
 from support.project import ROOT, VECTORS
 
 import rbootimg
@@ -30,6 +31,8 @@ MIXED_ROM = pack(elf.parse_elf(MIXED.read_bytes())).to_bytes()
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 60, "cwd": ROOT}
+    if options.keys() <= {"cwd", "env"}:
+        return run_module("rbootimg", *map(str, arguments), **{"cwd": ROOT, **options})
     command = [sys.executable, "-B", "-m", "rbootimg", *map(str, arguments)]
     return subprocess.run(command, check=False, **{**settings, **options})
 

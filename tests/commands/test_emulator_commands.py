@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support import chip
+from support.programs import run_module
 
 from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
@@ -68,15 +69,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str, status: int = 0, typed: str | None = None) -> tuple[str, str]:
     """Run rbootimg; what it printed to stdout and to stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rbootimg", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input="" if typed is None else typed,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = run_module("rbootimg", *arguments, env=environment, typed=typed or "", timeout=60)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.esp8266 import FakeChip
 from support.images import BIG, loader, rom
+from support.programs import run_module
 from support.project import ROOT, VECTORS
 
 from rbootimg.flash.bootconfig import BootConfig
@@ -51,14 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str, status: int = 0) -> tuple[str, str]:
     """Run rbootimg; return its stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rbootimg", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_module("rbootimg", *arguments, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.images import elf, rom, silent_rom
+from support.programs import run_module
 from support.project import ROOT
 from support.releases import THREE_TOML
 
@@ -34,14 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str, status: int = 0, **environment: str) -> tuple[str, str]:
     """Run rbootimg; what it printed to stdout and to stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rbootimg", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_module("rbootimg", *arguments, env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import shutil
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import chip
+from support.programs import run_module
 
 from rbootimg.emulator.proof import SlotProof, prove
 from rbootimg.emulator.qemu import BootEnd, BootOptions, boot
@@ -54,7 +53,7 @@ def hello(name: str) -> tuple[elf.Elf, ...]:
     with tempfile.TemporaryDirectory() as folder:
         for part in ("SConstruct", "main.c"):
             shutil.copy(ROOT / "examples" / "hello" / part, folder)
-        subprocess.run([sys.executable, "-m", "SCons", "-Q", *settings], cwd=folder, check=True, capture_output=True)
+        run_module("SCons", "-Q", *settings, cwd=Path(folder)).check_returncode()
         built = {
             program.find(".irom0.text").address: program  # type: ignore[union-attr]
             for program in (elf.parse_elf(path.read_bytes()) for path in Path(folder).glob("hello/*.elf"))

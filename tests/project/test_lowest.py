@@ -23,10 +23,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with those packages, rbootimg and none else."""
     top = tmp_path_factory.mktemp("lowest")
     folder = top / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
     locks = [["--require-hashes", "-r", str(ROOT / f".ci/requirements-{name}.txt")] for name in ("build", "lowest")]
     for what in (*locks, ["--isolated", "--no-index", str(clean_copy(top / "source"))]):
-        pip = [folder / "bin/pip", "install", "-q", "--no-build-isolation", *what]
+        pip = [sys.executable, "-m", "pip", "--python", folder, "install", "-q", "--no-build-isolation", *what]
         done = subprocess.run(pip, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
     return folder / "bin" / "python"
@@ -51,7 +51,7 @@ def run(python: Path, folder: Path, *arguments: str) -> str:
 
 def test_the_oldest_packages_that_setup_cfg_allows_are_enough(python: Path, tmp_path: Path) -> None:
     """In one test, as to install them takes longer than all that is done with them."""
-    versions = run(python, tmp_path, "-m", "pip", "list", "--format=freeze").lower()
+    versions = run(Path(sys.executable), tmp_path, "-m", "pip", "--python", python, "list", "--format=freeze").lower()
     for text in metadata.requires("rbootimg") or ():
         wanted = Requirement(text)
         if wanted.marker is None:

@@ -69,8 +69,8 @@ def test_the_error_shows_the_name_and_the_rule() -> None:
     with pytest.raises(SettingError) as refused:
         check_app_name("x" * 101)
     assert str(refused.value) == (
-        f"invalid application name {'x' * 20!r}... (101 characters): expected up to 100 characters without '/', "
-        "'\\' or control characters, and not '.', '#' or a space first"
+        f"invalid application name '{'x' * 99}…': expected up to 100 characters, none of them '/', '\\' or a control "
+        "character, and not '.', '#' or a space first"
     )
     with pytest.raises(SettingError) as refused:
         check_app_name("releases")

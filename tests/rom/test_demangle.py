@@ -7,12 +7,12 @@ import os
 import resource
 import string
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from support import chip
+from support.programs import run_module
 from support.project import ROOT, VECTORS
 
 from rbootimg.emulator import qemu
@@ -31,14 +31,8 @@ needs_filt = pytest.mark.needs(TOOLS[0])
 
 def run(*arguments: object, status: int = 0, path: object = os.environ["PATH"]) -> str:
     """Run rbootimg with programs on this PATH; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rbootimg", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": str(path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": str(path)}
+    done = run_module("rbootimg", *map(str, arguments), env=environment)
     assert done.returncode == status, done.stderr
     return done.stdout
 

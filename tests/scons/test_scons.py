@@ -367,14 +367,14 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
         assert name not in listing
 
     environment = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=120)
     locked = ["--require-hashes", "--no-build-isolation", "-r"]
     for what in (
         [*locked, ROOT / ".ci/requirements-build.txt"],
         [*locked, ROOT / ".ci/requirements-run.txt"],
         ["--isolated", "--no-index", wheel],  # needs nothing else
     ):
-        pip = [environment / "bin/pip", "install", "-q", *what]
+        pip = [sys.executable, "-m", "pip", "--python", environment, "install", "-q", "--no-compile", *what]
         subprocess.run(pip, check=True, capture_output=True, timeout=300)
     project.write(
         "SConstruct",

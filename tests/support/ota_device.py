@@ -8,8 +8,6 @@ import os
 import select
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,6 +21,7 @@ from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.layout.model import LoaderOptions
 from rbootimg.rom.format import Rom
 from support import chip
+from support.programs import run_module
 from support.project import ROOT
 
 EXAMPLE = ROOT / "examples" / "ota"
@@ -46,10 +45,7 @@ def copy_example(folder: Path) -> Path:
 def run_scons(folder: Path, *arguments: str, typed: str = "") -> str:
     """Run scons, which must succeed; what it printed."""
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
-    command = [sys.executable, "-m", "SCons", "-Q", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=surroundings, input=typed, capture_output=True, text=True, check=False
-    )
+    done = run_module("SCons", "-Q", *arguments, cwd=folder, env=surroundings, typed=typed)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

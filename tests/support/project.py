@@ -13,7 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from .programs import ROOT, run_module
+
 VECTORS = ROOT / "tests" / "vectors"
 
 APP = """
@@ -69,12 +70,15 @@ class Project:
 
     def run(self, *arguments: str, environment: dict[str, str] | None = None, **options: object) -> Run:
         """Run scons with `arguments`, with `environment` over that of the tests."""
-        command = [sys.executable, "-m", "SCons", "-Q", *arguments]
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
+        surroundings |= environment or {}
+        if not options:
+            done = run_module("SCons", "-Q", *arguments, cwd=self.folder, env=surroundings)
+            return Run(done.returncode, done.stdout, done.stderr)
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "SCons", "-Q", *arguments],
             cwd=self.folder,
-            env={**surroundings, **(environment or {})},
+            env=surroundings,
             capture_output=True,
             text=True,
             timeout=120,
