@@ -270,9 +270,9 @@ def _layout_text(env: Any, name: str) -> str | None:
         raise presets.missing(name) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise LayoutError(f"cannot read the layout file: {reason}") from None
+        raise LayoutError(f"the layout file cannot be read: {reason}") from None
     except (TypeError, ValueError) as error:  # SCons raises these for a directory, or for NUL in the name
-        raise LayoutError(f"cannot read the layout file: {error}") from None
+        raise LayoutError(f"the layout file cannot be read: {error}") from None
 
 
 @functools.lru_cache(maxsize=64)  # all applications ask for the same few layouts

@@ -206,7 +206,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT=Dir('src'))",
-            "cannot read the layout file: Tried to lookup Dir 'src' as a File",
+            "the layout file cannot be read: Tried to lookup Dir 'src' as a File",
         ),
         (
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='$NOPE/x.toml')",
@@ -252,7 +252,7 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
             "RbootApp('app', 'main.c', RBOOT_LAYOUT='nope.toml')",
             "rboot: nope.toml: the layout file cannot be read: No such file",
         ),
-        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "cannot read the layout file: embedded null byte"),
+        ("RbootApp('app', 'main.c', RBOOT_LAYOUT='a\\0b')", "the layout file cannot be read: embedded null byte"),
         (
             "RbootApp('app', 'main.c', RBOOT_WEBROOT='a\\0b')",
             "RBOOT_WEBROOT: invalid value 'a\\x00b': expected a directory",
@@ -524,7 +524,6 @@ def test_a_shared_link_is_for_the_smallest_of_its_slots(project: Project) -> Non
         ("RBOOT_FLASH_SIZE='3MB'", "unknown flash size '3MB'; choose one of 256KB, 512KB, 1MB"),
         ("RBOOT_FLASH_MODE='fast'", "unknown flash mode 'fast'; choose one of qio, qout, dio, dout"),
         ("RBOOT_FLASH_FREQ='60m'", "unknown flash frequency '60m'; choose one of 40m, 26m, 20m, 80m"),
-        ("RBOOT_BIG_FLASH='maybe'", "RBOOT_BIG_FLASH: invalid value 'maybe': expected yes or no"),
         ("RBOOT_HEADER_FLASH_SIZE='3MB'", "unknown flash size '3MB'"),
     ],
 )
@@ -533,6 +532,12 @@ def test_an_invalid_layout_is_one_line(project: Project, settings: str, message:
     line = project.fail()
     assert "rboot: app: " in line
     assert message in line
+    assert not project.exists("app")
+
+
+def test_an_invalid_value_names_its_variable(project: Project) -> None:
+    app(project, "RBOOT_BIG_FLASH='maybe'")
+    assert "rboot: RBOOT_BIG_FLASH: invalid value 'maybe': expected yes or no" in project.fail()
     assert not project.exists("app")
 
 
@@ -552,11 +557,11 @@ def test_an_invalid_layout_is_one_line(project: Project, settings: str, message:
 )
 def test_a_misspelt_variable_is_refused(project: Project, sconstruct_line: str) -> None:
     project.write("SConstruct", sconstruct_line + "\n")
-    assert "there is no variable RBOOT_FLASHSIZE" in project.fail()
+    assert "rboot: RBOOT_FLASHSIZE: unknown variable; `scons -h` lists all variables" in project.fail()
 
 
 def test_a_misspelt_variable_on_the_command_line_is_refused(project: Project) -> None:
-    assert "there is no variable RBOOT_WEBROT" in project.fail("RBOOT_WEBROT=x")
+    assert "rboot: RBOOT_WEBROT: unknown variable; `scons -h` lists all variables" in project.fail("RBOOT_WEBROT=x")
 
 
 LAYOUT = """
@@ -617,8 +622,8 @@ def test_a_preset_is_a_layout(project: Project) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "board.toml: cannot read the layout file: No such file or directory"),
-        (b"\xff", "board.toml: cannot read the layout file: not UTF-8"),
+        (None, "board.toml: the layout file cannot be read: No such file or directory"),
+        (b"\xff", "board.toml: the layout file cannot be read: not UTF-8"),
         (b"slots = 2", "board.toml: the layout has no 'slots'"),
         (b'flash_size = "512KB"\n[[slot]]\naddress = 0x82000', "board.toml: slot 0 at 0x82000 ends at"),
     ],
@@ -1053,7 +1058,8 @@ def test_a_rom_that_is_not_what_its_elf_packs_to_is_not_published(project: Proje
     roms = "for rom in env.RbootApp('app', 'main.c'):\n    "
     sconstruct(project, roms + "env.AddPostAction(rom, 'cp app/rom1.bin app/rom0.bin')")
     project.write("main.c", APP.replace("= 3", "= 4"))
-    assert "app/rom0.bin of app: not published: it is not what app/rom0.elf packs to" in project.fail("publish")
+    line = project.fail("publish")
+    assert "app/rom0.bin of app: not published: content differs from what app/rom0.elf packs to" in line
     assert not project.exists("build/webroot")
 
 
