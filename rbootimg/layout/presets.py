@@ -54,5 +54,5 @@ def preset_layout(name: str) -> FlashLayout:
 def not_found_error(name: str) -> LayoutError:
     """Make the error for the `name` of a layout that is neither a preset nor an existing file."""
     if name.endswith(".toml"):
-        return LayoutError("the layout file cannot be read: No such file or directory")
+        return LayoutError("cannot read the layout file: No such file or directory")
     return LayoutError(f"neither a file nor a preset: expected one of {', '.join(LAYOUT_PRESETS)}")

@@ -347,7 +347,7 @@ def test_an_invalid_web_root_is_one_line(folder: Path, command: str) -> None:
 
 def test_serve_refuses_an_invalid_web_root_in_one_line(folder: Path) -> None:
     assert refused("serve", "--web-root", "rom0.bin").startswith("rom0.bin: not a directory")
-    assert refused("serve", "--web-root", "none").startswith("none: there is no such folder")
+    assert refused("serve", "--web-root", "none").startswith("none: no such directory")
 
 
 def test_check_with_an_url_names_it() -> None:
