@@ -29,7 +29,7 @@ def _builder() -> Any:
     """The builder that assembles a flash image."""
     return SCons.Builder.Builder(
         name="_RbootFlash",
-        action=action(_assemble, "$RBOOTFLASHIMAGECOMSTR", "_RBOOT_FLASH_OPTIONS"),
+        action=action(_assemble, "$RBOOTFLASHIMAGECOMSTR", "_RBOOT_FLASH_OPTIONS", about_source=False),
         target_scanner=OWN_SCANNER,
         suffix=".bin",
     )

@@ -174,7 +174,7 @@ def test_the_users_loader_is_checked_against_the_layout(project: Project) -> Non
         ("env.RbootFlashImage('f.bin', roms, RBOOT_CURRENT_ROM=2)", "invalid current ROM 2: expected 0-1"),
         (
             "env.RbootFlashImage('f.bin', roms[::-1])",
-            "slot 0 at 0x2000 runs at 0x40202010; use the ROM that was linked",
+            "[f.bin] ROM for slot 0 at 0x2000: linked at 0x40282010",
         ),
         ("env.RbootFlashImage('f.bin', roms, RBOOT_FILES={'nope': 'main.c'})", "unknown region 'nope'"),
         (

@@ -156,7 +156,7 @@ def test_an_invalid_version_is_one_line_at_once(released: Project, version: str)
     assert not released.exists(ROOT)
     for target in ("releases", "rollback"):
         assert f"[{target}] build/webroot: no such directory" in released.fail(target)
-    assert "[serve] build/webroot: there is no such folder" in released.fail("serve")
+    assert "[serve] build/webroot: no such directory" in released.fail("serve")
 
 
 def test_an_invalid_version_is_reported_before_anything_is_published(released: Project) -> None:
