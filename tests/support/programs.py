@@ -25,6 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_PATHS = [str(ROOT), str(ROOT / "tests")]
 THIRD_PARTY = ("elftools.common.utils", "elftools.elf.structs", "jinja2", "markupsafe", "semver")
 PRELOADED = {
     # Of rbootimg all but the packages that the program does not use, so that it must import what it uses.
@@ -48,7 +49,7 @@ def run_module(
     what is printed.
     """
     environment = dict(os.environ if env is None else env)
-    if any(_fixed(environment.get(name, "")) != _fixed(value) for name, value in _interpreter(environment)):
+    if any(environment.get(name, "") not in values for name, values in _interpreter(environment)):
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
             cwd=cwd,
@@ -63,30 +64,20 @@ def run_module(
     return _server(module, os.getpid()).run(request, typed, timeout)
 
 
-def _interpreter(environment: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The variables of this process and of `environment` that a Python reads when it starts."""
-    both = {**environment, **os.environ}
-    return [
-        (name, os.environ.get(name, ""))
-        for name in both
-        if name.startswith(("PYTHON", "LC_", "LANG", "MALLOC", "LD_")) and name != "PYTEST_CURRENT_TEST"
-    ]
-
-
-def _fixed(value: str) -> str:
-    return "" if value == str(ROOT) else value  # of PYTHONPATH: the tests import rbootimg from there in any case
+def _interpreter(environment: Mapping[str, str]) -> list[tuple[str, tuple[str, ...]]]:
+    """The variables that a Python reads when it starts, with the values that they may have for one that is forked."""
+    names = (name for name in {**environment, **os.environ} if name.startswith(("PYTHON", "LC_", "LANG", "LD_")))
+    known = [(name, os.environ.get(name, "")) for name in names]
+    return [(name, ("", str(ROOT)) if name == "PYTHONPATH" and not value else (value,)) for name, value in known]
 
 
 class _Server:
     def __init__(self, module: str) -> None:
         self._module = module
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        code = f"from support import programs; programs.serve({module!r})"
-        paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+        code = f"import sys; sys.path[1:1] = {_PATHS}; from support import programs; programs.serve({module!r})"
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", code], stdin=theirs, env={**os.environ, "PYTHONPATH": paths}
-            )
+            self._process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs)
 
     def run(self, request: object, typed: str, timeout: float) -> subprocess.CompletedProcess[str]:
         (stdin, typing), *pipes = (os.pipe() for _ in range(3))
@@ -132,8 +123,7 @@ def serve(module: str) -> None:
     link = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     _preload(module)
-    for path in (ROOT, ROOT / "tests"):
-        sys.path.remove(str(path))
+    del sys.path[1 : 1 + len(_PATHS)]
     gc.collect()
     gc.freeze()
     while True:
@@ -185,6 +175,9 @@ def _become(module: str, descriptors: list[int], arguments: list[str], cwd: str,
     os.environ.update(environment)
     os.chdir(cwd)
     sys.path[0] = cwd  # as of `python -m`
+    sys.path[1:1] = [
+        path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", *sys.path)
+    ]
     if module == "SCons" and not _uses_this_tool(Path(cwd)):
         for name in [name for name in sys.modules if name.split(".")[0] == "rbootimg"]:
             del sys.modules[name]
