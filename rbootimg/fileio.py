@@ -52,28 +52,28 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = False, mode: int | 
     _write({path: data}, durable, mode)
 
 
-def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the `contents` of files by name to `folder`, which is created if necessary: all of them or none.
+def write_directory(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the `contents` of files by name to `directory`, which is created if necessary: all of them or none.
 
     Other files there stay. Raises OSError with a file name; no temporary file and no new directory is left.
     """
     made: list[Path] = []
     try:
-        if os.path.lexists(folder) and not os.path.isdir(folder):
-            raise NotADirectoryError(errno.ENOTDIR, not_a_directory(folder), str(folder))
-        made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-        folder.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(directory) and not os.path.isdir(directory):
+            raise NotADirectoryError(errno.ENOTDIR, not_a_directory(directory), str(directory))
+        made = [path for path in (directory, *directory.parents) if not os.path.lexists(path)]
+        directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _remove_folders(made)
-        raise _explain(error, folder) from None
+        _remove_directories(made)
+        raise _explain(error, directory) from None
     try:
-        _write({folder / name: data for name, data in contents.items()})
+        _write({directory / name: data for name, data in contents.items()})
     except BaseException:
-        _remove_folders(made)
+        _remove_directories(made)
         raise
 
 
-def _remove_folders(paths: Iterable[Path]) -> None:
+def _remove_directories(paths: Iterable[Path]) -> None:
     for path in paths:
         with contextlib.suppress(OSError):
             path.rmdir()
@@ -174,21 +174,21 @@ def _reason(error: OSError, path: Path) -> str | None:
     reason = error.strerror
     above = [*reversed(path.parents)]
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP):
-        for folder in above:
-            if not os.path.lexists(folder):
-                return f"there is no folder {folder}"
-            if not os.path.isdir(folder):
-                return f"{folder} is {not_a_directory(folder)}"
+        for directory in above:
+            if not os.path.lexists(directory):
+                return f"there is no directory {directory}"
+            if not os.path.isdir(directory):
+                return f"{directory} is {not_a_directory(directory)}"
         if error.errno == errno.ELOOP:
             return _LOOP
         if error.errno == errno.ENOENT:  # as in /proc
             return "cannot create a file there"
     if error.errno in (errno.EACCES, errno.EPERM):
-        for folder in above:
-            if os.path.isdir(folder) and not os.access(folder, os.X_OK):
-                return f"{reason}: no search permission for folder {folder}"
+        for directory in above:
+            if os.path.isdir(directory) and not os.access(directory, os.X_OK):
+                return f"{reason}: no search permission for directory {directory}"
         if os.path.isdir(path.parent) and not os.access(path.parent, os.W_OK):
-            return f"{reason}: no write permission for folder {path.parent}"
+            return f"{reason}: no write permission for directory {path.parent}"
     return reason
 
 
@@ -201,4 +201,4 @@ def not_a_directory(path: Path) -> str:
             if error.errno == errno.ELOOP:
                 return _LOOP
         return f"a dangling symbolic link to {os.readlink(path)}"
-    return "not a folder"
+    return "not a directory"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-FOLDER = Path(__file__).with_name("html")
+DIRECTORY = Path(__file__).with_name("html")
 
 # Characters that XML forbids or that change the text around them: control characters, lone surrogates, two
 # noncharacters, line separators, and bidirectional controls. Not by str.isprintable(), which depends on Python's
@@ -52,7 +52,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader(DIRECTORY),
         auto_reload=False,
     )
     # Without the filters of jinja2: some, such as `safe`, turn text into markup.

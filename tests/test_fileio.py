@@ -15,7 +15,7 @@ import pytest
 from support.project import ROOT
 
 from rbootimg import fileio
-from rbootimg.fileio import write_atomic, write_folder
+from rbootimg.fileio import write_atomic, write_directory
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def umask() -> Iterator[None]:
     os.umask(before)
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
+def names(directory: Path) -> list[str]:
+    return sorted(os.listdir(directory))
 
 
 def mode(path: Path) -> int:
@@ -101,17 +101,17 @@ def test_invalid_data_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> No
     assert names(tmp_path) == ["file"]
 
 
-def test_a_folder_in_the_way_stays_and_nothing_else_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "folder"
+def test_a_directory_in_the_way_stays_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "directory"
     path.mkdir()
     (path / "inside").write_bytes(b"kept")
     with pytest.raises(IsADirectoryError):
         write_atomic(path, b"new")
-    assert names(tmp_path) == ["folder"]
+    assert names(tmp_path) == ["directory"]
     assert (path / "inside").read_bytes() == b"kept"
 
 
-def test_a_folder_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
+def test_a_directory_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_atomic(tmp_path / "no" / "file", b"new")
     assert names(tmp_path) == []
@@ -176,19 +176,19 @@ def test_concurrent_writers_each_write_a_complete_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-# Folders
+# Directories
 
 
-def fill(folder: Path, sizes: list[int], limit: int) -> str:
+def fill(directory: Path, sizes: list[int], limit: int) -> str:
     """Write files of these sizes in a process whose files can have only `limit` bytes; and return the error."""
     code = (
-        "import sys; from pathlib import Path; from rbootimg.fileio import write_folder\n"
+        "import sys; from pathlib import Path; from rbootimg.fileio import write_directory\n"
         "contents = {f'file{number}': bytes(int(size)) for number, size in enumerate(sys.argv[2:])}\n"
-        "try: write_folder(Path(sys.argv[1]), contents)\n"
+        "try: write_directory(Path(sys.argv[1]), contents)\n"
         "except OSError as error: sys.exit(f'{error.filename}: {error.strerror}')\n"
     )
     return subprocess.run(
-        [sys.executable, "-B", "-c", code, str(folder), *map(str, sizes)],
+        [sys.executable, "-B", "-c", code, str(directory), *map(str, sizes)],
         cwd=ROOT,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         stderr=subprocess.PIPE,
@@ -198,31 +198,31 @@ def fill(folder: Path, sizes: list[int], limit: int) -> str:
     ).stderr
 
 
-def test_a_folder_is_made_and_its_files_are_replaced(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "b"
-    write_folder(folder, {"one": b"1", "two": b"2"})
-    write_folder(folder, {"two": b"3"})
-    assert {name: (folder / name).read_bytes() for name in names(folder)} == {"one": b"1", "two": b"3"}
+def test_a_directory_is_made_and_its_files_are_replaced(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "b"
+    write_directory(directory, {"one": b"1", "two": b"2"})
+    write_directory(directory, {"two": b"3"})
+    assert {name: (directory / name).read_bytes() for name in names(directory)} == {"one": b"1", "two": b"3"}
 
 
-def test_a_folder_that_cannot_be_filled_is_not_made(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_filled_is_not_made(tmp_path: Path) -> None:
     assert fill(tmp_path / "a" / "b", [10, 1000], 500) == f"{tmp_path}/a/b/file1: File too large\n"
     assert names(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_filled_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_filled_stays_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "file0").write_bytes(b"old")
     assert fill(tmp_path, [10, 1000], 500) == f"{tmp_path}/file1: File too large\n"
     assert names(tmp_path) == ["file0"]
     assert (tmp_path / "file0").read_bytes() == b"old"
 
 
-def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(NotADirectoryError) as refused:
-        write_folder(tmp_path / "file", {"name": b"new"})
+        write_directory(tmp_path / "file", {"name": b"new"})
     assert refused.value.filename == str(tmp_path / "file")
-    assert refused.value.strerror == "not a folder"
+    assert refused.value.strerror == "not a directory"
     assert (tmp_path / "file").read_bytes() == b"old"
 
 

@@ -280,20 +280,20 @@ def test_a_number_that_no_flash_can_have_is_refused(path: tuple[Any, ...], value
     assert str(error.value) == message
 
 
-def hostile_root(folder: Path, texts: Mapping[str, str]) -> Path:
+def hostile_root(directory: Path, texts: Mapping[str, str]) -> Path:
     """A web root whose current release and the one before have those texts in their manifests, and a newer one."""
     for bundle in (make("1.0.0", "blink"), make("1.1.0", "blink")):
-        publish(folder, [bundle])
-    history = folder / "releases/history.json"
+        publish(directory, [bundle])
+    history = directory / "releases/history.json"
     known = json.loads(history.read_bytes())
     for version in ("1.0.0", "1.1.0"):
-        manifest = folder / "releases" / version / "manifest.json"
+        manifest = directory / "releases" / version / "manifest.json"
         values = {**json.loads(manifest.read_bytes()), **texts}
         manifest.write_text(json.dumps(values))
         known["manifests"][version] = sha256_hex(manifest.read_bytes())
     history.write_text(json.dumps(known))
-    publish(folder, [make("1.2.0", "blink")])
-    return folder
+    publish(directory, [make("1.2.0", "blink")])
+    return directory
 
 
 @hostile
@@ -301,8 +301,8 @@ def test_hostile_manifests_in_a_web_root_become_text_when_the_next_release_is_pu
     tmp_path: Path, value: str
 ) -> None:
     def of(text: str) -> str:
-        folder = tmp_path / ("before" if text == HARMLESS else "after")
-        return (hostile_root(folder, {"date": text}) / "index.html").read_text(encoding="utf-8")
+        directory = tmp_path / ("before" if text == HARMLESS else "after")
+        return (hostile_root(directory, {"date": text}) / "index.html").read_text(encoding="utf-8")
 
     if "\ud800" <= max(value, default="") <= "\udfff":  # in no file
         with pytest.raises(ManifestError, match=r"manifest\.json: manifest: date: unpaired surrogate"):
@@ -388,7 +388,7 @@ def test_a_symbols_name_is_text_in_a_treemap_of_its_elf(value: str) -> None:
 
 # The templates themselves
 
-TEMPLATES = sorted(path.name for path in templates.FOLDER.iterdir())
+TEMPLATES = sorted(path.name for path in templates.DIRECTORY.iterdir())
 _TOKEN = re.compile(r"\{\{(?P<value>.*?)\}\}|\{%.*?%\}|\{#.*?#\}|(?P<other>.)", re.DOTALL)
 
 
@@ -431,7 +431,7 @@ def problems(source: str) -> list[str]:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_no_template_leaves_the_escaping_out(name: str) -> None:
-    source = (templates.FOLDER / name).read_text(encoding="utf-8")
+    source = (templates.DIRECTORY / name).read_text(encoding="utf-8")
     assert problems(source) == []
     assert not re.search(r"\|\s*safe|autoescape|Markup|<script", source)
 

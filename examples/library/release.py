@@ -42,7 +42,7 @@ def release(version: str, layout_name: str, loader_file: Path, web_root: Path, e
 
     bundle = make_bundle("app", version, roms, layout, ReleaseOptions(proved_by=loader_file.name))
     for published in publish(web_root, [bundle]):
-        print(f"{published.release.app} {published.release.version} is current in {published.folder}")
+        print(f"{published.release.app} {published.release.version} is current in {published.directory}")
     for finding in check_web_root(web_root):
         print(f"{finding.path}: {finding.text}")
 

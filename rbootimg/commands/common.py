@@ -24,7 +24,7 @@ def web_root_argument(parser: argparse.ArgumentParser | argparse._MutuallyExclus
         dest="web_root",
         type=directory,
         default=Path(os.environ.get("RBOOT_WEBROOT") or "build/webroot"),
-        metavar="FOLDER",
+        metavar="DIRECTORY",
         help="use this web root (default: $RBOOT_WEBROOT, else build/webroot)",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..fileio import read_file, write_folder
+from ..fileio import read_file, write_directory
 from ..layout.memory import WINDOW, memory_at
 from ..rom.format import Rom
 from ..rom.pack import IROM_SECTION
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         type=Path,
-        metavar="FOLDER",
+        metavar="DIRECTORY",
         help="write the files to this directory (default: NAME-sections for NAME.bin)",
     )
 
@@ -30,12 +30,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the files and list them."""
     rom = Rom.from_bytes(read_file(options.file))
-    folder = options.output or Path(f"{options.file.stem}-sections")
+    directory = options.output or Path(f"{options.file.stem}-sections")
     files = [(f"{IROM_SECTION[1:]}.bin", rom.irom, "", WINDOW.name)]
     for number, section in enumerate(rom.sections):
         name = f"section{number}-{section.address:08x}.bin"
         files.append((name, section.data, f"{section.address:#x}", memory_at(section.address)))
-    write_folder(folder, {name: data for name, data, _, _ in files})
+    write_directory(directory, {name: data for name, data, _, _ in files})
     rows = tuple((name, address, f"{len(data):,}", memory) for name, data, address, memory in files)
     table = Table(("file", "address", "bytes", "memory"), rows, "<<><")
-    terminal.show((Heading(f"{options.file}: {len(files)} files in {folder}", good=True), table))
+    terminal.show((Heading(f"{options.file}: {len(files)} files in {directory}", good=True), table))

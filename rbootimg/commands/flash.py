@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..emulator.rundir import name_temporary_folder
+from ..emulator.rundir import name_temporary_directory
 from ..errors import error_subject
 from ..flash import writer
 from .arguments import baud_rate
@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pieces",
         type=Path,
-        metavar="FOLDER",
+        metavar="DIRECTORY",
         help="keep the files for esptool in this directory (default: a temporary one)",
     )
     parser.add_argument(
@@ -59,14 +59,14 @@ def run(options: argparse.Namespace) -> None:
             names = write_pieces(options.pieces, pieces)
         else:
             names = [piece.file_name for piece in pieces]
-            print("rbootimg: note: use --pieces FOLDER to write these files", file=sys.stderr)
+            print("rbootimg: note: use --pieces DIRECTORY to write these files", file=sys.stderr)
         print(shlex.join(["esptool", *command(names)]))
         return
     with error_subject(options.port or "<auto-detected port>"), contextlib.ExitStack() as at_the_end:
         if options.pieces:
             names = write_pieces(options.pieces, pieces)
         else:
-            with name_temporary_folder():
-                folder = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="rbootimg-"))
-                names = write_pieces(Path(folder), pieces)
+            with name_temporary_directory():
+                directory = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="rbootimg-"))
+                names = write_pieces(Path(directory), pieces)
         writer.run(command(names))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from ..fileio import read_file, write_folder, write_output
+from ..fileio import read_file, write_directory, write_output
 from ..flash.image import INIT_DATA_REGION, FlashPiece, assemble, flash_pieces, make_boot_config, warnings
 from ..layout.model import FlashLayout
 from ..views import rom
@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pieces",
         type=Path,
-        metavar="FOLDER",
+        metavar="DIRECTORY",
         help="write each piece to a file in this directory, named after its address",
     )
 
@@ -111,8 +111,8 @@ def _contents(paths: Mapping[_Key, Path]) -> dict[_Key, bytes]:
     return {key: read_file(path) for key, path in paths.items()}
 
 
-def write_pieces(folder: Path, pieces: Iterable[FlashPiece]) -> list[str]:
-    """Write each piece to a file in `folder`, which is created if needed. Returns the paths."""
+def write_pieces(directory: Path, pieces: Iterable[FlashPiece]) -> list[str]:
+    """Write each piece to a file in `directory`, which is created if needed. Returns the paths."""
     contents = {piece.file_name: piece.data for piece in pieces}
-    write_folder(folder, contents)
-    return [str(folder / name) for name in contents]
+    write_directory(directory, contents)
+    return [str(directory / name) for name in contents]

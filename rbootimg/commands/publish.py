@@ -69,7 +69,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--proved-by", metavar="LOADER", help="name of the loader with which all the ROMs were proved to boot"
     )
     parser.add_argument(
-        "--in-folder",
+        "--in-directory",
         action="store_true",
         default=None,
         help="publish to a directory of the application's name (default: only if the web root has such directories)",
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> None:
     (published,) = webroot.publish(
         options.web_root,
         [release],
-        in_folders=options.in_folder,
+        in_directories=options.in_directory,
         force=options.force,
         allow_missing_roms=options.force,
         allow_downgrade=options.allow_downgrade,

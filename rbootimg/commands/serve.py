@@ -19,7 +19,7 @@ DESCRIPTION = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     either = parser.add_mutually_exclusive_group()
-    either.add_argument("folder", type=directory, nargs="?", metavar="WEBROOT", help="the same as --web-root")
+    either.add_argument("directory", type=directory, nargs="?", metavar="WEBROOT", help="the same as --web-root")
     web_root_argument(either)
     parser.add_argument("--host", default="0.0.0.0", help="listen on this address (default: all of this machine)")
     parser.add_argument(
@@ -42,6 +42,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
-    options.web_root = options.folder or options.web_root
+    options.web_root = options.directory or options.web_root
     settings = ServerOptions(faults=tuple(options.fault), rate=options.rate, status_page=options.status)
     serve_and_show(options.web_root, options.host, options.port, settings)

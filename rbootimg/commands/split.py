@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         required=True,
-        metavar="FOLDER",
+        metavar="DIRECTORY",
         help="write the files to this directory, each named after its address",
     )
 

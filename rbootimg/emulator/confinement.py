@@ -84,10 +84,10 @@ def check(choice: str) -> str | None:
 
 
 @contextlib.contextmanager
-def child_setup(folder: Path, program: str, mask_rom: Path, file_size: int) -> Iterator[Callable[[], None]]:
+def child_setup(directory: Path, program: str, mask_rom: Path, file_size: int) -> Iterator[Callable[[], None]]:
     """Return the `preexec_fn` that confines `program` (QEMU), to be called between fork and exec, at most once.
 
-    The program can then read and write, but not create, files in `folder`, and read `mask_rom` and the files that it
+    The program can then read and write, but not create, files in `directory`, and read `mask_rom` and the files that it
     needs to start. Its files are limited to `file_size` bytes, and it ends with the *thread* that started it.
     All that takes locks or memory is done here in the parent, as other threads may run; the child only makes a few
     system calls. Raises EmulatorError if the kernel has Landlock and rejects a rule.
@@ -102,7 +102,7 @@ def child_setup(folder: Path, program: str, mask_rom: Path, file_size: int) -> I
         (kind, _limits(kind, limit)) for kind, limit in ((resource.RLIMIT_FSIZE, file_size), (resource.RLIMIT_CORE, 0))
     ]
     syscall = _libc().syscall
-    ruleset = _ruleset(abi, folder, program, mask_rom) if abi else -1
+    ruleset = _ruleset(abi, directory, program, mask_rom) if abi else -1
     get_parent, leave = os.getppid, os._exit
 
     def confine() -> None:
@@ -169,7 +169,7 @@ def _up_to(abi: int, rights: Mapping[int, int]) -> int:
     return sum(bits for since, bits in rights.items() if since <= abi)
 
 
-def _ruleset(abi: int, folder: Path, program: str, mask_rom: Path) -> int:
+def _ruleset(abi: int, directory: Path, program: str, mask_rom: Path) -> int:
     """Create the rules for QEMU; return their descriptor. Raises EmulatorError."""
     known = _up_to(abi, _FILE_RIGHTS)
     words = [known, *([_up_to(abi, _TCP_RIGHTS)] if abi >= 4 else []), *([_up_to(abi, _SCOPES)] if abi >= 6 else [])]
@@ -179,7 +179,7 @@ def _ruleset(abi: int, folder: Path, program: str, mask_rom: Path) -> int:
         for path in _program_paths(program):
             _allow(ruleset, path, _READ_FILE | _EXECUTE)
         _allow(ruleset, mask_rom, _READ_FILE)
-        _allow(ruleset, folder, (_READ_FILE | _WRITE_FILE | _TRUNCATE) & known, required=True)
+        _allow(ruleset, directory, (_READ_FILE | _WRITE_FILE | _TRUNCATE) & known, required=True)
     except BaseException:
         if ruleset >= 0:
             os.close(ruleset)
@@ -191,8 +191,8 @@ def _program_paths(program: str) -> list[str]:
     real = os.path.realpath(program)
     prefix = os.path.dirname(os.path.dirname(real))
     paths = [real, *_MORE_LIBRARIES]
-    for folder in _LIBRARIES:
-        paths += glob.glob(f"{folder}/*-linux-*") or [folder]
+    for directory in _LIBRARIES:
+        paths += glob.glob(f"{directory}/*-linux-*") or [directory]
     if prefix not in ("/", "/usr", "/usr/local"):
         paths += (os.path.join(prefix, name) for name in ("lib", "lib64"))
     with open(real, "rb") as file:

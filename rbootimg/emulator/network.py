@@ -78,11 +78,11 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def relay(folder: Path, host: str, port: int) -> Iterator[None]:
-    """Connect the emulated device in `folder` to `host` and `port` whenever it requests a connection; one at a time."""
+def relay(directory: Path, host: str, port: int) -> Iterator[None]:
+    """Connect the device emulated in `directory` to `host` and `port` whenever it asks for it, one connection at a time."""
     with contextlib.ExitStack() as stack:
         # Open for reading and writing, so that open() does not wait for the other side.
-        received, sent = (_make_fifo(folder / name, stack) for name in ("net-in", "net-out"))
+        received, sent = (_make_fifo(directory / name, stack) for name in ("net-in", "net-out"))
         stop, stopping = os.pipe()
         stack.callback(os.close, stop)
         thread = threading.Thread(target=_serve, args=(_Device(sent, received, stop), (host, port)), daemon=True)

@@ -101,10 +101,10 @@ def _prove_slot(
     _compare(slot, flash_code, flash[start : start + flash_code.size], "flash")
     _check_entry(flash, slot, elf)
     ours, qemus = socket.socketpair()
-    with run_directory() as folder, ours, qemus:
+    with run_directory() as directory, ours, qemus:
         file = qemus.fileno()
         options = ["-serial", "file:uart", "-S", "-chardev", f"socket,id=gdb,fd={file}", "-gdb", "chardev:gdb"]
-        with machine(folder, set_current_rom(flash, number, layout), ["resets=4"], options, (file,)) as qemu:
+        with machine(directory, set_current_rom(flash, number, layout), ["resets=4"], options, (file,)) as qemu:
             qemus.close()  # so that `ours` is closed when QEMU ends
             debugger = Debugger(ours, time.monotonic() + timeout)
             try:
@@ -115,14 +115,14 @@ def _prove_slot(
                     raise ProofError(f"ROM for {slot.label}: {invalid}")
                 if (clause := difference(elf, rom, slot.link_address)) is not None:
                     raise ProofError(f"ROM for {slot.label} does not match its ELF: {clause}")
-                before = len(read_report(folder))
+                before = len(read_report(directory))
                 # All comparisons are done: from here on the application may write to the report itself.
                 stop = debugger.run_on(qemu, _PERIPHERALS, _RUN_ON)
-                reached = _stop_text(stop, read_report(folder)[before:], slot, elf)
+                reached = _stop_text(stop, read_report(directory)[before:], slot, elf)
             except NotReachedError as error:
-                if not (folder / "report").stat().st_size:
+                if not (directory / "report").stat().st_size:
                     raise failure(qemu) from None
-                raise ProofError(f"{error}; {_last_lines(folder)}") from None
+                raise ProofError(f"{error}; {_last_lines(directory)}") from None
             except TimeoutError:
                 raise ProofError(f"proof of {slot.label} timed out after {timeout:g} s") from None
     return SlotProof(number, slot, elf.entry, flash_code.size + sum(section.size for section in loaded), reached)
@@ -184,8 +184,8 @@ def _check_entry(flash: bytes, slot: Slot, elf: Elf) -> None:
         raise ProofError(f"ROM for {slot.label}: entry point {entry:#x}: expected {elf.entry:#x} as in the ELF")
 
 
-def _last_lines(folder: Path) -> str:
-    uart = (folder / "uart").read_text(errors="replace") if (folder / "uart").exists() else ""
+def _last_lines(directory: Path) -> str:
+    uart = (directory / "uart").read_text(errors="replace") if (directory / "uart").exists() else ""
     lines = [line.strip() for line in uart.splitlines() if line.strip()][-_UART_LINES:]
     return f"last lines on the UART: {' | '.join(lines)}"
 

@@ -30,7 +30,7 @@ from ..rom.elf import Symbol, describe_address
 from . import confinement
 from .network import relay
 from .program import MISSING, QEMU
-from .rundir import name_temporary_folder, run_directory
+from .rundir import name_temporary_directory, run_directory
 
 MASK_ROM = Path(__file__).parents[1] / "firmware" / "maskrom.elf"
 """The emulated mask ROM, built from `firmware/maskrom`."""
@@ -228,15 +228,15 @@ def boot(
     if options.cut is not None:
         settings += [f"cut={options.cut.operation}", f"part={options.cut.part}"]
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(run_directory())
+        directory = stack.enter_context(run_directory())
         if options.net:
-            stack.enter_context(relay(folder, *options.net))
-        with machine(folder, flash, settings, ["-serial", "null"]) as qemu:
-            uart, stopped = _run_console(qemu, folder, options, on_uart, keyboard, is_interrupted)
-            if not stopped and "\nend " not in read_report(folder):
+            stack.enter_context(relay(directory, *options.net))
+        with machine(directory, flash, settings, ["-serial", "null"]) as qemu:
+            uart, stopped = _run_console(qemu, directory, options, on_uart, keyboard, is_interrupted)
+            if not stopped and "\nend " not in read_report(directory):
                 raise failure(qemu, uart.last)
         # The report and the flash are complete only after QEMU has ended.
-        return _result(read_report(folder), uart, stopped, _read(folder / "flash", len(flash)))
+        return _result(read_report(directory), uart, stopped, _read(directory / "flash", len(flash)))
 
 
 def interact(
@@ -306,26 +306,26 @@ def failure(qemu: subprocess.Popen[bytes], output: bytes = b"") -> EmulatorError
 
 @contextlib.contextmanager
 def machine(
-    folder: Path, flash: bytes, settings: Sequence[str], options: Sequence[str], files: Sequence[int] = ()
+    directory: Path, flash: bytes, settings: Sequence[str], options: Sequence[str], files: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run QEMU with the mask ROM and `flash` in the directory `folder`; it is killed at the end.
+    """Run QEMU with the mask ROM and `flash` in `directory`; it is killed at the end.
 
-    `options` are QEMU's, `files` the descriptors that they name; they can write to `folder`/"uart". The ROM can access
-    only the files that are in `folder` now, see `confinement`. QEMU ends with the thread that started it: leave the
-    `with` in the same thread. Raises EmulatorError if QEMU is not installed or the flash has an invalid size.
+    `options` are QEMU's, `files` the descriptors that they name; they can write to `directory`/"uart". The ROM can
+    access only the files that are in `directory` now, see `confinement`. QEMU ends with the thread that started it: leave
+    the `with` in the same thread. Raises EmulatorError if QEMU is not installed or the flash has an invalid size.
     """
     smallest, largest = FLASH_SIZES
     if not smallest <= len(flash) <= largest or len(flash) & (len(flash) - 1):
         raise EmulatorError(f"flash size must be a power of two from 256 KB to 16 MB, got {len(flash):,} bytes")
-    with name_temporary_folder():
-        (folder / "flash").write_bytes(flash)
+    with name_temporary_directory():
+        (directory / "flash").write_bytes(flash)
         for name in ("report", "uart"):  # QEMU cannot create files
-            (folder / name).touch()
+            (directory / name).touch()
     words = ["flash=flash", "report=report", f"size={len(flash)}", *settings]
     command = [*command_line(), *options, "-append", " ".join(words)]
     with (
-        confinement.child_setup(folder, command[0], MASK_ROM, max(len(flash), REPORT_SIZE + 1)) as confine,
-        _start(command, folder, files, confine) as qemu,
+        confinement.child_setup(directory, command[0], MASK_ROM, max(len(flash), REPORT_SIZE + 1)) as confine,
+        _start(command, directory, files, confine) as qemu,
     ):
         assert qemu.stdin is not None
         assert qemu.stdout is not None
@@ -339,13 +339,13 @@ def machine(
 
 
 def _start(
-    command: Sequence[str], folder: Path, files: Sequence[int], confine: Callable[[], None]
+    command: Sequence[str], directory: Path, files: Sequence[int], confine: Callable[[], None]
 ) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
     try:
         return subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=directory,
             stdin=pipe,
             stdout=pipe,
             stderr=subprocess.STDOUT,
@@ -375,9 +375,9 @@ def _read(path: Path, max_size: int) -> bytes:
         return file.read(max_size)
 
 
-def read_report(folder: Path) -> str:
+def read_report(directory: Path) -> str:
     """Return the mask ROM's report. Raises EmulatorError if it is too long."""
-    report = _read(folder / "report", REPORT_SIZE + 1)
+    report = _read(directory / "report", REPORT_SIZE + 1)
     if len(report) > REPORT_SIZE:
         raise EmulatorError(_REPORT_TOO_LONG)
     return report.decode(errors="replace")
@@ -431,7 +431,7 @@ class _Uart:
 
 def _run_console(
     qemu: subprocess.Popen[bytes],
-    folder: Path,
+    directory: Path,
     options: BootOptions,
     on_uart: Callable[[bytes], None] | None,
     keyboard: int | None,
@@ -457,7 +457,7 @@ def _run_console(
         readable, writable, _ = select.select(sources, [qemu.stdin] if typed else [], [], min(left, _CHECK_INTERVAL))
         if (now := time.monotonic()) >= next_check:
             next_check = now + _CHECK_INTERVAL
-            if (folder / "report").stat().st_size > REPORT_SIZE:
+            if (directory / "report").stat().st_size > REPORT_SIZE:
                 raise EmulatorError(_REPORT_TOO_LONG)
         if keyboard is not None and keyboard in readable:
             keys = os.read(keyboard, 256)

@@ -21,7 +21,7 @@ PREFIX = "rbootimg-run-"
 @contextlib.contextmanager
 def run_directory() -> Iterator[Path]:
     """Create a directory for one run and remove it at the end; first remove those of this user's killed runs."""
-    with name_temporary_folder():
+    with name_temporary_directory():
         base = tempfile.gettempdir()
         sweep(base)
         path, lock = _create_locked(base)
@@ -34,16 +34,16 @@ def run_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def name_temporary_folder() -> Iterator[None]:
+def name_temporary_directory() -> Iterator[None]:
     """Make errors of the system name the temporary directory, which the user can choose, instead of a file in it."""
     try:
         yield
     except OSError as error:
         try:
-            folder, reason = tempfile.gettempdir(), error.strerror
+            directory, reason = tempfile.gettempdir(), error.strerror
         except FileNotFoundError:
-            folder, reason = os.environ.get("TMPDIR") or "/tmp", "no writable temporary directory"
-        raise OSError(error.errno, f"{reason}; set $TMPDIR to another temporary directory", folder) from None
+            directory, reason = os.environ.get("TMPDIR") or "/tmp", "no writable temporary directory"
+        raise OSError(error.errno, f"{reason}; set $TMPDIR to another temporary directory", directory) from None
 
 
 def sweep(base: str) -> None:

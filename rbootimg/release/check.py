@@ -12,18 +12,18 @@ from ..fileio import read_file, sha256_hex
 from .finding import Finding
 from .history import History, newest_first
 from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION
-from .storage import FILE_MODE, FOLDER_MODE
+from .storage import DIRECTORY_MODE, FILE_MODE
 from .tree import (
     HISTORY,
     SWITCH,
     UNFINISHED,
     CorruptReleaseError,
     NoHistoryError,
-    app_folders,
+    app_directories,
     current_files,
     index_files,
     outdated_files,
-    pending_folders,
+    pending_directories,
     pending_version,
     read_history,
     release_or_none,
@@ -43,8 +43,8 @@ def check_web_root(web_root: Path) -> tuple[Finding, ...]:
     """
     with read_locked(web_root) as root:
         problems = [*_check_switch(root)]
-        for folder in app_folders(root):
-            problems += _check_app(folder, named=folder != root)
+        for directory in app_directories(root):
+            problems += _check_app(directory, named=directory != root)
         for name, data in index_files(root).items():
             found = _file_problems(
                 root / name, sha256_hex(data), "the applications", "publish or roll back any of them"
@@ -55,15 +55,15 @@ def check_web_root(web_root: Path) -> tuple[Finding, ...]:
 
 def _check_switch(root: Path) -> _Problems:
     """Check that a switch of several applications is complete."""
-    folders = pending_folders(root)
-    if not folders:
+    directories = pending_directories(root)
+    if not directories:
         return
     try:
-        staged = folders[0] / RELEASES / f"{UNFINISHED}{HISTORY}"
-        history = History.from_json(read_file(staged)) if staged.exists() else read_history(folders[0])
+        staged = directories[0] / RELEASES / f"{UNFINISHED}{HISTORY}"
+        history = History.from_json(read_file(staged)) if staged.exists() else read_history(directories[0])
     except RbootError:
         return  # reported where that application is checked
-    names = ", ".join(folder.name for folder in folders)
+    names = ", ".join(directory.name for directory in directories)
     yield root / SWITCH, f"interrupted switch of {names}; run {_rollback_command(history, named=True)} to complete it"
 
 
@@ -72,37 +72,37 @@ def _rollback_command(history: History, named: bool) -> str:
     return f"`rbootimg rollback {history.current}{f' --app {shlex.quote(history.app)}' if named else ''}`"
 
 
-def _check_app(folder: Path, named: bool) -> _Problems:
-    path = folder / RELEASES / HISTORY
+def _check_app(directory: Path, named: bool) -> _Problems:
+    path = directory / RELEASES / HISTORY
     try:
-        history = read_history(folder)
+        history = read_history(directory)
     except NoHistoryError as error:
         yield path, f"{error.message}; {Hint.HISTORY.command_line}"
         return
     command = _rollback_command(history, named)
-    yield from _check_access(folder / RELEASES)
-    pending = pending_version(folder, history)
+    yield from _check_access(directory / RELEASES)
+    pending = pending_version(directory, history)
     for version, manifest in history.manifests.items():
         if version == pending:
-            yield folder / RELEASES / version, f"interrupted switch to {version}; run {command} to complete it"
+            yield directory / RELEASES / version, f"interrupted switch to {version}; run {command} to complete it"
         else:
             # Prune keeps the current and the previous release.
             prune = "" if version in (history.current, history.previous) else ", or delete it with `rbootimg prune`"
-            yield from _check_release(folder, version, manifest, f"publish the same release again{prune}")
+            yield from _check_release(directory, version, manifest, f"publish the same release again{prune}")
     with contextlib.suppress(CorruptReleaseError):
-        yield from _check_current(folder, history, command)
+        yield from _check_current(directory, history, command)
 
 
-def _check_release(folder: Path, version: str, manifest: str, remedy: str) -> _Problems:
+def _check_release(directory: Path, version: str, manifest: str, remedy: str) -> _Problems:
     """Check the files in releases/VERSION, whose manifest should have the SHA-256 `manifest`."""
-    directory = folder / RELEASES / version
+    directory = directory / RELEASES / version
     if not directory.is_dir():
         yield directory, "not a directory; move it away" if directory.exists() else f"missing; {remedy}"
         return
     yield from _check_access(directory)
     problems = [*_file_problems(directory / MANIFEST, manifest, "the history", remedy)]
     yield from ((directory / MANIFEST, text) for text in problems)
-    release = release_or_none(folder, version)
+    release = release_or_none(directory, version)
     if problems or release is None:
         return
     expected = {file.name: file.sha256 for file in release.files}
@@ -116,23 +116,23 @@ def _check_release(folder: Path, version: str, manifest: str, remedy: str) -> _P
     yield from ((path, f"not a file of {version}; delete it") for path in unexpected_files(directory, release))
 
 
-def _check_current(folder: Path, history: History, command: str) -> _Problems:
+def _check_current(directory: Path, history: History, command: str) -> _Problems:
     """Check the files that devices get. Raises CorruptReleaseError if the current release is corrupt."""
-    files = current_files(folder, history)
+    files = current_files(directory, history)
     for name, data in files.items():
         # Pages are in no manifest: another version of rbootimg may have written this one.
         is_page = name in (PAGE, STYLE)
         expected = f"the page that this rbootimg writes for {history.current}" if is_page else history.current
-        problems = _file_problems(folder / name, sha256_hex(data), expected, f"run {command} to repair it")
-        yield from ((folder / name, text) for text in problems)
-    for name in outdated_files(folder, history, files):
+        problems = _file_problems(directory / name, sha256_hex(data), expected, f"run {command} to repair it")
+        yield from ((directory / name, text) for text in problems)
+    for name in outdated_files(directory, history, files):
         kind = "ROM" if name.endswith(".bin") else "checksum file"
-        yield folder / name, f"not a {kind} of the current release {history.current}; delete it"
-    releases = [release_or_none(folder, version) for version in newest_first(history.manifests)]
+        yield directory / name, f"not a {kind} of the current release {history.current}; delete it"
+    releases = [release_or_none(directory, version) for version in newest_first(history.manifests)]
     newest = {rom.file.name: release.version for release in reversed(releases) if release for rom in release.roms}
     for name in sorted(newest.keys() - files.keys()):
         yield (
-            folder / name,
+            directory / name,
             f"in {newest[name]}, but not in the current release {history.current}; publish a release with this ROM",
         )
 
@@ -152,6 +152,6 @@ def _file_problems(path: Path, sha256: str | None, expected: str, remedy: str) -
         yield f"cannot be read: {error.strerror}"
 
 
-def _check_access(folder: Path) -> _Problems:
-    if folder.stat().st_mode & FOLDER_MODE != FOLDER_MODE:
-        yield folder, f"not accessible for the web server: expected mode {FOLDER_MODE:o}"
+def _check_access(directory: Path) -> _Problems:
+    if directory.stat().st_mode & DIRECTORY_MODE != DIRECTORY_MODE:
+        yield directory, f"not accessible for the web server: expected mode {DIRECTORY_MODE:o}"

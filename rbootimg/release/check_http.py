@@ -115,12 +115,12 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
         name = checksum_name(rom.file.name)
         if name in checksums:
             files[StoredFile.of(name, checksums[name])] = "checksum file"
-        folders = (f"{release.folder}/",) if rom is release.recovery else ("", f"{release.folder}/")
+        directories = (f"{release.directory}/",) if rom is release.recovery else ("", f"{release.directory}/")
         for file, what in files.items():
-            for folder in folders:
-                ask(f"{folder}{file.name}", partial(_content_mismatch, file=file, what=what))
+            for directory in directories:
+                ask(f"{directory}{file.name}", partial(_content_mismatch, file=file, what=what))
     for file in release.data_files:
-        ask(f"{release.folder}/{file.name}", partial(_content_mismatch, file=file, what="file"))
+        ask(f"{release.directory}/{file.name}", partial(_content_mismatch, file=file, what="file"))
     return tuple(found)
 
 

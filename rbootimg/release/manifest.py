@@ -119,7 +119,7 @@ class Release:
     checksum_files: bool = False
 
     @property
-    def folder(self) -> str:
+    def directory(self) -> str:
         """The release's directory, relative to the application's."""
         return f"{RELEASES}/{self.version}"
 
@@ -189,7 +189,7 @@ class Release:
         return {**entry, "elf": self._file_json(rom.elf)} if rom.elf else entry
 
     def _file_json(self, file: StoredFile) -> dict[str, object]:
-        return {"path": f"{self.folder}/{file.name}", "size": file.size, "sha256": file.sha256}
+        return {"path": f"{self.directory}/{file.name}", "size": file.size, "sha256": file.sha256}
 
     @classmethod
     def from_json(cls, data: bytes) -> Release:

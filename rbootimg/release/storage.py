@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import LockError, WebRootError
 
-FILE_MODE, FOLDER_MODE = 0o644, 0o755
+FILE_MODE, DIRECTORY_MODE = 0o644, 0o755
 """The web server runs as another user than the publisher."""
 
 
@@ -63,9 +63,9 @@ def has_content(path: Path, data: bytes) -> bool:
     )
 
 
-def sync(folder: Path) -> None:
-    """Wait until the directory `folder` itself is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(directory: Path) -> None:
+    """Wait until the directory `directory` itself is on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -75,16 +75,16 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
+def make_directory(directory: Path) -> None:
     """Create a directory and its missing parents, accessible for a web server, and wait until they are on the disk."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
+    if not directory.is_dir():
+        make_directory(directory.parent)
         try:
-            folder.mkdir(exist_ok=True)
+            directory.mkdir(exist_ok=True)
         except FileNotFoundError:  # as in /proc
-            raise FileNotFoundError(errno.ENOENT, "cannot create a directory there", str(folder)) from None
-        folder.chmod(FOLDER_MODE)
-        sync(folder.parent)
+            raise FileNotFoundError(errno.ENOENT, "cannot create a directory there", str(directory)) from None
+        directory.chmod(DIRECTORY_MODE)
+        sync(directory.parent)
 
 
 def remove(path: Path) -> None:
@@ -203,9 +203,9 @@ def _make_lock(path: Path) -> int | None:
     return descriptor
 
 
-def _fit_mode(descriptor: int, folder: Path) -> bool:
-    """Give access to all users with write access to `folder`; False if others had access and may hold a lock."""
-    at, info = folder.stat(), os.fstat(descriptor)
+def _fit_mode(descriptor: int, directory: Path) -> bool:
+    """Give access to all users with write access to `directory`; False if others had access and may hold a lock."""
+    at, info = directory.stat(), os.fstat(descriptor)
     write = at.st_mode & (0o022 if info.st_gid == at.st_gid else 0o002)
     wanted = 0o600 | write | write << 1
     if info.st_mode & 0o077 & ~wanted:

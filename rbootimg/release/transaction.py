@@ -38,7 +38,7 @@ from .bundle import Bundle
 from .history import History
 from .manifest import Release
 from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION
-from .storage import error_path, has_content, make_folder, remove, sync, write
+from .storage import error_path, has_content, make_directory, remove, sync, write
 from .tree import (
     HISTORY,
     NEXT,
@@ -49,7 +49,7 @@ from .tree import (
     announced_version,
     current_files,
     outdated_files,
-    pending_folders,
+    pending_directories,
     pending_version,
     read_history,
     release_or_none,
@@ -59,13 +59,13 @@ from .tree import (
 from .version import is_newer
 
 
-def stage_release(folder: Path, bundle: Bundle, before: History | None) -> None:
+def stage_release(directory: Path, bundle: Bundle, before: History | None) -> None:
     """Write a release to releases/.rbootimg-next, and read it back."""
-    directory = folder / RELEASES / NEXT
-    with error_path(folder / RELEASES):
-        remove(directory)
-        make_folder(directory)
-    current = release_or_none(folder, before.current) if before else None
+    release_directory = directory / RELEASES / NEXT
+    with error_path(directory / RELEASES):
+        remove(release_directory)
+        make_directory(release_directory)
+    current = release_or_none(directory, before.current) if before else None
     files = {
         **bundle.contents,
         VERSION: version_content(bundle.release),
@@ -74,27 +74,29 @@ def stage_release(folder: Path, bundle: Bundle, before: History | None) -> None:
         MANIFEST: bundle.release.to_json(),  # last: it completes the release
     }
     for name, data in files.items():
-        with error_path(folder / RELEASES / bundle.release.version / name):
-            write(directory / name, data)
-    sync(directory)
+        with error_path(directory / RELEASES / bundle.release.version / name):
+            write(release_directory / name, data)
+    sync(release_directory)
     for name, data in files.items():
-        if (directory / name).read_bytes() != data:
-            raise WebRootError("content differs from what was written; check the disk", subject=directory / name)
+        if (release_directory / name).read_bytes() != data:
+            raise WebRootError(
+                "content differs from what was written; check the disk", subject=release_directory / name
+            )
 
 
-def stage_current(folder: Path, history: History) -> None:
+def stage_current(directory: Path, history: History) -> None:
     """Write the current files and the history under temporary names (the end of step 1).
 
     Raises CorruptReleaseError if the release that becomes current is corrupt.
     """
-    stage_files(folder, current_files(folder, history))
-    stage_files(folder / RELEASES, {HISTORY: history.to_json()})
+    stage_files(directory, current_files(directory, history))
+    stage_files(directory / RELEASES, {HISTORY: history.to_json()})
 
 
-def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write those `files` that are missing or differ in `folder` under temporary names."""
+def stage_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write those `files` that are missing or differ in `directory` under temporary names."""
     for name, data in files.items():
-        path, staged = folder / name, folder / f"{UNFINISHED}{name}"
+        path, staged = directory / name, directory / f"{UNFINISHED}{name}"
         if path.is_dir():
             raise WebRootError("expected a file, found a directory; move it away", subject=path)
         with error_path(path):
@@ -104,82 +106,82 @@ def stage_files(folder: Path, files: Mapping[str, bytes]) -> None:
                 write(staged, data, later_than=path)
 
 
-def commit(folder: Path, names: Iterable[str]) -> bool:
+def commit(directory: Path, names: Iterable[str]) -> bool:
     """Replace files by the staged ones, each in one step; return whether there was any."""
     changed = False
     for name in names:
-        with error_path(folder / name), contextlib.suppress(FileNotFoundError):  # an unchanged file is not staged
-            os.replace(folder / f"{UNFINISHED}{name}", folder / name)
+        with error_path(directory / name), contextlib.suppress(FileNotFoundError):  # an unchanged file is not staged
+            os.replace(directory / f"{UNFINISHED}{name}", directory / name)
             changed = True
     return changed
 
 
-def switch(root: Path, folders: Sequence[Path]) -> None:
-    """Do steps 2 to 4 in each of `folders`. Raises CorruptReleaseError if a release is corrupt."""
-    if len(folders) > 1:
-        with clean_on_error(root, *folders), error_path(root):
+def switch(root: Path, directories: Sequence[Path]) -> None:
+    """Do steps 2 to 4 in each of `directories`. Raises CorruptReleaseError if a release is corrupt."""
+    if len(directories) > 1:
+        with clean_on_error(root, *directories), error_path(root):
             staged = root / f"{UNFINISHED}switch"
-            write(staged, json.dumps([folder.name for folder in folders]).encode())
+            write(staged, json.dumps([directory.name for directory in directories]).encode())
             os.replace(staged, root / SWITCH)
         sync(root)
-        _commit_histories(folders)
+        _commit_histories(directories)
     else:
-        with clean_on_error(*folders):
-            commit(folders[0] / RELEASES, (HISTORY,))
-        sync(folders[0] / RELEASES)
-    for folder in folders:
-        _complete(folder, read_history(folder))
+        with clean_on_error(*directories):
+            commit(directories[0] / RELEASES, (HISTORY,))
+        sync(directories[0] / RELEASES)
+    for directory in directories:
+        _complete(directory, read_history(directory))
     remove(root / SWITCH)
 
 
-def _commit_histories(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        commit(folder / RELEASES, (HISTORY,))
-        sync(folder / RELEASES)
+def _commit_histories(directories: Iterable[Path]) -> None:
+    for directory in directories:
+        commit(directory / RELEASES, (HISTORY,))
+        sync(directory / RELEASES)
 
 
 def resume_switch(root: Path) -> None:
     """Continue an interrupted switch of several applications."""
-    folders = pending_folders(root)
-    _commit_histories(folders)
-    for folder in folders:
+    directories = pending_directories(root)
+    _commit_histories(directories)
+    for directory in directories:
         with contextlib.suppress(NoHistoryError):
-            repair(folder, read_history(folder))
+            repair(directory, read_history(directory))
     remove(root / SWITCH)
 
 
-def repair(folder: Path, history: History) -> bool:
+def repair(directory: Path, history: History) -> bool:
     """Complete an interrupted switch, and repair the current files; return whether anything changed."""
     # A corrupt release must not prevent the next one.
     with contextlib.suppress(CorruptReleaseError):
-        return _complete(folder, history)
+        return _complete(directory, history)
     return False
 
 
-def _complete(folder: Path, history: History) -> bool:
+def _complete(directory: Path, history: History) -> bool:
     """Do steps 3 and 4, or the rest of them; return whether anything changed.
 
     Raises CorruptReleaseError if the release is corrupt.
     """
-    version = pending_version(folder, history)
+    version = pending_version(directory, history)
     if version:
-        _install(folder / RELEASES / NEXT, folder / RELEASES / version)
-    files = current_files(folder, history)
-    stage_files(folder, files)
+        _install(directory / RELEASES / NEXT, directory / RELEASES / version)
+    files = current_files(directory, history)
+    stage_files(directory, files)
     announcing = (MANIFEST, VERSION)
-    first = [name for name in announcing if is_newer(announced_version(folder, name), history.current)]
+    first = [name for name in announcing if is_newer(announced_version(directory, name), history.current)]
     roms = [name for name in files if name not in (*announcing, STYLE, PAGE)]
     changed = False
     for names in (first, roms):
-        if commit(folder, names):
-            sync(folder)  # else a power cut could keep the later files without these
+        if commit(directory, names):
+            sync(directory)  # else a power cut could keep the later files without these
             changed = True
-    for name in outdated_files(folder, history, files):
-        (folder / name).unlink()
+    for name in outdated_files(directory, history, files):
+        (directory / name).unlink()
         changed = True
-    changed |= commit(folder, files)
-    sync(folder)
-    clean(folder)
+    changed |= commit(directory, files)
+    sync(directory)
+    clean(directory)
     return version is not None or changed
 
 
@@ -209,19 +211,19 @@ def _replace(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def clean_on_error(*folders: Path) -> Iterator[None]:
-    """Remove temporary files from `folders` if an error is raised within."""
+def clean_on_error(*directories: Path) -> Iterator[None]:
+    """Remove temporary files from `directories` if an error is raised within."""
     try:
         yield
     except BaseException:
-        for folder in folders:
+        for directory in directories:
             with contextlib.suppress(OSError):
-                clean(folder)
+                clean(directory)
         raise
 
 
-def clean(folder: Path) -> None:
+def clean(directory: Path) -> None:
     """Remove the temporary files of a command that was killed or failed."""
-    for directory in (folder, folder / RELEASES):
-        for entry in directory.glob(f"{UNFINISHED}*"):
+    for place in (directory, directory / RELEASES):
+        for entry in place.glob(f"{UNFINISHED}*"):
             remove(entry)

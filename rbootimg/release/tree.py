@@ -53,34 +53,34 @@ def resolve_root(web_root: Path) -> Path:
     return root
 
 
-def known_folders(root: Path) -> list[Path]:
+def known_directories(root: Path) -> list[Path]:
     """Return the directories of the applications: the root, or some in it, or none."""
     if _has_app(root):
         return [root]
     # Directories that cannot be accessed, such as lost+found, are skipped.
-    return [folder for folder in sorted(root.iterdir()) if os.access(folder, os.X_OK) and _has_app(folder)]
+    return [directory for directory in sorted(root.iterdir()) if os.access(directory, os.X_OK) and _has_app(directory)]
 
 
-def _has_app(folder: Path) -> bool:
-    return (folder / RELEASES / HISTORY).is_file() or bool(release_folders(folder))
+def _has_app(directory: Path) -> bool:
+    return (directory / RELEASES / HISTORY).is_file() or bool(release_directories(directory))
 
 
-def app_folders(root: Path) -> list[Path]:
+def app_directories(root: Path) -> list[Path]:
     """Return the directories of the applications. Raises WebRootError if there is none."""
-    folders = known_folders(root)
+    directories = known_directories(root)
     apps: dict[str, Path] = {}
-    for folder in folders:
-        app = app_of(folder)
-        if (other := apps.setdefault(app, folder)) != folder:  # perhaps a copy: which one is meant is unknown
-            raise WebRootError(f"{other.name} and {folder.name} both have {app}; move one out of the web root")
-    if not folders:
+    for directory in directories:
+        app = app_of(directory)
+        if (other := apps.setdefault(app, directory)) != directory:  # perhaps a copy: which one is meant is unknown
+            raise WebRootError(f"{other.name} and {directory.name} both have {app}; move one out of the web root")
+    if not directories:
         raise _no_release_error(root)
-    return folders
+    return directories
 
 
 def _no_release_error(root: Path) -> WebRootError:
-    for folder in (root, *sorted(root.iterdir())):
-        if release := published_release(folder):
+    for directory in (root, *sorted(root.iterdir())):
+        if release := published_release(directory):
             return WebRootError(
                 f"there is no release, only the files of {release.app} {release.version}", hint=Hint.RELEASE
             )
@@ -93,12 +93,12 @@ def _no_release_error(root: Path) -> WebRootError:
     return WebRootError(f"nothing was published here: missing {RELEASES}/{HISTORY}")
 
 
-def app_of(folder: Path) -> str:
-    """Return the name of the application in `folder`, also if its history is lost."""
+def app_of(directory: Path) -> str:
+    """Return the name of the application in `directory`, also if its history is lost."""
     try:
-        return read_history(folder).app
+        return read_history(directory).app
     except NoHistoryError:
-        return history_from_releases(folder).app
+        return history_from_releases(directory).app
 
 
 def index_files(root: Path, current: Mapping[Path, Release] | None = None) -> dict[str, bytes]:
@@ -107,19 +107,21 @@ def index_files(root: Path, current: Mapping[Path, Release] | None = None) -> di
     `current` has releases that are about to become current, by directory.
     """
     current = current or {}
-    folders = sorted({*known_folders(root), *current})
-    if folders in ([], [root]):
+    directories = sorted({*known_directories(root), *current})
+    if directories in ([], [root]):
         return {}
-    releases = [release for folder in folders if (release := current.get(folder) or published_release(folder))]
+    releases = [
+        release for directory in directories if (release := current.get(directory) or published_release(directory))
+    ]
     return {STYLE: page.STYLESHEET.encode(), PAGE: page.index_page(releases).encode()}
 
 
 # The history
 
 
-def read_history(folder: Path) -> History:
+def read_history(directory: Path) -> History:
     """Read history.json. Raises NoHistoryError, which tells what else is known, if it is missing or invalid."""
-    path = folder / RELEASES / HISTORY
+    path = directory / RELEASES / HISTORY
     try:
         return History.from_json(read_file(path))
     except FileNotFoundError:
@@ -128,35 +130,35 @@ def read_history(folder: Path) -> History:
         raise WebRootError(error.message, subject=path) from None
     except ManifestError as error:
         reason = f"invalid, so the current release is unknown: {error}"
-    release = published_release(folder)
-    known = newest_first({entry.name: None for entry in release_folders(folder)})
+    release = published_release(directory)
+    known = newest_first({entry.name: None for entry in release_directories(directory)})
     facts = [f"{MANIFEST} is that of {release.version}"] if release else []
     facts += [f"available: {', '.join(known)}"] if known else ["there is no release"]
     raise NoHistoryError(f"{reason}; {', '.join(facts)}", subject=path, hint=Hint.HISTORY)
 
 
-def history_from_releases(folder: Path) -> History:
-    """Return a history with all releases in `folder` and none current. Raises WebRootError for an unreadable one."""
+def history_from_releases(directory: Path) -> History:
+    """Return a history with all releases in `directory` and none current. Raises WebRootError for an unreadable one."""
     manifests = {}
     apps: set[str] = set()
-    for entry in release_folders(folder):
-        release = read_release(folder, entry.name)
+    for entry in release_directories(directory):
+        release = read_release(directory, entry.name)
         if release.version != entry.name or apps - {release.app}:
             raise WebRootError(f"contains {release.version} of {release.app}; move it away", subject=entry)
         apps.add(release.app)
         manifests[entry.name] = sha256_hex(read_file(entry / MANIFEST))
-    return History(apps.pop() if apps else folder.name, (), manifests)
+    return History(apps.pop() if apps else directory.name, (), manifests)
 
 
-def history_from_manifest(folder: Path) -> History | None:
-    """Return a history with only the release of the manifest in `folder`, for a lost directory `releases`."""
-    release = published_release(folder)
+def history_from_manifest(directory: Path) -> History | None:
+    """Return a history with only the release of the manifest in `directory`, for a lost directory `releases`."""
+    release = published_release(directory)
     if release is None:
         return None
-    return History(release.app, (), {}).published(release.version, sha256_hex(read_file(folder / MANIFEST)))
+    return History(release.app, (), {}).published(release.version, sha256_hex(read_file(directory / MANIFEST)))
 
 
-def pending_folders(root: Path) -> list[Path]:
+def pending_directories(root: Path) -> list[Path]:
     """Return the directories of the applications that are being switched together.
 
     None if that file cannot be parsed: each application is complete by itself.
@@ -166,16 +168,18 @@ def pending_folders(root: Path) -> list[Path]:
     except (FileNotFoundError, ValueError, RecursionError):
         return []
     known = names if isinstance(names, list) else []
-    return [folder for folder in sorted(root.iterdir()) if folder.name in known and (folder / RELEASES).is_dir()]
+    return [
+        directory for directory in sorted(root.iterdir()) if directory.name in known and (directory / RELEASES).is_dir()
+    ]
 
 
 # The releases
 
 
-def release_folders(folder: Path) -> list[Path]:
+def release_directories(directory: Path) -> list[Path]:
     """Return the directories of releases, also of those that are not in the history."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return [entry for entry in sorted((folder / RELEASES).iterdir()) if _is_release(entry)]
+        return [entry for entry in sorted((directory / RELEASES).iterdir()) if _is_release(entry)]
     return []
 
 
@@ -187,17 +191,17 @@ def _is_release(entry: Path) -> bool:
     return entry.is_dir()
 
 
-def published_release(folder: Path) -> Release | None:
+def published_release(directory: Path) -> Release | None:
     """Return the release whose manifest devices get, None without a valid one."""
     try:
-        return Release.from_json(read_file(folder / MANIFEST))
+        return Release.from_json(read_file(directory / MANIFEST))
     except (ManifestError, OSError):
         return None
 
 
-def read_release(folder: Path, version: str) -> Release:
+def read_release(directory: Path, version: str) -> Release:
     """Read the manifest in releases/VERSION. Raises WebRootError if it is missing or invalid."""
-    path = folder / RELEASES / version / MANIFEST
+    path = directory / RELEASES / version / MANIFEST
     try:
         return Release.from_json(read_file(path))
     except FileNotFoundError:
@@ -206,18 +210,18 @@ def read_release(folder: Path, version: str) -> Release:
         raise WebRootError(f"{error}; move {path.parent} away", subject=path) from None
 
 
-def release_or_none(folder: Path, version: str) -> Release | None:
+def release_or_none(directory: Path, version: str) -> Release | None:
     """Read the manifest in releases/VERSION; None if that fails."""
     try:
-        return read_release(folder, version)
+        return read_release(directory, version)
     except (RbootError, OSError):
         return None
 
 
-def verified_release(folder: Path, version: str, manifest: str) -> Release | None:
+def verified_release(directory: Path, version: str, manifest: str) -> Release | None:
     """Return the release in releases/VERSION, None if it is corrupt; `manifest` is the SHA-256 of its manifest."""
     try:
-        return Release.from_json(read_contents(folder / RELEASES / version, manifest)[MANIFEST])
+        return Release.from_json(read_contents(directory / RELEASES / version, manifest)[MANIFEST])
     except CorruptReleaseError:
         return None
 
@@ -245,36 +249,36 @@ def version_content(release: Release) -> bytes:
     return f"{release.version}\n".encode()
 
 
-def announced_version(folder: Path, name: str) -> str:
+def announced_version(directory: Path, name: str) -> str:
     """Return the version that devices read in `name`, the manifest or the file `version`; empty without one."""
     if name == MANIFEST:
-        release = published_release(folder)
+        release = published_release(directory)
         return release.version if release else ""
     try:
-        return read_file(folder / name).decode("latin-1").removesuffix("\n")
+        return read_file(directory / name).decode("latin-1").removesuffix("\n")
     except OSError:
         return ""
 
 
-def pending_version(folder: Path, history: History) -> str | None:
+def pending_version(directory: Path, history: History) -> str | None:
     """Return the version of a release in `history` that is still in the directory where it was written."""
     try:
-        manifest = sha256_hex(read_file(folder / RELEASES / NEXT / MANIFEST))
+        manifest = sha256_hex(read_file(directory / RELEASES / NEXT / MANIFEST))
     except FileNotFoundError:
         return None
     return next((version for version, known in history.manifests.items() if known == manifest), None)
 
 
-def current_files(folder: Path, history: History) -> dict[str, bytes]:
+def current_files(directory: Path, history: History) -> dict[str, bytes]:
     """Return the files of the current release for the application's directory, the pages last.
 
     Raises CorruptReleaseError.
     """
-    directory = NEXT if pending_version(folder, history) == history.current else history.current
-    stored = read_contents(folder / RELEASES / directory, history.manifests[history.current])
+    name = NEXT if pending_version(directory, history) == history.current else history.current
+    stored = read_contents(directory / RELEASES / name, history.manifests[history.current])
     release = Release.from_json(stored[MANIFEST])
     releases = {
-        version: release if version == history.current else release_or_none(folder, version)
+        version: release if version == history.current else release_or_none(directory, version)
         for version in newest_first(history.manifests)
     }
     before = releases[history.previous] if history.previous else None
@@ -292,25 +296,25 @@ def current_files(folder: Path, history: History) -> dict[str, bytes]:
     }
 
 
-def current_rom_names(folder: Path) -> set[str]:
+def current_rom_names(directory: Path) -> set[str]:
     """Return the names of the ROMs in the application's directory, which devices request."""
-    return {entry.name for entry in folder.iterdir() if _ROM.fullmatch(entry.name) and not entry.is_dir()}
+    return {entry.name for entry in directory.iterdir() if _ROM.fullmatch(entry.name) and not entry.is_dir()}
 
 
-def outdated_files(folder: Path, history: History, files: Mapping[str, bytes]) -> list[str]:
+def outdated_files(directory: Path, history: History, files: Mapping[str, bytes]) -> list[str]:
     """Return the names of ROMs and checksum files in the application's directory that are not among `files`.
 
     A correct checksum file may be the user's own, unless one of the releases has checksum files.
     """
-    names = current_rom_names(folder)
-    for path in folder.glob("rom*.bin.sha256"):
+    names = current_rom_names(directory)
+    for path in directory.glob("rom*.bin.sha256"):
         name = path.name.removesuffix(".sha256")
         line = path.read_bytes() if path.is_file() else b""
         match = _CHECKSUM_LINE.fullmatch(line)
         if match is None or match[1].decode() != name:
             continue
         correct = name in files and line == checksum_line(name, sha256_hex(files[name]))
-        releases = () if not correct else (release_or_none(folder, known) for known in history.manifests)
+        releases = () if not correct else (release_or_none(directory, known) for known in history.manifests)
         if not correct or any(release and release.checksum_files for release in releases):
             names.add(path.name)
     return sorted(names - files.keys())

@@ -11,7 +11,7 @@ from ..errors import FitError, PublishError, RomError, WebRootError
 from ..fileio import not_a_directory, resolve, sha256_hex, write_atomic
 from ..rom import fit
 from .names import check_app_name, checksum_line, checksum_name, rom_name
-from .storage import FILE_MODE, has_content, make_folder
+from .storage import FILE_MODE, has_content, make_directory
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,22 @@ def web_tree(
     apps: Mapping[str, Sequence[bytes]],
     irom_checksums: Mapping[str, bool] = MappingProxyType({}),
     *,
-    in_folders: bool | None = None,
+    in_directories: bool | None = None,
     checksum_files: bool = False,
 ) -> dict[str, bytes]:
     """Return the files for the web root by path. `apps` maps application names to ROMs in slot order.
 
     A single application has rom0.bin, rom1.bin in the web root itself, where rBoot's OTA samples request them; several
-    applications have a directory each, with `in_folders` a single one too. `irom_checksums` tells which kind of
+    applications have a directory each, with `in_directories` a single one too. `irom_checksums` tells which kind of
     checksum an application's ROMs must have. With `checksum_files` each ROM has a file such as rom0.bin.sha256 right
     after it, as in a release. Raises PublishError for an invalid ROM, SettingError for an invalid application name.
     """
     files = {}
-    in_folders = in_folders or len(apps) > 1
+    in_directories = in_directories or len(apps) > 1
     for app, roms in apps.items():
         check_app_name(app)
         for number, data in enumerate(roms):
-            name = f"{app}/{rom_name(number)}" if in_folders else rom_name(number)
+            name = f"{app}/{rom_name(number)}" if in_directories else rom_name(number)
             try:
                 fit.read(data, irom_checksums.get(app))
             except (RomError, FitError) as error:
@@ -75,7 +75,7 @@ def publish_files(files: Mapping[str, bytes], web_root: Path) -> tuple[Published
             resolve(web_root)
             changed = not has_content(path, data)
             if changed:
-                make_folder(path.parent)
+                make_directory(path.parent)
                 write_atomic(path, data, durable=True, mode=FILE_MODE)
         except (FileExistsError, NotADirectoryError) as error:
             obstacle = Path(error.filename or path)

@@ -118,16 +118,16 @@ def from_describe(text: str) -> str:
     return str(parse(f"{tagged.bump_patch()}-{suffix}"))
 
 
-def from_git(folder: Path) -> str:
-    """Return the version of the git checkout that contains `folder`.
+def from_git(directory: Path) -> str:
+    """Return the version of the git checkout that contains `directory`.
 
     Raises VersionError if there is no checkout, or one without tags; CheckoutError if it may have a version that git
     cannot find: git fails or is not installed, the clone is shallow, or no tag is a version.
     """
     try:
-        done = _git(folder, *_DESCRIBE, *_MATCHES)
+        done = _git(directory, *_DESCRIBE, *_MATCHES)
     except OSError as error:
-        kind = CheckoutError if is_checkout(folder) else VersionError
+        kind = CheckoutError if is_checkout(directory) else VersionError
         raise kind(f"no version: cannot run git ({error.strerror})", hint=Hint.VERSION) from None
     if not done.returncode:
         try:
@@ -135,27 +135,27 @@ def from_git(folder: Path) -> str:
         except VersionError as error:
             raise CheckoutError(error.message, hint=error.hint) from None
     if untagged := re.search(_NO_TAG, done.stderr):
-        raise _no_version_tag(folder, untagged[0])
+        raise _no_version_tag(directory, untagged[0])
     # git ignores a .git that is invalid or not readable.
-    has_git = os.path.lexists(folder / ".git")
+    has_git = os.path.lexists(directory / ".git")
     if not has_git and (reason := _NO_CHECKOUT.search(done.stderr)):
         raise VersionError(f"no version: git reports {reason[0]!r}", hint=Hint.VERSION)
     output = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
     raise CheckoutError(f"git describe failed: {output!r}", hint=Hint.VERSION)
 
 
-def is_checkout(folder: Path) -> bool:
+def is_checkout(directory: Path) -> bool:
     """Whether there seems to be a git checkout, without running git."""
-    return "GIT_DIR" in os.environ or any(os.path.lexists(each / ".git") for each in (folder, *folder.parents))
+    return "GIT_DIR" in os.environ or any(os.path.lexists(each / ".git") for each in (directory, *directory.parents))
 
 
-def _no_version_tag(folder: Path, reason: str) -> VersionError:
+def _no_version_tag(directory: Path, reason: str) -> VersionError:
     """Return the error for a checkout without a version tag: CheckoutError if there may be one that git cannot see."""
-    if _git(folder, "git", "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
+    if _git(directory, "git", "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
         return CheckoutError(
             "unknown version: a shallow clone does not have all tags; run `git fetch --unshallow --tags`"
         )
-    tags = _git(folder, "git", "tag", "--list").stdout.split()
+    tags = _git(directory, "git", "tag", "--list").stdout.split()
     if tags:
         names = ", ".join(tags[:3]) + (", …" if len(tags) > 3 else "")
         return CheckoutError(
@@ -163,16 +163,16 @@ def _no_version_tag(folder: Path, reason: str) -> VersionError:
             "such as v1.2.0",
             hint=Hint.VERSION,
         )
-    if "--no-tags" in _git(folder, "git", "config", "--get-regexp", r"^remote\..*\.tagopt$").stdout:
+    if "--no-tags" in _git(directory, "git", "config", "--get-regexp", r"^remote\..*\.tagopt$").stdout:
         return CheckoutError("unknown version: this clone was made without tags; run `git fetch --tags`")
     return VersionError(f"no version: expected a tag such as v1.2.0, but git reports {reason!r}", hint=Hint.VERSION)
 
 
-def _git(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def _git(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Raises OSError if there is no git."""
     return subprocess.run(
         command,
-        cwd=folder,
+        cwd=directory,
         env={**os.environ, "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -28,7 +28,7 @@ from .history import History, newest_first
 from .manifest import Release
 from .names import RELEASES
 from .plan import Action, StoredVersion, plan_release
-from .storage import error_path, locked, make_folder, remove, sync
+from .storage import error_path, locked, make_directory, remove, sync
 from .transaction import (
     clean,
     clean_on_error,
@@ -45,16 +45,16 @@ from .tree import (
     LOCK,
     UNFINISHED,
     NoHistoryError,
-    app_folders,
+    app_directories,
     app_of,
     current_rom_names,
     history_from_manifest,
     history_from_releases,
     index_files,
-    known_folders,
+    known_directories,
     read_history,
     read_release,
-    release_folders,
+    release_directories,
     release_or_none,
     resolve_root,
     verified_release,
@@ -85,12 +85,12 @@ class Omission(enum.Enum):
 
 @dataclass(frozen=True)
 class Published:
-    """The result of a publication or rollback for an application, whose directory is `folder`.
+    """The result of a publication or rollback for an application, whose directory is `directory`.
 
     `before` is the version that was current before, None if there was none or it is unknown.
     """
 
-    folder: Path
+    directory: Path
     release: Release
     outcome: Outcome
     before: str | None
@@ -126,7 +126,7 @@ def publish(
     web_root: Path,
     bundles: Sequence[Bundle],
     *,
-    in_folders: bool | None = None,
+    in_directories: bool | None = None,
     force: bool | Collection[str] = False,
     allow_missing_roms: bool | Collection[str] = False,
     allow_downgrade: bool | Collection[str] = False,
@@ -134,8 +134,8 @@ def publish(
 ) -> tuple[Published, ...]:
     """Make each of `bundles` the current release of its application, or none of them.
 
-    The web root is created if it is missing. With `in_folders` each application has a directory of its name, and the
-    web root has a page that lists them; without it the only application is in the web root itself. None keeps what the
+    The web root is created if it is missing. With `in_directories` each application has a directory of its name, and
+    the web root has a page that lists them; without it the only application is in the web root itself. None keeps what the
     web root has; a new one gets directories for more than one bundle.
 
     `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones.
@@ -148,21 +148,21 @@ def publish(
     """
     with _web_root_errors(web_root):
         root = resolve(web_root)
-        make_folder(root)
+        make_directory(root)
         with _write_locked(root, timeout):
-            folders = _folders(root, bundles, in_folders)
-            histories = [_history_before(folder, bundle.release) for folder, bundle in zip(folders, bundles)]
-            with clean_on_error(root, *folders):
+            directories = _directories(root, bundles, in_directories)
+            histories = [_history_before(directory, bundle.release) for directory, bundle in zip(directories, bundles)]
+            with clean_on_error(root, *directories):
                 changes = [
                     _stage_bundle(
-                        folder,
+                        directory,
                         bundle,
                         before,
                         force=_applies(force, bundle),
                         allow_missing_roms=_applies(allow_missing_roms, bundle),
                         allow_downgrade=_applies(allow_downgrade, bundle),
                     )
-                    for folder, bundle, before in zip(folders, bundles, histories)
+                    for directory, bundle, before in zip(directories, bundles, histories)
                 ]
             return _switch(root, changes)
 
@@ -182,7 +182,7 @@ def rollback(
     not `allow_missing_roms`.
     """
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        return _roll_back(root, [_folder_of(root, app)], release, allow_missing_roms)[0]
+        return _roll_back(root, [_directory_of(root, app)], release, allow_missing_roms)[0]
 
 
 def rollback_all(
@@ -195,8 +195,8 @@ def rollback_all(
 ) -> tuple[Published, ...]:
     """Roll back every application in the web root, or each of `apps`; or none of them if one fails."""
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        folders = app_folders(root) if apps is None else [_folder_of(root, app) for app in apps]
-        return _roll_back(root, folders, release, allow_missing_roms)
+        directories = app_directories(root) if apps is None else [_directory_of(root, app) for app in apps]
+        return _roll_back(root, directories, release, allow_missing_roms)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
@@ -205,21 +205,21 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
     `app` is needed if the web root has several applications. Raises WebRootError.
     """
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        folder = _folder_of(root, app)
-        before = read_history(folder)
+        directory = _directory_of(root, app)
+        before = read_history(directory)
         history = before.pruned(keep)
         # Also releases that are not in the history: a killed prune left them.
-        deleted = {entry.name: None for entry in release_folders(folder)}.keys() - history.manifests
+        deleted = {entry.name: None for entry in release_directories(directory)}.keys() - history.manifests
         try:
-            _stage_pruned(folder, before, history)
+            _stage_pruned(directory, before, history)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             # Free space for the new history. If this is killed in between, the next prune continues.
-            _delete(folder, deleted)
-            _stage_pruned(folder, before, history)
-        switch(root, [folder])
-        _delete(folder, deleted)
+            _delete(directory, deleted)
+            _stage_pruned(directory, before, history)
+        switch(root, [directory])
+        _delete(directory, deleted)
         return tuple(newest_first(dict.fromkeys(deleted)))
 
 
@@ -227,16 +227,16 @@ def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
     """Return the releases by application, each with the current one first and then the newest. Raises WebRootError."""
     with read_locked(web_root) as root:
         return {
-            history.app: _listed(folder, history)
-            for folder, history in ((folder, read_history(folder)) for folder in app_folders(root))
+            history.app: _listed(directory, history)
+            for directory, history in ((directory, read_history(directory)) for directory in app_directories(root))
         }
 
 
-def _listed(folder: Path, history: History) -> tuple[ListedRelease, ...]:
+def _listed(directory: Path, history: History) -> tuple[ListedRelease, ...]:
     others = [version for version in newest_first(history.manifests) if version != history.current]
     return tuple(
         ListedRelease(
-            version, release_or_none(folder, version), version == history.current, version == history.previous
+            version, release_or_none(directory, version), version == history.current, version == history.previous
         )
         for version in (history.current, *others)
     )
@@ -245,7 +245,7 @@ def _listed(folder: Path, history: History) -> tuple[ListedRelease, ...]:
 def has_releases(web_root: Path) -> bool:
     """Whether any application in the web root has a release. Raises WebRootError."""
     with _web_root_errors(web_root):
-        return web_root.is_dir() and bool(known_folders(web_root))
+        return web_root.is_dir() and bool(known_directories(web_root))
 
 
 # Locking and errors
@@ -297,8 +297,8 @@ def _as_written(subject: object, web_root: Path) -> object:
 # The applications' directories
 
 
-def _folder_of(root: Path, app: str | None) -> Path:
-    apps = {app_of(folder): folder for folder in app_folders(root)}
+def _directory_of(root: Path, app: str | None) -> Path:
+    apps = {app_of(directory): directory for directory in app_directories(root)}
     if app is None and len(apps) > 1:
         raise WebRootError(f"the web root has several applications: {', '.join(apps)}", hint=Hint.APP)
     if app is not None and app not in apps:
@@ -306,15 +306,15 @@ def _folder_of(root: Path, app: str | None) -> Path:
     return apps[app] if app is not None else next(iter(apps.values()))
 
 
-def _folders(root: Path, bundles: Sequence[Bundle], in_folders: bool | None) -> list[Path]:
+def _directories(root: Path, bundles: Sequence[Bundle], in_directories: bool | None) -> list[Path]:
     """Return the directory of each application. Raises PublishError if the web root is divided otherwise."""
     names = [bundle.release.app for bundle in bundles]
     if len(set(names)) < len(names):
         raise PublishError("two releases of one application: expected one; publish them one after the other")
-    known = known_folders(root)
-    if in_folders is None:
-        in_folders = len(bundles) > 1 or any(folder != root for folder in known)
-    if not in_folders:
+    known = known_directories(root)
+    if in_directories is None:
+        in_directories = len(bundles) > 1 or any(directory != root for directory in known)
+    if not in_directories:
         if len(bundles) > 1:
             raise PublishError("several applications need a directory each")
         if known and known != [root]:
@@ -328,10 +328,10 @@ def _folders(root: Path, bundles: Sequence[Bundle], in_folders: bool | None) -> 
             f"the web root is that of {app_of(root)} alone and cannot have directories for other applications; use "
             "another web root"
         )
-    for folder in known:
-        app = app_of(folder)
-        if app in names and folder.name != app:
-            raise PublishError(f"{folder.name} has the releases of {app}; rename it to {app}")
+    for directory in known:
+        app = app_of(directory)
+        if app in names and directory.name != app:
+            raise PublishError(f"{directory.name} has the releases of {app}; rename it to {app}")
     return [root / name for name in names]
 
 
@@ -342,22 +342,22 @@ def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
     return to if isinstance(to, bool) else bundle.release.app in to
 
 
-def _history_before(folder: Path, release: Release) -> History | None:
+def _history_before(directory: Path, release: Release) -> History | None:
     """Create the application's directory, complete an interrupted switch, and return the history if there is one."""
-    make_folder(folder / RELEASES)
+    make_directory(directory / RELEASES)
     try:
-        history = read_history(folder)
-        repair(folder, history)
+        history = read_history(directory)
+        repair(directory, history)
     except NoHistoryError:
-        if release_folders(folder):
+        if release_directories(directory):
             raise
-        clean(folder)
-        return history_from_manifest(folder)
+        clean(directory)
+        return history_from_manifest(directory)
     return history
 
 
 def _stage_bundle(
-    folder: Path,
+    directory: Path,
     bundle: Bundle,
     before: History | None,
     *,
@@ -368,44 +368,44 @@ def _stage_bundle(
     """Stage the release of `bundle` as the current one."""
     release = bundle.release
     current = before.current if before else None
-    _check_folder(folder, release, before)
-    stored = _stored_version(folder, release.version, before)
+    _check_directory(directory, release, before)
+    stored = _stored_version(directory, release.version, before)
     action = plan_release(release, current, stored, force=force, allow_downgrade=allow_downgrade)
     if action is Action.REPAIR_OLDER and before:
-        stage_release(folder, bundle, before)
-        stage_current(folder, before)
-        return _Change(before, Published(folder, release, Outcome.REPAIRED, current))
+        stage_release(directory, bundle, before)
+        stage_current(directory, before)
+        return _Change(before, Published(directory, release, Outcome.REPAIRED, current))
     if not allow_missing_roms:
-        _check_missing_roms(folder, release, current)
+        _check_missing_roms(directory, release, current)
     omitted: tuple[Omission, ...] = ()
     manifest = sha256_hex(release.to_json())
     if action is Action.KEEP and stored and stored.release:
         omitted = _omissions(stored.release, release)
         release, manifest = stored.release, stored.manifest
     else:
-        stage_release(folder, bundle, before)
+        stage_release(directory, bundle, before)
     # If `releases` was lost, the release that devices get is not among the stored ones.
-    start = before if before and (folder / RELEASES / HISTORY).exists() else History(release.app, (), {})
+    start = before if before and (directory / RELEASES / HISTORY).exists() else History(release.app, (), {})
     history = start.published(release.version, manifest)
-    stage_current(folder, history)
+    stage_current(directory, history)
     unchanged = action is Action.KEEP and before == history
     outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
-    return _Change(history, Published(folder, release, outcome, current, omitted))
+    return _Change(history, Published(directory, release, outcome, current, omitted))
 
 
-def _check_folder(folder: Path, release: Release, before: History | None) -> None:
+def _check_directory(directory: Path, release: Release, before: History | None) -> None:
     if before and before.app != release.app:
         raise PublishError(
             f"the web root is that of {before.app}, whose devices would get {release.app}; use another web root"
         )
-    directory = folder / RELEASES / release.version
+    directory = directory / RELEASES / release.version
     if directory.exists() and not directory.is_dir():
         raise WebRootError("not a directory; move it away", subject=directory)
 
 
-def _stored_version(folder: Path, version: str, before: History | None) -> StoredVersion | None:
+def _stored_version(directory: Path, version: str, before: History | None) -> StoredVersion | None:
     manifest = before.manifests.get(version) if before else None
-    return StoredVersion(manifest, verified_release(folder, version, manifest)) if manifest else None
+    return StoredVersion(manifest, verified_release(directory, version, manifest)) if manifest else None
 
 
 def _omissions(stored: Release, release: Release) -> tuple[Omission, ...]:
@@ -420,10 +420,10 @@ def _omissions(stored: Release, release: Release) -> tuple[Omission, ...]:
     return tuple(omission for omission, is_omitted in omitted.items() if is_omitted)
 
 
-def _check_missing_roms(folder: Path, release: Release, current: str | None) -> None:
+def _check_missing_roms(directory: Path, release: Release, current: str | None) -> None:
     """Raise PublishError if `release` lacks a ROM that devices request now: those would get no further release."""
-    requested = current_rom_names(folder)
-    before = release_or_none(folder, current) if current else None
+    requested = current_rom_names(directory)
+    before = release_or_none(directory, current) if current else None
     if before:
         requested |= {rom.file.name for rom in before.roms}
     missing = sorted(requested - {rom.file.name for rom in release.roms})
@@ -439,12 +439,13 @@ def _check_missing_roms(folder: Path, release: Release, current: str | None) -> 
 
 
 def _roll_back(
-    root: Path, folders: Sequence[Path], release: str | None, allow_missing_roms: bool
+    root: Path, directories: Sequence[Path], release: str | None, allow_missing_roms: bool
 ) -> tuple[Published, ...]:
-    starts = [_rollback_start(folder, release) for folder in folders]
-    with clean_on_error(root, *folders):
+    starts = [_rollback_start(directory, release) for directory in directories]
+    with clean_on_error(root, *directories):
         changes = [
-            _stage_rollback(folder, start, release, allow_missing_roms) for folder, start in zip(folders, starts)
+            _stage_rollback(directory, start, release, allow_missing_roms)
+            for directory, start in zip(directories, starts)
         ]
     return _switch(root, changes)
 
@@ -457,28 +458,28 @@ class _RollbackStart(NamedTuple):
     repaired: bool
 
 
-def _rollback_start(folder: Path, release: str | None) -> _RollbackStart:
+def _rollback_start(directory: Path, release: str | None) -> _RollbackStart:
     try:
-        history = read_history(folder)
-        return _RollbackStart(history, history.current, repair(folder, history))
+        history = read_history(directory)
+        return _RollbackStart(history, history.current, repair(directory, history))
     except NoHistoryError:
         if release is None:
             raise
-        return _RollbackStart(history_from_releases(folder), None, True)
+        return _RollbackStart(history_from_releases(directory), None, True)
 
 
-def _stage_rollback(folder: Path, start: _RollbackStart, release: str | None, allow_missing_roms: bool) -> _Change:
+def _stage_rollback(directory: Path, start: _RollbackStart, release: str | None, allow_missing_roms: bool) -> _Change:
     """Stage a release that was published before as the current one."""
     before = start.history
     version = _rollback_version(start, release)
     history = before.rolled_back(version)
-    stage_current(folder, history)
-    found = read_release(folder, version)
+    stage_current(directory, history)
+    found = read_release(directory, version)
     if not allow_missing_roms:
-        _check_missing_roms(folder, found, start.current)
+        _check_missing_roms(directory, found, start.current)
     unchanged = before == history and not start.repaired
     outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
-    return _Change(history, Published(folder, found, outcome, start.current))
+    return _Change(history, Published(directory, found, outcome, start.current))
 
 
 def _rollback_version(start: _RollbackStart, release: str | None) -> str:
@@ -505,12 +506,12 @@ def _rollback_version(start: _RollbackStart, release: str | None) -> str:
 def _switch(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
     """Make the staged releases current, and update the page that lists several applications."""
     published = tuple(change.published for change in changes)
-    folders = [each.folder for each in published]
-    current = {each.folder: each.release for each in published if each.outcome is not Outcome.REPAIRED}
+    directories = [each.directory for each in published]
+    current = {each.directory: each.release for each in published if each.outcome is not Outcome.REPAIRED}
     pages = index_files(root, current)
-    with clean_on_error(root, *folders):
+    with clean_on_error(root, *directories):
         stage_files(root, pages)
-    switch(root, folders)
+    switch(root, directories)
     if commit(root, pages):
         sync(root)
     return published
@@ -519,16 +520,16 @@ def _switch(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
 # Pruning
 
 
-def _stage_pruned(folder: Path, before: History, history: History) -> None:
-    repair(folder, before)
-    with clean_on_error(folder):
-        stage_current(folder, history)
+def _stage_pruned(directory: Path, before: History, history: History) -> None:
+    repair(directory, before)
+    with clean_on_error(directory):
+        stage_current(directory, history)
 
 
-def _delete(folder: Path, versions: Iterable[str]) -> None:
+def _delete(directory: Path, versions: Iterable[str]) -> None:
     """Delete releases, each in one step for its readers."""
     for version in versions:
-        path = folder / RELEASES / version
+        path = directory / RELEASES / version
         with contextlib.suppress(FileNotFoundError), error_path(path):  # may have been deleted to free space
             hidden = path.rename(path.with_name(f"{UNFINISHED}{version}"))
             remove(hidden)

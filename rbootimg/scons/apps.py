@@ -61,10 +61,10 @@ def app_name(env: Any, name: object) -> str:
     if not isinstance(name, str):
         raise SettingError(f"invalid application name {name!r}: expected a string")
     full = expand(env, "application name", name)
-    folders, last = os.path.split(full)
-    if "\0" in folders or "\\" in folders:
+    directories, last = os.path.split(full)
+    if "\0" in directories or "\\" in directories:
         raise SettingError(f"invalid application name {full!r}: expected no '\\' or control characters")
-    with error_subject(full if folders else None):
+    with error_subject(full if directories else None):
         check_app_name(last)
     return full
 

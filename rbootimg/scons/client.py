@@ -34,10 +34,10 @@ def _header_builder() -> Any:
     )
 
 
-def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, **overrides: object) -> Any:
+def rboot_ota_client(env: Any, port: str = "nonos", directory: str | None = None, **overrides: object) -> Any:
     """Compile the update client with its `port`, "nonos" or "emulator". Returns the objects, for an RbootApp.
 
-    They and the header rboot-layout.h are put into `folder`, by default into the build directory. `env` gets the
+    They and the header rboot-layout.h are put into `directory`, by default into the build directory. `env` gets the
     include paths and the define RBOOT_LAYOUT, with which the application compiles against the client. An environment
     has the client for one layout; use a Clone() for another one. Raises SettingError or LayoutError.
     """
@@ -48,9 +48,9 @@ def rboot_ota_client(env: Any, port: str = "nonos", folder: str | None = None, *
     ours = [package_file(env, sources[0]).dir, package_file(env, sources[-1]).dir]
     with error_subject("RbootOtaClient"):
         layout = flash_map(compiling)
-        directory = folder and compiling.Dir(escape_dollars(expand(compiling, "folder", str(folder))))
-        flags = "" if directory else _compile_flags(compiling, ours)
-        header = _header(compiling, directory, f"ota-client-{port}", layout, flags)
+        node = directory and compiling.Dir(escape_dollars(expand(compiling, "directory", str(directory))))
+        flags = "" if node else _compile_flags(compiling, ours)
+        header = _header(compiling, node, f"ota-client-{port}", layout, flags)
     _attach_header(env, header)
     for each in (env, *([compiling] if compiling is not env else [])):
         each.AppendUnique(CPPPATH=[*ours, header.dir], CPPDEFINES=[_DEFINE])
@@ -102,16 +102,16 @@ def _compile_flags(env: Any, ours: list[Any]) -> str:
     return " ".join([*words, *(word for word in macros if word != f"-D{_DEFINE}"), *paths])
 
 
-def _header(env: Any, folder: Any, name: str, layout: FlashLayout, flags: str) -> Any:
-    """The node of the header for `layout`, in `folder` or else in the directory `name` of the build directory.
+def _header(env: Any, directory: Any, name: str, layout: FlashLayout, flags: str) -> Any:
+    """The node of the header for `layout`, in `directory` or else in the directory `name` of the build directory.
 
     The directory gets a number if it has the client for another layout or with other `flags`.
     """
     text = clientheader.client_header(layout)
     for number in itertools.count(1):
         suffix = f"-{number}" if number > 1 else ""
-        if folder:
-            node = folder.dir.Dir(folder.name + suffix).File(clientheader.NAME)
+        if directory:
+            node = directory.dir.Dir(directory.name + suffix).File(clientheader.NAME)
         else:
             node = generated_file(env, f"{name}{suffix}/{clientheader.NAME}")
         if not node.has_builder():

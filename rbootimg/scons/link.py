@@ -115,7 +115,7 @@ def _add_script(target: Any, source: Any, env: Any) -> tuple[Any, Any]:
     with_maps = get_bool(env, "RBOOT_MAP")
     for node, script in zip(target, scripts):
         node.attributes.rboot_ldscript = script
-        node.attributes.rboot_ldfolder = (script.sources[0] if script.has_builder() else script).dir
+        node.attributes.rboot_lddirectory = (script.sources[0] if script.has_builder() else script).dir
         if with_maps:
             node.attributes.rboot_map = node.dir.File(f"{os.path.splitext(node.name)[0]}.map")
             maps.append(node.attributes.rboot_map)
@@ -137,7 +137,7 @@ def map_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[A
 def script_flags(target: Any, source: Any, env: Any, for_signature: bool) -> list[Any]:
     """The value of $_RBOOT_LDSCRIPT. A function, as SCons would compile an expression for each command."""
     node = target[0].attributes
-    lib_dirs = (SCons.Subst.Literal(f"-L{directory}") for directory in node.rboot_ldfolder.get_all_rdirs())
+    lib_dirs = (SCons.Subst.Literal(f"-L{directory}") for directory in node.rboot_lddirectory.get_all_rdirs())
     script = node.rboot_ldscript
     base = script.sources[0] if script.has_builder() else script
     # Only our script lists all sections: an SDK's has none for debug and other sections that are not loaded.
@@ -156,7 +156,7 @@ def _scan_program(node: Any, env: Any, path: Any) -> list[Any]:
         return []  # a map file: SCons combines the dependencies of all targets of a step
     scripts = [node.attributes.rboot_ldscript]
     # ld searches its working directory, then the -L directories.
-    directories = (env.fs.Top, *linkflags_dirs(env), *path, node.attributes.rboot_ldfolder)
+    directories = (env.fs.Top, *linkflags_dirs(env), *path, node.attributes.rboot_lddirectory)
     for script in scripts:
         names = ldscript.includes(script.get_contents()) if script.exists() else ()
         found = (SCons.Node.FS.find_file(name, directories) for name in names)

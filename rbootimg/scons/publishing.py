@@ -140,12 +140,12 @@ def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any)
         published = webroot.publish(
             Path(web_root.path),
             bundles,
-            in_folders=web_root.total > 1 or None,
+            in_directories=web_root.total > 1 or None,
             force=forced | uncommitted,
             allow_missing_roms=forced,
             allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
         )
-    return [line for each in published for line in report.published(each, display_path(each.folder, env))]
+    return [line for each in published for line in report.published(each, display_path(each.directory, env))]
 
 
 def _publish_files(web_root: WebRoot, files: dict[str, bytes], env: Any) -> list[str]:
@@ -162,7 +162,7 @@ def _files_of(web_root: WebRoot) -> dict[str, bytes]:
     files = unversioned.web_tree(
         contents,
         {name: app.layout.loader.irom_checksum for name, app in web_root.apps.items()},
-        in_folders=web_root.total > 1,
+        in_directories=web_root.total > 1,
         checksum_files=any(app.checksum_files for app in web_root.apps.values()),
     )
     changed = {files[name] for name in unversioned.changed_files(files, Path(web_root.path))}

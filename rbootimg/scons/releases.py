@@ -29,7 +29,7 @@ def roll_back(target: Any, env: Any) -> None:
     with web_root_subject(root, env):
         results = webroot.rollback_all(root, get_string(env, "RBOOT_ROLLBACK") or None, only, allow_missing_roms=forced)
     for result in results:
-        lines = release.rolled_back(result, display_path(result.folder, env))
+        lines = release.rolled_back(result, display_path(result.directory, env))
         sys.stdout.write("".join(f"  {line}\n" for line in lines))
 
 
@@ -51,6 +51,8 @@ def _select_web_root(target: Any, env: Any) -> tuple[Path, list[str] | None]:
     roots = web_roots(target, env)
     if len(roots) > 1:
         name = str(target[0]).partition("-")[0]
-        raise SettingError(f"the project has {len(roots)} web roots; run `rbootimg {name} --web-root FOLDER` for one")
+        raise SettingError(
+            f"the project has {len(roots)} web roots; run `rbootimg {name} --web-root DIRECTORY` for one"
+        )
     [root] = roots
     return Path(root.path), list(root.apps) if len(root.apps) < root.total else None

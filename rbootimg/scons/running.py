@@ -37,10 +37,10 @@ def flash(source: Any) -> None:
     image = _select_image(source, "flash")
     contents, env = image.attributes.rboot_flash, image.attributes.rboot_env
     port = get_string(env, "RBOOT_PORT") or None
-    with tempfile.TemporaryDirectory(prefix="rbootimg-") as folder:
+    with tempfile.TemporaryDirectory(prefix="rbootimg-") as directory:
         files = []
         for piece in pieces_of(contents):
-            file = Path(folder) / piece.file_name
+            file = Path(directory) / piece.file_name
             file.write_bytes(piece.data)
             files.append((piece.address, str(file)))
         writer.run(writer.command_line(files, port, get_number(env, "RBOOT_BAUD") or None))

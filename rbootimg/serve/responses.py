@@ -69,8 +69,8 @@ def split_target(target: str) -> tuple[str, str]:
     names = [name for name in path.split(b"/") if name not in (b"", b".")]
     if b"\0" in path or b".." in names:
         raise ValueError(target)
-    folder = b"/" if names and path.endswith((b"/", b"/.")) else b""
-    return os.fsdecode(b"/".join(names) + folder), query
+    directory = b"/" if names and path.endswith((b"/", b"/.")) else b""
+    return os.fsdecode(b"/".join(names) + directory), query
 
 
 def location(path: str) -> str:
@@ -125,20 +125,20 @@ def served_paths(web_root: Path) -> Iterator[str]:
 
     A link to a parent directory is not followed.
     """
-    folders: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(web_root),))]
-    while folders:
-        folder, above = folders.pop()
+    directories: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(web_root),))]
+    while directories:
+        directory, above = directories.pop()
         names: list[str] = []
         with contextlib.suppress(OSError):  # unreadable
-            names = sorted(os.listdir(os.path.join(web_root, folder)))
+            names = sorted(os.listdir(os.path.join(web_root, directory)))
         for name in names:
-            path = f"{folder}{name}"
+            path = f"{directory}{name}"
             full_path = os.path.join(web_root, path)
-            is_folder = os.path.isdir(full_path)
-            if is_served(web_root, f"{path}/" if is_folder else path):
-                yield f"{path}/" if is_folder else path
-            if is_folder and is_served(web_root, path) and (real := os.path.realpath(full_path)) not in above:
-                folders.append((f"{path}/", (*above, real)))
+            is_directory = os.path.isdir(full_path)
+            if is_served(web_root, f"{path}/" if is_directory else path):
+                yield f"{path}/" if is_directory else path
+            if is_directory and is_served(web_root, path) and (real := os.path.realpath(full_path)) not in above:
+                directories.append((f"{path}/", (*above, real)))
 
 
 def _open_inside(web_root: Path, path: str) -> int:

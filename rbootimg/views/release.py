@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # to start the command line faster
     from ..release.webroot import ListedRelease, Published
 
 
-def published(result: Published, folder: str = "") -> list[str]:
-    """Describe a publication, with a line for each file; `folder` is the application's directory."""
+def published(result: Published, directory: str = "") -> list[str]:
+    """Describe a publication, with a line for each file; `directory` is the application's directory."""
     from ..release.webroot import Outcome
 
     release = result.release
@@ -27,26 +27,26 @@ def published(result: Published, folder: str = "") -> list[str]:
     if result.omitted:
         names = " and ".join(omission.value for omission in result.omitted)
         line += f"; the stored release has the same ROMs and was kept, without the new {names}"
-    return [line, *_files(release, folder)] if result.changed else [line]
+    return [line, *_files(release, directory)] if result.changed else [line]
 
 
-def rolled_back(result: Published, folder: str = "") -> list[str]:
-    """Describe a rollback, with a line for each file; `folder` is the application's directory."""
+def rolled_back(result: Published, directory: str = "") -> list[str]:
+    """Describe a rollback, with a line for each file; `directory` is the application's directory."""
     release = result.release
     if not result.changed:
         return published(result)
     if result.before == release.version:
         return [f"{release.app} {release.version} is current already; its files were repaired"]
     instead = f" instead of {result.before}" if result.before else ""
-    return [f"{release.app} {release.version} is current again{instead}", *_files(release, folder)]
+    return [f"{release.app} {release.version} is current again{instead}", *_files(release, directory)]
 
 
-def _files(release: Release, folder: str) -> list[str]:
+def _files(release: Release, directory: str) -> list[str]:
     files = {rom.file.name: rom.file for rom in release.roms}
     others = ((release.recovery.file,) if release.recovery else ()) + release.data_files
-    files |= {f"{release.folder}/{file.name}": file for file in others}
+    files |= {f"{release.directory}/{file.name}": file for file in others}
     return [
-        f"  {os.path.join(folder, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
+        f"  {os.path.join(directory, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
     ]
 
 

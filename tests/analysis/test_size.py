@@ -217,7 +217,7 @@ def test_static_functions_of_the_same_name_stay_apart() -> None:
 def test_objects_and_libraries_are_told_by_their_file_names() -> None:
     by = measure(build_elf(), MAP).by
     assert {(part.name, part.section): part.size for part in by["object"]} == {
-        ("build/main.o", ".text"): 3,  # two main.o: these need their folders
+        ("build/main.o", ".text"): 3,  # two main.o: these need their directories
         ("build/sub/main.o", ".text"): 2,
         ("(fill)", ".text"): 1,
         (NOT_IN_MAP, ".text"): 2,
@@ -450,19 +450,19 @@ FLAGS = ("-Os", "-mlongcalls", "-mtext-section-literals", "-nostdlib", "-ffreest
 @pytest.fixture(scope="module")
 def linked(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str]:
     """An application linked with a library by the real toolchain: the ELF and its map file."""
-    folder = tmp_path_factory.mktemp("size")
+    directory = tmp_path_factory.mktemp("size")
     scripts = Path(rbootimg.__file__).parent / "ld"
 
     def run(program: str, *arguments: str) -> None:
-        subprocess.run([PREFIX + program, *arguments], cwd=folder, check=True, timeout=60)
+        subprocess.run([PREFIX + program, *arguments], cwd=directory, check=True, timeout=60)
 
     for name, text in SOURCES.items():
-        (folder / name).write_text(text)
+        (directory / name).write_text(text)
         run("gcc", *FLAGS, "-c", name, "-o", Path(name).stem + ".o")
     run("ar", "rc", "libparts.a", "a_file_with_a_long_name.o", "flash.o")
     script = (f"-L{scripts}", f"-T{scripts / 'baremetal.ld'}", "-Wl,--gc-sections,-Map=app.map")
     run("gcc", *FLAGS, *script, "main.o", "twice.o", "-L.", "-lparts", "-lgcc", "-o", "app.elf")
-    return (folder / "app.elf").read_bytes(), (folder / "app.map").read_text()
+    return (directory / "app.elf").read_bytes(), (directory / "app.map").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -42,11 +42,11 @@ def show(name: str, action: Callable[[], object]) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         for name in ("SConstruct", "main.c"):
-            (Path(folder) / name).write_bytes((ROOT / "examples" / "hello" / name).read_bytes())
-        subprocess.run([sys.executable, "-m", "SCons", "-Q"], cwd=folder, check=True, capture_output=True)
-        hello = flash({0: elf.parse_elf((Path(folder) / "hello" / "rom0.elf").read_bytes())})
+            (Path(directory) / name).write_bytes((ROOT / "examples" / "hello" / name).read_bytes())
+        subprocess.run([sys.executable, "-m", "SCons", "-Q"], cwd=directory, check=True, capture_output=True)
+        hello = flash({0: elf.parse_elf((Path(directory) / "hello" / "rom0.elf").read_bytes())})
     show("boot of the example, to its last line", lambda: boot(hello, BootOptions(until="flash words 77")))
     big = {0: elf.parse_elf(chip.linked(chip.SOURCES["big"], LAYOUT.slots[0]))}
     image = flash(big)

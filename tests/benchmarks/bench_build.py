@@ -102,15 +102,15 @@ uint32 ICACHE_FLASH_ATTR work{0}_{1}(const uint8 *data, uint32 length)
 """
 
 
-def run(folder: Path, *command: str) -> float:
+def run(directory: Path, *command: str) -> float:
     start = time.perf_counter()
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=directory, env=environment, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
-def scons(folder: Path, *arguments: str) -> float:
-    return run(folder, sys.executable, "-m", "SCons", "-Q", *arguments)
+def scons(directory: Path, *arguments: str) -> float:
+    return run(directory, sys.executable, "-m", "SCons", "-Q", *arguments)
 
 
 def compare(builds: Mapping[str, Callable[[], float]], runs: int) -> dict[str, float]:
@@ -123,48 +123,48 @@ def compare(builds: Mapping[str, Callable[[], float]], runs: int) -> dict[str, f
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def nothing_to_do(folders: Mapping[str, Path], runs: int) -> None:
-    compare({name: functools.partial(scons, folder) for name, folder in folders.items()}, runs)
+def nothing_to_do(directories: Mapping[str, Path], runs: int) -> None:
+    compare({name: functools.partial(scons, directory) for name, directory in directories.items()}, runs)
 
 
-def sdk_application(folder: Path, files: int) -> Path:
+def sdk_application(directory: Path, files: int) -> Path:
     """An application of `files` sources on a stand-in for the SDK, for SCons and for make."""
-    project(folder, SDK_OURS)
-    sdk.make(folder / "sdk")
-    (folder / "src").mkdir()
+    project(directory, SDK_OURS)
+    sdk.make(directory / "sdk")
+    (directory / "src").mkdir()
     for file in range(files):
         functions = (SDK_FUNCTION.format(file, number) for number in range(4))
-        (folder / "src" / f"file{file}.c").write_text(SDK_SOURCE.format(file) + "".join(functions))
-    with (folder / "src" / "file0.c").open("a") as main:
+        (directory / "src" / f"file{file}.c").write_text(SDK_SOURCE.format(file) + "".join(functions))
+    with (directory / "src" / "file0.c").open("a") as main:
         main.write("uint32 user_rf_cal_sector_set(void) { return 251; }\n")
         main.write("void user_pre_init(void) {}\nvoid user_init(void) { work0_0(0, 0); }\n")
-    (folder / "Makefile").write_text(SDK_MAKE)
-    base = (folder / "sdk" / "ld" / "eagle.app.v6.ld").read_bytes()
+    (directory / "Makefile").write_text(SDK_MAKE)
+    base = (directory / "sdk" / "ld" / "eagle.app.v6.ld").read_bytes()
     for number, slot in enumerate(preset_layout("1MB").slots):
-        (folder / f"rom{number}.ld").write_bytes(slot_linker_script(base, slot))
-    return folder
+        (directory / f"rom{number}.ld").write_bytes(slot_linker_script(base, slot))
+    return directory
 
 
-def clean_build(folder: Path, *command: str) -> float:
+def clean_build(directory: Path, *command: str) -> float:
     for name in ("build", "made"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / ".sconsign.dblite").unlink(missing_ok=True)
-    return run(folder, *command)
+        shutil.rmtree(directory / name, ignore_errors=True)
+    (directory / ".sconsign.dblite").unlink(missing_ok=True)
+    return run(directory, *command)
 
 
-def compare_with_make(folder: Path) -> None:
+def compare_with_make(directory: Path) -> None:
     builds = {
-        name: functools.partial(clean_build, folder, *command, "-j2")
+        name: functools.partial(clean_build, directory, *command, "-j2")
         for name, command in {"make": ("make",), "scons": (sys.executable, "-m", "SCons", "-Q")}.items()
     }
     medians = compare(builds, 9)
     print(f"  {'scons / make':<40}{medians['scons'] / medians['make']:6.2f}", flush=True)
 
 
-def project(folder: Path, sconstruct: str) -> Path:
-    folder.mkdir()
-    (folder / "SConstruct").write_text(sconstruct)
-    return folder
+def project(directory: Path, sconstruct: str) -> Path:
+    directory.mkdir()
+    (directory / "SConstruct").write_text(sconstruct)
+    return directory
 
 
 def main() -> None:
@@ -187,8 +187,8 @@ def main() -> None:
             packed = project(top / f"packed{count}", PACKED.format(count))
             plain = project(top / f"plain{count}", PLAIN.format(count))
             print(f"{count} applications x 2 slots, nothing to do:", flush=True)
-            for folder in (apps, packed, plain):
-                scons(folder, "-j", str(os.cpu_count()))
+            for directory in (apps, packed, plain):
+                scons(directory, "-j", str(os.cpu_count()))
             nothing_to_do({"RbootApp": apps, "RbootImage of ready ELFs": packed, "SCons's own builders": plain}, 5)
 
 

@@ -39,12 +39,12 @@ def main() -> None:
         ]
         show(f"ELF to bytes{', irom checksum' * irom_checksum}", times[1:])
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         commands = {
             "bare python": ["-c", ""],
-            "rbootimg pack": ["-m", "rbootimg", "pack", ELF, "-o", f"{folder}/rom0.bin"],
+            "rbootimg pack": ["-m", "rbootimg", "pack", ELF, "-o", f"{directory}/rom0.bin"],
             "esptool elf2image --version 2": [
-                *("-m", "esptool", "--chip", "esp8266", "elf2image", "--version", "2", "-o", f"{folder}/e.bin", ELF)
+                *("-m", "esptool", "--chip", "esp8266", "elf2image", "--version", "2", "-o", f"{directory}/e.bin", ELF)
             ],
         }
         times_of: dict[str, list[float]] = {name: [] for name in commands}

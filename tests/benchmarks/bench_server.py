@@ -37,16 +37,18 @@ def memory(process: subprocess.Popen[bytes]) -> int:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "root").mkdir()
+        directory = Path(name)
+        (directory / "root").mkdir()
         for file, size in SIZES.items():
-            (folder / "root" / file).write_bytes(os.urandom(size))
+            (directory / "root" / file).write_bytes(os.urandom(size))
         ports = {"nginx": free_port(), "rbootimg": free_port()}
-        (folder / "site.conf").write_text(configuration(folder / "root", ports["nginx"]))
-        (folder / "nginx.conf").write_text(OUTER.format(site=folder / "site.conf"))
-        own = [sys.executable, "-m", "rbootimg", "serve", folder / "root", "--port", str(ports["rbootimg"])]
+        (directory / "site.conf").write_text(configuration(directory / "root", ports["nginx"]))
+        (directory / "nginx.conf").write_text(OUTER.format(site=directory / "site.conf"))
+        own = [sys.executable, "-m", "rbootimg", "serve", directory / "root", "--port", str(ports["rbootimg"])]
         processes = {
-            "nginx": subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.DEVNULL),
+            "nginx": subprocess.Popen(
+                [NGINX, "-p", directory, "-c", directory / "nginx.conf"], stderr=subprocess.DEVNULL
+            ),
             "rbootimg": subprocess.Popen(own, stdout=subprocess.DEVNULL),
         }
         try:

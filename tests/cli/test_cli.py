@@ -60,9 +60,9 @@ def wrong_usage(*arguments: object) -> str:
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     """The path of a ROM to write, in an empty directory."""
-    folder = tmp_path / "output"
-    folder.mkdir()
-    return folder / "rom.bin"
+    directory = tmp_path / "output"
+    directory.mkdir()
+    return directory / "rom.bin"
 
 
 @pytest.fixture
@@ -330,8 +330,8 @@ def test_version_is_the_packages() -> None:
 )
 def test_wrong_usage_has_status_2(tmp_path: Path, arguments: tuple[object, ...], error: str) -> None:
     # In a temporary directory, in case a wrong command line is accepted.
-    in_folder = [tmp_path / argument if argument == "rom.bin" else argument for argument in arguments]
-    assert wrong_usage(*in_folder).startswith(error)
+    in_directory = [tmp_path / argument if argument == "rom.bin" else argument for argument in arguments]
+    assert wrong_usage(*in_directory).startswith(error)
     assert os.listdir(tmp_path) == []
 
 
@@ -372,7 +372,7 @@ def missing(path: Path) -> str:
     return "No such file or directory"
 
 
-def folder(path: Path) -> str:
+def directory(path: Path) -> str:
     path.mkdir()
     return "Is a directory"
 
@@ -389,7 +389,7 @@ def below_a_file(path: Path) -> str:
     return "Not a directory"
 
 
-UNREADABLE = (missing, folder, link_to_itself, below_a_file)
+UNREADABLE = (missing, directory, link_to_itself, below_a_file)
 BAD_ELFS = (empty, text, truncated, of_another_machine, without_irom, too_large_for_the_ram)
 
 
@@ -490,14 +490,14 @@ def test_an_invalid_slot_is_refused(output: Path, options: tuple[str, ...], mess
 # Invalid output
 
 
-def test_an_output_in_a_folder_that_does_not_exist_is_refused_by_its_name(output: Path) -> None:
+def test_an_output_in_a_directory_that_does_not_exist_is_refused_by_its_name(output: Path) -> None:
     path = output.parent / "no" / "rom.bin"
     # The name from the command line, not the temporary file.
-    assert refused("pack", MIXED, "-o", path) == f"rbootimg: {path}: there is no folder {path.parent}"
+    assert refused("pack", MIXED, "-o", path) == f"rbootimg: {path}: there is no directory {path.parent}"
     assert created(output) == []
 
 
-def test_an_output_that_is_a_folder_is_refused_by_its_name(output: Path) -> None:
+def test_an_output_that_is_a_directory_is_refused_by_its_name(output: Path) -> None:
     output.mkdir()
     assert refused("pack", MIXED, "-o", output) == f"rbootimg: {output}: Is a directory"
     assert created(output) == ["rom.bin"]
@@ -630,7 +630,7 @@ def test_an_output_does_not_overwrite_an_input(tmp_path: Path, arguments: tuple[
 
 def test_a_missing_output_directory_is_reported_as_it_was_written(tmp_path: Path) -> None:
     line = refused("pack", MIXED, "-o", "no/rom.bin", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert line == "rbootimg: no/rom.bin: there is no folder no"
+    assert line == "rbootimg: no/rom.bin: there is no directory no"
 
 
 @pytest.mark.parametrize("command", ["verify", "extract", "compare"])
@@ -822,11 +822,11 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, make: Callable[[
 
 
 def test_extract_writes_each_section_and_a_table(tmp_path: Path, rom: Path) -> None:
-    folder = tmp_path / "new" / "folder"
-    done = run("extract", rom, "-o", folder)
+    directory = tmp_path / "new" / "directory"
+    done = run("extract", rom, "-o", directory)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        f"{rom}: 4 files in {folder}\n"
+        f"{rom}: 4 files in {directory}\n"
         "  file                   address     bytes  memory\n"
         "  irom0.text.bin                       112  flash\n"
         "  section0-40100000.bin  0x40100000     36  IRAM\n"
@@ -834,9 +834,9 @@ def test_extract_writes_each_section_and_a_table(tmp_path: Path, rom: Path) -> N
         "  section2-3ffe8008.bin  0x3ffe8008     20  DRAM\n"
     )
     good = Rom.from_bytes(MIXED_ROM)
-    assert (folder / "irom0.text.bin").read_bytes() == good.irom
-    names = sorted(os.listdir(folder))
-    assert [(folder / name).read_bytes() for name in names[1:]] == [section.data for section in good.sections]
+    assert (directory / "irom0.text.bin").read_bytes() == good.irom
+    names = sorted(os.listdir(directory))
+    assert [(directory / name).read_bytes() for name in names[1:]] == [section.data for section in good.sections]
 
 
 def test_extract_creates_a_directory_named_after_the_rom_and_replaces_its_files(tmp_path: Path, rom: Path) -> None:
@@ -849,13 +849,13 @@ def test_extract_creates_a_directory_named_after_the_rom_and_replaces_its_files(
 
 def test_extract_refuses_an_invalid_rom(tmp_path: Path, rom: Path) -> None:
     rom.write_bytes(MIXED_ROM[:-1])
-    assert "truncated image: " in refused("extract", rom, "-o", tmp_path / "folder")
-    assert not (tmp_path / "folder").exists()
+    assert "truncated image: " in refused("extract", rom, "-o", tmp_path / "directory")
+    assert not (tmp_path / "directory").exists()
 
 
 def test_extract_to_a_file_is_one_line(tmp_path: Path, rom: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert refused("extract", rom, "-o", tmp_path / "file") == (f"rbootimg: {tmp_path}/file: not a folder")
+    assert refused("extract", rom, "-o", tmp_path / "file") == (f"rbootimg: {tmp_path}/file: not a directory")
 
 
 # size

@@ -61,7 +61,7 @@ def flash(program: bytes, options: LoaderOptions = LAYOUT.loader) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "flash.bin").write_bytes(flash(app()))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -89,8 +89,8 @@ def wrong_usage(*arguments: str) -> str:
 # boot
 
 
-def test_boot_says_how_it_ended(folder: Path) -> None:
-    before = (folder / "flash.bin").read_bytes()
+def test_boot_says_how_it_ended(directory: Path) -> None:
+    before = (directory / "flash.bin").read_bytes()
     out, err = run("boot", "flash.bin")
     assert err == ""
     lines = out.splitlines()
@@ -103,7 +103,7 @@ def test_boot_says_how_it_ended(folder: Path) -> None:
         "            ready",
         "            user code done",
     ]
-    assert (folder / "flash.bin").read_bytes() == before
+    assert (directory / "flash.bin").read_bytes() == before
 
 
 def test_boot_prints_the_uart() -> None:
@@ -137,10 +137,10 @@ def test_boot_as_json() -> None:
     assert found["spi"]["erases"] == 1
 
 
-def test_boot_names_the_function_that_crashed(folder: Path) -> None:
+def test_boot_names_the_function_that_crashed(directory: Path) -> None:
     program = app(crash="*(volatile int *)0x20000000 = 1")
-    (folder / "app.elf").write_bytes(program)
-    (folder / "flash.bin").write_bytes(flash(program))
+    (directory / "app.elf").write_bytes(program)
+    (directory / "flash.bin").write_bytes(flash(program))
     out, err = run("boot", "flash.bin", "--elf", "app.elf", status=1)
     assert out.startswith("ended       crash: LoadStorePIFAddrError (load or store at an unmapped address) at 0x401000")
     assert "(call_user_start+0x" in out
@@ -150,8 +150,8 @@ def test_boot_names_the_function_that_crashed(folder: Path) -> None:
     assert err.endswith(", address 0x20000000\n")
 
 
-def test_boot_waits_for_a_text(folder: Path) -> None:
-    (folder / "flash.bin").write_bytes(flash(app(typing=True)))
+def test_boot_waits_for_a_text(directory: Path) -> None:
+    (directory / "flash.bin").write_bytes(flash(app(typing=True)))
     start = time.monotonic()
     assert run("boot", "flash.bin", "--until", "ready")[0].startswith("ended       matched --until\nROM         0\n")
     assert time.monotonic() - start < 4
@@ -159,51 +159,51 @@ def test_boot_waits_for_a_text(folder: Path) -> None:
     assert message == "rbootimg: flash.bin: no 'steady' on the UART: timed out (still running)"
 
 
-def test_an_endless_application_is_not_an_error(folder: Path) -> None:
-    (folder / "flash.bin").write_bytes(flash(app(typing=True)))
+def test_an_endless_application_is_not_an_error(directory: Path) -> None:
+    (directory / "flash.bin").write_bytes(flash(app(typing=True)))
     out, _ = run("boot", "flash.bin", "--timeout", "0.5")
     assert out.startswith("ended       timed out (still running)\nROM         0\n")
 
 
-def test_boot_of_a_flash_without_a_rom_or_a_loader(folder: Path) -> None:
-    whole = (folder / "flash.bin").read_bytes()
-    (folder / "flash.bin").write_bytes(whole[:0x2000] + b"\xff" * 0xFE000)
+def test_boot_of_a_flash_without_a_rom_or_a_loader(directory: Path) -> None:
+    whole = (directory / "flash.bin").read_bytes()
+    (directory / "flash.bin").write_bytes(whole[:0x2000] + b"\xff" * 0xFE000)
     assert failed("boot", "flash.bin") == "rbootimg: flash.bin: no ROM started; see the UART log"
-    (folder / "flash.bin").write_bytes(b"\xff" * 0x100000)
+    (directory / "flash.bin").write_bytes(b"\xff" * 0x100000)
     assert failed("boot", "flash.bin") == "rbootimg: flash.bin: no boot loader at flash 0x0"
-    (folder / "flash.bin").write_bytes(b"\xff" * 1000)
+    (directory / "flash.bin").write_bytes(b"\xff" * 1000)
     assert failed("boot", "flash.bin") == (
         "rbootimg: flash.bin: flash size must be a power of two from 256 KB to 16 MB, got 1,000 bytes"
     )
 
 
 @pytest.mark.parametrize("checksum", [False, True])
-def test_boot_of_another_slot_and_what_is_saved(folder: Path, checksum: bool) -> None:
+def test_boot_of_another_slot_and_what_is_saved(directory: Path, checksum: bool) -> None:
     """There is no ROM in slot 1: the loader falls back, and writes its config again."""
     options = LoaderOptions(config_checksum=checksum)
     image = bytearray(flash(app(), options))
     image[0x1000 : 0x1000 + 25] = BootConfig((0x2000, 0x82000)).to_bytes(4, True)
-    (folder / "flash.bin").write_bytes(image)
+    (directory / "flash.bin").write_bytes(image)
     out, _ = run("boot", "flash.bin", "--slot", "1", "--save", "after.bin")
     assert "ROM         0\n" in out
     assert "write of 4,096 bytes at 0x1000\n" in out
-    assert (folder / "after.bin").read_bytes()[0x1000:0x101C] == image[0x1000:0x101C]
-    (folder / "layout.toml").write_text('preset = "1MB"\n' + "[loader]\nconfig_checksum = true\n" * checksum)
+    assert (directory / "after.bin").read_bytes()[0x1000:0x101C] == image[0x1000:0x101C]
+    (directory / "layout.toml").write_text('preset = "1MB"\n' + "[loader]\nconfig_checksum = true\n" * checksum)
     assert "Rom 1 at 82000 is bad." in run("boot", "flash.bin", "--slot", "1", "--layout", "layout.toml", "--uart")[0]
     for slot in ("2", "-1"):
         assert f"invalid current ROM {slot}: expected 0-1" in failed("boot", "flash.bin", "--slot", slot)
 
 
-def test_a_low_pin_is_seen(folder: Path) -> None:
+def test_a_low_pin_is_seen(directory: Path) -> None:
     options = LoaderOptions(gpio="rom")
     image = flash(app(), options)
-    (folder / "flash.bin").write_bytes(image)
+    (directory / "flash.bin").write_bytes(image)
     assert "GPIO-selected" not in run("boot", "flash.bin", "--uart")[0]
     assert "Booting GPIO-selected rom." in run("boot", "flash.bin", "--uart", "--gpio-low")[0]
 
 
-def test_the_error_names_the_file_that_is_wrong(folder: Path) -> None:
-    (folder / "no.elf").write_bytes(b"text")
+def test_the_error_names_the_file_that_is_wrong(directory: Path) -> None:
+    (directory / "no.elf").write_bytes(b"text")
     assert failed("boot", "flash.bin", "--elf", "no.elf") == "rbootimg: no.elf: not an ELF file"
     for command in (("boot", "flash.bin", "--slot", "0"), ("prove", "flash.bin", "--elf", "no.elf")):
         message = "rbootimg: 3MB: neither a file nor a preset: expected one of"
@@ -221,16 +221,16 @@ def test_options_that_do_not_go_together() -> None:
         assert message in wrong_usage("boot", "flash.bin", f"--timeout={time_limit}")
 
 
-def test_what_is_piped_in_is_typed(folder: Path) -> None:
-    (folder / "flash.bin").write_bytes(flash(app(typing=True)))
+def test_what_is_piped_in_is_typed(directory: Path) -> None:
+    (directory / "flash.bin").write_bytes(flash(app(typing=True)))
     out, err = run("boot", "flash.bin", "--interactive", "--save", "after.bin", typed="typed.")
     assert out.endswith("ready\nTYPED.user code done\n")
     assert err == ""
-    assert (folder / "after.bin").exists()
+    assert (directory / "after.bin").exists()
 
 
-def test_the_terminal_is_the_uart_until_ctrl_c_and_is_restored(folder: Path) -> None:
-    (folder / "flash.bin").write_bytes(flash(app(typing=True)))
+def test_the_terminal_is_the_uart_until_ctrl_c_and_is_restored(directory: Path) -> None:
+    (directory / "flash.bin").write_bytes(flash(app(typing=True)))
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     command = [sys.executable, "-m", "rbootimg", "boot", "flash.bin", "--interactive"]
@@ -261,16 +261,16 @@ def expect(terminal: int, shown: bytes, wanted: bytes) -> bytes:
 
 
 @pytest.fixture
-def proved(folder: Path) -> Path:
-    """A folder with a real application's two ROMs in flash.bin, and its ELFs."""
+def proved(directory: Path) -> Path:
+    """A directory with a real application's two ROMs in flash.bin, and its ELFs."""
     loader, roms = chip.loader(LAYOUT.loader), {}
     for number in (0, 1):
         data = chip.linked(chip.SOURCES["mixed"], LAYOUT.slots[number])
-        (folder / f"rom{number}.elf").write_bytes(data)
+        (directory / f"rom{number}.elf").write_bytes(data)
         roms[number] = pack(elf.parse_elf(data)).to_bytes()
     pieces = flash_pieces(LAYOUT, loader, roms, make_boot_config(LAYOUT, loader))
-    (folder / "flash.bin").write_bytes(assemble(pieces, 0x100000))
-    return folder
+    (directory / "flash.bin").write_bytes(assemble(pieces, 0x100000))
+    return directory
 
 
 PROVE = ("prove", "flash.bin", "--layout", "1MB")

@@ -41,7 +41,7 @@ OLD_IMAGE = (
 
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
-    """The ELF file of APP, the only file in its folder."""
+    """The ELF file of APP, the only file in its directory."""
     path = tmp_path / "app.elf"
     path.write_bytes(build_elf(APP))
     return path
@@ -297,8 +297,8 @@ def test_a_damaged_elf_is_one_line(size: int, app: Path, capsys: pytest.CaptureF
 def test_an_output_that_cannot_be_written_is_one_line(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for output, reason in (
         (app.parent, "Is a directory"),
-        (app.parent / "nowhere" / "out", f"there is no folder {app.parent / 'nowhere'}"),
-        (app / "out", f"{app} is not a folder"),
+        (app.parent / "nowhere" / "out", f"there is no directory {app.parent / 'nowhere'}"),
+        (app / "out", f"{app} is not a directory"),
         (Path("/dev/full"), "No space left on device"),
     ):
         line = refused(capsys, "-quiet", "-lib", app, output)
@@ -389,12 +389,14 @@ build/%.o: %.c
 """
 
 
-def make(folder: Path, *arguments: str, status: int = 0) -> str:
-    """Run make in `folder` with this esptool2; what it printed."""
+def make(directory: Path, *arguments: str, status: int = 0) -> str:
+    """Run make in `directory` with this esptool2; what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     environment |= {"ESPTOOL2": f"{sys.executable} -m rbootimg.commands.esptool2", "PYTHONPATH": str(ROOT)}
     command = ["make", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

@@ -41,7 +41,7 @@ TABLE = """\
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with the input files."""
     contents = {"rboot.bin": loader(), "rom0.bin": rom(0), "rom1.bin": rom(1), "init.bin": INIT_DATA}
     for name, data in contents.items():
@@ -73,12 +73,12 @@ def wrong_usage(*arguments: str) -> str:
 # flash-image
 
 
-def test_flash_image_writes_the_image_and_lists_the_pieces(folder: Path) -> None:
+def test_flash_image_writes_the_image_and_lists_the_pieces(directory: Path) -> None:
     assert run("flash-image", *INPUTS, "-o", "flash.bin") == (TABLE, "")
-    assert (folder / "flash.bin").read_bytes() == FLASH
+    assert (directory / "flash.bin").read_bytes() == FLASH
 
 
-def test_flash_image_writes_pieces_with_the_same_contents(folder: Path) -> None:
+def test_flash_image_writes_pieces_with_the_same_contents(directory: Path) -> None:
     out, _ = run("flash-image", *INPUTS, "--pieces", "a/b", "-o", "flash.bin")
     flash = bytearray(b"\xff" * 0x100000)
     for start, end, size, name in (line.split() for line in out.splitlines()[1:]):
@@ -86,8 +86,8 @@ def test_flash_image_writes_pieces_with_the_same_contents(folder: Path) -> None:
         assert int(size.replace(",", "")) == len(data) == int(end, 16) - int(start, 16)
         assert name == f"a/b/{start}-{name.rpartition('-')[2]}"
         flash[int(start, 16) : int(end, 16)] = data
-    assert bytes(flash) == (folder / "flash.bin").read_bytes() == FLASH
-    assert len(list((folder / "a/b").iterdir())) == len(PIECES)
+    assert bytes(flash) == (directory / "flash.bin").read_bytes() == FLASH
+    assert len(list((directory / "a/b").iterdir())) == len(PIECES)
 
 
 def test_flash_image_to_stdout_is_only_the_image() -> None:
@@ -98,14 +98,14 @@ def test_flash_image_to_stdout_is_only_the_image() -> None:
     assert done.stderr.decode() == TABLE
 
 
-def test_roms_may_have_slot_numbers_and_any_of_them_boots(folder: Path) -> None:
+def test_roms_may_have_slot_numbers_and_any_of_them_boots(directory: Path) -> None:
     layout = 'preset = "four-1MB"\n[[region]]\nname = "files"\naddress = 0x1C0000\nsize = 4096\n'
-    (folder / "four.toml").write_text(layout)
-    (folder / "big.bin").write_bytes(loader(BIG))
-    (folder / "a=b.bin").write_bytes(b"data")
+    (directory / "four.toml").write_text(layout)
+    (directory / "big.bin").write_bytes(loader(BIG))
+    (directory / "a=b.bin").write_bytes(b"data")
     inputs = shlex.split("--layout four.toml --loader big.bin --rom 3=rom0.bin --rom 1=rom0.bin --file files=a=b.bin")
     run("flash-image", *inputs, "--current", "3", "-o", "flash.bin")
-    flash = (folder / "flash.bin").read_bytes()
+    flash = (directory / "flash.bin").read_bytes()
     assert BootConfig.from_bytes(flash[0x1000:]).current_rom == 3
     assert flash[0x302000:].startswith(rom(0))
     assert flash[0x102000:].startswith(rom(0))
@@ -119,7 +119,7 @@ def test_missing_init_data_is_a_warning() -> None:
     assert err.count("\n") == 1
 
 
-def test_inputs_that_do_not_match_are_refused_and_nothing_is_written(folder: Path) -> None:
+def test_inputs_that_do_not_match_are_refused_and_nothing_is_written(directory: Path) -> None:
     arguments = ["flash-image", "--layout", "1MB", "--loader", "rboot.bin", "-o", "flash.bin", "--pieces", "pieces"]
     assert refused(*arguments, "--rom", "rom1.bin", "--rom", "rom0.bin") == (
         "1MB: ROM for slot 0 at 0x2000: linked at 0x40282010 (slot at 0x82000), expected 0x40202010 for slot "
@@ -134,7 +134,7 @@ def test_inputs_that_do_not_match_are_refused_and_nothing_is_written(folder: Pat
         "sming: without a config rBoot looks for ROMs at 0x2000 and 0x82000, not for ROM 1 in slot 1 at 0x80000; "
         "write the config"
     )
-    assert sorted(os.listdir(folder)) == ["init.bin", "rboot.bin", "rom0.bin", "rom1.bin"]
+    assert sorted(os.listdir(directory)) == ["init.bin", "rboot.bin", "rom0.bin", "rom1.bin"]
 
 
 def test_wrong_usage_names_the_argument() -> None:
@@ -152,26 +152,26 @@ def test_wrong_usage_names_the_argument() -> None:
 # split
 
 
-def test_split_reverses_flash_image(folder: Path) -> None:
+def test_split_reverses_flash_image(directory: Path) -> None:
     run("flash-image", *INPUTS, "-o", "flash.bin")
     out, err = run("split", "flash.bin", "--layout", "1MB", "-o", "parts")
     assert err == ""
     assert [line.split()[-1] for line in out.splitlines()[1:]] == [f"parts/{piece.file_name}" for piece in PIECES]
     for piece in PIECES:
-        assert (folder / "parts" / piece.file_name).read_bytes() == piece.data
+        assert (directory / "parts" / piece.file_name).read_bytes() == piece.data
 
 
-def test_split_warns_of_an_invalid_rom(folder: Path) -> None:
+def test_split_warns_of_an_invalid_rom(directory: Path) -> None:
     corrupt = bytearray(FLASH)
     corrupt[0x2000 + len(rom(0)) - 1] ^= 1
-    (folder / "flash.bin").write_bytes(corrupt)
+    (directory / "flash.bin").write_bytes(corrupt)
     out, err = run("split", "flash.bin", "--layout", "1MB", "-o", "parts")
     assert "  240  parts/0x002000-rom0.bin\n" in out
     assert re.fullmatch(r"rbootimg: flash\.bin: warning: rom0: bad checksum 0x\w\w at offset 0xef: .*\n", err)
 
 
-def test_split_refuses_a_dump_of_another_layout(folder: Path) -> None:
-    (folder / "blank.bin").write_bytes(b"\xff" * 0x100000)
+def test_split_refuses_a_dump_of_another_layout(directory: Path) -> None:
+    (directory / "blank.bin").write_bytes(b"\xff" * 0x100000)
     assert refused("split", "blank.bin", "--layout", "1MB", "-o", "parts") == "blank.bin: the dump is blank"
     assert refused("split", "blank.bin", "--layout", "512KB", "-o", "parts") == (
         "blank.bin: dump size 0x100000 does not match the layout's flash size 0x80000"
@@ -198,7 +198,7 @@ def test_a_device_that_ran_from_slot_1_gets_all_pieces_and_starts_slot_0() -> No
     assert chip.flash[0xFD000:] == before[0xFD000:]
 
 
-def test_a_dry_run_prints_the_equivalent_command(folder: Path) -> None:
+def test_a_dry_run_prints_the_equivalent_command(directory: Path) -> None:
     with FakeChip(bytes(0x100000)) as chip:
         arguments = ("flash", *INPUTS, "--port", chip.port, *NO_RESET, "--dry-run")
         out, err = run(*arguments, "--pieces", "my pieces")
@@ -211,40 +211,42 @@ def test_a_dry_run_prints_the_equivalent_command(folder: Path) -> None:
         assert chip.flash[piece.address : piece.end] == piece.data
 
 
-def test_a_dry_run_without_pieces_writes_nothing(folder: Path) -> None:
-    before = sorted(os.listdir(folder))
+def test_a_dry_run_without_pieces_writes_nothing(directory: Path) -> None:
+    before = sorted(os.listdir(directory))
     out, err = run("flash", *INPUTS, "--dry-run")
-    assert err == "rbootimg: note: use --pieces FOLDER to write these files\n"
+    assert err == "rbootimg: note: use --pieces DIRECTORY to write these files\n"
     assert out == (
         "esptool --chip esp8266 write-flash --flash-mode keep --flash-freq keep --flash-size keep "
         + " ".join(f"{piece.address:#x} {piece.file_name}" for piece in PIECES)
         + "\n"
     )
-    assert sorted(os.listdir(folder)) == before
+    assert sorted(os.listdir(directory)) == before
 
 
-def test_no_device_is_one_line(folder: Path) -> None:
+def test_no_device_is_one_line(directory: Path) -> None:
     _, err = run("flash", *INPUTS, "--port", "/dev/none", status=1)
     assert err == ("rbootimg: /dev/none: esptool: Could not open /dev/none, the port is busy or doesn't exist.\n")
 
 
-def test_info_with_a_layout_lists_its_regions(folder: Path) -> None:
-    (folder / "board.toml").write_text('preset = "1MB"\n[[region]]\nname = "files"\naddress = "448KB"\nsize = "4KB"\n')
-    (folder / "flash.bin").write_bytes(FLASH)
+def test_info_with_a_layout_lists_its_regions(directory: Path) -> None:
+    (directory / "board.toml").write_text(
+        'preset = "1MB"\n[[region]]\nname = "files"\naddress = "448KB"\nsize = "4KB"\n'
+    )
+    (directory / "flash.bin").write_bytes(FLASH)
     out, _ = run("info", "flash.bin", "--layout", "board.toml")
     assert "  files       0x70000   4,096  blank\n" in out
     assert "  phy_init    0xfc000   4,096  written, SHA-256 " in out
 
 
 @pytest.mark.parametrize("name", ["rboot.bin", "rom0.bin", "rom1.bin", "init.bin"])
-def test_the_image_does_not_overwrite_an_input(folder: Path, name: str) -> None:
-    before = (folder / name).read_bytes()
+def test_the_image_does_not_overwrite_an_input(directory: Path, name: str) -> None:
+    before = (directory / name).read_bytes()
     line = refused("flash-image", *INPUTS, "-o", name)
     assert line == f"{name}: refusing to overwrite an input file"
-    assert (folder / name).read_bytes() == before
+    assert (directory / name).read_bytes() == before
 
 
-# Output folders
+# Output directories
 
 
 @pytest.mark.parametrize(
@@ -257,14 +259,16 @@ def test_the_image_does_not_overwrite_an_input(folder: Path, name: str) -> None:
     ],
     ids=lambda command: command[0],
 )
-def test_an_output_directory_is_created_and_filled_or_nothing_changes(folder: Path, command: tuple[str, ...]) -> None:
-    (folder / "flash.bin").write_bytes(FLASH)
-    (folder / "file").write_bytes(b"old")
-    before = sorted(os.listdir(folder))
-    assert refused(*command, "file") == "file: not a folder"
-    assert (folder / "file").read_bytes() == b"old"
+def test_an_output_directory_is_created_and_filled_or_nothing_changes(
+    directory: Path, command: tuple[str, ...]
+) -> None:
+    (directory / "flash.bin").write_bytes(FLASH)
+    (directory / "file").write_bytes(b"old")
+    before = sorted(os.listdir(directory))
+    assert refused(*command, "file") == "file: not a directory"
+    assert (directory / "file").read_bytes() == b"old"
     full = subprocess.run(
-        [sys.executable, "-m", "rbootimg", *command, "new/folder"],
+        [sys.executable, "-m", "rbootimg", *command, "new/directory"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20)),
         stderr=subprocess.PIPE,
@@ -273,9 +277,9 @@ def test_an_output_directory_is_created_and_filled_or_nothing_changes(folder: Pa
         check=False,
     )
     assert full.returncode == 1
-    assert full.stderr.startswith("rbootimg: new/folder/")
+    assert full.stderr.startswith("rbootimg: new/directory/")
     assert full.stderr.endswith(": File too large\n")
-    assert sorted(os.listdir(folder)) == before
+    assert sorted(os.listdir(directory)) == before
 
 
 # Mutually exclusive arguments
@@ -299,38 +303,38 @@ def test_an_invalid_baud_rate_is_wrong_usage(baud: str) -> None:
     )
 
 
-def test_an_empty_file_for_a_region_is_refused(folder: Path) -> None:
-    (folder / "init.bin").write_bytes(b"")
+def test_an_empty_file_for_a_region_is_refused(directory: Path) -> None:
+    (directory / "init.bin").write_bytes(b"")
     assert refused("flash-image", *INPUTS, "-o", "flash.bin").endswith("file for region phy_init at 0xfc000 is empty")
 
 
 @pytest.mark.parametrize("given", [["--init-data", "short.bin"], ["--file", "phy_init=short.bin"]])
 @pytest.mark.parametrize("command", [["flash-image", "-o", "flash.bin"], ["flash", "--dry-run", "--pieces", "pieces"]])
-def test_init_data_of_another_length_is_refused(folder: Path, command: list[str], given: list[str]) -> None:
-    (folder / "short.bin").write_bytes(INIT_DATA[:-1])
-    before = sorted(os.listdir(folder))
+def test_init_data_of_another_length_is_refused(directory: Path, command: list[str], given: list[str]) -> None:
+    (directory / "short.bin").write_bytes(INIT_DATA[:-1])
+    before = sorted(os.listdir(directory))
     assert refused(*command, *INPUTS[:-2], *given) == (
         "1MB: invalid init data for region phy_init at 0xfc000: expected 128 bytes, as in the SDK's "
         "esp_init_data_default.bin, got 127"
     )
-    assert sorted(os.listdir(folder)) == before
+    assert sorted(os.listdir(directory)) == before
 
 
 # A flash of another layout
 
 
-def test_a_flash_size_other_than_the_layouts_is_reported(folder: Path) -> None:
-    (folder / "flash.bin").write_bytes(FLASH)
+def test_a_flash_size_other_than_the_layouts_is_reported(directory: Path) -> None:
+    (directory / "flash.bin").write_bytes(FLASH)
     line = run("info", "flash.bin", "--layout", "4MB-capped", status=1)[1]
     assert "flash.bin: dump size 0x100000 does not match the layout's flash size 0x400000" in line
-    (folder / "rom0.elf").write_bytes((VECTORS / "tiny.rom0.elf").read_bytes())
+    (directory / "rom0.elf").write_bytes((VECTORS / "tiny.rom0.elf").read_bytes())
     assert refused("prove", "flash.bin", "--layout", "4MB-capped", "--elf", "rom0.elf").endswith(
         "dump size 0x100000 does not match the layout's flash size 0x400000"
     )
 
 
-def test_a_config_with_other_addresses_than_the_layouts_slots_is_reported(folder: Path) -> None:
-    (folder / "flash.bin").write_bytes(FLASH)
+def test_a_config_with_other_addresses_than_the_layouts_slots_is_reported(directory: Path) -> None:
+    (directory / "flash.bin").write_bytes(FLASH)
     line = run("info", "flash.bin", "--layout", "sming", status=1)[1]
     assert line == (
         "rbootimg: flash.bin: config does not match the layout: expected ROMs at 0x2000, 0x80000, got 0x2000, 0x82000\n"

@@ -21,8 +21,8 @@ PUBLISH = ("publish", "rom0.bin", "rom1.bin", "--app", "blink", "--layout", "1MB
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two ROMs, and the one to work in."""
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with two ROMs, and the one to work in."""
     for slot in (0, 1):
         (tmp_path / f"rom{slot}.bin").write_bytes(rom(slot))
     for name in ("RBOOT_VERSION", "RBOOT_DEVICE", "RBOOT_WEBROOT", "SOURCE_DATE_EPOCH"):
@@ -48,8 +48,8 @@ def refused(*arguments: str, **environment: str) -> str:
     return line.removeprefix("rbootimg: ").rstrip("\n")
 
 
-def manifest(folder: Path) -> dict[str, object]:
-    return json.loads((folder / "build/webroot/manifest.json").read_bytes())
+def manifest(directory: Path) -> dict[str, object]:
+    return json.loads((directory / "build/webroot/manifest.json").read_bytes())
 
 
 def test_publish_prints_the_current_files() -> None:
@@ -59,10 +59,10 @@ def test_publish_prints_the_current_files() -> None:
     assert run(*PUBLISH, "--version", "1.1.0") == (f"blink 1.1.0 is current (previously 1.0.0)\n{roms}", "")
 
 
-def test_publish_reads_defaults_from_the_environment(folder: Path) -> None:
+def test_publish_reads_defaults_from_the_environment(directory: Path) -> None:
     environment = {"RBOOT_VERSION": "2.0.0", "RBOOT_DEVICE": "board-b", "SOURCE_DATE_EPOCH": "1795392000"}
     run(*PUBLISH, "--web-root", "www", **environment)
-    found = json.loads((folder / "www/manifest.json").read_bytes())
+    found = json.loads((directory / "www/manifest.json").read_bytes())
     assert [found[key] for key in ("version", "device", "date")] == ["2.0.0", "board-b", "2026-11-23"]
     assert refused(*PUBLISH, SOURCE_DATE_EPOCH="now", RBOOT_VERSION="1.0.0") == (
         "SOURCE_DATE_EPOCH: invalid time 'now': expected seconds since 1970, as `date +%s` prints them"
@@ -75,40 +75,40 @@ def test_publish_reads_defaults_from_the_environment(folder: Path) -> None:
     assert line.endswith("; pass --version X.Y.Z")
 
 
-def test_publish_takes_elfs_and_the_name_of_the_loader(folder: Path) -> None:
+def test_publish_takes_elfs_and_the_name_of_the_loader(directory: Path) -> None:
     elfs = []
     for slot in (0, 1):
-        (folder / f"{slot}.elf").write_bytes(elf(slot))
+        (directory / f"{slot}.elf").write_bytes(elf(slot))
         elfs += ["--elf", f"{slot}.elf"]
     run(*PUBLISH, "--version", "1.0.0", *elfs, "--proved-by", "rBoot 1.4.2")
-    assert (folder / "build/webroot/releases/1.0.0/rom1.elf").read_bytes() == elf(1)
-    assert [entry["proved_by"] for entry in manifest(folder)["roms"]] == ["rBoot 1.4.2"] * 2
+    assert (directory / "build/webroot/releases/1.0.0/rom1.elf").read_bytes() == elf(1)
+    assert [entry["proved_by"] for entry in manifest(directory)["roms"]] == ["rBoot 1.4.2"] * 2
     assert refused(*PUBLISH, "--version", "1.1.0", *elfs[2:], *elfs[:2]) == (
         "1.elf: does not match rom0.bin: no section starts at 0x40202010, where the ROM has flash code; pass "
         "the ELF of each ROM, in the order of the ROMs"
     )
 
 
-def test_publish_takes_data_files_by_their_own_or_another_name(folder: Path) -> None:
-    (folder / "www").mkdir()
-    (folder / "www/index.html").write_bytes(b"<p>")
-    (folder / "ca.der").write_bytes(b"00")
+def test_publish_takes_data_files_by_their_own_or_another_name(directory: Path) -> None:
+    (directory / "www").mkdir()
+    (directory / "www/index.html").write_bytes(b"<p>")
+    (directory / "ca.der").write_bytes(b"00")
     files = ("--file", "ui.html=www/index.html", "--file", "./ca.der")
     out, _ = run(*PUBLISH, "--version", "1.0.0", *files)
     assert out.splitlines()[3:] == [
         f"  releases/1.0.0/ca.der  2 bytes  sha256 {sha256_hex(b'00')}",
         f"  releases/1.0.0/ui.html  3 bytes  sha256 {sha256_hex(b'<p>')}",
     ]
-    assert (folder / "build/webroot/releases/1.0.0/ui.html").read_bytes() == b"<p>"
-    assert [entry["name"] for entry in manifest(folder)["files"]] == ["ca.der", "ui.html"]
+    assert (directory / "build/webroot/releases/1.0.0/ui.html").read_bytes() == b"<p>"
+    assert [entry["name"] for entry in manifest(directory)["files"]] == ["ca.der", "ui.html"]
     assert run("releases")[0].endswith("240 + 240 bytes, 2 files (5 bytes)\n")
-    (folder / "ca.der").write_bytes(b"1")
+    (directory / "ca.der").write_bytes(b"1")
     assert refused(*PUBLISH, "--version", "1.0.0", *files).endswith(
         "1.0.0 of blink was published already with other data files: a published version cannot change; use --force to "
         "override (development only)"
     )
     run(*PUBLISH, "--version", "1.0.0", "--force", *files[2:])
-    assert sorted(path.name for path in (folder / "build/webroot/releases/1.0.0").iterdir()) == [
+    assert sorted(path.name for path in (directory / "build/webroot/releases/1.0.0").iterdir()) == [
         "ca.der",
         "index.html",
         "manifest.json",
@@ -120,16 +120,18 @@ def test_publish_takes_data_files_by_their_own_or_another_name(folder: Path) -> 
     assert run("check") == ("build/webroot: ok\n", "")
 
 
-def test_publish_writes_checksum_files_that_sha256sum_reads(folder: Path) -> None:
+def test_publish_writes_checksum_files_that_sha256sum_reads(directory: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0", "--checksum-files")
     for place in ("", "releases/1.0.0"):
         command = ["sha256sum", "--strict", "-c", "rom0.bin.sha256", "rom1.bin.sha256"]
-        done = subprocess.run(command, cwd=folder / "build/webroot" / place, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=directory / "build/webroot" / place, check=True, capture_output=True, text=True
+        )
         assert done.stdout == "rom0.bin: OK\nrom1.bin: OK\n"
-    assert manifest(folder)["checksum_files"] is True
+    assert manifest(directory)["checksum_files"] is True
     assert run("check") == ("build/webroot: ok\n", "")
     run(*PUBLISH, "--version", "1.1.0")  # the same ROMs
-    assert not list((folder / "build/webroot").glob("*.sha256"))
+    assert not list((directory / "build/webroot").glob("*.sha256"))
     assert run(*PUBLISH, "--version", "1.1.0", "--checksum-files")[0] == (
         "blink 1.1.0 is current already; the stored release has the same ROMs and was kept, without the new checksum "
         "files\n"
@@ -137,19 +139,19 @@ def test_publish_writes_checksum_files_that_sha256sum_reads(folder: Path) -> Non
     assert run("check") == ("build/webroot: ok\n", "")
 
 
-def test_publish_takes_a_recovery_rom(folder: Path) -> None:
-    (folder / "three.toml").write_text(THREE_TOML)
-    (folder / "old.bin").write_bytes(silent_rom())
+def test_publish_takes_a_recovery_rom(directory: Path) -> None:
+    (directory / "three.toml").write_text(THREE_TOML)
+    (directory / "old.bin").write_bytes(silent_rom())
     three = (*PUBLISH[:-1], "three.toml", "--version", "1.0.0")
     out, _ = run(*three, "--recovery", "2=old.bin", "--proved-by", "rBoot 1.4.2")
     size = len(silent_rom())
     assert out.splitlines()[3:] == [f"  releases/1.0.0/recovery.bin  {size} bytes  sha256 {sha256_hex(silent_rom())}"]
-    assert (folder / "build/webroot/releases/1.0.0/recovery.bin").read_bytes() == silent_rom()
-    found = manifest(folder)["recovery"]
+    assert (directory / "build/webroot/releases/1.0.0/recovery.bin").read_bytes() == silent_rom()
+    found = manifest(directory)["recovery"]
     assert (found["slot"], found["flash_address"], found["proved_by"]) == (2, 0xC2000, "rBoot 1.4.2")
     assert run("releases")[0].endswith(f"240 + 240 bytes, recovery {size} bytes\n")
     assert run("check") == ("build/webroot: ok\n", "")
-    (folder / "old.bin").write_bytes(rom(1))
+    (directory / "old.bin").write_bytes(rom(1))
     assert refused(*three, "--recovery", "2=old.bin").startswith("old.bin: not published: linked at 0x402")
     assert refused(*three, "--recovery", "1=old.bin").startswith("invalid slot 1 of the recovery ROM: expected 2")
     assert refused(*three, "--recovery", "2=none.bin") == "none.bin: No such file or directory"
@@ -205,7 +207,7 @@ def test_a_data_file_that_is_not_named_as_it_should_is_wrong_usage(file: str, me
             ("--version", "0.9.0"),
             "build/webroot: 0.9.0 of blink is older than the current 0.9.1; run `rbootimg ",
         ),
-        (("--version", "1.0.0", "--in-folder"), "build/webroot: the web root is that of blink alone"),
+        (("--version", "1.0.0", "--in-directory"), "build/webroot: the web root is that of blink alone"),
         (("--version", "1.0.0", "--web-root", "rom0.bin"), "rom0.bin: "),
     ],
 )
@@ -214,20 +216,20 @@ def test_a_refused_publication_is_one_line(arguments: tuple[str, ...], message: 
     assert refused(*PUBLISH, *arguments).startswith(message)
 
 
-def test_no_name_of_a_folder_is_not_the_one_that_one_is_in(folder: Path) -> None:
+def test_no_name_of_a_directory_is_not_the_one_that_one_is_in(directory: Path) -> None:
     _, err = run(*PUBLISH, "--version", "1.0.0", "--web-root", "", status=2)
     assert err.endswith("argument --web-root: empty path: use . for the current directory\n")
-    assert not (folder / "manifest.json").exists()
+    assert not (directory / "manifest.json").exists()
 
 
-def test_errors_about_a_rom_name_the_file_that_was_given(folder: Path) -> None:
+def test_errors_about_a_rom_name_the_file_that_was_given(directory: Path) -> None:
     arguments = ("--app", "blink", "--layout", "1MB", "--version", "1.0.0")
-    (folder / "old.bin").write_bytes(silent_rom())
+    (directory / "old.bin").write_bytes(silent_rom())
     assert refused("publish", "rom0.bin", "./old.bin", *arguments).startswith(
         "old.bin: not the same application as rom0.bin; build both"
     )
     assert refused("publish", "rom1.bin", "rom0.bin", *arguments).startswith("rom1.bin: linked at 0x40282010")
-    (folder / "old.bin").write_bytes(b"")
+    (directory / "old.bin").write_bytes(b"")
     assert refused("publish", "old.bin", *arguments).startswith("old.bin: not published: ")
     assert refused("publish", "none.bin", *arguments) == "none.bin: No such file or directory"
     assert refused("publish", ".", *arguments) == ".: Is a directory"
@@ -237,25 +239,25 @@ def test_errors_about_a_rom_name_the_file_that_was_given(folder: Path) -> None:
     )
 
 
-def test_force_and_downgrade_need_an_option(folder: Path) -> None:
+def test_force_and_downgrade_need_an_option(directory: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0")
     for slot in (0, 1):
-        (folder / f"rom{slot}.bin").write_bytes(silent_rom(64))
+        (directory / f"rom{slot}.bin").write_bytes(silent_rom(64))
     assert refused(*PUBLISH, "--version", "1.0.0").endswith(
         "was published already with other ROMs: a published version cannot change; use --force to override "
         "(development only)"
     )
     run(*PUBLISH, "--version", "1.0.0", "--force")
-    assert (folder / "build/webroot/rom0.bin").read_bytes() == silent_rom(64)
+    assert (directory / "build/webroot/rom0.bin").read_bytes() == silent_rom(64)
     assert refused(*PUBLISH, "--version", "0.1.0").endswith(
         "older than the current 1.0.0; run `rbootimg rollback` to return to an earlier release, or use "
         "--allow-downgrade"
     )
     run(*PUBLISH, "--version", "0.1.0", "--allow-downgrade")
-    assert manifest(folder)["version"] == "0.1.0"
+    assert manifest(directory)["version"] == "0.1.0"
 
 
-def test_releases_rollback_and_prune(folder: Path) -> None:
+def test_releases_rollback_and_prune(directory: Path) -> None:
     for version in ("1.9.0", "1.10.0", "1.11.0"):
         run(*PUBLISH, "--version", version, "--date", "2026-11-23")
     assert run("rollback")[0].startswith("blink 1.10.0 is current again instead of 1.11.0\n")
@@ -267,7 +269,7 @@ def test_releases_rollback_and_prune(folder: Path) -> None:
     )
     listed = json.loads(run("releases", "--json")[0])["applications"][0]["releases"]
     assert [entry["version"] for entry in listed if entry["current"]] == ["1.10.0"]
-    assert listed[0]["manifest"] == manifest(folder)
+    assert listed[0]["manifest"] == manifest(directory)
     assert run("rollback")[0].startswith("blink 1.9.0 is current again instead of 1.10.0\n")
     assert refused("rollback") == (
         "build/webroot: there is no previous release of blink to roll back to; available: 1.11.0, 1.10.0; run "
@@ -284,9 +286,9 @@ def test_releases_rollback_and_prune(folder: Path) -> None:
     assert "--keep" in run("prune", "--keep", "-x", status=2)[1]
 
 
-def test_check_prints_faults_and_exits_with_status_1(folder: Path) -> None:
+def test_check_prints_faults_and_exits_with_status_1(directory: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0")
-    (folder / "build/webroot/version").write_text("9.9.9\n")
+    (directory / "build/webroot/version").write_text("9.9.9\n")
     text = "does not match 1.0.0; run `rbootimg rollback 1.0.0` to repair it"
     assert run("check", status=1) == (f"version: {text}\n", "rbootimg: build/webroot: 1 fault\n")
     out, _ = run("check", "--json", status=1)
@@ -302,26 +304,26 @@ def test_check_prints_faults_and_exits_with_status_1(folder: Path) -> None:
     assert refused("check", "--web-root", "none") == "none: no such directory; nothing was published here"
 
 
-def test_a_release_with_fewer_roms_needs_force_also_for_a_rollback(folder: Path) -> None:
+def test_a_release_with_fewer_roms_needs_force_also_for_a_rollback(directory: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0")
     one = ("publish", "rom0.bin", "--app", "blink", "--layout", "1MB", "--version", "1.1.0")
     text = "expected a ROM for each slot; use --force to override (development only)"
     assert refused(*one).endswith(text)
     run(*one, "--force")
-    assert not (folder / "build/webroot/rom1.bin").exists()
+    assert not (directory / "build/webroot/rom1.bin").exists()
     run(*PUBLISH, "--version", "1.2.0")
     assert refused("rollback").endswith(text)
     assert run("rollback", "--force")[0].startswith("blink 1.1.0 is current again instead of 1.2.0\n")
 
 
-def test_errors_have_a_hint(folder: Path) -> None:
-    run(*PUBLISH, "--version", "1.0.0", "--in-folder")
+def test_errors_have_a_hint(directory: Path) -> None:
+    run(*PUBLISH, "--version", "1.0.0", "--in-directory")
     run(*PUBLISH, "--version", "1.0.0", "--app", "clock")
     assert (
         refused("rollback")
         == "build/webroot: the web root has several applications: blink, clock; select one with --app NAME"
     )
-    (folder / "build/webroot/clock/releases/history.json").write_text("")
+    (directory / "build/webroot/clock/releases/history.json").write_text("")
     assert refused("rollback", "--app", "clock").endswith(
         "clock/releases/history.json: invalid, so the current release is unknown: history: not JSON; manifest.json is "
         "that of 1.0.0, available: 1.0.0; run `rbootimg rollback VERSION` to rebuild it with VERSION current"
@@ -340,12 +342,12 @@ def test_errors_have_a_hint(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "releases", "rollback"])
-def test_an_invalid_web_root_is_one_line(folder: Path, command: str) -> None:
+def test_an_invalid_web_root_is_one_line(directory: Path, command: str) -> None:
     assert refused(command, "--web-root", "rom0.bin") == "rom0.bin: not a directory"
     assert refused(command, "--web-root", "none") == "none: no such directory; nothing was published here"
 
 
-def test_serve_refuses_an_invalid_web_root_in_one_line(folder: Path) -> None:
+def test_serve_refuses_an_invalid_web_root_in_one_line(directory: Path) -> None:
     assert refused("serve", "--web-root", "rom0.bin").startswith("rom0.bin: not a directory")
     assert refused("serve", "--web-root", "none").startswith("none: no such directory")
 
@@ -360,14 +362,14 @@ def test_check_with_an_url_names_it() -> None:
     assert refused("check", "--url", "http://x/\n").startswith("http://x/\ufffd: invalid URL: control character")
 
 
-def test_check_with_an_url_prints_all_findings_before_it_fails(folder: Path) -> None:
+def test_check_with_an_url_prints_all_findings_before_it_fails(directory: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0")
     told = ("manifest.json=redirect", "rom1.bin=reset@100")
-    with serving(folder / "build/webroot", options=ServerOptions(faults=tuple(map(faults.parse, told)))) as at:
+    with serving(directory / "build/webroot", options=ServerOptions(faults=tuple(map(faults.parse, told)))) as at:
         url = f"http://127.0.0.1:{at.port}/"
         out, err = run("check", "--url", url, status=1)
         data, _ = run("check", "--url", url, "--json", status=1)
-    size = (folder / "rom1.bin").stat().st_size
+    size = (directory / "rom1.bin").stat().st_size
     assert out.splitlines() == [
         "manifest.json: redirect to /manifest.json?redirected (status 302); devices do not follow it",
         "manifest.json: note: without a manifest the content of the ROMs was not compared",
@@ -381,9 +383,11 @@ def test_check_with_an_url_prints_all_findings_before_it_fails(folder: Path) -> 
     ]
 
 
-def test_a_finding_about_an_url_tells_which_client_fails(folder: Path) -> None:
+def test_a_finding_about_an_url_tells_which_client_fails(directory: Path) -> None:
     run(*PUBLISH, "--version", "1.0.0")
-    with serving(folder / "build/webroot", options=ServerOptions(faults=(faults.parse("rom1.bin=lower-case"),))) as at:
+    with serving(
+        directory / "build/webroot", options=ServerOptions(faults=(faults.parse("rom1.bin=lower-case"),))
+    ) as at:
         out, _ = run("check", "--json", "--url", f"http://127.0.0.1:{at.port}/", status=1)
     (found,) = json.loads(out)["findings"]
     assert (found["path"], found["fault"], found["client_fails"], found["sample_fails"]) == (

@@ -110,14 +110,14 @@ def test_its_own_files_and_pipes_are_its_own() -> None:
 
 
 def test_a_link_in_its_directory_leads_nowhere(secret: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "link").symlink_to(secret)
-    (folder / "up").symlink_to("..")
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (directory / "link").symlink_to(secret)
+    (directory / "up").symlink_to("..")
     calls = "".join(
         f'ets_printf(OPEN("{path}", 2) < 0 ? "refused\\n" : "opened\\n");' for path in ("link", "up/secret")
     )
-    with machine(folder, rom(calls), ["uart-out=/dev/stdout"], ["-serial", "null"]) as qemu:
+    with machine(directory, rom(calls), ["uart-out=/dev/stdout"], ["-serial", "null"]) as qemu:
         qemu.wait(10)
         assert qemu.stdout is not None
         assert answers((qemu.stdout.read() or b"").decode()) == ["refused", "refused"]
@@ -142,10 +142,10 @@ def test_no_variable_of_the_users_is_passed_on(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_is_confined_reaches_neither_network_nor_processes(tmp_path: Path, secret: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "own").touch()
-    (folder / "link").symlink_to(secret)
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (directory / "own").touch()
+    (directory / "link").symlink_to(secret)
     name = f"rbootimg-test-{os.getpid()}"
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as abstract:
         abstract.bind("\0" + name)
@@ -160,7 +160,7 @@ def test_what_is_confined_reaches_neither_network_nor_processes(tmp_path: Path, 
             "read": (1, lambda: os.open("link", os.O_RDONLY)),
             "make": (1, lambda: os.open("new", os.O_CREAT | os.O_WRONLY)),
             "symlink": (1, lambda: os.symlink(secret, "another")),
-            "directory": (1, lambda: os.mkdir("folder")),
+            "directory": (1, lambda: os.mkdir("directory")),
             "remove": (1, lambda: os.unlink("own")),
             "move": (1, lambda: os.rename("own", "other")),
             "list": (1, lambda: os.listdir("/")),
@@ -178,8 +178,8 @@ def test_what_is_confined_reaches_neither_network_nor_processes(tmp_path: Path, 
                     os.write(1, f"{what} done\n".encode())
             os._exit(0)
 
-        with confinement.child_setup(folder, sys.executable, MASK_ROM, 1 << 20) as confine:
-            done = subprocess.run(["no"], cwd=folder, preexec_fn=attempt, stdout=subprocess.PIPE, check=True)
+        with confinement.child_setup(directory, sys.executable, MASK_ROM, 1 << 20) as confine:
+            done = subprocess.run(["no"], cwd=directory, preexec_fn=attempt, stdout=subprocess.PIPE, check=True)
     abi = confinement.landlock_abi()
     expected = {what: "refused" if abi >= since else "done" for what, (since, _) in tries.items()}
     assert dict(line.split() for line in done.stdout.decode().splitlines()) == expected
@@ -343,8 +343,8 @@ def test_the_next_run_removes_what_a_killed_one_left(base: Path, tmp_path_factor
         assert not other.exists()
         python.kill()
     assert left.exists()
-    with rundir.run_directory() as folder:
-        assert list(base.iterdir()) == [folder]
+    with rundir.run_directory() as directory:
+        assert list(base.iterdir()) == [directory]
 
 
 def test_only_run_directories_are_removed(base: Path, secret: Path) -> None:
@@ -383,10 +383,10 @@ def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(
         return made[-1]
 
     monkeypatch.setattr(tempfile, "mkdtemp", swept_at_once)
-    with rundir.run_directory() as folder:
-        assert folder.is_dir()
+    with rundir.run_directory() as directory:
+        assert directory.is_dir()
         assert len(made) == 2
-        lock = os.open(folder, os.O_RDONLY)
+        lock = os.open(directory, os.O_RDONLY)
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(lock)
@@ -443,7 +443,7 @@ def scons(project: Project, *arguments: str, landlock: bool = True, **variables:
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("RBOOT")}
     done = subprocess.run(
         [*start, sys.executable, "-m", "SCons", "-Q", *arguments],
-        cwd=project.folder,
+        cwd=project.directory,
         env={**surroundings, **variables},
         input="\x03",  # Ctrl-C ends a boot
         capture_output=True,

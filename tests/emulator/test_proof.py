@@ -50,13 +50,13 @@ def hello(name: str) -> tuple[elf.Elf, ...]:
     layout = LAYOUTS[name]
     slots = " ".join(f"{slot.address:#x}:{slot.size:#x}" for slot in layout.slots)
     settings = [f"RBOOT_FLASH_SIZE={layout.size.name}", f"RBOOT_SLOTS={slots}", f"RBOOT_BIG_FLASH={layout.big_flash:d}"]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         for part in ("SConstruct", "main.c"):
-            shutil.copy(ROOT / "examples" / "hello" / part, folder)
-        run_module("SCons", "-Q", *settings, cwd=Path(folder)).check_returncode()
+            shutil.copy(ROOT / "examples" / "hello" / part, directory)
+        run_module("SCons", "-Q", *settings, cwd=Path(directory)).check_returncode()
         built = {
             program.find(".irom0.text").address: program  # type: ignore[union-attr]
-            for program in (elf.parse_elf(path.read_bytes()) for path in Path(folder).glob("hello/*.elf"))
+            for program in (elf.parse_elf(path.read_bytes()) for path in Path(directory).glob("hello/*.elf"))
         }
     return tuple(built[slot.link_address] for slot in layout.slots)
 
@@ -449,13 +449,13 @@ def test_an_invalid_slot_is_refused() -> None:
         prove(flash_of(layout, packed(layout, elfs)), layout, {2: elfs[0]})
 
 
-def test_a_long_temporary_folder_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / ("long" * 30) / ("longer" * 30)
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+def test_a_long_temporary_directory_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / ("long" * 30) / ("longer" * 30)
+    directory.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
     layout, elfs = LAYOUTS["1MB"], real("mixed")
     assert prove(flash_of(layout, packed(layout, elfs)), layout, elfs)
-    assert list(folder.iterdir()) == []
+    assert list(directory.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -127,16 +127,16 @@ def test_a_changed_libmain_is_made_weak_again(app: Project, base: Path, tmp_path
     assert app.digest("build/rboot/libmain-weak.a") != before
 
 
-def linked_by_hand(base: Path, folder: Path, slot: Slot, *flags: str) -> bytes:
+def linked_by_hand(base: Path, directory: Path, slot: Slot, *flags: str) -> bytes:
     """What a Makefile links that knows nothing of the override."""
     from rbootimg.rom.ldscript import slot_linker_script
 
-    (folder / "main.c").write_text(USER)
-    (folder / "slot.ld").write_bytes(slot_linker_script((base / "ld" / "eagle.app.v6.ld").read_bytes(), slot))
+    (directory / "main.c").write_text(USER)
+    (directory / "slot.ld").write_bytes(slot_linker_script((base / "ld" / "eagle.app.v6.ld").read_bytes(), slot))
     command = ["gcc", "-Os", "-mlongcalls", "-mtext-section-literals", "-nostdlib", "-static", "-u", "call_user_start"]
     command += [*flags, f"-L{base / 'lib'}", f"-L{base / 'ld'}", "-T", "slot.ld", "-o", "app.elf", "main.c"]
-    sdk.run_tool(folder, *command, "-Wl,--start-group", "-lmain", "-lphy", "-lnet80211", "-lpp", "-Wl,--end-group")
-    return (folder / "app.elf").read_bytes()
+    sdk.run_tool(directory, *command, "-Wl,--start-group", "-lmain", "-lphy", "-lnet80211", "-lpp", "-Wl,--end-group")
+    return (directory / "app.elf").read_bytes()
 
 
 HIGH = preset_layout("4MB-big").slots[1]
@@ -163,7 +163,7 @@ def test_without_the_override_it_is_refused(base: Path, tmp_path: Path, project:
     assert not project.exists("rom.bin")
     done = subprocess.run(
         [sys.executable, "-m", "rbootimg", "pack", "app.elf", "-o", "rom.bin", "--slot", "0x202000"],
-        cwd=project.folder,
+        cwd=project.directory,
         capture_output=True,
         text=True,
         check=False,

@@ -120,8 +120,10 @@ def constants() -> dict[str, int]:
 
 def sources() -> list[Path]:
     """The C code that uses the header: not examples/hello, which needs nothing of ours, nor the tests' own SDK."""
-    folders = (FIRMWARE, ROOT / "examples" / "ota", HARNESS)
-    found = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in (".c", ".h", ".S")]
+    directories = (FIRMWARE, ROOT / "examples" / "ota", HARNESS)
+    found = [
+        path for directory in directories for path in sorted(directory.rglob("*")) if path.suffix in (".c", ".h", ".S")
+    ]
     return [path for path in found if path != HEADER and path.name != "sdk_partitions.c" and path.parent.name != "sdk"]
 
 

@@ -35,11 +35,11 @@ def board(loader: str = "") -> FlashLayout:
 @functools.cache
 def program(loader: str | None = "") -> Path:
     """The client for a layout, or for none."""
-    folder = Path(tempfile.mkdtemp())
+    directory = Path(tempfile.mkdtemp())
     if loader is None:
-        return build(folder, HARNESS / "harness.c")
-    (folder / "rboot-layout.h").write_text(client_header(board(loader)))
-    return build(folder, HARNESS / "harness.c", options=["-DRBOOT_LAYOUT", f"-I{folder}"])
+        return build(directory, HARNESS / "harness.c")
+    (directory / "rboot-layout.h").write_text(client_header(board(loader)))
+    return build(directory, HARNESS / "harness.c", options=["-DRBOOT_LAYOUT", f"-I{directory}"])
 
 
 def reason(lines: list[str]) -> str:
@@ -230,10 +230,10 @@ def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:
         "clone.Object('slots2.c')\n",
     )
     app.build(".")
-    for folder, compiled, name in ((CLIENT, "slots.o", "1MB"), (f"{CLIENT}-2", "slots2.o", "sming")):
+    for directory, compiled, name in ((CLIENT, "slots.o", "1MB"), (f"{CLIENT}-2", "slots2.o", "sming")):
         slots = b"".join(struct.pack("<II", slot.address, slot.size) for slot in preset_layout(name).slots)
-        assert app.read(f"{folder}/rboot-layout.h").decode() == client_header(preset_layout(name))
-        assert slots in app.read(f"{folder}/rboot-ota.o"), name
+        assert app.read(f"{directory}/rboot-layout.h").decode() == client_header(preset_layout(name))
+        assert slots in app.read(f"{directory}/rboot-ota.o"), name
         assert slots in app.read(compiled), name
 
 

@@ -40,11 +40,11 @@ def root(tmp_path: Path) -> Path:
 def port(root: Path, tmp_path: Path) -> Iterator[int]:
     """That of an nginx that serves `root`."""
     port = free_port()
-    folder = tmp_path / "nginx"
-    folder.mkdir()
-    (folder / "site.conf").write_text(configuration(root, port))
-    (folder / "nginx.conf").write_text(OUTER.format(site=folder / "site.conf"))
-    server = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE)
+    directory = tmp_path / "nginx"
+    directory.mkdir()
+    (directory / "site.conf").write_text(configuration(root, port))
+    (directory / "nginx.conf").write_text(OUTER.format(site=directory / "site.conf"))
+    server = subprocess.Popen([NGINX, "-p", directory, "-c", directory / "nginx.conf"], stderr=subprocess.PIPE)
     try:
         for _ in range(500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):

@@ -66,8 +66,8 @@ def test_it_calls_nothing_beyond_the_sdk(tmp_path: Path) -> None:
 
 def test_the_example_is_built_on_the_sdk(project: Project, tmp_path: Path) -> None:
     """Without a warning, and with the SDK's init data in its flash."""
-    copy = Project(project.folder / "ota")
-    shutil.copytree(EXAMPLE, copy.folder, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
+    copy = Project(project.directory / "ota")
+    shutil.copytree(EXAMPLE, copy.directory, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
     said = copy.run(f"SDK_BASE={sdk.make(tmp_path / 'sdk')}", "SERVER=10.1.2.3:8080")
     assert (said.status, said.err) == (0, "")
     built = copy.read("build/nonos/app/rom1.bin")
@@ -76,8 +76,8 @@ def test_the_example_is_built_on_the_sdk(project: Project, tmp_path: Path) -> No
 
 
 def test_no_network_and_no_password_can_be_built_into_a_rom(project: Project, tmp_path: Path) -> None:
-    copy = Project(project.folder / "ota")
-    shutil.copytree(EXAMPLE, copy.folder, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
+    copy = Project(project.directory / "ota")
+    shutil.copytree(EXAMPLE, copy.directory, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
     said = copy.run(f"SDK_BASE={sdk.make(tmp_path / 'sdk')}", "WIFI_SSID=home", "WIFI_PASSWORD=hunter2hunter2")
     assert (said.status, said.err) == (1, "")
     assert said.out == "ota: the Wi-Fi network is not built in; type `wifi SSID PASSWORD` on the device's UART\n"
@@ -85,8 +85,8 @@ def test_no_network_and_no_password_can_be_built_into_a_rom(project: Project, tm
 
 
 def test_a_layout_that_the_sdk_would_refuse_is_one_line(project: Project, tmp_path: Path) -> None:
-    copy = Project(project.folder / "ota")
-    shutil.copytree(EXAMPLE, copy.folder, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
+    copy = Project(project.directory / "ota")
+    shutil.copytree(EXAMPLE, copy.directory, ignore=shutil.ignore_patterns("build", "*.o", ".sconsign.dblite"))
     copy.write("nonos/board.toml", 'flash_size = "512KB"\n')
     said = copy.run(f"SDK_BASE={sdk.make(tmp_path / 'sdk')}")
     assert (said.status, said.err) == (1, "")

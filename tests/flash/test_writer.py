@@ -22,12 +22,12 @@ LAYOUT = preset_layout("1MB")
 SIZE = LAYOUT.size.bytes
 
 
-def written(folder: Path, current: int = 0) -> tuple[tuple[FlashPiece, ...], list[tuple[int, str]]]:
+def written(directory: Path, current: int = 0) -> tuple[tuple[FlashPiece, ...], list[tuple[int, str]]]:
     """The pieces of a flash, and the files with them."""
     pieces = flash_pieces(LAYOUT, loader(), {0: rom(0), 1: rom(1)}, make_boot_config(LAYOUT, loader(), current))
     files = []
     for piece in pieces:
-        path = folder / piece.file_name
+        path = directory / piece.file_name
         path.write_bytes(piece.data)
         files.append((piece.address, str(path)))
     return pieces, files

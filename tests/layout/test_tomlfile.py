@@ -242,8 +242,8 @@ def test_a_slots_partition_keeps_its_number_when_a_region_comes() -> None:
 @functools.cache
 def double_of_the_sdk() -> ctypes.CDLL:
     """system_partition_table_regist() as a library, with a `flash_0` of our choice."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder) / "double.c", Path(folder) / "double.so"
+    with tempfile.TemporaryDirectory() as directory:
+        source, library = Path(directory) / "double.c", Path(directory) / "double.so"
         source.write_text(DOUBLE)
         options = ("-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{OTA / 'sdk'}", f"-I{OTA}")
         subprocess.run(["gcc", *options, source, "-o", library], check=True)

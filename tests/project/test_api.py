@@ -49,15 +49,15 @@ def test_the_example_uses_the_public_api_alone_and_publishes(project: Project) -
     assert set(re.findall(r"rbootimg[.\w]*", source.partition("import sys")[2])) == {"rbootimg"}
     project.build()
     project.write("rboot.bin", chip.loader(rbootimg.preset_layout("1MB").loader))
-    shutil.copy(ROOT / "examples" / "library" / "release.py", project.folder / "release.py")
+    shutil.copy(ROOT / "examples" / "library" / "release.py", project.directory / "release.py")
     elfs = ["app/rom0.elf", "app/rom1.elf"]
     command = [sys.executable, "release.py", "1.0.0", "1MB", "rboot.bin", "web", *elfs]
-    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=project.directory, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "ROM 1 boots: " in done.stdout
-    assert "app 1.0.0 is current in web" in done.stdout.replace(str(project.folder) + "/", "")
+    assert "app 1.0.0 is current in web" in done.stdout.replace(str(project.directory) + "/", "")
     assert project.read("web/rom1.bin") == project.read("app/rom1.bin")
-    again = subprocess.run([*command[:-2], *reversed(elfs)], cwd=project.folder, capture_output=True, text=True)
+    again = subprocess.run([*command[:-2], *reversed(elfs)], cwd=project.directory, capture_output=True, text=True)
     assert again.returncode == 1
     assert again.stderr.startswith("release: ")
     assert "Traceback" not in again.stderr

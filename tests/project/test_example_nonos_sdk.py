@@ -29,8 +29,8 @@ def old_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def example(project: Project) -> Project:
-    copy = Project(project.folder / "nonos")
-    shutil.copytree(ROOT / "examples" / "nonos_sdk", copy.folder, ignore=shutil.ignore_patterns("build", ".scons*"))
+    copy = Project(project.directory / "nonos")
+    shutil.copytree(ROOT / "examples" / "nonos_sdk", copy.directory, ignore=shutil.ignore_patterns("build", ".scons*"))
     return copy
 
 

@@ -21,15 +21,15 @@ FLASH = "build/emulator/flash.bin"
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example with version 1.0.0 in its flash and 1.1.0 in its web root."""
-    folder = copy_example(tmp_path_factory.mktemp("example") / "ota")
-    run_scons(folder, FLASH)
-    run_scons(folder, "RBOOT_VERSION=1.1.0", "publish")
-    return folder
+    directory = copy_example(tmp_path_factory.mktemp("example") / "ota")
+    run_scons(directory, FLASH)
+    run_scons(directory, "RBOOT_VERSION=1.1.0", "publish")
+    return directory
 
 
-def boot(folder: Path, *arguments: str, typed: str, status: int = 0) -> str:
+def boot(directory: Path, *arguments: str, typed: str, status: int = 0) -> str:
     command = [sys.executable, "-m", "rbootimg", "boot", FLASH, "--interactive", *arguments]
-    done = subprocess.run(command, cwd=folder, input=typed, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=directory, input=typed, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (status, "")
     return done.stdout.replace("\r", "")
 

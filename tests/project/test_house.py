@@ -34,7 +34,7 @@ def test_each_module_says_what_it_is(path: Path) -> None:
 
 
 def test_tests_share_by_support_alone() -> None:
-    """And no folder of them is a package, so that none stands before an installed one of its name."""
+    """And no directory of them is a package, so that none stands before an installed one of its name."""
     paths = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
     assert [path.parent.name for path in paths if path.name == "__init__.py"] == ["support"]
     modules = {path.stem for path in paths if "support" not in path.parts} | {"conftest"}

@@ -22,21 +22,21 @@ pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with those packages, rbootimg and none else."""
     top = tmp_path_factory.mktemp("lowest")
-    folder = top / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
+    directory = top / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True, timeout=120)
     locks = [["--require-hashes", "-r", str(ROOT / f".ci/requirements-{name}.txt")] for name in ("build", "lowest")]
     for what in (*locks, ["--isolated", "--no-index", str(clean_copy(top / "source"))]):
-        pip = [sys.executable, "-m", "pip", "--python", folder, "install", "-q", "--no-build-isolation", *what]
+        pip = [sys.executable, "-m", "pip", "--python", directory, "install", "-q", "--no-build-isolation", *what]
         done = subprocess.run(pip, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
-    return folder / "bin" / "python"
+    return directory / "bin" / "python"
 
 
-def run(python: Path, folder: Path, *arguments: str) -> str:
+def run(python: Path, directory: Path, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
     done = subprocess.run(
         [python, *arguments],
-        cwd=folder,
+        cwd=directory,
         env={**environment, "PATH": f"{python.parent}:{environment['PATH']}"},
         capture_output=True,
         text=True,
@@ -98,5 +98,5 @@ def test_the_oldest_packages_that_setup_cfg_allows_are_enough(python: Path, tmp_
         "prove flash.bin --layout 1MB --elf hello/rom0.elf --elf hello/rom1.elf",
         "nginx-conf build/webroot",
     ):
-        assert run(python, hello.folder, "-m", "rbootimg", *command.split()) or "-o" in command
+        assert run(python, hello.directory, "-m", "rbootimg", *command.split()) or "-o" in command
     assert hello.exists("size.svg")

@@ -33,14 +33,14 @@ def test_a_forked_program_prints_and_returns_what_a_started_one_does(project: Pr
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        cwd=project.folder,
+        cwd=project.directory,
         env=environment,
         input="typed",
         capture_output=True,
         text=True,
         check=False,
     )
-    forked = run_module(module, *arguments, cwd=project.folder, env=environment, typed="typed")
+    forked = run_module(module, *arguments, cwd=project.directory, env=environment, typed="typed")
     assert forked.returncode == started.returncode
     assert forked.stdout == started.stdout
     assert forked.stderr == started.stderr
@@ -53,7 +53,7 @@ def test_a_project_with_its_own_copy_of_the_tool_loads_that(project: Project) ->
     )
     project.write("rbootimg/__init__.py", "")
     project.write("SConstruct", "Environment(tools=['rboot'])\nimport rbootimg\nprint(rbootimg.__file__)\n")
-    assert str(project.folder / "rbootimg" / "__init__.py") in project.build()
+    assert str(project.directory / "rbootimg" / "__init__.py") in project.build()
 
 
 def test_a_program_that_does_not_end_is_killed(tmp_path: Path) -> None:

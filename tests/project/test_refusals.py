@@ -12,7 +12,7 @@ from support.refusals import LONG, Outcome, outcomes, prepare
 from support.releases import make, tree
 
 from rbootimg.errors import WebRootError
-from rbootimg.fileio import write_atomic, write_folder, write_output
+from rbootimg.fileio import write_atomic, write_directory, write_output
 from rbootimg.flash.image import assemble, flash_pieces, make_boot_config
 from rbootimg.layout.presets import preset_layout
 from rbootimg.release import unversioned, webroot
@@ -21,12 +21,12 @@ LAYOUT = preset_layout("1MB")
 
 DANGLING = "a dangling symbolic link to nowhere"
 LOOP = "a symbolic link loop"
-CLOSED = "Permission denied: no write permission for folder closed"
-SHUT = "Permission denied: no search permission for folder shut"
+CLOSED = "Permission denied: no write permission for directory closed"
+SHUT = "Permission denied: no search permission for directory shut"
 
 PATHS = {
-    "file/out": "file is not a folder",
-    "file/a/out": "file is not a folder",
+    "file/out": "file is not a directory",
+    "file/a/out": "file is not a directory",
     "dangling/out": f"dangling is {DANGLING}",
     "loop": LOOP,
     "loop/out": f"loop is {LOOP}",
@@ -38,29 +38,29 @@ PATHS = {
     "read-only/out": "Read-only file system",
     "/proc/out": "cannot create a file there",
 }
-"""Where neither a file nor a folder can be made, and why."""
+"""Where neither a file nor a directory can be made, and why."""
 
 FILES = {
     **PATHS,
-    "no/out": "there is no folder no",
-    "folder": "Is a directory",
+    "no/out": "there is no directory no",
+    "directory": "Is a directory",
     "closed/old": CLOSED,
     "read-only/old": "Read-only file system",
-    "dangling-deep": "there is no folder {}/nowhere",
+    "dangling-deep": "there is no directory {}/nowhere",
     "full/out": "No space left on device",
 }
 
-FOLDERS = {
+DIRECTORIES = {
     **PATHS,
-    "file": "not a folder",
-    "folder/old": "not a folder",
+    "file": "not a directory",
+    "directory/old": "not a directory",
     "dangling": DANGLING,
     "dangling-deep": "a dangling symbolic link to nowhere/out",
 }
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     """The places, and beside them what commands read."""
     (tmp_path / "places").mkdir()
     prepare(tmp_path / "places")
@@ -81,7 +81,7 @@ WRITES_A_FILE = {
     "flash-image": ["flash-image", *FLASH_IMAGE, "-o"],
 }
 
-WRITES_A_FOLDER = {
+WRITES_A_DIRECTORY = {
     "extract": (["extract", "../rom.bin", "-o"], "irom0.text.bin"),
     "split": (["split", "../flash.bin", "--layout", "1MB", "-o"], "0x000000-loader.bin"),
     "flash-image": (["flash-image", *FLASH_IMAGE, "--pieces"], "0x000000-loader.bin"),
@@ -97,43 +97,43 @@ def last_lines(found: list[Outcome]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", WRITES_A_FILE)
-def test_a_file_that_cannot_be_written_is_named_with_the_reason(folder: Path, name: str) -> None:
-    found = outcomes(folder, [[*WRITES_A_FILE[name], path] for path in FILES])
-    assert last_lines(found) == [f"rbootimg: {path}: {reason.format(folder)}" for path, reason in FILES.items()]
+def test_a_file_that_cannot_be_written_is_named_with_the_reason(directory: Path, name: str) -> None:
+    found = outcomes(directory, [[*WRITES_A_FILE[name], path] for path in FILES])
+    assert last_lines(found) == [f"rbootimg: {path}: {reason.format(directory)}" for path, reason in FILES.items()]
 
 
-@pytest.mark.parametrize("name", WRITES_A_FOLDER)
-def test_a_folder_that_cannot_be_filled_is_named_with_the_reason(folder: Path, name: str) -> None:
-    command, file = WRITES_A_FOLDER[name]
+@pytest.mark.parametrize("name", WRITES_A_DIRECTORY)
+def test_a_directory_that_cannot_be_filled_is_named_with_the_reason(directory: Path, name: str) -> None:
+    command, file = WRITES_A_DIRECTORY[name]
     full = {f"{path}/{file}": "No space left on device" for path in ("full", "full/out")}
-    paths = [*FOLDERS, "full", "full/out"]
-    found = outcomes(folder, [[*command, path] for path in paths])
-    assert last_lines(found) == [f"rbootimg: {path}: {reason}" for path, reason in {**FOLDERS, **full}.items()]
+    paths = [*DIRECTORIES, "full", "full/out"]
+    found = outcomes(directory, [[*command, path] for path in paths])
+    assert last_lines(found) == [f"rbootimg: {path}: {reason}" for path, reason in {**DIRECTORIES, **full}.items()]
 
 
-def test_esptool2_says_it_in_its_words(folder: Path) -> None:
+def test_esptool2_says_it_in_its_words(directory: Path) -> None:
     command = ["esptool2", "-quiet", "-lib", ELF]
-    found = outcomes(folder, [[*command, path] for path in FILES])
+    found = outcomes(directory, [[*command, path] for path in FILES])
     assert [(outcome.error, outcome.changed) for outcome in found] == [
-        (f"Error: Failed to open output file '{path}' for writing: {reason.format(folder)}.\n", False)
+        (f"Error: Failed to open output file '{path}' for writing: {reason.format(directory)}.\n", False)
         for path, reason in FILES.items()
     ]
 
 
-def test_without_room_for_temporary_files_their_folder_is_named(folder: Path) -> None:
+def test_without_room_for_temporary_files_their_directory_is_named(directory: Path) -> None:
     commands = [["flash", *FLASH_IMAGE, "--port", "/dev/none"], ["boot", "../flash.bin"]]
-    found = outcomes(folder, commands, TMPDIR=str(folder / "small"))
+    found = outcomes(directory, commands, TMPDIR=str(directory / "small"))
     hint = "set $TMPDIR to another temporary directory"
-    assert last_lines(found) == [f"rbootimg: {folder}/small: No space left on device; {hint}"] * 2
+    assert last_lines(found) == [f"rbootimg: {directory}/small: No space left on device; {hint}"] * 2
 
 
 # Web roots
 
 PUBLISH = ["publish", "../rom.bin", "--app", "blink", "--layout", "1MB", "--version", "1.0.0", "--web-root"]
-NOT_A_FOLDER = "not a directory, or a file is in its path"
+NOT_A_DIRECTORY = "not a directory, or a file is in its path"
 WEB_ROOTS = {
-    "file": NOT_A_FOLDER,
-    "file/www": NOT_A_FOLDER,
+    "file": NOT_A_DIRECTORY,
+    "file/www": NOT_A_DIRECTORY,
     "loop": LOOP,
     "loop/www": f"loop is {LOOP}",
     LONG: "File name too long",
@@ -146,32 +146,32 @@ WEB_ROOTS = {
 }
 
 
-def test_a_web_root_that_cannot_be_written_is_named_with_the_reason(folder: Path) -> None:
-    found = outcomes(folder, [[*PUBLISH, path] for path in WEB_ROOTS])
-    assert last_lines(found) == [f"rbootimg: {path}: {reason.format(folder)}" for path, reason in WEB_ROOTS.items()]
+def test_a_web_root_that_cannot_be_written_is_named_with_the_reason(directory: Path) -> None:
+    found = outcomes(directory, [[*PUBLISH, path] for path in WEB_ROOTS])
+    assert last_lines(found) == [f"rbootimg: {path}: {reason.format(directory)}" for path, reason in WEB_ROOTS.items()]
 
 
-def test_a_web_root_without_room_names_the_file_of_the_release(folder: Path) -> None:
-    (found,) = outcomes(folder, [[*PUBLISH, "full/www"]])
+def test_a_web_root_without_room_names_the_file_of_the_release(directory: Path) -> None:
+    (found,) = outcomes(directory, [[*PUBLISH, "full/www"]])
     assert found.error == (
         "rbootimg: full/www/releases/1.0.0/rom0.bin: No space left on device; free space with `rbootimg prune`\n"
     )
 
 
 @pytest.mark.parametrize("command", ["rollback", "check", "releases", "prune --keep 1"])
-def test_a_web_root_that_leads_back_to_itself_is_refused(folder: Path, command: str) -> None:
-    found = outcomes(folder, [[*command.split(), "--web-root", path] for path in ("loop", "loop/www")])
+def test_a_web_root_that_leads_back_to_itself_is_refused(directory: Path, command: str) -> None:
+    found = outcomes(directory, [[*command.split(), "--web-root", path] for path in ("loop", "loop/www")])
     assert last_lines(found) == [f"rbootimg: loop: {LOOP}", f"rbootimg: loop/www: loop is {LOOP}"]
 
 
-def test_a_web_root_that_may_not_be_written_keeps_its_release(folder: Path) -> None:
-    root = folder / "www"
+def test_a_web_root_that_may_not_be_written_keeps_its_release(directory: Path) -> None:
+    root = directory / "www"
     webroot.publish(root, [make("1.0.0"), make("1.0.0", "clock")])
     webroot.publish(root, [make("1.1.0"), make("1.1.0", "clock")])
     (root / "blink/releases").chmod(0o555)
     publish_next = ["publish", "../rom.bin", "--app", "blink", "--layout", "1MB", "--version", "2.0.0", "--force"]
     commands = [publish_next, ["rollback", "--app", "blink"]]
-    found = outcomes(folder, [[*command, "--web-root", "www"] for command in commands])
+    found = outcomes(directory, [[*command, "--web-root", "www"] for command in commands])
     assert last_lines(found) == [
         "rbootimg: www/blink/releases: Permission denied",
         "rbootimg: www/blink/releases/history.json: Permission denied",
@@ -194,7 +194,7 @@ def test_a_dangling_link_in_a_web_root_is_told_as_that_or_replaced(tmp_path: Pat
     path.symlink_to("nowhere")
 
     def publish_it() -> None:
-        webroot.publish(root, [make("1.0.0")], in_folders=place == "blink")
+        webroot.publish(root, [make("1.0.0")], in_directories=place == "blink")
 
     if place in ("releases", "blink"):
         with pytest.raises(WebRootError) as refused:
@@ -207,18 +207,18 @@ def test_a_dangling_link_in_a_web_root_is_told_as_that_or_replaced(tmp_path: Pat
     assert not (path.parent / "nowhere").exists()
 
 
-def test_bare_roms_name_what_is_in_their_way(folder: Path) -> None:
+def test_bare_roms_name_what_is_in_their_way(directory: Path) -> None:
     for path, (subject, reason) in {
-        "file": ("file", "not a folder"),
-        "file/www": ("file", "not a folder"),
+        "file": ("file", "not a directory"),
+        "file/www": ("file", "not a directory"),
         "dangling": ("dangling", DANGLING),
         "loop": ("loop", LOOP),
-        "loop/www": ("loop/www", f"{folder}/loop is {LOOP}"),
+        "loop/www": ("loop/www", f"{directory}/loop is {LOOP}"),
         "/proc/www": ("/proc/www", "cannot create a directory there"),
     }.items():
         with pytest.raises(WebRootError) as refused:
-            unversioned.publish_files({"rom0.bin": b"new"}, folder / path)
-        assert str(refused.value) == f"{folder / subject}: cannot write the web root: {reason}"
+            unversioned.publish_files({"rom0.bin": b"new"}, directory / path)
+        assert str(refused.value) == f"{directory / subject}: cannot write the web root: {reason}"
 
 
 def test_a_prune_that_cannot_write_the_history_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +250,7 @@ def test_of_several_files_all_are_as_before_if_one_cannot_be_replaced(tmp_path: 
     (tmp_path / "a").chmod(0o604)
     before = (tmp_path / "a").lstat()
     with pytest.raises(IsADirectoryError) as refused:
-        write_folder(tmp_path, {"a": b"new", "b": b"new", "new": b"new", "c": b"new", "d": b"new"})
+        write_directory(tmp_path, {"a": b"new", "b": b"new", "new": b"new", "c": b"new", "d": b"new"})
     assert refused.value.filename == str(tmp_path / "c")
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]
     assert os.path.samestat((tmp_path / "a").lstat(), before)
@@ -268,7 +268,7 @@ def test_where_files_have_no_links_what_was_replaced_is_not_lost(
     (tmp_path / "a").write_bytes(b"old")
     (tmp_path / "b").mkdir()
     with pytest.raises(IsADirectoryError):
-        write_folder(tmp_path, {"a": b"new", "b": b"new"})
+        write_directory(tmp_path, {"a": b"new", "b": b"new"})
     assert (tmp_path / "a").read_bytes() == b"new"
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 

@@ -14,14 +14,14 @@ import pytest
 from support.project import clean_copy, known_files
 
 
-def checkout(folder: Path, umask: int, changed: int) -> Path:
+def checkout(directory: Path, umask: int, changed: int) -> Path:
     """A copy of the project as git would make it under this umask; the files are of that time, each another second."""
-    clean_copy(folder)
-    for count, path in enumerate(sorted(folder.rglob("*"))):
+    clean_copy(directory)
+    for count, path in enumerate(sorted(directory.rglob("*"))):
         if path.is_file():
             path.chmod((0o777 if path.stat().st_mode & 0o100 else 0o666) & ~umask)
             os.utime(path, (changed + count, changed + count + 0.5))
-    return folder
+    return directory
 
 
 def built(source: Path, umask: int, **variables: str) -> list[Path]:
@@ -94,9 +94,9 @@ def test_two_builds_are_the_same_bytes(tmp_path: Path, variables: dict[str, str]
 
 
 def test_a_difference_is_named(tmp_path: Path) -> None:
-    for folder, content in (("one", "1"), ("other", "2")):
-        (tmp_path / folder).mkdir()
-        with zipfile.ZipFile(tmp_path / folder / "x.whl", "w") as wheel:
+    for directory, content in (("one", "1"), ("other", "2")):
+        (tmp_path / directory).mkdir()
+        with zipfile.ZipFile(tmp_path / directory / "x.whl", "w") as wheel:
             wheel.writestr(zipfile.ZipInfo("same"), "same")
             wheel.writestr(zipfile.ZipInfo("changed"), content)
     one, other = tmp_path / "one" / "x.whl", tmp_path / "other" / "x.whl"

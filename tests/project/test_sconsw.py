@@ -77,32 +77,32 @@ exit 7
 class Machine:
     """A project with the wrapper, and the programs it finds."""
 
-    folder: Path
+    directory: Path
 
     @property
     def project(self) -> Path:
-        return self.folder / "a project"
+        return self.directory / "a project"
 
     @property
     def bin(self) -> Path:
-        return self.folder / "bin"
+        return self.directory / "bin"
 
     @property
     def offline(self) -> Path:
-        return self.folder / "offline"
+        return self.directory / "offline"
 
     @property
     def calls(self) -> list[str]:
         """How the fakes were called since this was last asked."""
-        log = self.folder / "calls"
+        log = self.directory / "calls"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
         return lines
 
     def fake(self, path: str, script: str, **words: str) -> None:
-        text = script.format(fakes=self.folder / "fakes", offline=self.offline, **words)
-        log = f"write() {{ ( IFS='|'; echo \"$*\" >>{self.folder}/calls ); }}\n"
-        target = self.folder / path
+        text = script.format(fakes=self.directory / "fakes", offline=self.offline, **words)
+        log = f"write() {{ ( IFS='|'; echo \"$*\" >>{self.directory}/calls ); }}\n"
+        target = self.directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(f"#!/bin/sh\n{log}{text}\n")
         target.chmod(0o755)
@@ -201,8 +201,8 @@ def test_arguments_output_and_exit_status_pass_through(machine: Machine) -> None
     assert machine.calls == ["scons|a b||--|X=$HOME *"]
 
 
-def test_it_works_in_its_own_folder_wherever_it_is_called_from(machine: Machine) -> None:
-    elsewhere = machine.folder / "elsewhere" / "deeper"
+def test_it_works_in_its_own_directory_wherever_it_is_called_from(machine: Machine) -> None:
+    elsewhere = machine.directory / "elsewhere" / "deeper"
     elsewhere.mkdir(parents=True)
     (elsewhere.parent / "link").symlink_to("../a project/sconsw")
     (elsewhere / "link").symlink_to("../link")
@@ -212,16 +212,16 @@ def test_it_works_in_its_own_folder_wherever_it_is_called_from(machine: Machine)
     assert list(elsewhere.iterdir()) == [elsewhere / "link"]
 
 
-def test_a_shells_search_path_for_folders_does_not_lead_astray(machine: Machine) -> None:
-    decoy = machine.folder / "decoy"
+def test_a_shells_search_path_for_directories_does_not_lead_astray(machine: Machine) -> None:
+    decoy = machine.directory / "decoy"
     (decoy / machine.project.name).mkdir(parents=True)
-    run = machine.run("-Q", command=f"{machine.project.name}/sconsw", cwd=machine.folder, CDPATH=str(decoy))
+    run = machine.run("-Q", command=f"{machine.project.name}/sconsw", cwd=machine.directory, CDPATH=str(decoy))
     assert run.out == f"built in {machine.project}\n", run.err
 
 
-def test_a_link_to_the_folder_is_the_same_folder(machine: Machine) -> None:
+def test_a_link_to_the_directory_is_the_same_directory(machine: Machine) -> None:
     machine.installed()
-    link = machine.folder / "link"
+    link = machine.directory / "link"
     link.symlink_to(machine.project)
     assert machine.run("-Q", command=f"{link}/sconsw").err == ""
     assert machine.calls == ["scons|-Q"]
@@ -324,10 +324,10 @@ def test_a_venv_whose_python_is_gone_is_made_anew(machine: Machine) -> None:
     assert machine.calls == [VENV, *PACKAGES, "scons|-Q"]
 
 
-def test_a_venv_whose_folder_was_moved_is_made_anew(machine: Machine) -> None:
+def test_a_venv_whose_directory_was_moved_is_made_anew(machine: Machine) -> None:
     machine.installed()
-    machine.project.rename(machine.folder / "moved")
-    machine.run("-Q", cwd=machine.folder / "moved")
+    machine.project.rename(machine.directory / "moved")
+    machine.run("-Q", cwd=machine.directory / "moved")
     assert machine.calls == [VENV, *PACKAGES, "scons|-Q"]
 
 
@@ -346,7 +346,7 @@ def test_two_first_runs_at_once_install_once(machine: Machine) -> None:
 def test_another_python_may_be_named(machine: Machine) -> None:
     machine.python("sys.exit(3)")
     machine.python(name="other/python")
-    machine.run("-Q", RBOOT_PYTHON=str(machine.folder / "other/python"))
+    machine.run("-Q", RBOOT_PYTHON=str(machine.directory / "other/python"))
     assert machine.calls == [VENV, *PACKAGES, "scons|-Q"]
 
 
@@ -364,7 +364,7 @@ def test_a_named_python_that_does_not_run_is_refused_in_one_line(machine: Machin
 
 
 def test_what_python_lacks_is_installed_together_with_the_compiler(bare: Machine) -> None:
-    package = bare.folder / "fakes" / "python3-venv"
+    package = bare.directory / "fakes" / "python3-venv"
     bare.python(f'sys.modules.update({{}} if os.path.exists("{package}") else {{"ensurepip": None}})')
     bare.run("-Q")
     assert bare.calls == [
@@ -385,8 +385,8 @@ def test_a_python_that_debian_cannot_complete_is_refused(machine: Machine) -> No
 
 
 def test_without_python_debians_is_installed(machine: Machine) -> None:
-    (machine.bin / "python3").rename(machine.folder / "python3")
-    machine.fake("bin/apt-get", APT_GET + f"cp {machine.folder}/python3 {machine.bin}/python3")
+    (machine.bin / "python3").rename(machine.directory / "python3")
+    machine.fake("bin/apt-get", APT_GET + f"cp {machine.directory}/python3 {machine.bin}/python3")
     machine.run("-Q")
     assert f"{INSTALL}|python3|python3-venv" in machine.calls
 
@@ -451,14 +451,14 @@ def test_a_compiler_that_is_gone_is_installed_again(machine: Machine) -> None:
 @pytest.mark.parametrize("named", ["tools/bin", "tools/bin/", "tools", "tools/", "tools/bin/xtensa-lx106-elf-"])
 def test_another_toolchain_may_be_named(bare: Machine, named: str) -> None:
     bare.fake(f"tools/bin/{COMPILER}", "")
-    bare.run("-Q", RBOOT_TOOLCHAIN=f"{bare.folder}/{named}")
+    bare.run("-Q", RBOOT_TOOLCHAIN=f"{bare.directory}/{named}")
     assert bare.calls == [VENV, *PACKAGES, "scons|-Q"]
 
 
 @pytest.mark.parametrize("named", ["tools/bin", "tools/bin/", "nowhere", "tools/bin/xtensa-lx106-elf-"])
 def test_a_named_toolchain_without_the_compiler_is_refused_in_one_line(machine: Machine, named: str) -> None:
     machine.fake("tools/bin/gcc", "")
-    named = f"{machine.folder}/{named}"
+    named = f"{machine.directory}/{named}"
     assert_one_line(machine.run("-Q", RBOOT_TOOLCHAIN=named), f"no {COMPILER} in RBOOT_TOOLCHAIN ({named})")
     assert machine.calls == []
 

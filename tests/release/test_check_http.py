@@ -608,12 +608,12 @@ def test_a_server_that_stalls_is_told() -> None:
 
 
 @contextlib.contextmanager
-def pythons(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[int]:
+def pythons(directory: Path, context: ssl.SSLContext | None = None) -> Iterator[int]:
     """Python's own server, and its port."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=folder)
+            super().__init__(*arguments, directory=directory)
 
         def log_message(self, *_: object) -> None:
             pass

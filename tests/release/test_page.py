@@ -160,6 +160,6 @@ def test_a_browser_shows_it_without_a_complaint_or_a_request_elsewhere(
     url, asked = served
     for name in ("index.html", "releases/1.1.0/index.html"):
         assert browser.photograph(url + name, size, tmp_path).stat().st_size > 10_000
-        folder = name.rpartition("index.html")[0]
-        assert sorted(asked) == [f"/{name}", f"/{folder}style.css"]
+        directory = name.rpartition("index.html")[0]
+        assert sorted(asked) == [f"/{name}", f"/{directory}style.css"]
         asked.clear()

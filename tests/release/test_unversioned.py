@@ -39,9 +39,11 @@ def umask_077() -> Iterator[None]:
     os.umask(before)
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files below `folder`, hidden ones too, as web_tree() gives them."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+def tree(directory: Path) -> dict[str, bytes]:
+    """All files below `directory`, hidden ones too, as web_tree() gives them."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }
 
 
 def mode(path: Path) -> int:
@@ -55,7 +57,7 @@ def test_a_single_application_has_its_roms_at_the_root() -> None:
     assert web_tree({"blink": [ROM0, ROM1]}) == {"rom0.bin": ROM0, "rom1.bin": ROM1}
 
 
-def test_of_several_applications_each_has_a_folder() -> None:
+def test_of_several_applications_each_has_a_directory() -> None:
     assert web_tree({"blink": [ROM0, ROM1], "clock": [OTHER]}) == {
         "blink/rom0.bin": ROM0,
         "blink/rom1.bin": ROM1,
@@ -114,7 +116,7 @@ def test_with_a_corrupt_rom_nothing_is_written(web_root: Path) -> None:
 # Writing them
 
 
-def test_the_web_root_is_made_with_all_folders(web_root: Path) -> None:
+def test_the_web_root_is_made_with_all_directories(web_root: Path) -> None:
     files = {"blink/rom0.bin": ROM0, "clock/rom0.bin": ROM1}
     deep = web_root / "a" / "b"
     assert publish_files(files, deep) == (
@@ -191,7 +193,7 @@ def test_nothing_else_in_the_web_root_is_touched(web_root: Path) -> None:
 
 
 @pytest.mark.usefixtures("umask_077")
-def test_files_and_new_folders_can_be_read_by_the_web_server(web_root: Path) -> None:
+def test_files_and_new_directories_can_be_read_by_the_web_server(web_root: Path) -> None:
     publish_files({"blink/rom0.bin": ROM0}, web_root / "new")
     assert mode(web_root / "new/blink/rom0.bin") == 0o644
     assert [mode(web_root / name) for name in (".", "new", "new/blink")] == [0o755] * 3
@@ -206,7 +208,7 @@ def test_a_file_that_the_web_server_cannot_read_is_replaced(web_root: Path) -> N
         assert mode(web_root / "rom0.bin") == 0o644
 
 
-def test_a_folder_that_was_there_keeps_its_permissions(web_root: Path) -> None:
+def test_a_directory_that_was_there_keeps_its_permissions(web_root: Path) -> None:
     web_root.mkdir()
     web_root.chmod(0o700)
     publish_files({"rom0.bin": ROM0}, web_root)
@@ -241,18 +243,18 @@ def test_a_pipe_or_a_dangling_link_in_place_of_a_rom_is_replaced(web_root: Path)
 
 
 @pytest.mark.parametrize("name", ["web", "web/blink", "web/a/b"])
-def test_a_file_where_a_folder_should_be_is_named_and_stays(tmp_path: Path, web_root: Path, name: str) -> None:
+def test_a_file_where_a_directory_should_be_is_named_and_stays(tmp_path: Path, web_root: Path, name: str) -> None:
     obstacle = tmp_path / name
     obstacle.parent.mkdir(parents=True, exist_ok=True)
     obstacle.write_bytes(b"precious")
     files = {f"{'a/b/c' if name == 'web/a/b' else 'blink'}/rom0.bin": ROM0}
     with pytest.raises(WebRootError) as refused:
         publish_files(files, web_root)
-    assert str(refused.value) == f"{obstacle}: cannot write the web root: not a folder"
+    assert str(refused.value) == f"{obstacle}: cannot write the web root: not a directory"
     assert tree(tmp_path) == {name: b"precious"}
 
 
-def test_a_dangling_link_where_a_folder_should_be_is_named(tmp_path: Path, web_root: Path) -> None:
+def test_a_dangling_link_where_a_directory_should_be_is_named(tmp_path: Path, web_root: Path) -> None:
     web_root.symlink_to("nowhere")
     with pytest.raises(WebRootError) as refused:
         publish_files({"rom0.bin": ROM0}, web_root)
@@ -260,7 +262,7 @@ def test_a_dangling_link_where_a_folder_should_be_is_named(tmp_path: Path, web_r
     assert os.listdir(tmp_path) == ["web"]
 
 
-def test_a_folder_where_a_rom_should_be_is_named_and_stays(web_root: Path) -> None:
+def test_a_directory_where_a_rom_should_be_is_named_and_stays(web_root: Path) -> None:
     (web_root / "rom0.bin").mkdir(parents=True)
     with pytest.raises(WebRootError) as refused:
         publish_files({"rom0.bin": ROM0}, web_root)

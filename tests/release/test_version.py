@@ -32,7 +32,7 @@ def test_build_metadata_is_refused_as_it_makes_nothing_newer() -> None:
         parse("1.2.0+b1")
 
 
-def test_a_version_too_long_for_a_folder_is_refused() -> None:
+def test_a_version_too_long_for_a_directory_is_refused() -> None:
     with pytest.raises(VersionError, match="expected at most 100 characters, got 206"):
         parse("1.2.0-" + "x" * 200)
 
@@ -83,10 +83,10 @@ def test_what_is_no_version_asks_for_one(text: str) -> None:
     assert refused.value.hint is Hint.VERSION
 
 
-def git(folder: Path, *arguments: str) -> None:
+def git(directory: Path, *arguments: str) -> None:
     names = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, **names, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    subprocess.run(["git", *arguments], cwd=folder, check=True, env=environment, capture_output=True)
+    subprocess.run(["git", *arguments], cwd=directory, check=True, env=environment, capture_output=True)
 
 
 @pytest.fixture
@@ -120,10 +120,10 @@ def test_untracked_files_are_no_change_as_for_git(checkout: Path) -> None:
     assert from_git(checkout) == "1.2.0"
 
 
-def missing(folder: Path) -> str:
+def missing(directory: Path) -> str:
     """Return the error for a checkout without a version."""
     with pytest.raises(VersionError) as refused:
-        from_git(folder)
+        from_git(directory)
     assert type(refused.value) is VersionError
     assert refused.value.hint is Hint.VERSION
     return str(refused.value)

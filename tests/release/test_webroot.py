@@ -69,19 +69,19 @@ def with_all(version: str) -> Bundle:
     return with_recovery(version, files=(("ui.html", version.encode()),), elfs=(b"elf",) * 2, checksum_files=True)
 
 
-def history(folder: Path) -> History:
-    return History.from_json((folder / "releases/history.json").read_bytes())
+def history(directory: Path) -> History:
+    return History.from_json((directory / "releases/history.json").read_bytes())
 
 
-def assert_current(folder: Path, version: str, rom_count: int = 2) -> None:
+def assert_current(directory: Path, version: str, rom_count: int = 2) -> None:
     for slot, data in enumerate(make_roms(version, count=rom_count)):
-        assert (folder / f"rom{slot}.bin").read_bytes() == data
-    assert (folder / "version").read_bytes() == f"{version}\n".encode()
-    assert (folder / "manifest.json").read_bytes() == (folder / f"releases/{version}/manifest.json").read_bytes()
-    assert f"<h1>blink {version}</h1>" in (folder / "index.html").read_text()
-    assert history(folder).current == version
-    assert check_web_root(folder) == ()
-    assert not list(folder.rglob(".rbootimg-*"))
+        assert (directory / f"rom{slot}.bin").read_bytes() == data
+    assert (directory / "version").read_bytes() == f"{version}\n".encode()
+    assert (directory / "manifest.json").read_bytes() == (directory / f"releases/{version}/manifest.json").read_bytes()
+    assert f"<h1>blink {version}</h1>" in (directory / "index.html").read_text()
+    assert history(directory).current == version
+    assert check_web_root(directory) == ()
+    assert not list(directory.rglob(".rbootimg-*"))
 
 
 # Publishing
@@ -89,7 +89,7 @@ def assert_current(folder: Path, version: str, rom_count: int = 2) -> None:
 
 def test_a_release_is_current_and_stored(root: Path) -> None:
     (published,) = publish(root, [make("1.0.0", elfs=(b"elf 0", b"elf 1"))])
-    assert (published.folder, published.changed, published.before) == (root, True, None)
+    assert (published.directory, published.changed, published.before) == (root, True, None)
     assert list(tree(root)) == [
         "index.html",
         "manifest.json",
@@ -189,7 +189,7 @@ def test_a_forced_release_leaves_no_file_of_the_old_build(root: Path) -> None:
     assert check_web_root(root) == (Finding("releases/1.0.0/rom1.elf", "not a file of 1.0.0; delete it"),)
 
 
-def test_data_files_are_in_the_releases_own_folder_alone(root: Path) -> None:
+def test_data_files_are_in_the_releases_own_directory_alone(root: Path) -> None:
     put(root, "1.0.0", with_files("1.1.0"))
     assert (root / "releases/1.1.0/ui.html").read_bytes() == b"1.1.0"
     assert (root / "releases/1.1.0/ca.der").read_bytes() == b"\x30"
@@ -259,7 +259,7 @@ def test_a_data_file_that_is_not_as_published_is_found_and_repaired(
     assert_current(root, "1.2.0")
 
 
-def test_a_recovery_rom_is_in_the_releases_own_folder_alone(root: Path) -> None:
+def test_a_recovery_rom_is_in_the_releases_own_directory_alone(root: Path) -> None:
     """Not where devices request the ROM for their slot."""
     root.mkdir(parents=True)
     (root / "recovery.bin").write_bytes(b"mine")
@@ -305,11 +305,11 @@ def test_a_recovery_rom_that_is_not_as_published_is_found_and_repaired(root: Pat
     assert_current(root, "1.0.0")
 
 
-def sums(folder: Path) -> dict[str, str]:
-    """The versions of the ROMs that the checksum files in a folder are for."""
+def sums(directory: Path) -> dict[str, str]:
+    """The versions of the ROMs that the checksum files in a directory are for."""
     versions = ("1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0")
     known = {hashlib.sha256(rom).hexdigest(): version for version in versions for rom in make_roms(version)}
-    found = {path.name: path.read_text().partition("  ") for path in sorted(folder.glob("*.sha256"))}
+    found = {path.name: path.read_text().partition("  ") for path in sorted(directory.glob("*.sha256"))}
     for name, (_, _, of) in found.items():
         assert of == name.removesuffix(".sha256") + "\n"
     return {name: known[digest] for name, (digest, _, _) in found.items()}
@@ -569,7 +569,7 @@ def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkey
     done: list[str] = []
     real = os.replace
     monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), done.append(Path(paths[1]).name)))
-    monkeypatch.setattr(transaction, "sync", lambda folder: done.append("sync") if folder == root else None)
+    monkeypatch.setattr(transaction, "sync", lambda directory: done.append("sync") if directory == root else None)
     pages = ["index.html", "sync"]
     rollback(root)
     assert done[-9:] == ["history.json", "manifest.json", "version", "sync", "rom0.bin", "rom1.bin", "sync", *pages]
@@ -580,7 +580,7 @@ def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkey
 # Several applications
 
 
-def test_several_applications_have_a_folder_each_and_a_page_above(root: Path) -> None:
+def test_several_applications_have_a_directory_each_and_a_page_above(root: Path) -> None:
     publish(root, [make("1.0.0"), make("2.0.0", "clock")])
     assert sorted(path.name for path in root.iterdir()) == [
         ".rbootimg.lock",
@@ -619,7 +619,7 @@ def test_if_one_of_several_cannot_be_published_none_is(root: Path) -> None:
 def test_a_page_that_cannot_be_written_keeps_the_releases_back(root: Path) -> None:
     (root / "index.html").mkdir(parents=True)
     with pytest.raises(WebRootError, match=r"index\.html: expected a file, found a directory; move it away"):
-        publish(root, [make("1.0.0")], in_folders=True)
+        publish(root, [make("1.0.0")], in_directories=True)
     assert not list(root.rglob("rom0.bin"))
     assert not list(root.rglob(".rbootimg-*"))
 
@@ -642,7 +642,7 @@ def test_a_directory_without_access_is_not_an_application(root: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_an_application_in_two_folders_is_neither(root: Path) -> None:
+def test_an_application_in_two_directories_is_neither(root: Path) -> None:
     """For example after a backup: a rollback must not happen in the copy."""
     publish(root, [make("1.0.0"), make("1.0.0", "clock")])
     publish(root, [make("1.1.0")])
@@ -684,10 +684,10 @@ def test_an_application_does_not_move_or_get_anothers_devices(root: Path, tmp_pa
     with pytest.raises(PublishError, match="the web root is that of blink, whose devices would get clock"):
         publish(root, [make("1.0.0", "clock")])
     with pytest.raises(PublishError, match="the web root is that of blink alone and cannot have directories for other"):
-        publish(root, [make("1.1.0")], in_folders=True)
-    publish(tmp_path / "other", [make("1.0.0")], in_folders=True)
+        publish(root, [make("1.1.0")], in_directories=True)
+    publish(tmp_path / "other", [make("1.0.0")], in_directories=True)
     with pytest.raises(PublishError, match="the web root has a directory for each application, such as blink; pub"):
-        publish(tmp_path / "other", [make("1.0.0", "clock")], in_folders=False)
+        publish(tmp_path / "other", [make("1.0.0", "clock")], in_directories=False)
 
 
 # Back, list, prune
@@ -1020,7 +1020,7 @@ def test_an_empty_web_root_is_refused(root: Path) -> None:
 
 CHANGES = {"open", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown"}
 CHANGES |= {"os.utime", "os.truncate"}
-"""The audit events of what changes files and folders; os.replace() is os.rename, and os.fchmod() os.chmod.
+"""The audit events of what changes files and directories; os.replace() is os.rename, and os.fchmod() os.chmod.
 
 Data is written between the `open` of a descriptor and the `os.chmod` that follows. test_nothing_changes_without_a_step
 shows that no other call changes anything; so did a comparison with strace, once by hand: over two releases, a rollback
@@ -1043,7 +1043,7 @@ def _add_audit() -> None:
 
 
 def at_each_step(operation: Callable[[], object], act: Callable[[str, tuple[object, ...]], object]) -> None:
-    """Do `operation`, and `act` before each of its calls that change a file or a folder, and after the last."""
+    """Do `operation`, and `act` before each of its calls that change a file or a directory, and after the last."""
     _add_audit()
     _at_step.append(act)
     try:
@@ -1085,11 +1085,11 @@ def steps_of(operation: Callable[[], object], root: Path) -> list[int]:
 def state_of(root: Path) -> tuple[object, ...]:
     """All that can be seen of `root` but the times at which files were read."""
     seen: list[object] = []
-    for folder, _, names, descriptor in os.fwalk(root):
+    for directory, _, names, descriptor in os.fwalk(root):
         for name in (".", *names):
             info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             what = (info.st_ino, info.st_mode, info.st_uid, info.st_gid, info.st_nlink)
-            seen.append((folder, name, *what, *(() if name == "." else (info.st_size, info.st_mtime_ns))))
+            seen.append((directory, name, *what, *(() if name == "." else (info.st_size, info.st_mtime_ns))))
     return tuple(sorted(seen))  # type: ignore[type-var]
 
 
@@ -1097,8 +1097,8 @@ def state_of(root: Path) -> tuple[object, ...]:
 def memory() -> Iterator[Path]:
     """A directory in memory, where flushing takes no time."""
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=shared) as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(dir=shared) as directory:
+        yield Path(directory)
 
 
 def identity(rom: bytes) -> str:
@@ -1115,8 +1115,8 @@ class Found:
     roms: tuple[str, str]
 
     @classmethod
-    def in_folder(cls, folder: Path) -> Found:
-        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    def in_directory(cls, directory: Path) -> Found:
+        files = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
         version = files.get("version", b"").decode().removesuffix("\n")
         manifest = json.loads(files.get("manifest.json", b'{"version": ""}'))["version"]
         roms = tuple(identity(files[name]) if name in files else "" for name in ("rom0.bin", "rom1.bin"))
@@ -1169,11 +1169,11 @@ def assert_consistent(root: Path, versions: set[str]) -> None:
         assert (root / "version").read_text().removesuffix("\n") in versions
     if (root / "releases/history.json").exists():
         for version, digest in history(root).manifests.items():
-            folders = [root / "releases" / name for name in (version, ".rbootimg-next")]
+            directories = [root / "releases" / name for name in (version, ".rbootimg-next")]
             assert digest in [
-                hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-                for folder in folders
-                if (folder / "manifest.json").exists()
+                hashlib.sha256((directory / "manifest.json").read_bytes()).hexdigest()
+                for directory in directories
+                if (directory / "manifest.json").exists()
             ]
 
 
@@ -1245,7 +1245,7 @@ def test_no_device_installs_again_and_again_at_any_step_of_any_switch(memory: Pa
 
     def look(*_: object) -> None:
         now = [(entry.name, entry.inode()) for entry in os.scandir(root)]
-        if now != seen and (found := Found.in_folder(root)) not in moments:
+        if now != seen and (found := Found.in_directory(root)) not in moments:
             moments[found] = memory / f"killed{len(moments)}"
             shutil.copytree(root, moments[found], copy_function=os.link)
         seen[:] = now
@@ -1345,7 +1345,7 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
         shutil.rmtree(root)
         shutil.copytree(start, root, copy_function=os.link)  # nothing is written in place
         assert kill_at(step, lambda: operation(root))
-        assert_no_loop([Found.in_folder(root)], {"0.1.0", *versions_of(stands), "1.3.0"})
+        assert_no_loop([Found.in_directory(root)], {"0.1.0", *versions_of(stands), "1.3.0"})
         if "forced" not in name:  # of which a device may see the old manifest with the new ROM
             assert_consistent(root, {*versions_of(stands), "1.3.0"})
             if stands:
@@ -1401,7 +1401,7 @@ def test_killed_at_any_point_both_applications_have_changed_or_neither(memory: P
         assert kill_at(step, lambda: OF_TWO[name](root))
         for app in ("blink", "clock"):
             assert_consistent(root / app, {"1.1.0", "1.2.0", "1.3.0"})
-            assert_no_loop([Found.in_folder(root / app)], {"0.1.0", "1.1.0", "1.2.0", "1.3.0"})
+            assert_no_loop([Found.in_directory(root / app)], {"0.1.0", "1.1.0", "1.2.0", "1.3.0"})
         currents = {history(root / app).current for app in ("blink", "clock")}
         if (root / SWITCH).exists():
             went_on += 1
@@ -1493,7 +1493,7 @@ def is_busy(act: Act) -> bool:
 
 
 def reachable(root: Path) -> None:
-    """Let all users enter the folders above `root`."""
+    """Let all users enter the directories above `root`."""
     for path in root.parents:
         if path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid == os.getuid():
             path.chmod(0o755)
@@ -1634,13 +1634,13 @@ def link_to(name: str) -> Callable[[Path], None]:
     [
         (link_to("../target"), "a symbolic link"),
         (link_to("../nothing"), "a symbolic link"),
-        (link_to("../folder"), "a symbolic link"),
+        (link_to("../directory"), "a symbolic link"),
         (link_to(LOCK), "a symbolic link"),
         (Path.mkdir, "a directory"),
         (os.mkfifo, "a special file"),
         (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "a special file"),
     ],
-    ids=["link", "dangling", "to a folder", "to itself", "folder", "pipe", "socket"],
+    ids=["link", "dangling", "to a directory", "to itself", "directory", "pipe", "socket"],
 )
 def test_an_obstacle_in_place_of_the_lock_is_refused_and_left_alone(
     root: Path, tmp_path: Path, make_it: Callable[[Path], None], what: str
@@ -1648,7 +1648,7 @@ def test_an_obstacle_in_place_of_the_lock_is_refused_and_left_alone(
     put(root, "1.0.0")
     lock = root / LOCK
     lock.unlink()
-    (root.parent / "folder").mkdir()
+    (root.parent / "directory").mkdir()
     target = root.parent / "target"
     target.write_bytes(b"mine")
     target.chmod(0o644)
@@ -1669,7 +1669,7 @@ def test_an_obstacle_in_place_of_the_lock_is_refused_and_left_alone(
         assert error_of(command) == message
     assert os.path.samestat(lock.lstat(), before)
     assert (target.read_bytes(), mode(target), target.stat().st_nlink) == (b"mine", 0o644, 1)
-    assert sorted(os.listdir(root.parent)) == ["firmware", "folder", "target"]
+    assert sorted(os.listdir(root.parent)) == ["firmware", "directory", "target"]
     assert history(root).current == "1.0.0"
 
 
@@ -1831,13 +1831,13 @@ def test_whatever_call_fails_the_release_is_the_old_or_the_new(
     pytest.fail("there is no end")
 
 
-@pytest.mark.parametrize("folder", [".", "releases"])
-def test_a_folder_that_may_not_be_written_is_named_and_the_old_release_stays(root: Path, folder: str) -> None:
+@pytest.mark.parametrize("directory", [".", "releases"])
+def test_a_directory_that_may_not_be_written_is_named_and_the_old_release_stays(root: Path, directory: str) -> None:
     put(root, "1.0.0")
     if os.getuid() == 0:
         for path in (root, *root.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
-    (root / folder).chmod(0o555)
+    (root / directory).chmod(0o555)
     reachable(root)
     read, write = os.pipe()
     child = os.fork()
@@ -1852,13 +1852,13 @@ def test_a_folder_that_may_not_be_written_is_named_and_the_old_release_stays(roo
             os._exit(0)
     os.waitpid(child, 0)
     text = os.read(read, 1000).decode()
-    (root / folder).chmod(0o755)
-    assert text.startswith(f"{root / folder}".removesuffix("/."))
+    (root / directory).chmod(0o755)
+    assert text.startswith(f"{root / directory}".removesuffix("/."))
     assert text.endswith(": Permission denied")
     assert_current(root, "1.0.0")
 
 
-def test_a_file_where_a_folder_should_be_is_named(root: Path, tmp_path: Path) -> None:
+def test_a_file_where_a_directory_should_be_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
     for place in (tmp_path / "file", tmp_path / "file" / "www"):
         with pytest.raises(WebRootError, match="not a directory, or a file is in its path"):
@@ -1873,7 +1873,7 @@ def test_a_file_where_a_folder_should_be_is_named(root: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["rom1.bin", "manifest.json", "version", "index.html"])
-def test_a_folder_where_a_file_should_be_is_named(root: Path, name: str) -> None:
+def test_a_directory_where_a_file_should_be_is_named(root: Path, name: str) -> None:
     put(root, "1.0.0")
     (root / name).unlink()
     (root / name).mkdir()

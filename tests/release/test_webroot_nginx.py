@@ -27,12 +27,12 @@ DOWNLOADS = 20_000
 SIZE = 32768
 
 CONFIG = """\
-daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}
+daemon off; pid {directory}/pid; error_log {directory}/error.log; worker_processes 1; {user}
 events {{ worker_connections 256; }}
 http {{
   access_log off; default_type application/octet-stream; keepalive_requests 1000000; sendfile on;
-  client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
-  uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+  client_body_temp_path {directory}/1; proxy_temp_path {directory}/2; fastcgi_temp_path {directory}/3;
+  uwsgi_temp_path {directory}/4; scgi_temp_path {directory}/5;
   server {{ listen 127.0.0.1:{port}; root {root}; }}
 }}
 """
@@ -44,19 +44,19 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def nginx(root: Path, folder: Path) -> Iterator[int]:
-    """nginx that serves `root`, with its own files in `folder`; the port."""
+def nginx(root: Path, directory: Path) -> Iterator[int]:
+    """nginx that serves `root`, with its own files in `directory`; the port."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     assert program, "these tests need nginx"
     port = free_port()
     user = "user root;" if Path("/proc/self").owner() == "root" else ""
-    (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, root=root, port=port, user=user))
-    server = subprocess.Popen([program, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"])
+    (directory / "nginx.conf").write_text(CONFIG.format(directory=directory, root=root, port=port, user=user))
+    server = subprocess.Popen([program, "-p", directory, "-c", directory / "nginx.conf", "-e", directory / "error.log"])
     try:
         for _ in range(500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
-            assert server.poll() is None, (folder / "error.log").read_text()
+            assert server.poll() is None, (directory / "error.log").read_text()
             time.sleep(0.02)
         yield port
     finally:
@@ -103,15 +103,15 @@ VERSIONS = [f"1.{number}.0" for number in range(200)]
 
 
 def test_a_fleet_always_gets_a_whole_release_while_releases_come_and_go(tmp_path: Path) -> None:
-    root, folder = tmp_path / "www", tmp_path / "nginx"
-    folder.mkdir()
+    root, directory = tmp_path / "www", tmp_path / "nginx"
+    directory.mkdir()
     bundles = [make(version, size=SIZE) for version in VERSIONS]
     publish(root, bundles[:1])
     publish(root, bundles[1:2])
     known = {data for version in VERSIONS for data in make_roms(version, SIZE)}
     stop = threading.Event()
     switches = 0
-    with nginx(root, folder) as port:
+    with nginx(root, directory) as port:
         clients = [Client(port, known, stop) for _ in range(CLIENTS)]
         for client in clients:
             client.start()
@@ -141,10 +141,10 @@ def test_a_fleet_always_gets_a_whole_release_while_releases_come_and_go(tmp_path
 @pytest.mark.parametrize("path", ["rom0.bin", "version"])
 def test_a_client_that_asks_for_changes_gets_them_forth_and_back(tmp_path: Path, path: str) -> None:
     """Also within a second, and with ROMs of one size."""
-    root, folder = tmp_path / "www", tmp_path / "nginx"
-    folder.mkdir()
+    root, directory = tmp_path / "www", tmp_path / "nginx"
+    directory.mkdir()
     publish(root, [make("1.0.0")])
-    with nginx(root, folder) as port:
+    with nginx(root, directory) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
         def get(**headers: str) -> tuple[int, bytes, dict[str, str]]:

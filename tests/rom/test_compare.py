@@ -52,14 +52,14 @@ void call_user_start(void) { table[sink & 1](2); odd.function(first(flash_addres
 """
 
 
-def build(folder: Path, slot_address: int, source: str = APP) -> Rom:
+def build(directory: Path, slot_address: int, source: str = APP) -> Rom:
     slot = Slot(slot_address, 0x78000)
-    (folder / "app.c").write_text(source)
-    (folder / "app.ld").write_bytes(slot_linker_script((SCRIPTS / "baremetal.ld").read_bytes(), slot))
+    (directory / "app.c").write_text(source)
+    (directory / "app.ld").write_bytes(slot_linker_script((SCRIPTS / "baremetal.ld").read_bytes(), slot))
     flags = ("-mlongcalls", "-mtext-section-literals", "-ffreestanding", "-nostdlib", "-Os", "-w")
-    command = [GCC, *flags, "-L", SCRIPTS, "-T", folder / "app.ld", folder / "app.c", "-o", folder / "app.elf"]
+    command = [GCC, *flags, "-L", SCRIPTS, "-T", directory / "app.ld", directory / "app.c", "-o", directory / "app.elf"]
     subprocess.run(command, check=True)
-    return pack(elf.parse_elf((folder / "app.elf").read_bytes()))
+    return pack(elf.parse_elf((directory / "app.elf").read_bytes()))
 
 
 def words(*values: int) -> bytes:

@@ -37,19 +37,19 @@ def run(*arguments: object, status: int = 0, path: object = os.environ["PATH"]) 
     return done.stdout
 
 
-def tool(folder: Path, script: str, name: str = TOOLS[0]) -> None:
+def tool(directory: Path, script: str, name: str = TOOLS[0]) -> None:
     """A c++filt that is this shell script."""
-    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-    (folder / name).chmod(0o755)
+    (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+    (directory / name).chmod(0o755)
 
 
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all of PATH."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
+    """A directory that is all of PATH."""
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", str(directory))
+    return directory
 
 
 @pytest.fixture

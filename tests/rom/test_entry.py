@@ -168,7 +168,7 @@ NO_ENTRY = (
     ],
 )
 def test_a_link_without_its_entry_fails_with_a_hint(project: Project, name: str, declared: str, hint: str) -> None:
-    (project.folder / "main.c").unlink()
+    (project.directory / "main.c").unlink()
     c = 'extern "C" ' if name.endswith("pp") else "extern "
     project.write(
         name,
@@ -258,7 +258,7 @@ def test_what_the_script_has_no_place_for_is_an_error(project: Project) -> None:
 
 def test_so_it_is_where_the_package_is_part_of_the_project(project: Project) -> None:
     for part in ("rbootimg", "site_scons"):
-        shutil.copytree(ROOT / part, project.folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, project.directory / part, ignore=shutil.ignore_patterns("__pycache__"))
     project.write("main.c", APP + '__attribute__((section("lost"), used)) static int kept = 7;\n')
     project.write("SConstruct", "env = Environment(tools=['default', 'rboot'])\nenv.RbootApp('app', 'main.c')\n")
     assert "unplaced orphan section `lost' from `main.o'" in project.run().err

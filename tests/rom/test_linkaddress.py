@@ -97,13 +97,13 @@ PROGRAMS = {
 
 
 @functools.cache
-def folder() -> Path:
+def directory() -> Path:
     return Path(tempfile.mkdtemp(prefix="detect"))
 
 
 @functools.cache
 def compiled(name: str) -> Path:
-    source, target = folder() / f"{name}.c", folder() / f"{name}.o"
+    source, target = directory() / f"{name}.c", directory() / f"{name}.o"
     source.write_text(PROGRAMS[name])
     subprocess.run([GCC, *FLAGS, "-c", source, "-o", target], check=True)
     return target
@@ -113,7 +113,7 @@ def compiled(name: str) -> Path:
 def linked(name: str, slot_address: int) -> Rom:
     """The program linked for a slot, which need not be a possible one."""
     slot = Slot(slot_address, 0x80000)
-    script, target = folder() / f"{name}.ld", folder() / f"{name}.elf"
+    script, target = directory() / f"{name}.ld", directory() / f"{name}.elf"
     script.write_bytes(slot_linker_script((SCRIPTS / "baremetal.ld").read_bytes(), slot))
     subprocess.run([GCC, "-nostdlib", "-L", SCRIPTS, "-T", script, compiled(name), "-o", target], check=True)
     return pack(elf.parse_elf(target.read_bytes()))

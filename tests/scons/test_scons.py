@@ -52,8 +52,8 @@ def test_each_source_is_compiled_once_and_linked_and_packed_for_each_slot(projec
     output = project.build()
     assert output.count(" -c ") == 1
     assert output.count(" -T ") == 2
-    assert link_address(project.folder / "app/rom0.elf") == 0x40202010
-    assert link_address(project.folder / "app/rom1.elf") == 0x40282010
+    assert link_address(project.directory / "app/rom0.elf") == 0x40202010
+    assert link_address(project.directory / "app/rom1.elf") == 0x40282010
     for name in ("app/rom0.bin", "app/rom1.bin"):
         rom = Rom.from_bytes(project.read(name))
         assert rom.params.describe() == "qio, 1MB, 40m"
@@ -284,7 +284,6 @@ def test_compile_commands_are_written_when_asked_for(project: Project) -> None:
             "invalid application name '.'",
         ),
         ("RbootPublish('app', [])", "rboot: app: no files given"),
-        ("RbootPublish('.', 'a.bin')", "invalid application name '.'"),
     ],
 )
 def test_an_invalid_call_is_one_line(project: Project, call: str, message: str) -> None:
@@ -315,9 +314,9 @@ def test_every_message_can_be_replaced(project: Project) -> None:
 # Loading the tool
 
 
-def copy_of_the_tool(folder: Path) -> None:
+def copy_of_the_tool(directory: Path) -> None:
     for part in ("rbootimg", "site_scons"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 SHOW = "import rbootimg.scons\nprint(rbootimg.scons.__file__)\n"
@@ -333,10 +332,10 @@ SHOW = "import rbootimg.scons\nprint(rbootimg.scons.__file__)\n"
     ],
 )
 def test_the_tool_loads_from_the_tree_and_from_a_submodule(project: Project, where: str, tools: str) -> None:
-    copy_of_the_tool(project.folder / where)
+    copy_of_the_tool(project.directory / where)
     project.write("SConstruct", f"env = Environment({tools}, CCFLAGS='-Os')\nenv.RbootApp('app', 'main.c')\n" + SHOW)
     output = project.build()
-    assert str(project.folder / where / "rbootimg" / "scons") in output
+    assert str(project.directory / where / "rbootimg" / "scons") in output
     assert project.exists("app/rom1.bin")
 
 
@@ -382,11 +381,16 @@ def test_wheel_and_sdist_build_and_the_wheel_works_in_a_new_environment(project:
         "env.RbootApp('app', 'main.c')\n" + SHOW,
     )
     done = subprocess.run(
-        [environment / "bin/scons", "-Q"], cwd=project.folder, capture_output=True, text=True, check=True, timeout=120
+        [environment / "bin/scons", "-Q"],
+        cwd=project.directory,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert str(environment) in done.stdout
     checked = subprocess.run(
-        [environment / "bin/rbootimg", "verify", "app/rom1.bin"], cwd=project.folder, capture_output=True, check=True
+        [environment / "bin/rbootimg", "verify", "app/rom1.bin"], cwd=project.directory, capture_output=True, check=True
     )
     assert b"ok" in checked.stdout
     (package,) = environment.glob("lib/*/site-packages/rbootimg")
@@ -422,24 +426,24 @@ def test_packing_needs_no_compiler(project: Project) -> None:
     assert project.exists("rom.bin")
 
 
-def toolchain(bin_folder: Path) -> None:
-    bin_folder.mkdir(parents=True)
+def toolchain(bin_directory: Path) -> None:
+    bin_directory.mkdir(parents=True)
     for tool in ("gcc", "as", "ar", "ranlib", "g++"):
-        wrapper = bin_folder / f"xtensa-lx106-elf-{tool}"
+        wrapper = bin_directory / f"xtensa-lx106-elf-{tool}"
         wrapper.write_text(f'#!/bin/sh\nexec {shutil.which(wrapper.name)} "$@"\n')
         wrapper.chmod(0o755)
 
 
-def with_own_toolchain(project: Project, folder: str, named: str) -> Path:
-    """A project with its compiler in `folder`, named in a SConscript of a folder of its own; the compiler."""
-    toolchain(project.folder / folder / "bin")
+def with_own_toolchain(project: Project, directory: str, named: str) -> Path:
+    """A project with its compiler in `directory`, named in a SConscript of a directory of its own; the compiler."""
+    toolchain(project.directory / directory / "bin")
     project.write("sub/main.c", APP)
     project.write(
         "sub/SConscript",
         f"env = Environment({TOOL}, RBOOT_TOOLCHAIN={named!r})\nenv.RbootApp('app', 'main.c')\n",
     )
     project.write("SConstruct", "SConscript('sub/SConscript')\n")
-    return project.folder / folder / "bin" / "xtensa-lx106-elf-gcc"
+    return project.directory / directory / "bin" / "xtensa-lx106-elf-gcc"
 
 
 @pytest.mark.parametrize("named", ["tools", "#tools", "./tools/bin/xtensa-lx106-elf-"])
@@ -463,24 +467,24 @@ def test_a_toolchain_with_a_space_in_its_path(project: Project) -> None:
     assert shlex.split(command["command"])[0] == str(gcc)
 
 
-@pytest.mark.parametrize("kind", ["folder", "folder above bin", "prefix"])
+@pytest.mark.parametrize("kind", ["directory", "directory above bin", "prefix"])
 def test_the_toolchain_can_be_anywhere(project: Project, kind: str) -> None:
-    bin_folder = project.folder / "toolchain" / "bin"
-    toolchain(bin_folder)
+    bin_directory = project.directory / "toolchain" / "bin"
+    toolchain(bin_directory)
     value = {
-        "folder": bin_folder,
-        "folder above bin": bin_folder.parent,
-        "prefix": bin_folder / "xtensa-lx106-elf-",
+        "directory": bin_directory,
+        "directory above bin": bin_directory.parent,
+        "prefix": bin_directory / "xtensa-lx106-elf-",
     }[kind]
     output = project.build(environment={"RBOOT_TOOLCHAIN": str(value)})
-    assert f"{bin_folder}/xtensa-lx106-elf-gcc -o main.o" in output
+    assert f"{bin_directory}/xtensa-lx106-elf-gcc -o main.o" in output
 
 
 @pytest.mark.needs("gcc")
 def test_a_toolchain_that_is_not_there_is_one_line(project: Project, tmp_path: Path) -> None:
     app(project, "RBOOT_TOOLCHAIN='/nowhere'")
     assert "no xtensa-lx106-elf-gcc in RBOOT_TOOLCHAIN (/nowhere)" in project.fail()
-    # A folder that ends in a slash is not the prefix of the host's gcc in it.
+    # A directory that ends in a slash is not the prefix of the host's gcc in it.
     (tmp_path / "gcc").symlink_to(shutil.which("gcc") or "")
     app(project, f"RBOOT_TOOLCHAIN='{tmp_path}/'")
     assert "no xtensa-lx106-elf-gcc in RBOOT_TOOLCHAIN" in project.fail()
@@ -494,7 +498,11 @@ def test_three_slots_with_sizes(project: Project) -> None:
     output = project.build()
     assert "slot 0 at 0x2000" in output
     assert "  253,952  " in output
-    assert [link_address(project.folder / f"app/rom{n}.elf") for n in range(3)] == [0x40202010, 0x40240010, 0x40280010]
+    assert [link_address(project.directory / f"app/rom{n}.elf") for n in range(3)] == [
+        0x40202010,
+        0x40240010,
+        0x40280010,
+    ]
 
 
 def test_slots_with_one_link_address_share_one_link(project: Project) -> None:
@@ -601,7 +609,7 @@ def test_a_layout_file_is_relative_to_its_sconscript(project: Project, how: str)
     project.write("board.toml", LAYOUT.replace("dio", "dout"))
     project.write("sub/board.toml", LAYOUT)
     project.write("sub/main.c", APP)
-    shutil.copy(VECTORS / "mixed.rom0.elf", project.folder / "sub/linked.elf")
+    shutil.copy(VECTORS / "mixed.rom0.elf", project.directory / "sub/linked.elf")
     project.write(
         "sub/SConscript",
         f"env = Environment({TOOL}, RBOOT_LAYOUT='board.toml')\nenv.RbootApp('app', 'main.c')\n"
@@ -651,7 +659,7 @@ def with_sdk_script(project: Project) -> None:
 def test_an_sdks_script_is_linked_for_each_slot(project: Project) -> None:
     with_sdk_script(project)
     project.build()
-    assert link_address(project.folder / "app/rom1.elf") == 0x40282010
+    assert link_address(project.directory / "app/rom1.elf") == 0x40282010
     script = project.read("build/rboot/eagle.app.v6-082000-0fb000.ld").decode()
     expected = sdk.SCRIPT.replace("0x40240000, len = 0x3C000", "0x40282010, len = 0x78ff0")
     assert script == expected.replace("\n", "\r\n")
@@ -689,21 +697,21 @@ def test_an_include_in_the_library_path_goes_before_one_beside_the_script(projec
     project.write("scripts/both.ld", "PROVIDE(ets_printf = 0x40002220);\n")
     app(project, "RBOOT_LDSCRIPT='sdk/ld/eagle.app.v6.ld', LIBPATH=['scripts']")
     project.build()
-    assert "40002220 A ets_printf" in symbols(project.folder / "app/rom0.elf")
+    assert "40002220 A ets_printf" in symbols(project.directory / "app/rom0.elf")
     project.write("scripts/both.ld", "PROVIDE(ets_printf = 0x40002224);\n")
     project.build()
-    assert "40002224 A ets_printf" in symbols(project.folder / "app/rom0.elf")
+    assert "40002224 A ets_printf" in symbols(project.directory / "app/rom0.elf")
 
 
 def test_scripts_of_a_repository_are_used_where_they_are(project: Project, tmp_path: Path) -> None:
     with_sdk_script(project)
     project.build()
     here = Project(tmp_path / "here")
-    here.folder.mkdir()
-    here.build("-Y", str(project.folder))
+    here.directory.mkdir()
+    here.build("-Y", str(project.directory))
     here.write("main.c", APP.replace("= 3", "= 4"))
-    here.build("-Y", str(project.folder))
-    assert link_address(here.folder / "app/rom1.elf") == 0x40282010
+    here.build("-Y", str(project.directory))
+    assert link_address(here.directory / "app/rom1.elf") == 0x40282010
 
 
 @pytest.mark.parametrize("flags", ["-Lscripts", "-L scripts"])
@@ -715,7 +723,7 @@ def test_includes_are_found_in_the_users_link_flags(project: Project, flags: str
     project.build()
     project.write("scripts/deep.ld", "PROVIDE(ets_printf = 0x40001114);\n")
     project.build()
-    assert "40001114 A ets_printf" in symbols(project.folder / "app/rom0.elf")
+    assert "40001114 A ets_printf" in symbols(project.directory / "app/rom0.elf")
 
 
 def test_the_users_spawn_links_too(project: Project) -> None:
@@ -747,9 +755,9 @@ def test_a_generated_base_script_and_a_generated_include_are_built_first(project
 
 
 def test_base_scripts_of_one_name_do_not_get_in_each_others_way(project: Project) -> None:
-    for folder, address in (("a", "0x400024cc"), ("b", "0x400024d0")):
+    for directory, address in (("a", "0x400024cc"), ("b", "0x400024d0")):
         project.write(
-            f"{folder}/base.ld", sdk.SCRIPT.replace('INCLUDE "../ld/addresses.ld"', f"ets_printf = {address};")
+            f"{directory}/base.ld", sdk.SCRIPT.replace('INCLUDE "../ld/addresses.ld"', f"ets_printf = {address};")
         )
     sconstruct(
         project,
@@ -787,7 +795,7 @@ def test_the_builders_without_rboot_app(project: Project) -> None:
     )
     output = project.build()
     assert output.count(" -c ") == 1
-    assert link_address(project.folder / "my.elf") == 0x40282010
+    assert link_address(project.directory / "my.elf") == 0x40282010
     assert project.read("my.elf") == project.read("other.elf")
     assert "my.bin: slot at 0x82000, linked at 0x40282010" in output
 
@@ -834,7 +842,7 @@ def test_of_several_images_each_has_its_slot(project: Project) -> None:
 
 
 def test_an_elf_needs_no_suffix(project: Project) -> None:
-    shutil.copy(VECTORS / "mixed.rom0.elf", project.folder / "linked")
+    shutil.copy(VECTORS / "mixed.rom0.elf", project.directory / "linked")
     sconstruct(project, "env.RbootImage('a', 'linked')")
     project.build()
     assert project.exists("a.bin")
@@ -915,13 +923,13 @@ def test_a_failed_pack_leaves_no_rom_that_a_later_run_accepts(project: Project) 
     sconstruct(project, f"env.RbootImage('rom.bin', {str(VECTORS / 'big.rom0.elf')!r})")
     project.build()
     good = project.read("rom.bin")
-    (project.folder / "rom.bin").unlink()
+    (project.directory / "rom.bin").unlink()
 
     def small_files_only() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     assert "rom.bin" in project.fail(preexec_fn=small_files_only)
-    assert sorted(path.name for path in project.folder.iterdir()) == [".sconsign.dblite", "SConstruct", "main.c"]
+    assert sorted(path.name for path in project.directory.iterdir()) == [".sconsign.dblite", "SConstruct", "main.c"]
     project.build()
     assert project.read("rom.bin") == good
 
@@ -1030,12 +1038,12 @@ def test_a_built_file_that_something_else_changed_is_built_again(project: Projec
     project.build("publish")
     altered = altered.format(name)
     good = project.read(altered)
-    published = {path.name: path.read_bytes() for path in (project.folder / "build/webroot").iterdir()}
+    published = {path.name: path.read_bytes() for path in (project.directory / "build/webroot").iterdir()}
     project.write(altered, good.replace(b"*(.entry.text)", b"LONG(0) *(.entry.text)") if b"entry" in good else b"x")
     project.build("publish")
     assert project.read(altered) == good
-    assert {path.name: path.read_bytes() for path in (project.folder / "build/webroot").iterdir()} == published
-    os.utime(project.folder / altered, (1, 1))
+    assert {path.name: path.read_bytes() for path in (project.directory / "build/webroot").iterdir()} == published
+    os.utime(project.directory / altered, (1, 1))
     assert "up to date" in project.build()
 
 
@@ -1044,7 +1052,7 @@ def test_an_interactive_session_builds_once(project: Project) -> None:
     project.write("main.o", b"altered")
     done = subprocess.run(
         [sys.executable, "-m", "SCons", "-Q", "--interactive"],
-        cwd=project.folder,
+        cwd=project.directory,
         input="build publish\nshell touch main.c\nbuild publish\n",
         capture_output=True,
         text=True,
@@ -1100,7 +1108,7 @@ def test_outputs_of_failed_or_killed_commands_are_not_accepted(
 
 
 def test_another_version_of_the_tool_packs_again(project: Project) -> None:
-    copy_of_the_tool(project.folder)
+    copy_of_the_tool(project.directory)
     project.write("SConstruct", "Environment(tools=['rboot']).RbootApp('app', 'main.c')\n")
     project.build()
     project.write("rbootimg/_version.py", "__version__ = '99.0'\n")
@@ -1109,15 +1117,15 @@ def test_another_version_of_the_tool_packs_again(project: Project) -> None:
     assert "xtensa" not in output
 
 
-def roms(project: Project, folder: str = "app") -> list[bytes]:
-    return [project.read(f"{folder}/rom{number}.bin") for number in (0, 1)]
+def roms(project: Project, directory: str = "app") -> list[bytes]:
+    return [project.read(f"{directory}/rom{number}.bin") for number in (0, 1)]
 
 
 def test_all_ways_to_build_give_the_same_bytes(project: Project) -> None:
     project.build("-j8")
     expected = roms(project)
-    shutil.copytree(project.folder, project.folder.parent / "a longer path" / "copy")
-    elsewhere = Project(project.folder.parent / "a longer path" / "copy")
+    shutil.copytree(project.directory, project.directory.parent / "a longer path" / "copy")
+    elsewhere = Project(project.directory.parent / "a longer path" / "copy")
     elsewhere.build("-c")
     elsewhere.build()
     assert roms(elsewhere) == expected
@@ -1131,7 +1139,7 @@ def test_all_ways_to_build_give_the_same_bytes(project: Project) -> None:
 
 
 def test_a_cache_gives_the_same_bytes(project: Project) -> None:
-    cache = f"CacheDir({str(project.folder / 'cache')!r})\n".encode()
+    cache = f"CacheDir({str(project.directory / 'cache')!r})\n".encode()
     project.write("SConstruct", cache + project.read("SConstruct"))
     project.build()
     expected = roms(project)
@@ -1151,14 +1159,14 @@ def test_publish_puts_the_roms_of_one_application_at_the_root(project: Project) 
     finally:
         os.umask(previous)
     assert "  build/webroot/rom1.bin  160 bytes" in output
-    web_root = project.folder / "build/webroot"
+    web_root = project.directory / "build/webroot"
     assert sorted(path.name for path in web_root.iterdir()) == ["rom0.bin", "rom1.bin"]
     assert stat.S_IMODE((web_root / "rom0.bin").stat().st_mode) == 0o644
     assert stat.S_IMODE(web_root.stat().st_mode) == 0o755
     assert (web_root / "rom0.bin").read_bytes() == project.read("app/rom0.bin")
 
 
-def test_publish_puts_several_applications_into_folders(project: Project) -> None:
+def test_publish_puts_several_applications_into_directories(project: Project) -> None:
     sconstruct(
         project,
         "env.RbootApp('one', 'main.c')",
@@ -1167,7 +1175,7 @@ def test_publish_puts_several_applications_into_folders(project: Project) -> Non
         settings="RBOOT_WEBROOT='www'",
     )
     project.build("publish")
-    found = sorted(str(path.relative_to(project.folder)) for path in project.folder.glob("*/**/rom?.bin"))
+    found = sorted(str(path.relative_to(project.directory)) for path in project.directory.glob("*/**/rom?.bin"))
     assert [name for name in found if name.startswith(("www", "else"))] == [
         "elsewhere/rom0.bin",
         "elsewhere/rom1.bin",
@@ -1208,7 +1216,7 @@ def test_a_failed_build_publishes_nothing(project: Project) -> None:
 
 
 def test_a_corrupt_rom_stops_the_publication_of_all(project: Project) -> None:
-    shutil.copy(VECTORS / "mixed.rom0.elf", project.folder / "0.elf")
+    shutil.copy(VECTORS / "mixed.rom0.elf", project.directory / "0.elf")
     sconstruct(project, "env.RbootImage('made.bin', '0.elf')")
     project.build()
     project.write("bad.bin", project.read("made.bin")[:-20])
@@ -1239,19 +1247,19 @@ def test_a_name_with_a_variable_in_it(project: Project) -> None:
 
 @pytest.mark.parametrize("spelling", ["build/../www", "#www", "link", "sub/../www/"])
 def test_two_spellings_of_one_web_root_are_one(project: Project, spelling: str) -> None:
-    (project.folder / "link").symlink_to("www")
+    (project.directory / "link").symlink_to("www")
     apps = [
         "env.RbootApp('one', 'main.c', RBOOT_WEBROOT='www')",
         f"env.RbootApp('{{}}', 'main.c', RBOOT_WEBROOT={spelling!r})",
     ]
     sconstruct(project, apps[0], apps[1].format("two"))
     project.build("publish")
-    assert sorted(path.name for path in (project.folder / "www").iterdir()) == ["one", "two"]
+    assert sorted(path.name for path in (project.directory / "www").iterdir()) == ["one", "two"]
     sconstruct(project, apps[0], apps[1].format("sub/one"))
     assert "one: two applications of one web root have this name; rename one" in project.fail()
 
 
-def test_a_web_root_in_the_folder_of_another_ones_application_is_refused(project: Project) -> None:
+def test_a_web_root_in_the_directory_of_another_ones_application_is_refused(project: Project) -> None:
     sconstruct(
         project,
         "env.RbootApp('one', 'main.c')",
@@ -1264,7 +1272,7 @@ def test_a_web_root_in_the_folder_of_another_ones_application_is_refused(project
     assert not project.exists("build/webroot")
 
 
-def test_a_web_root_that_is_the_builds_own_folder_is_refused(project: Project) -> None:
+def test_a_web_root_that_is_the_builds_own_directory_is_refused(project: Project) -> None:
     sconstruct(project, "env.RbootApp('one', 'main.c')", "env.RbootApp('two', 'main.c')", settings="RBOOT_WEBROOT='.'")
     assert ": would be overwritten by publishing; use another RBOOT_WEBROOT" in project.fail("publish")
 
@@ -1292,7 +1300,7 @@ def test_an_empty_web_root_is_the_default(project: Project, value: str | None) -
 
 def test_roms_that_were_not_built_here_are_published_only_in_the_slots_order(project: Project) -> None:
     for number in (0, 1):
-        shutil.copy(VECTORS / f"mixed.rom{number}.elf", project.folder / f"{number}.elf")
+        shutil.copy(VECTORS / f"mixed.rom{number}.elf", project.directory / f"{number}.elf")
     sconstruct(project, "env.RbootImage(['a.bin', 'b.bin'], ['0.elf', '1.elf'])")
     project.build()
     project.write("SConstruct", f"Environment({TOOL}).RbootPublish('app', ['b.bin', 'a.bin'])\n")
@@ -1323,8 +1331,8 @@ def test_two_applications_of_one_name_are_refused(project: Project) -> None:
 def test_a_web_root_that_cannot_be_written_is_one_line(project: Project) -> None:
     project.write("file", "in the way")
     line = project.fail("publish", "RBOOT_WEBROOT=file/webroot")
-    assert line.endswith(f"[publish] {project.folder}/file: cannot write the web root: not a folder")
-    # A folder that not even root can write to.
+    assert line.endswith(f"[publish] {project.directory}/file: cannot write the web root: not a directory")
+    # A directory that not even root can write to.
     line = project.fail("publish", "RBOOT_WEBROOT=/proc/self/webroot")
     assert "[publish] /proc/self/webroot: cannot write the web root: " in line
 
@@ -1341,16 +1349,16 @@ def test_a_full_disk_leaves_the_web_root_as_it_was(project: Project) -> None:
 
     assert ": cannot write the web root: " in project.fail("publish", preexec_fn=small_files_only)
     assert project.read("build/webroot/rom1.bin") == good
-    assert sorted(path.name for path in (project.folder / "build/webroot").iterdir()) == ["rom0.bin", "rom1.bin"]
+    assert sorted(path.name for path in (project.directory / "build/webroot").iterdir()) == ["rom0.bin", "rom1.bin"]
 
 
 # The examples
 
 
 def example(project: Project, name: str) -> Project:
-    """A copy of the example, as a user would make one, in a tree that has the tool two folders up."""
-    copy_of_the_tool(project.folder)
-    copy = Project(project.folder / "examples" / name)
+    """A copy of the example, as a user would make one, in a tree that has the tool two directories up."""
+    copy_of_the_tool(project.directory)
+    copy = Project(project.directory / "examples" / name)
     for path in (ROOT / "examples" / name).rglob("*"):  # but nothing that was built there
         if path.name == "SConstruct" or path.suffix in (".c", ".h"):
             copy.write(str(path.relative_to(ROOT / "examples" / name)), path.read_bytes())
@@ -1394,7 +1402,7 @@ def test_the_sdk_example_links_as_the_makefile_does(project: Project, tmp_path: 
         script = sdk.SCRIPT.replace("0x40240000, len = 0x3C000", f"{org}, len = {size}")
         (tmp_path / "rom.ld").write_text(script)
         sdk.run_tool(
-            copy.folder / "build",
+            copy.directory / "build",
             *("gcc", f"-L{stand_in}/lib", f"-T{tmp_path}/rom.ld", "-nostdlib", "-Wl,--no-check-sections"),
             *("-u", "call_user_start", "-Wl,-static", "-Wl,--start-group", *libraries),
             *("main.o", "second.o", "-Wl,--end-group", "-o", f"{tmp_path}/rom.elf"),

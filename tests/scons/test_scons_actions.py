@@ -23,7 +23,7 @@ def note(target, source, env):
 def build(project: Project, *lines: str, arguments: tuple[str, ...] = ()) -> list[str]:
     """The notes of the actions that `lines` add."""
     project.write("SConstruct", SCONSTRUCT + "\n".join(lines) + "\n")
-    Path(project.folder / "notes").unlink(missing_ok=True)
+    Path(project.directory / "notes").unlink(missing_ok=True)
     project.build(*arguments)
     return project.read("notes").decode().splitlines() if project.exists("notes") else []
 

@@ -105,7 +105,7 @@ def test_rboot_is_built_from_its_sources(project: Project) -> None:
     project.write("rboot/rboot-stage2a.c", RBOOT_SOURCES["rboot-stage2a.c"].replace("0xABCD", "0x1234"))
     project.build()
     assert "says 1234" in boot(project.read("out/rboot.bin").ljust(0x100000, b"\xff")).uart
-    assert not (project.folder / "rboot/rboot.o").exists(), "nothing is made in rBoot's own folder"
+    assert not (project.directory / "rboot/rboot.o").exists(), "nothing is made in rBoot's own directory"
 
 
 def test_a_directory_without_rboots_sources_is_one_line(project: Project) -> None:
@@ -151,7 +151,7 @@ def test_the_current_rom_and_files_for_regions(project: Project) -> None:
 def test_the_users_loader_is_checked_against_the_layout(project: Project) -> None:
     flash_image(project, "env.RbootLoader('rboot.bin')")
     project.build("rboot.bin")
-    shutil.copy(project.folder / "rboot.bin", project.folder / "mine.bin")
+    shutil.copy(project.directory / "rboot.bin", project.directory / "mine.bin")
     flash_image(project, settings="RBOOT_LOADER='mine.bin'")
     project.build()
     assert project.read("flash.bin").startswith(project.read("mine.bin")[:2])

@@ -24,7 +24,7 @@ def error_location(project: Project, *arguments: str, **options: object) -> tupl
     assert run.status == 2, run.text
     assert "Traceback" not in run.text
     error, where = run.err.strip().splitlines()
-    return error, where.replace(f"{project.folder}/", "")
+    return error, where.replace(f"{project.directory}/", "")
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_an_error_of_a_build_names_the_file_it_is_about(project: Project) -> Non
 
 def test_a_submodule_without_its_packages_is_one_line_with_the_command(project: Project, tmp_path: Path) -> None:
     """A fresh clone with submodules: the package's requirements are not installed."""
-    folder = tmp_path / "only scons"
-    folder.mkdir()
-    (folder / "SCons").symlink_to(Path(SCons.__file__).parent)
+    directory = tmp_path / "only scons"
+    directory.mkdir()
+    (directory / "SCons").symlink_to(Path(SCons.__file__).parent)
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(folder)!r})\n{_MAIN}", "-Q"],
-        cwd=project.folder,
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(directory)!r})\n{_MAIN}", "-Q"],
+        cwd=project.directory,
         capture_output=True,
         text=True,
         check=False,
@@ -135,7 +135,7 @@ def test_a_submodule_without_its_packages_is_one_line_with_the_command(project: 
     assert done.returncode == 2
     assert "rboot: missing Python packages: esptool, h11, jinja2, pyelftools, rich, semver; run " in error
     assert f"{sys.executable} -m pip install 'esptool>=5,<6' 'h11>=0.16,<1' " in error
-    assert where == f'File "{project.folder}/SConstruct", line 1, in <module>'
+    assert where == f'File "{project.directory}/SConstruct", line 1, in <module>'
 
 
 _MAIN = "import SCons.Script; SCons.Script.main()"
@@ -186,7 +186,7 @@ def test_serve_ends_with_ctrl_c_under_any_jobs(project: Project, jobs: str, whol
     command = [sys.executable, "-m", "SCons", "-Q", jobs, "serve", "RBOOT_SERVE_PORT=0"]
     with subprocess.Popen(
         command,
-        cwd=project.folder,
+        cwd=project.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

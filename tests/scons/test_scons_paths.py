@@ -22,20 +22,20 @@ IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.o")
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    folder = tmp_path / ODD
-    folder.mkdir()
-    return folder
+    directory = tmp_path / ODD
+    directory.mkdir()
+    return directory
 
 
-def copy_of_the_tool(folder: Path) -> Path:
+def copy_of_the_tool(directory: Path) -> Path:
     for name in ("rbootimg", "site_scons"):
-        shutil.copytree(ROOT / name, folder / name, ignore=IGNORED)
-    return folder
+        shutil.copytree(ROOT / name, directory / name, ignore=IGNORED)
+    return directory
 
 
-def at(folder: Path) -> str:
-    """The settings of an environment with the tool in `folder`."""
-    place = str(folder / "site_scons" / "site_tools").replace("$", "$$")
+def at(directory: Path) -> str:
+    """The settings of an environment with the tool in `directory`."""
+    place = str(directory / "site_scons" / "site_tools").replace("$", "$$")
     return f"tools=['default', 'rboot'], toolpath=[{place!r}], CCFLAGS='-Os -ffreestanding'"
 
 
@@ -109,7 +109,7 @@ def test_a_layout_loader_and_script_may_be_called_anything(odd: Path, project: P
     shutil.copy(ROOT / "rbootimg" / "ld" / "maskrom.ld", odd / "maskrom.ld")
     (odd / "board.toml").write_text('preset = "1MB"\n')
     project.build("prove")
-    shutil.copy(project.folder / "build/rboot/loader-max_roms4.bin", odd / "my loader.bin")
+    shutil.copy(project.directory / "build/rboot/loader-max_roms4.bin", odd / "my loader.bin")
     settings = {
         "RBOOT_LAYOUT": f"{escaped}/board.toml",
         "RBOOT_LDSCRIPT": f"{escaped}/my.ld",
@@ -127,7 +127,7 @@ def test_a_layout_loader_and_script_may_be_called_anything(odd: Path, project: P
     project.build("publish", "RBOOT_VERSION=1.0.0", "flash.bin")
     assert (odd / "web root" / "rom1.bin").is_file()
     assert (odd / "generated" / "my-082000-0fb000.ld").is_file()
-    assert not (project.folder / "app$").exists()
+    assert not (project.directory / "app$").exists()
 
 
 def test_an_application_name_can_be_any_directory_name(project: Project) -> None:
@@ -141,11 +141,11 @@ def test_an_application_name_can_be_any_directory_name(project: Project) -> None
 # What comes before the compiler, and what the user links with
 
 
-def wrapper(folder: Path, name: str = "cache it") -> Path:
+def wrapper(directory: Path, name: str = "cache it") -> Path:
     """A launcher such as ccache: it runs the following command, if that compiles or links, and logs it."""
-    program = folder / name
+    program = directory / name
     program.write_text(
-        f'#!/bin/sh\ncase "$1" in *gcc|*g++) ;; *) exit 9 ;; esac\necho "$@" >>"{folder}/log"\nexec "$@"\n'
+        f'#!/bin/sh\ncase "$1" in *gcc|*g++) ;; *) exit 9 ;; esac\necho "$@" >>"{directory}/log"\nexec "$@"\n'
     )
     program.chmod(0o755)
     return program
@@ -169,7 +169,7 @@ SOURCES = {
     ],
 )
 def test_a_compiler_launcher_is_kept(project: Project, settings: str) -> None:
-    spaced, launcher = wrapper(project.folder), wrapper(project.folder, "cache")
+    spaced, launcher = wrapper(project.directory), wrapper(project.directory, "cache")
     for name, text in SOURCES.items():
         project.write(name, text)
     settings = settings.format(launcher=launcher, spaced=str(spaced), compiler=COMPILER)
@@ -186,7 +186,7 @@ def test_a_compiler_launcher_is_kept(project: Project, settings: str) -> None:
     assert log.count(" -c ") == 3, log
     assert "loader.c" in log
     project.build("prove")
-    plain = Project(project.folder / "plain")
+    plain = Project(project.directory / "plain")
     for name in (*SOURCES, "main.c"):
         plain.write(name, project.read(name))
     plain.write("SConstruct", project.read("SConstruct").decode().replace(settings, ""))
@@ -215,11 +215,11 @@ def test_ccache_itself(project: Project, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["text", "list", "quoted"])
 def test_a_compiler_with_a_space_in_its_path(project: Project, tmp_path: Path, form: str) -> None:
-    folder = tmp_path / "my tools"
-    folder.mkdir()
+    directory = tmp_path / "my tools"
+    directory.mkdir()
     for name in ("gcc", "g++", "as", "ar", "ranlib", "objcopy", "ld", "nm"):
-        (folder / f"xtensa-lx106-elf-{name}").symlink_to(shutil.which(f"xtensa-lx106-elf-{name}") or "")
-    compiler = str(folder / "xtensa-lx106-elf-gcc")
+        (directory / f"xtensa-lx106-elf-{name}").symlink_to(shutil.which(f"xtensa-lx106-elf-{name}") or "")
+    compiler = str(directory / "xtensa-lx106-elf-gcc")
     value = {"text": repr(compiler), "list": repr([compiler]), "quoted": repr(f'"{compiler}"')}[form]
     for name, text in SOURCES.items():
         project.write(name, text)
@@ -229,8 +229,8 @@ def test_a_compiler_with_a_space_in_its_path(project: Project, tmp_path: Path, f
         f"env.RbootFlashImage('flash.bin', env.RbootApp('app', ['main.c', *{list(SOURCES)}]))\n",
     )
     output = project.build()
-    assert f'"{folder}/xtensa-lx106-elf-as"' in output
-    assert f'"{folder}/xtensa-lx106-elf-g++"' in output
+    assert f'"{directory}/xtensa-lx106-elf-as"' in output
+    assert f'"{directory}/xtensa-lx106-elf-g++"' in output
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_command_longer_than_the_system_takes(project: Project) -> None:
         "env.RbootApp('with_library', ['main.c', library])\n",
     )
     project.write("empty.c", "\n")
-    subprocess.run([COMPILER or "", "-c", "empty.c"], cwd=project.folder, check=True)
+    subprocess.run([COMPILER or "", "-c", "empty.c"], cwd=project.directory, check=True)
     project.build()
     assert project.exists("app/rom1.bin")
     assert project.read("app/rom1.bin") == project.read("with_library/rom1.bin")
@@ -357,7 +357,7 @@ def test_nothing_is_generated_at_the_top(project: Project) -> None:
         "env.RbootOtaClient('emulator')\n",
     )
     project.build("publish", ".")
-    found = {path.name for path in project.folder.iterdir()} - {"main.c", "SConstruct", ".sconsign.dblite"}
+    found = {path.name for path in project.directory.iterdir()} - {"main.c", "SConstruct", ".sconsign.dblite"}
     assert found == {"app", "build", "main.o"}
 
 
@@ -375,7 +375,7 @@ def test_equal_files_are_shared_by_all_sconscripts(project: Project) -> None:
     output = project.build("prove")
     assert output.count("Writing linker script") == 2
     assert output.count("Building the boot loader") == 1
-    assert sorted(path.name for path in (project.folder / "build/rboot").iterdir()) == [
+    assert sorted(path.name for path in (project.directory / "build/rboot").iterdir()) == [
         "baremetal-002000-082000.ld",
         "baremetal-082000-0fb000.ld",
         "loader-max_roms4.bin",

@@ -60,7 +60,7 @@ def test_every_application_is_proved_in_its_own_layout(project: Project) -> None
         "env.RbootApp('big', 'hello.c', RBOOT_LAYOUT='four-1MB', RBOOT_IROM_CHECKSUM=True, CCFLAGS='-ffreestanding')",
         "env.RbootApp('many', 'main.c', RBOOT_SLOTS=[0x2000, 0x12000, 0x22000, 0x32000, 0x42000, 0x52000])",
     )
-    shutil.copy(ROOT / "examples" / "hello" / "main.c", project.folder / "hello.c")
+    shutil.copy(ROOT / "examples" / "hello" / "main.c", project.directory / "hello.c")
     project.build("prove", "-j2")
     for name, count in (("small", 2), ("big", 4), ("many", 6)):
         assert len(json.loads(project.read(f"{name}/proof.json"))["roms"]) == count
@@ -72,10 +72,10 @@ def test_roms_of_elfs_from_elsewhere_are_proved_too(project: Project) -> None:
     project.build()
     project.write("main.c", APP.replace("= 3", "= 4"))
     for number in (0, 1):
-        shutil.copy(project.folder / f"app/rom{number}.elf", project.folder / f"{number}.elf")
+        shutil.copy(project.directory / f"app/rom{number}.elf", project.directory / f"{number}.elf")
     project.build()
     for number in (0, 1):
-        shutil.copy(project.folder / f"app/rom{number}.elf", project.folder / f"new{number}.elf")
+        shutil.copy(project.directory / f"app/rom{number}.elf", project.directory / f"new{number}.elf")
     sconstruct(
         project,
         "for begin in ('', 'new'):",
@@ -84,7 +84,7 @@ def test_roms_of_elfs_from_elsewhere_are_proved_too(project: Project) -> None:
     )
     assert project.build("publish").count(PROVED) == 2
     assert "proved" not in project.build("publish"), "each has a proof of its own"
-    assert sorted(path.name for path in project.folder.glob("*.json")) == ["app-0-proof.json", "app-new0-proof.json"]
+    assert sorted(path.name for path in project.directory.glob("*.json")) == ["app-0-proof.json", "app-new0-proof.json"]
 
 
 def test_prove_prints_roms_proved_before_with_their_loader(project: Project) -> None:
@@ -93,7 +93,7 @@ def test_prove_prints_roms_proved_before_with_their_loader(project: Project) -> 
     assert project.build("prove", "-j4") == "Proving\n  app: 2 ROMs already proved with loader-max_roms4.bin\n"
     assert project.read("app/proof.json") == before
     assert project.build("prove", "-s") == ""
-    shutil.copy(project.folder / "build/rboot/loader-max_roms4.bin", project.folder / "mine.bin")
+    shutil.copy(project.directory / "build/rboot/loader-max_roms4.bin", project.directory / "mine.bin")
     assert "  app: 2 ROMs proved with mine.bin\n" not in project.build("prove", "RBOOT_LOADER=mine.bin")
     assert "  app: 2 ROMs already proved with mine.bin\n" in project.build("prove", "RBOOT_LOADER=mine.bin")
 
@@ -110,7 +110,7 @@ def proved_by(project: Project) -> list[str | None]:
 
 def test_a_dry_run_proves_and_publishes_nothing(project: Project) -> None:
     assert project.build("-n", "publish").endswith("Publishing\n")
-    assert sorted(path.name for path in project.folder.glob("[!.]*")) == ["SConstruct", "main.c"]
+    assert sorted(path.name for path in project.directory.glob("[!.]*")) == ["SConstruct", "main.c"]
 
 
 def test_the_proof_of_a_variant_is_beside_its_roms(project: Project) -> None:
@@ -120,7 +120,7 @@ def test_the_proof_of_a_variant_is_beside_its_roms(project: Project) -> None:
     assert project.exists("out/app/proof.json")
     assert project.exists("build/rboot/loader-max_roms4.bin")
     project.build("-c")
-    assert [path.name for path in project.folder.glob("out/**/[!.]*")] == ["app"]
+    assert [path.name for path in project.directory.glob("out/**/[!.]*")] == ["app"]
 
 
 def test_cleaning_removes_proof_and_loader(project: Project) -> None:
@@ -131,8 +131,8 @@ def test_cleaning_removes_proof_and_loader(project: Project) -> None:
     assert "two/proof.json" not in project.build("-c", "one/rom0.bin")
     assert not project.exists("one/proof.json")
     project.build("-c")
-    assert not list(project.folder.glob("*/proof.json"))
-    assert not list((project.folder / "build/rboot").glob("loader-*"))
+    assert not list(project.directory.glob("*/proof.json"))
+    assert not list((project.directory / "build/rboot").glob("loader-*"))
     assert project.exists("loader.bin"), "the user's loader is not ours to remove"
     assert project.exists("build/webroot/one/rom0.bin")
 
@@ -199,7 +199,7 @@ def test_roms_of_unknown_elfs_cannot_always_be_proved(project: Project) -> None:
     sconstruct(project, "env.RbootApp('app', 'main.c')")
     project.build()
     for number in (0, 1):
-        shutil.copy(project.folder / f"app/rom{number}.bin", project.folder / f"{number}.bin")
+        shutil.copy(project.directory / f"app/rom{number}.bin", project.directory / f"{number}.bin")
     sconstruct(project, "env.RbootPublish('app', ['0.bin', '1.bin'])")
     project.build("publish")
     assert (
@@ -222,7 +222,7 @@ def test_a_corrupt_proof_is_made_again(project: Project, corrupt: bytes) -> None
 
 
 def test_a_proof_that_cannot_be_written_is_one_line(project: Project) -> None:
-    place = project.folder / "app/proof.json"
+    place = project.directory / "app/proof.json"
     # The emulator itself cannot make it any more.
     meanwhile = f"""
 import os
@@ -299,7 +299,7 @@ def test_an_interrupted_proof_publishes_nothing(project: Project, tmp_path: Path
     command = [sys.executable, "-m", "SCons", "-Q", "publish"]
     with subprocess.Popen(
         command,
-        cwd=project.folder,
+        cwd=project.directory,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

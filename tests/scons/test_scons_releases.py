@@ -28,14 +28,14 @@ def released(project: Project) -> Project:
     return project
 
 
-def version_of(project: Project, folder: str = ROOT) -> str:
+def version_of(project: Project, directory: str = ROOT) -> str:
     """The version that devices get, after a look at whether the ROMs are its own."""
-    manifest = json.loads(project.read(f"{folder}/manifest.json"))
+    manifest = json.loads(project.read(f"{directory}/manifest.json"))
     for number, rom in enumerate(manifest["roms"]):
-        release = f"{folder}/releases/{manifest['version']}/rom{number}.bin"
-        assert project.read(f"{folder}/rom{number}.bin") == project.read(release)
+        release = f"{directory}/releases/{manifest['version']}/rom{number}.bin"
+        assert project.read(f"{directory}/rom{number}.bin") == project.read(release)
         assert rom["sha256"] == project.digest(release)
-    assert project.read(f"{folder}/version").decode() == manifest["version"] + "\n"
+    assert project.read(f"{directory}/version").decode() == manifest["version"] + "\n"
     return str(manifest["version"])
 
 
@@ -81,7 +81,7 @@ def test_roms_that_rboot_image_packed_take_their_elfs_along(released: Project) -
     )
     released.build("publish", "RBOOT_VERSION=1.0.0", "RBOOT_PUBLISH_ELFS=yes")
     assert released.read(f"{ROOT}/releases/1.0.0/rom1.elf") == released.read("1.elf")
-    with open(released.folder / "SConstruct", "a") as file:
+    with open(released.directory / "SConstruct", "a") as file:
         file.write("env.AddPreAction('publish', 'cp 0.elf 1.elf')\n")
     assert "rom1.elf of app: does not match rom1.bin of app: " in released.fail(
         "publish", "RBOOT_VERSION=1.1.0", "RBOOT_PUBLISH_ELFS=yes"
@@ -123,7 +123,7 @@ def test_releases_are_listed_and_rolled_back(released: Project) -> None:
     assert version_of(released) == "1.1.0"
     assert "9.9.9" in released.fail("rollback", "RBOOT_ROLLBACK=9.9.9")
     assert released.fail("rollback").endswith("; run `scons rollback RBOOT_ROLLBACK=VERSION`")
-    (released.folder / ROOT / "releases/history.json").unlink()
+    (released.directory / ROOT / "releases/history.json").unlink()
     line = released.fail("publish", "RBOOT_VERSION=1.4.0")
     assert line.endswith("; run `scons rollback RBOOT_ROLLBACK=VERSION` to rebuild it with VERSION current")
     assert "app 1.1.0 is current again\n" in released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
@@ -171,7 +171,7 @@ def test_an_invalid_version_is_reported_before_anything_is_published(released: P
 
 def git(project: Project, *arguments: str) -> None:
     identity = ["-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", *identity, *arguments], cwd=project.folder, check=True, capture_output=True)
+    subprocess.run(["git", *identity, *arguments], cwd=project.directory, check=True, capture_output=True)
 
 
 def test_the_version_is_that_of_the_checkout(released: Project) -> None:
@@ -185,7 +185,7 @@ def test_the_version_is_that_of_the_checkout(released: Project) -> None:
     assert released.fail("releases").endswith(
         "there is no release, only rom0.bin, published without a version; run `scons publish RBOOT_VERSION=X.Y.Z`"
     )
-    shutil.rmtree(released.folder / "build")
+    shutil.rmtree(released.directory / "build")
     git(released, "tag", "v1.2.0")
     released.build("publish")
     assert version_of(released) == "1.2.0"
@@ -280,7 +280,7 @@ def test_a_clone_without_its_tags_is_not_published_as_plain_roms(
         git(released, *command)
     change(released, 5)
     git(released, "commit", "-qam", "second")
-    git(released, "clone", "-q", *arguments, f"file://{released.folder}", str(tmp_path / "clone"))
+    git(released, "clone", "-q", *arguments, f"file://{released.directory}", str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
     assert message in clone.fail("publish")
     assert not clone.exists(ROOT)
@@ -358,7 +358,7 @@ def test_serve_hands_out_the_web_root_until_ctrl_c(released: Project) -> None:
     command = [sys.executable, "-m", "SCons", "-Q", "serve", "RBOOT_SERVE_PORT=0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        command, cwd=released.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        command, cwd=released.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as server:
         assert server.stdout is not None
         lines: list[str] = []

@@ -147,12 +147,12 @@ def test_compile_commands_are_asked_for_from_anywhere(project: Project) -> None:
     project.write("SConstruct", "SConscript('sub/SConscript', variant_dir='out', duplicate=False)\n")
     name = "compile_commands.json"
     for arguments in ((name,), (".", name), ("-j4", name, "out")):
-        Path(project.folder / "compile_commands.json").unlink(missing_ok=True)
+        Path(project.directory / "compile_commands.json").unlink(missing_ok=True)
         project.build(*arguments)
         (command,) = json.loads(project.read("compile_commands.json"))
         assert command["file"] == "sub/main.c"
-    Path(project.folder / "compile_commands.json").unlink()
-    Project(project.folder / "sub").build("-D", "compile_commands.json")
+    Path(project.directory / "compile_commands.json").unlink()
+    Project(project.directory / "sub").build("-D", "compile_commands.json")
     assert project.exists("compile_commands.json")
     project.build("-c")
     assert not project.exists("compile_commands.json")
@@ -271,7 +271,7 @@ def test_images_of_sub_sconscripts_are_named_from_the_top(project: Project) -> N
             "env.RbootApp('app', 'main.c', RBOOT_RELEASE_FILES={'ok': ['main.c', 'SConstruct']})",
             "expected one file, got main.c, SConstruct",
         ),
-        ("env.RbootOtaClient('emulator', folder='SConstruct')", "SConstruct"),
+        ("env.RbootOtaClient('emulator', directory='SConstruct')", "SConstruct"),
         ("env.RbootLoader(['l.bin', 'm.bin'])", "expected a file name as target"),
         ("env.RbootLoader('l.elf')", "expected a file name as target, e.g. rboot.bin"),
         ("env.RbootLoader(None)", "expected a file name as target"),
@@ -335,4 +335,4 @@ def test_files_beside_a_node_stay_there(project: Project) -> None:
     )
     project.build()
     names = ("prog.bin", "prog.elf", "rec.bin", "rec.elf")
-    assert sorted(path.name for path in (project.folder / "x$y").iterdir()) == sorted(names)
+    assert sorted(path.name for path in (project.directory / "x$y").iterdir()) == sorted(names)

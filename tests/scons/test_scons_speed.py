@@ -42,7 +42,7 @@ def test_with_jobs_the_slots_are_linked_side_by_side(linked: Project) -> None:
     assert notes(linked) == ["begin", "begin", "end", "end"]
     parallel = [linked.digest(f"app/rom{slot}.{kind}") for slot in (0, 1) for kind in ("elf", "bin", "map")]
     linked.build("-c", "WAIT=0")
-    (linked.folder / "notes").unlink()
+    (linked.directory / "notes").unlink()
     assert sorted(linked.build("-j1", "WAIT=0").splitlines()) == sorted(printed.splitlines())
     assert notes(linked) == ["begin", "end", "begin", "end"]
     assert [linked.digest(f"app/rom{slot}.{kind}") for slot in (0, 1) for kind in ("elf", "bin", "map")] == parallel
@@ -56,7 +56,7 @@ def test_of_two_links_that_fail_the_first_is_reported(linked: Project) -> None:
     assert run.err.count("scons: ***") == run.err.count("scons: *** [app/rom0.elf]") == 1
     assert "rom1.elf" not in run.text
     linked.build("-c", "WAIT=0")
-    (linked.folder / "notes").unlink()
+    (linked.directory / "notes").unlink()
     assert linked.run("-j1", "WAIT=0").err == run.err
 
 
@@ -70,7 +70,7 @@ def test_the_other_link_of_one_that_fails_is_as_without_jobs(linked: Project, sl
         run = linked.run(*arguments, f"RBOOT_SLOTS={slots}")
         assert run.status == 2
         assert f"] app/rom{slot}.elf: flash code overflows slot {slot} at " in run.err
-        left.add((run.out.count("rom1.elf"), *sorted(path.name for path in (linked.folder / "app").iterdir())))
+        left.add((run.out.count("rom1.elf"), *sorted(path.name for path in (linked.directory / "app").iterdir())))
         linked.build("-c", "WAIT=0", f"RBOOT_SLOTS={slots}")
     assert len(left) == 1, left
 
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_all_links_and_leaves_no_incomplete_elf(linked: Project, job
 
     with subprocess.Popen(
         command,
-        cwd=linked.folder,
+        cwd=linked.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -115,7 +115,7 @@ def test_ctrl_c_ends_all_links_and_leaves_no_incomplete_elf(linked: Project, job
     processes = linked.read("linkers").split()
     assert len(processes) == expected, "no other link is started"
     assert not [process for process in processes if Path(f"/proc/{process}").exists()]
-    assert not list((linked.folder / "app").glob("*"))
+    assert not list((linked.directory / "app").glob("*"))
     linked.write("linker", WRAPPER).chmod(0o755)
     linked.build("WAIT=0")
 
@@ -141,14 +141,14 @@ def test_a_build_with_nothing_to_do_loads_only_what_it_needs(project: Project) -
     project.build("-j2")
     project.write("empty/SConstruct", "")
 
-    def loaded(folder: Path) -> set[str]:
+    def loaded(directory: Path) -> set[str]:
         command = [sys.executable, "-X", "importtime", "-m", "SCons", "-Q"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=True)
         assert "is up to date" in done.stdout
         return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
 
-    more = loaded(project.folder) - loaded(project.folder / "empty")
+    more = loaded(project.directory) - loaded(project.directory / "empty")
     assert "rbootimg.scons.tool" in more
     assert not more & SLOW
     # Each takes 0.2 ms or more; SCons itself loads about three hundred.

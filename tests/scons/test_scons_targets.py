@@ -65,7 +65,7 @@ def test_an_alias_adds_to_a_target_of_ours(project: Project) -> None:
     assert project.exists("build/webroot/rom0.bin")
 
 
-def test_a_folder_or_file_of_that_name_stays_what_it_is(project: Project) -> None:
+def test_a_directory_or_file_of_that_name_stays_what_it_is(project: Project) -> None:
     project.write("boot/x.c", "int x;")
     project.write("flash", "a file")
     sconstruct(

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
 def variant(project: Project, request: pytest.FixtureRequest) -> Project:
     project.write("src/fw/main.c", APP)
     project.write("src/board.toml", 'preset = "1MB"\n')
-    shutil.copy(ROOT / "rbootimg" / "ld" / "baremetal.ld", project.folder / "src" / "my.ld")
-    shutil.copy(ROOT / "rbootimg" / "ld" / "maskrom.ld", project.folder / "src" / "maskrom.ld")
+    shutil.copy(ROOT / "rbootimg" / "ld" / "baremetal.ld", project.directory / "src" / "my.ld")
+    shutil.copy(ROOT / "rbootimg" / "ld" / "maskrom.ld", project.directory / "src" / "maskrom.ld")
     project.write(
         "src/SConscript",
         "Import('env')\n"
@@ -34,7 +34,7 @@ def variant(project: Project, request: pytest.FixtureRequest) -> Project:
 
 def files(project: Project) -> set[str]:
     """All files except SCons's database, which it writes with -n too."""
-    found = {str(path.relative_to(project.folder)) for path in project.folder.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(project.directory)) for path in project.directory.rglob("*") if path.is_file()}
     return found - {".sconsign.dblite"}
 
 
@@ -96,7 +96,7 @@ def test_an_interactive_session(variant: Project) -> None:
     lines = "build\nbuild publish\nclean\nbuild publish prove boot\nexit\n"
     done = subprocess.run(
         [sys.executable, "-m", "SCons", "-Q", "--interactive"],
-        cwd=variant.folder,
+        cwd=variant.directory,
         input=lines,
         capture_output=True,
         text=True,

@@ -27,7 +27,7 @@ ROM = os.urandom(300_000)
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
     """A web root, and the port of an nginx with the configuration that the command prints for it."""
-    folder = tmp_path_factory.mktemp("nginx")
+    directory = tmp_path_factory.mktemp("nginx")
     for name, data in {
         'web "root"/rom1.bin': ROM,
         'web "root"/clock/rom0.bin': b"clock",
@@ -42,32 +42,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]
         'web "root"/picture.svg': b"<svg/>",
         "secret": b"from outside",
     }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    links = {"out": "/etc/passwd", "folder-out": folder, "gone": "nothing", "loop": "loop", "inside": "rom1.bin"}
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
+    links = {"out": "/etc/passwd", "directory-out": directory, "gone": "nothing", "loop": "loop", "inside": "rom1.bin"}
     for name, target in links.items():
-        (folder / 'web "root"' / name).symlink_to(target)
-    os.mkfifo(folder / 'web "root"' / "pipe")
+        (directory / 'web "root"' / name).symlink_to(target)
+    os.mkfifo(directory / 'web "root"' / "pipe")
     port = free_port()
     printed = subprocess.run(
         [sys.executable, "-m", "rbootimg", "nginx-conf", 'web "root"', "--port", str(port)],
-        cwd=folder,
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=True,
     )
-    (folder / "site.conf").write_bytes(printed.stdout)
-    (folder / "nginx.conf").write_text(OUTER.format(site=folder / "site.conf"))
-    process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE)
+    (directory / "site.conf").write_bytes(printed.stdout)
+    (directory / "nginx.conf").write_text(OUTER.format(site=directory / "site.conf"))
+    process = subprocess.Popen([NGINX, "-p", directory, "-c", directory / "nginx.conf"], stderr=subprocess.PIPE)
     try:
         for _ in range(500):
-            assert process.poll() is None, (process.communicate(), (folder / "error.log").read_text())
+            assert process.poll() is None, (process.communicate(), (directory / "error.log").read_text())
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
                 break
             except ConnectionRefusedError:
                 time.sleep(0.02)
-        yield folder / 'web "root"', port
+        yield directory / 'web "root"', port
     finally:
         process.terminate()
         process.communicate()
@@ -151,7 +151,7 @@ def test_nothing_from_outside(port: int, path: str) -> None:
     assert b"root:" not in body
 
 
-def test_a_folder_has_its_index_and_no_list(port: int) -> None:
+def test_a_directory_has_its_index_and_no_list(port: int) -> None:
     assert ask(port, "/clock/")[1] == b"<p>clock"
     assert ask(port, "/clock")[0].getheader("Location") == "/clock/"
     assert ask(port, "/")[0].status == 404
@@ -182,9 +182,9 @@ PATHS = [
     "/no/",
     "/out",
     "/out/",
-    "/folder-out",
-    "/folder-out/",
-    "/folder-out/secret",
+    "/directory-out",
+    "/directory-out/",
+    "/directory-out/secret",
     "/gone",
     "/loop",
     "/pipe",
@@ -262,7 +262,7 @@ def test_only_a_link_that_stays_inside_is_not_there(port: int, own_port: int) ->
 
 
 @pytest.mark.parametrize("root", ["relative", "/a$b", "/a\nb"])
-def test_a_folder_that_nginx_cannot_be_told_is_refused(root: str) -> None:
+def test_a_directory_that_nginx_cannot_be_told_is_refused(root: str) -> None:
     with pytest.raises(SettingError, match="path not usable in an nginx configuration"):
         configuration(Path(root))
 

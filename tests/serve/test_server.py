@@ -51,7 +51,7 @@ def web_root(tmp_path: Path) -> Path:
     (root / "version").write_text("1.2.3\n")
     (root / ".hidden").write_bytes(SECRET)
     (root / "out").symlink_to(tmp_path / "secret")
-    (root / "folder-out").symlink_to(tmp_path)
+    (root / "directory-out").symlink_to(tmp_path)
     (root / "inside").symlink_to("clock/rom0.bin")
     os.mkfifo(root / "pipe")
     return root
@@ -231,7 +231,7 @@ def test_a_file_truncated_during_the_transfer_aborts_it(web_root: Path) -> None:
         assert desk.ends[0].state is State.ABORTED
 
 
-def test_a_folder_has_its_index_and_no_list(desk: Desk) -> None:
+def test_a_directory_has_its_index_and_no_list(desk: Desk) -> None:
     assert desk.ask("/clock/")[1] == b"<p>clock"
     response, _ = desk.ask("/clock")
     assert (response.status, response.getheader("Location")) == (301, "/clock/")
@@ -360,8 +360,8 @@ TRAVERSALS = [
     "/..?/secret",
     "/out",
     "/out/",
-    "/folder-out/secret",
-    "/folder-out/web%20root2/secret",
+    "/directory-out/secret",
+    "/directory-out/web%20root2/secret",
     "/.hidden",
     "/%2ehidden",
     "/clock/../.hidden",
@@ -478,8 +478,8 @@ def test_nothing_but_files_is_served(desk: Desk, web_root: Path, monkeypatch: py
         (web_root / "device").unlink()
         with contextlib.suppress(PermissionError):  # as in a container
             os.mknod(web_root / "device", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
-    (web_root / "folder" / "index.html").mkdir(parents=True)
-    for path in ("/socket", "/device", "/pipe", "/folder/", "/folder/index.html/"):
+    (web_root / "directory" / "index.html").mkdir(parents=True)
+    for path in ("/socket", "/device", "/pipe", "/directory/", "/directory/index.html/"):
         assert desk.ask(path)[0].status == 404
 
 
@@ -1084,7 +1084,7 @@ def test_wrong_usage_is_reported(web_root: Path, option: str, value: str, messag
         ("../secret=404", "fault 404: no such file '../secret'; "),
         (".hidden=404", "fault 404: no such file '.hidden'; "),
         ("out=404", "fault 404: no such file 'out'; "),
-        ("folder-out/*=404", "fault 404: no file matches 'folder-out/*'; "),
+        ("directory-out/*=404", "fault 404: no file matches 'directory-out/*'; "),
         ("releases/*=404", "fault 404: no file matches 'releases/*'; "),
     ],
 )

@@ -9,10 +9,10 @@ from pathlib import Path
 DESKTOP, PHONE = "1280,900", "390,844"
 
 
-def show(url: str, size: str, folder: Path, *arguments: str) -> str:
+def show(url: str, size: str, directory: Path, *arguments: str) -> str:
     """Open `url` in a window of that size; what Chromium printed. It may complain of nothing and ask nobody else.
 
-    What it keeps, and page.png, go to `folder`. A host that is not this one cannot be found, which is a complaint.
+    What it keeps, and page.png, go to `directory`. A host that is not this one cannot be found, which is a complaint.
     """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     assert chromium, "this test needs Chromium"
@@ -25,7 +25,7 @@ def show(url: str, size: str, folder: Path, *arguments: str) -> str:
             "--no-first-run",
             "--disable-background-networking",
             "--disable-component-update",
-            f"--user-data-dir={folder / 'profile'}",
+            f"--user-data-dir={directory / 'profile'}",
             f"--window-size={size}",
             "--enable-logging=stderr",
             "--v=0",
@@ -43,8 +43,8 @@ def show(url: str, size: str, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def photograph(url: str, size: str, folder: Path) -> Path:
+def photograph(url: str, size: str, directory: Path) -> Path:
     """A picture of `url`, as show() shows it."""
-    picture = folder / "page.png"
-    show(url, size, folder, f"--screenshot={picture}")
+    picture = directory / "page.png"
+    show(url, size, directory, f"--screenshot={picture}")
     return picture

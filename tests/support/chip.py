@@ -60,8 +60,8 @@ void call_user_start(void)
 @functools.cache
 def compiled(source: str, *flags: str, script: Path = BARE_METAL) -> bytes:
     """The ELF of C `source`, linked with `script`."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "app.elf"
+    with tempfile.TemporaryDirectory() as directory:
+        out = Path(directory) / "app.elf"
         command = ["xtensa-lx106-elf-gcc", "-mlongcalls", "-mtext-section-literals", "-Os", "-ffreestanding", "-w"]
         command += ["-fno-builtin", "-nostdlib", "-static", *flags, "-x", "c", "-", "-x", "none"]
         command += [f"-L{BARE_METAL.parent}", "-T", str(script), "-o", str(out)]
@@ -72,8 +72,8 @@ def compiled(source: str, *flags: str, script: Path = BARE_METAL) -> bytes:
 @functools.cache
 def linked(source: str, slot: Slot) -> bytes:
     """The ELF of C `source`, linked for `slot`."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder, "slot.ld")
+    with tempfile.TemporaryDirectory() as directory:
+        script = Path(directory, "slot.ld")
         script.write_bytes(slot_linker_script(BARE_METAL.read_bytes(), slot))
         return compiled.__wrapped__(source, script=script)
 

@@ -35,24 +35,24 @@ def loader(options: LoaderOptions) -> bytes:
     return image[:2] + b"\x00\x20" + image[4:]  # QIO, 1 MB
 
 
-def copy_example(folder: Path) -> Path:
+def copy_example(directory: Path) -> Path:
     """The example without what was built there."""
     return shutil.copytree(
-        EXAMPLE, folder, ignore=shutil.ignore_patterns("build", ".sconsign.dblite", "*.elf", "*.bin")
+        EXAMPLE, directory, ignore=shutil.ignore_patterns("build", ".sconsign.dblite", "*.elf", "*.bin")
     )
 
 
-def run_scons(folder: Path, *arguments: str, typed: str = "") -> str:
+def run_scons(directory: Path, *arguments: str, typed: str = "") -> str:
     """Run scons, which must succeed; what it printed."""
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
-    done = run_module("SCons", "-Q", *arguments, cwd=folder, env=surroundings, typed=typed)
+    done = run_module("SCons", "-Q", *arguments, cwd=directory, env=surroundings, typed=typed)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
-def build_example(folder: Path, version: str, *flags: str) -> tuple[bytes, bytes]:
+def build_example(directory: Path, version: str, *flags: str) -> tuple[bytes, bytes]:
     """The ROMs of the example in `version`, for both slots, compiled with `flags` too."""
-    copy = copy_example(folder / version)
+    copy = copy_example(directory / version)
     chip = f"RBOOT_CCFLAGS=-mlongcalls -mtext-section-literals {' '.join(flags)}"
     run_scons(copy, f"RBOOT_VERSION={version}", chip)
     return tuple((copy / "build" / "emulator" / "app" / f"rom{slot}.bin").read_bytes() for slot in (0, 1))  # type: ignore[return-value]
@@ -61,8 +61,8 @@ def build_example(folder: Path, version: str, *flags: str) -> tuple[bytes, bytes
 @functools.cache
 def example(version: str, *flags: str) -> tuple[bytes, bytes]:
     """The same, built once."""
-    with tempfile.TemporaryDirectory() as folder:
-        return build_example(Path(folder), version, *flags)
+    with tempfile.TemporaryDirectory() as directory:
+        return build_example(Path(directory), version, *flags)
 
 
 def release(version: str) -> dict[str, bytes]:
@@ -181,22 +181,22 @@ class Device:
         self.report: list[str] = []
 
     def __enter__(self) -> Device:
-        self._folder = tempfile.TemporaryDirectory()
-        self._relay = relay(Path(self._folder.name), "127.0.0.1", self._port)
+        self._directory = tempfile.TemporaryDirectory()
+        self._relay = relay(Path(self._directory.name), "127.0.0.1", self._port)
         self._relay.__enter__()
         settings = ["uart-in=/dev/stdin", "uart-out=/dev/stdout", "resets=16", *self._settings]
         options = ["-serial", "null", *self._options]
-        self._machine = machine(Path(self._folder.name), self._chip, settings, options, self._files)
+        self._machine = machine(Path(self._directory.name), self._chip, settings, options, self._files)
         self._qemu = self._machine.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._machine.__exit__(None, None, None)
-        folder = Path(self._folder.name)
-        self.flash = (folder / "flash").read_bytes()
-        self.report = (folder / "report").read_text().splitlines()
+        directory = Path(self._directory.name)
+        self.flash = (directory / "flash").read_bytes()
+        self.report = (directory / "report").read_text().splitlines()
         self._relay.__exit__(None, None, None)
-        self._folder.cleanup()
+        self._directory.cleanup()
 
     @property
     def operations(self) -> list[str]:

@@ -30,9 +30,9 @@ HEADER_1MB = b"\xe9\x01\x00\x20"
 CONFIG = BootConfig(SLOTS).to_bytes() + b"settings of the application"
 
 
-def build(folder: Path, *sources: Path, options: Sequence[str] = ()) -> Path:
-    """A program of the client and `sources`, in `folder`."""
-    program = folder / "program"
+def build(directory: Path, *sources: Path, options: Sequence[str] = ()) -> Path:
+    """A program of the client and `sources`, in `directory`."""
+    program = directory / "program"
     files = [*sources, *sorted(SOURCES.glob("*.c"))]
     command = ["gcc", *STRICT, *SANITIZERS, *options, f"-I{SOURCES}", *map(str, files), "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -45,7 +45,7 @@ class Host:
 
     def __init__(self, program: Path, flash: bytes = b"") -> None:
         self._program = program
-        self._folder = tempfile.TemporaryDirectory()
+        self._directory = tempfile.TemporaryDirectory()
         self._commands: list[str] = []
         self._files = 0
         self.flash = flash.ljust(0x100000, b"\xff")
@@ -53,7 +53,7 @@ class Host:
 
     def file(self, data: bytes) -> Path:
         self._files += 1
-        path = Path(self._folder.name, f"file{self._files}")
+        path = Path(self._directory.name, f"file{self._files}")
         path.write_bytes(data)
         return path
 
@@ -67,7 +67,7 @@ class Host:
 
     def run(self) -> list[str]:
         """What came of all that; `flash` is what is in the flash then. Fails on any misuse or finding."""
-        after = Path(self._folder.name, "after")
+        after = Path(self._directory.name, "after")
         commands = "\n".join([*self._commands, f"save {after}", ""])
         done = subprocess.run([self._program], input=commands, capture_output=True, text=True, check=False, timeout=60)
         assert done.stderr == ""

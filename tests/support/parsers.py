@@ -90,8 +90,8 @@ def _script(data: bytes) -> None:
 
 def _esptool2(data: bytes) -> None:
     """The command line, which says itself what is wrong, in a line of its own."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()) as told:
-        file = Path(folder, "app.elf")
+    with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stderr(io.StringIO()) as told:
+        file = Path(directory, "app.elf")
         file.write_bytes(data)
         if status := esptool2.main(["-lib", "-quiet", str(file), os.devnull]):
             assert status == 255

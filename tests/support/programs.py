@@ -157,12 +157,12 @@ def _preload(module: str) -> None:
                 importlib.import_module(found.name)
 
 
-def _uses_this_tool(folder: Path) -> bool:
+def _uses_this_tool(directory: Path) -> bool:
     """Whether the project has the tool from this checkout, and not a copy or an installed one."""
-    if any((folder / name).exists() for name in ("rbootimg", "site_scons", "vendor")):
+    if any((directory / name).exists() for name in ("rbootimg", "site_scons", "vendor")):
         return False
     try:
-        return str(ROOT / "site_scons" / "site_tools") in (folder / "SConstruct").read_text()
+        return str(ROOT / "site_scons" / "site_tools") in (directory / "SConstruct").read_text()
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -1,4 +1,4 @@
-"""What tests of whole builds share: a project in a folder of its own, built by the real SCons."""
+"""What tests of whole builds share: a project in a directory of its own, built by the real SCons."""
 
 from __future__ import annotations
 
@@ -49,35 +49,35 @@ class Run:
 
 @dataclass(frozen=True)
 class Project:
-    """A project's folder."""
+    """A project's directory."""
 
-    folder: Path
+    directory: Path
 
     def write(self, name: str, text: str | bytes) -> Path:
-        path = self.folder / name
+        path = self.directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return path
 
     def read(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
+        return (self.directory / name).read_bytes()
 
     def digest(self, name: str) -> str:
         return hashlib.sha256(self.read(name)).hexdigest()
 
     def exists(self, name: str) -> bool:
-        return (self.folder / name).exists()
+        return (self.directory / name).exists()
 
     def run(self, *arguments: str, environment: dict[str, str] | None = None, **options: object) -> Run:
         """Run scons with `arguments`, with `environment` over that of the tests."""
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "SDK"))}
         surroundings |= environment or {}
         if not options:
-            done = run_module("SCons", "-Q", *arguments, cwd=self.folder, env=surroundings)
+            done = run_module("SCons", "-Q", *arguments, cwd=self.directory, env=surroundings)
             return Run(done.returncode, done.stdout, done.stderr)
         done = subprocess.run(
             [sys.executable, "-m", "SCons", "-Q", *arguments],
-            cwd=self.folder,
+            cwd=self.directory,
             env=surroundings,
             capture_output=True,
             text=True,
@@ -114,21 +114,21 @@ def known_files() -> list[str]:
     return [name for name in names if (ROOT / name).is_file() and (known or not made.match(name))]
 
 
-def clean_copy(folder: Path) -> Path:
+def clean_copy(directory: Path) -> Path:
     for name in known_files():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, directory / name)
+    return directory
 
 
 def without_qemu(tmp_path: Path) -> dict[str, str]:
     """An environment with all programs but QEMU on its PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
+    directory = tmp_path / "bin"
+    directory.mkdir()
     for place in reversed(os.environ["PATH"].split(os.pathsep)):
         for program in Path(place).glob("*") if Path(place).is_dir() else ():
             if not program.name.startswith("qemu-"):
-                link = folder / program.name
+                link = directory / program.name
                 link.unlink(missing_ok=True)
                 link.symlink_to(program)
-    return {"PATH": str(folder)}
+    return {"PATH": str(directory)}

@@ -36,31 +36,31 @@ class Outcome(NamedTuple):
     changed: bool
 
 
-def prepare(folder: Path) -> None:
-    """Make the places in `folder`."""
-    for name in ("folder", "closed", "shut", "read-only", "full", "small"):
-        (folder / name).mkdir()
-    for name in ("file", "folder/old", "closed/old", "read-only/old"):
-        (folder / name).write_bytes(b"old")
-    (folder / "dangling").symlink_to("nowhere")
-    (folder / "dangling-deep").symlink_to("nowhere/out")
-    (folder / "loop").symlink_to("loop-back")
-    (folder / "loop-back").symlink_to("loop")
-    (folder / "closed").chmod(0o555)
-    (folder / "shut").chmod(0)
+def prepare(directory: Path) -> None:
+    """Make the places in `directory`."""
+    for name in ("directory", "closed", "shut", "read-only", "full", "small"):
+        (directory / name).mkdir()
+    for name in ("file", "directory/old", "closed/old", "read-only/old"):
+        (directory / name).write_bytes(b"old")
+    (directory / "dangling").symlink_to("nowhere")
+    (directory / "dangling-deep").symlink_to("nowhere/out")
+    (directory / "loop").symlink_to("loop-back")
+    (directory / "loop-back").symlink_to("loop")
+    (directory / "closed").chmod(0o555)
+    (directory / "shut").chmod(0)
 
 
-def outcomes(folder: Path, commands: list[list[str]], **environment: str) -> list[Outcome]:
-    """Run the rbootimg command lines in `folder`, where prepare() was."""
+def outcomes(directory: Path, commands: list[list[str]], **environment: str) -> list[Outcome]:
+    """Run the rbootimg command lines in `directory`, where prepare() was."""
     own = ["--map-root-user"] if os.getuid() else []
     start = ["unshare", "--mount", *own, "sh", "-e", "-c", _PROCESS, "sh"]
-    probe = subprocess.run([*start, "true"], cwd=folder, capture_output=True, text=True, check=False)
+    probe = subprocess.run([*start, "true"], cwd=directory, capture_output=True, text=True, check=False)
     assert probe.returncode == 0, (
         f"these tests mount file systems: run them as root, or allow user namespaces: {probe.stderr}"
     )
     done = subprocess.run(
         [*start, sys.executable, "-B", __file__],
-        cwd=folder,
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS.parent), str(TESTS))), **environment},
         input=json.dumps(commands),
         stdout=subprocess.PIPE,
@@ -71,11 +71,11 @@ def outcomes(folder: Path, commands: list[list[str]], **environment: str) -> lis
     return [Outcome(*outcome) for outcome in json.loads(done.stdout)]
 
 
-def contents(folder: Path) -> dict[str, object]:
-    """All that is in `folder`."""
+def contents(directory: Path) -> dict[str, object]:
+    """All that is in `directory`."""
     found: dict[str, object] = {}
-    for above, folders, files in os.walk(folder):
-        for path in (Path(above, name) for name in (*folders, *files)):
+    for above, directories, files in os.walk(directory):
+        for path in (Path(above, name) for name in (*directories, *files)):
             what: object = os.readlink(path) if path.is_symlink() else path.lstat().st_mode
             if path.is_file() and not path.is_symlink():
                 what = path.read_bytes()

@@ -52,10 +52,10 @@ def with_recovery(version: str, build: str = "", **options: object) -> Bundle:
     return make(version, layout=SPARE, recovery=RecoveryRom(2, data), **options)
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files below `folder`, but for the lock."""
+def tree(directory: Path) -> dict[str, bytes]:
+    """All files below `directory`, but for the lock."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != ".rbootimg.lock"
     }

@@ -79,29 +79,29 @@ const char *system_get_sdk_version(void) { return "9.9"; }
 }
 
 
-def make(folder: Path, partitions: bool = True) -> Path:
-    """The SDK, in a new `folder`; without `partitions` as SDK 2 is."""
-    shutil.copytree(HEADERS, folder / "include", ignore=shutil.ignore_patterns("*.c", "*.md"))
+def make(directory: Path, partitions: bool = True) -> Path:
+    """The SDK, in a new `directory`; without `partitions` as SDK 2 is."""
+    shutil.copytree(HEADERS, directory / "include", ignore=shutil.ignore_patterns("*.c", "*.md"))
     stubs = STUBS
     if not partitions:
         stubs = {name: text.replace(PRE_INIT, "").replace(PARTITIONS, "") for name, text in STUBS.items()}
-        header = folder / "include" / "user_interface.h"
+        header = directory / "include" / "user_interface.h"
         before, rest = header.read_text().split("typedef enum {\n    SYSTEM_PARTITION_INVALID")
         header.write_text(before + rest.partition("uint32 map);\n")[2])
     for name in ("ld", "lib", "bin"):
-        (folder / name).mkdir()
-    (folder / "ld" / "eagle.app.v6.ld").write_bytes(SCRIPT.replace("\n", "\r\n").encode())
-    (folder / "ld" / "addresses.ld").write_text(ROM_ADDRESSES)
-    (folder / "bin" / "esp_init_data_default_v08.bin").write_bytes(bytes(range(5, 133)))
+        (directory / name).mkdir()
+    (directory / "ld" / "eagle.app.v6.ld").write_bytes(SCRIPT.replace("\n", "\r\n").encode())
+    (directory / "ld" / "addresses.ld").write_text(ROM_ADDRESSES)
+    (directory / "bin" / "esp_init_data_default_v08.bin").write_bytes(bytes(range(5, 133)))
     for name in LIBRARIES:
-        source = folder / f"{name}.c"
+        source = directory / f"{name}.c"
         source.write_text(stubs.get(name, f"int unused_{name};\n"))
         options = ("-mlongcalls", "-mtext-section-literals", "-Os", "-Iinclude", f"-I{HEADERS.parent}")
-        run_tool(folder, "gcc", *options, "-c", source.name, "-o", f"{name}.o")
-        run_tool(folder, "ar", "rcs", f"lib/lib{name}.a", f"{name}.o")
-    return folder
+        run_tool(directory, "gcc", *options, "-c", source.name, "-o", f"{name}.o")
+        run_tool(directory, "ar", "rcs", f"lib/lib{name}.a", f"{name}.o")
+    return directory
 
 
-def run_tool(folder: Path, tool: str, *arguments: str) -> None:
+def run_tool(directory: Path, tool: str, *arguments: str) -> None:
     """Run a tool of the cross compiler."""
-    subprocess.run([f"xtensa-lx106-elf-{tool}", *arguments], cwd=folder, check=True, capture_output=True)
+    subprocess.run([f"xtensa-lx106-elf-{tool}", *arguments], cwd=directory, check=True, capture_output=True)
