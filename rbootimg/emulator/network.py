@@ -79,7 +79,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def relay(directory: Path, host: str, port: int) -> Iterator[None]:
-    """Connect the device emulated in `directory` to `host` and `port` whenever it asks for it, one connection at a time."""
+    """Connect the device emulated in `directory` to `host` and `port` when it asks, one connection at a time."""
     with contextlib.ExitStack() as stack:
         # Open for reading and writing, so that open() does not wait for the other side.
         received, sent = (_make_fifo(directory / name, stack) for name in ("net-in", "net-out"))

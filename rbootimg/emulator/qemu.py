@@ -311,8 +311,8 @@ def machine(
     """Run QEMU with the mask ROM and `flash` in `directory`; it is killed at the end.
 
     `options` are QEMU's, `files` the descriptors that they name; they can write to `directory`/"uart". The ROM can
-    access only the files that are in `directory` now, see `confinement`. QEMU ends with the thread that started it: leave
-    the `with` in the same thread. Raises EmulatorError if QEMU is not installed or the flash has an invalid size.
+    access only the files that are in `directory` now, see `confinement`. QEMU ends with the thread that started it:
+    leave the `with` in the same thread. Raises EmulatorError if QEMU is not installed or the flash has an invalid size.
     """
     smallest, largest = FLASH_SIZES
     if not smallest <= len(flash) <= largest or len(flash) & (len(flash) - 1):

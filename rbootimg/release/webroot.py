@@ -135,8 +135,8 @@ def publish(
     """Make each of `bundles` the current release of its application, or none of them.
 
     The web root is created if it is missing. With `in_directories` each application has a directory of its name, and
-    the web root has a page that lists them; without it the only application is in the web root itself. None keeps what the
-    web root has; a new one gets directories for more than one bundle.
+    the web root has a page that lists them; without it the only application is in the web root itself. None keeps what
+    the web root has; a new one gets directories for more than one bundle.
 
     `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones.
 
