@@ -95,25 +95,23 @@ def _check_app(directory: Path, named: bool) -> _Problems:
 
 def _check_release(directory: Path, version: str, manifest: str, remedy: str) -> _Problems:
     """Check the files in releases/VERSION, whose manifest should have the SHA-256 `manifest`."""
-    directory = directory / RELEASES / version
-    if not directory.is_dir():
-        yield directory, "not a directory; move it away" if directory.exists() else f"missing; {remedy}"
+    place = directory / RELEASES / version
+    if not place.is_dir():
+        yield place, "not a directory; move it away" if place.exists() else f"missing; {remedy}"
         return
-    yield from _check_access(directory)
-    problems = [*_file_problems(directory / MANIFEST, manifest, "the history", remedy)]
-    yield from ((directory / MANIFEST, text) for text in problems)
+    yield from _check_access(place)
+    problems = [*_file_problems(place / MANIFEST, manifest, "the history", remedy)]
+    yield from ((place / MANIFEST, text) for text in problems)
     release = release_or_none(directory, version)
     if problems or release is None:
         return
     expected = {file.name: file.sha256 for file in release.files}
     expected[VERSION] = sha256_hex(version_content(release))
     for name, sha256 in expected.items():
-        yield from (
-            (directory / name, text) for text in _file_problems(directory / name, sha256, "its manifest", remedy)
-        )
+        yield from ((place / name, text) for text in _file_problems(place / name, sha256, "its manifest", remedy))
     for name in (PAGE, STYLE):
-        yield from ((directory / name, text) for text in _file_problems(directory / name, None, "", remedy))
-    yield from ((path, f"not a file of {version}; delete it") for path in unexpected_files(directory, release))
+        yield from ((place / name, text) for text in _file_problems(place / name, None, "", remedy))
+    yield from ((path, f"not a file of {version}; delete it") for path in unexpected_files(place, release))
 
 
 def _check_current(directory: Path, history: History, command: str) -> _Problems:

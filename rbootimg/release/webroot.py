@@ -398,9 +398,9 @@ def _check_directory(directory: Path, release: Release, before: History | None) 
         raise PublishError(
             f"the web root is that of {before.app}, whose devices would get {release.app}; use another web root"
         )
-    directory = directory / RELEASES / release.version
-    if directory.exists() and not directory.is_dir():
-        raise WebRootError("not a directory; move it away", subject=directory)
+    place = directory / RELEASES / release.version
+    if place.exists() and not place.is_dir():
+        raise WebRootError("not a directory; move it away", subject=place)
 
 
 def _stored_version(directory: Path, version: str, before: History | None) -> StoredVersion | None:

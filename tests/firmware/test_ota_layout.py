@@ -244,7 +244,7 @@ def test_one_environment_has_the_client_for_one_layout(app: Project) -> None:
         "env.RbootOtaClient(port='emulator')\n"
         "env.RbootOtaClient(port='emulator', RBOOT_LAYOUT='sming')\n",
     )
-    assert "RbootOtaClient: this environment has the client for another layout; use a Clone() of it" in app.run().err
+    assert "RbootOtaClient: this environment has a client for another layout; use a Clone()" in app.run().err
 
 
 def test_an_application_takes_no_client_for_another_layout(app: Project) -> None:
@@ -253,7 +253,7 @@ def test_an_application_takes_no_client_for_another_layout(app: Project) -> None
         f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
         "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')], RBOOT_LAYOUT='sming')\n",
     )
-    why = f"app: {CLIENT}/ota_http.o was compiled by RbootOtaClient for another layout than the application's"
+    why = f"app: {CLIENT}/ota_http.o was compiled by RbootOtaClient for another layout; use the same"
     assert why in app.run().err
 
 

@@ -1669,7 +1669,7 @@ def test_an_obstacle_in_place_of_the_lock_is_refused_and_left_alone(
         assert error_of(command) == message
     assert os.path.samestat(lock.lstat(), before)
     assert (target.read_bytes(), mode(target), target.stat().st_nlink) == (b"mine", 0o644, 1)
-    assert sorted(os.listdir(root.parent)) == ["firmware", "directory", "target"]
+    assert sorted(os.listdir(root.parent)) == ["directory", "firmware", "target"]
     assert history(root).current == "1.0.0"
 
 
