@@ -1,4 +1,4 @@
-"""The errors that invalid input raises. Each says what is wrong, with which file or value, and what to do.
+"""The errors that invalid input raises. Each names the file or value, the problem and the remedy.
 
 The command line and the SCons tool print them as one line; any other exception that reaches the user is a bug.
 """
@@ -110,7 +110,7 @@ class VersionError(RbootError):
 
 
 class CheckoutError(VersionError):
-    """A git checkout whose version cannot be told, although it may have one."""
+    """A git checkout that may have a version, but git cannot find it."""
 
 
 class PublishError(RbootError):
