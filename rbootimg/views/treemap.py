@@ -127,40 +127,12 @@ def _without_smallest(cells: Sequence[Cell], smallest: float) -> list[Cell]:
 
 
 def _squarify(sizes: Sequence[int], box: _Box) -> list[_Box]:
-    """Return a box for each of `sizes`, largest first, that together fill `box` and are as square as possible.
+    """Return a box for each of `sizes`, largest first, that together fill `box` and are as square as possible."""
+    import squarify  # not for a command that draws nothing
 
-    Algorithm: Bruls, Huizing and van Wijk, "Squarified Treemaps" (2000): a row along the shorter side takes
-    one more box as long as that makes its worst box squarer. Takes linear time.
-    """
-    boxes: list[_Box] = []
-    left = sum(sizes)
-    while len(boxes) < len(sizes):
-        count, row = _row(sizes, len(boxes), min(box.width, box.height) ** 2 * left / (box.width * box.height))
-        upright = box.width >= box.height
-        depth = (box.width if upright else box.height) * row / left
-        along = box.y if upright else box.x
-        for size in sizes[len(boxes) : len(boxes) + count]:
-            length = (box.height if upright else box.width) * size / row
-            boxes.append(_Box(box.x, along, depth, length) if upright else _Box(along, box.y, length, depth))
-            along += length
-        left -= row
-        if upright:
-            box = _Box(box.x + depth, box.y, max(box.width - depth, _MIN_LENGTH), box.height)
-        else:
-            box = _Box(box.x, box.y + depth, box.width, max(box.height - depth, _MIN_LENGTH))
-    return boxes
-
-
-def _row(sizes: Sequence[int], start: int, side: float) -> tuple[int, int]:
-    """Return the number of `sizes` from `start` in the best row, and their sum; `side` is the row's length squared."""
-    count, row, worst = 0, 0, float("inf")
-    for at in range(start, len(sizes)):
-        longer = row + sizes[at]
-        now = max(side * sizes[start] / longer**2, longer**2 / (side * sizes[at]))
-        if now > worst:
-            break
-        count, row, worst = count + 1, longer, now
-    return count, row
+    areas = squarify.normalize_sizes(sizes, box.width, box.height)
+    boxes = squarify.squarify(areas, box.x, box.y, box.width, box.height)
+    return [_Box(each["x"], each["y"], each["dx"], each["dy"]) for each in boxes]
 
 
 def _legend(groups: Sequence[Sequence[Cell]], total: int, width: int) -> list[_Entry]:

@@ -12,7 +12,7 @@ from support.project import ROOT
 
 # What was written, and what people of this field expect. A plain "there is no X" is good English.
 BETTER = {
-    r"\b(is|are|be|was|as|of|has|have) no (?!longer|more|matter|one\b|effect\b|attribute\b|\{)": "invalid X: expected Y; not a X",
+    r"\b(is|are|be|was|as|of|has|have) no (?!longer|more|matter|one\b|effect\b|attribute\b|\{)": "not a X, invalid X",
     r"; write \b": "expected Y",
     r"\bbehind\b": "after, past the end",
     r"\bstands?\b|\bstood\b": "is, is at",

@@ -218,7 +218,8 @@ def test_boot_fails_where_the_application_crashes_and_names_the_function(project
 
 
 def test_boot_without_a_terminal_ends_after_a_while(project: Project) -> None:
-    flash_image(project)
+    lines = ("env.RbootFlashImage('flash.bin', roms)", "from rbootimg.emulator import qemu", "qemu.DEFAULT_TIMEOUT = 1")
+    flash_image(project, *lines)
     project.write("main.c", QUIET.replace("ets_printf(text);", "ets_printf(text); for (;;) ;"))
     assert "an application" in project.build("boot", stdin=subprocess.DEVNULL)
 

@@ -199,7 +199,7 @@ PRINTS = """
 #include "rboot-version.h"
 extern int ets_printf(const char *, ...);
 #define Cache_Read_Enable ((void (*)(int, int, int))0x40004678) /* the mask ROM's */
-__attribute__((section(".irom0.text"))) void say(void) { ets_printf("I am " RBOOT_VERSION "\\n"); while (1); }
+__attribute__((section(".irom0.text"))) void say(void) { ets_printf("I am " RBOOT_VERSION "\\n"); }
 void call_user_start(void) { Cache_Read_Enable(0, 0, 1); say(); }
 """
 
