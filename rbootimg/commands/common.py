@@ -64,10 +64,10 @@ def sized_slot(slot: Slot, size: str | None = None) -> Slot:
 
     Raises LayoutError.
     """
-    from ..layout.model import Slot, flash_map
+    from ..layout.model import Slot, make_flash_layout
 
     # Without a flash size only the slot itself is checked: every slot fits the largest flash.
-    checked = flash_map(size or "16MB", [slot], big_flash=True).slots[0]
+    checked = make_flash_layout(size or "16MB", [slot], big_flash=True).slots[0]
     return Slot(checked.address, checked.size)
 
 

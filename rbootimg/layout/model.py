@@ -221,7 +221,7 @@ def _check_start(part: Slot | FlashRegion) -> None:
         )
 
 
-def flash_map(size: str, slots: str | Iterable[object] | None = None, big_flash: bool = False) -> FlashLayout:
+def make_flash_layout(size: str, slots: str | Iterable[object] | None = None, big_flash: bool = False) -> FlashLayout:
     """Make the layout for a flash of esptool's size name `size`.
 
     `slots` is a list of addresses, (address, size) pairs or strings `ADDRESS[:SIZE]`, or one string with such items
@@ -244,7 +244,7 @@ def default_slots(chip: FlashSize, big_flash: bool = False) -> tuple[Slot, ...]:
 
 
 def parse_slots(slots: object) -> tuple[Slot, ...]:
-    """Parse the `slots` of flash_map(), and number them in that order. A slot without a size gets size 0.
+    """Parse the `slots` of make_flash_layout(), and number them in that order. A slot without a size gets size 0.
 
     Raises LayoutError.
     """

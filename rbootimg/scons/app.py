@@ -26,7 +26,7 @@ from .variables import (
     call_environment,
     command_line_variables,
     escape_dollars,
-    flash_map,
+    get_layout,
     get_string,
     header_params,
     is_set,
@@ -47,7 +47,7 @@ def rboot_app(env: Any, name: str, source: Any, **overrides: object) -> Any:
     env = call_environment(env, overrides)
     name = app_name(env, name)
     with error_subject(name):
-        layout = flash_map(env)
+        layout = get_layout(env)
         header_params(env, layout)
         get_string(env, "RBOOT_SECTIONS")
     scripts = base_scripts(env)

@@ -17,7 +17,7 @@ from ..fileio import write_atomic
 from ..flash import clientheader
 from ..layout.model import FlashLayout
 from .actions import OWN_SCANNER, action, build, generated_file, package_file
-from .variables import call_environment, escape_dollars, expand, flash_map
+from .variables import call_environment, escape_dollars, expand, get_layout
 
 _CLIENT = Path(__file__).parents[1] / "firmware" / "ota"
 _PORTS = ("nonos", "emulator")
@@ -47,7 +47,7 @@ def rboot_ota_client(env: Any, port: str = "nonos", directory: str | None = None
     sources = [*sorted(_CLIENT.glob("*.c")), *sorted((_CLIENT / "port" / port).glob("*.c"))]
     ours = [package_file(env, sources[0]).dir, package_file(env, sources[-1]).dir]
     with error_subject("RbootOtaClient"):
-        layout = flash_map(compiling)
+        layout = get_layout(compiling)
         node = directory and compiling.Dir(escape_dollars(expand(compiling, "directory", str(directory))))
         flags = "" if node else _compile_flags(compiling, ours)
         header = _header(compiling, node, f"ota-client-{port}", layout, flags)

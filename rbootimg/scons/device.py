@@ -21,7 +21,7 @@ from . import targets
 from .actions import OWN_SCANNER, action, build, nodes, single_node
 from .flashcontents import FlashContents, pieces_of
 from .loader import default_loader
-from .variables import call_environment, flash_map, get_number, invalid_value, is_set
+from .variables import call_environment, get_layout, get_number, invalid_value, is_set
 
 
 @functools.lru_cache
@@ -47,7 +47,7 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     if more or not isinstance(target, (str, SCons.Node.Node)):
         raise SettingError("expected the name of one file, e.g. flash.bin", subject="RbootFlashImage")
     with error_subject(target):
-        layout = flash_map(env)
+        layout = get_layout(env)
         current = get_number(env, "RBOOT_CURRENT_ROM")
         files = env.get("RBOOT_FILES") or {}
         if not isinstance(files, Mapping):

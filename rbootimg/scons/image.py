@@ -19,7 +19,7 @@ from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
 from .actions import OWN_SCANNER, action, build, nodes, split_executor
-from .variables import call_environment, flash_map, get_string, header_params, slots_of
+from .variables import call_environment, get_layout, get_string, header_params, slots_of
 
 if TYPE_CHECKING:
     from ..rom.convert import Conversion
@@ -96,7 +96,7 @@ def rboot_image(env: Any, target: Any, source: Any = None, **overrides: object) 
 def images(env: Any, targets: list[Any], elfs: list[Any], slots: tuple[Slot | None, ...]) -> Any:
     """The nodes of ROMs, each packed from its ELF for its slot. Raises LayoutError or SettingError."""
     # Here and not in the action, where relative names would be those of another directory.
-    layout = flash_map(env)
+    layout = get_layout(env)
     params = header_params(env, layout)
     sections = tuple(SCons.Util.CLVar(get_string(env, "RBOOT_SECTIONS")))
     packings = [Packing(file, slot, sections, params, layout.loader.irom_checksum) for file, slot in zip(elfs, slots)]

@@ -21,7 +21,7 @@ from ..layout.model import LoaderOptions
 from .actions import OWN_SCANNER, action, build, generated_file, package_file, single_node
 from .compiler import COMMANDS
 from .link import BASE_SCRIPT, link_builder
-from .variables import FLAGS, call_environment, escape_dollars, expand, flash_map, get_string, is_set
+from .variables import FLAGS, call_environment, escape_dollars, expand, get_layout, get_string, is_set
 
 _OURS = Path(__file__).parents[1] / "firmware" / "loader"
 # Without the user's flags and link command, which are for applications.
@@ -73,7 +73,7 @@ def rboot_loader(env: Any, target: Any, **overrides: object) -> Any:
     if not isinstance(target, (str, SCons.Node.Node)) or str(target).endswith(".elf"):
         raise SettingError("expected a file name as target, e.g. rboot.bin", subject=f"RbootLoader of {target!r}")
     with error_subject(target):
-        options = flash_map(env).loader
+        options = get_layout(env).loader
         source = get_string(env, "RBOOT_SRC")
     return _rboot_loader(env, target, options, source) if source else _own_loader(env, target, options)
 

@@ -20,7 +20,7 @@ from .apps import (
     selected_apps,
     web_root_path,
 )
-from .variables import call_environment, flash_map, get_bool, get_string, version_of
+from .variables import call_environment, get_bool, get_layout, get_string, version_of
 
 
 def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
@@ -29,7 +29,7 @@ def rboot_publish(env: Any, name: str, roms: Any, **overrides: object) -> Any:
     name = app_name(env, name)
     roms = nodes(env, name, roms)
     with error_subject(name):
-        layout = flash_map(env)
+        layout = get_layout(env)
         # With the ROM's name: other ROMs of the same directory may be published as `name` to another web root.
         proof_name = f"{os.path.basename(name)}-{os.path.splitext(roms[0].name)[0]}-proof.json"
         return add_app(env, name, roms, layout, proof_name, built_here=False, recovery=recovery_rom(env, name, layout))

@@ -231,7 +231,7 @@ def escape_dollars(name: str) -> str:
 _NO_LAYOUT = MappingProxyType({"flash_size": "1MB", "sdk_data": False, "loader": {"max_roms": 255}})
 
 
-def flash_map(env: Any, slots: object = None) -> FlashLayout:
+def get_layout(env: Any, slots: object = None) -> FlashLayout:
     """The layout: $RBOOT_LAYOUT's, if set, with the changes of the other variables; `slots` replaces its slots.
 
     Raises LayoutError or SettingError.
@@ -312,4 +312,4 @@ def _slot(env: Any, value: object) -> Slot:
     if isinstance(value, Slot):
         return value
     value = _expanded(env, "RBOOT_SLOT", value)
-    return replace(flash_map(env, [value]).slots[0], number=None)
+    return replace(get_layout(env, [value]).slots[0], number=None)

@@ -20,7 +20,7 @@ from rbootimg.analysis.identify import as_json, identify
 from rbootimg.analysis.image import ChecksumKind, ImageInfo
 from rbootimg.errors import RbootError
 from rbootimg.flash.bootconfig import BootConfig, BootMode
-from rbootimg.layout.model import Slot, flash_map
+from rbootimg.layout.model import Slot, make_flash_layout
 from rbootimg.layout.params import FlashParams
 from rbootimg.layout.presets import preset_layout
 from rbootimg.layout.tomlfile import parse_layout
@@ -31,7 +31,7 @@ from rbootimg.views.tables import plain
 if TYPE_CHECKING:
     from rbootimg.analysis.identify import FileInfo
 
-SLOTS = flash_map("1MB").slots
+SLOTS = make_flash_layout("1MB").slots
 IN_EACH_MEGABYTE = [megabyte * 0x100000 + 0x2000 for megabyte in range(16)]
 CONFIG_SECTOR = BootConfig((0x2000, 0x82000)).to_bytes()
 
@@ -46,7 +46,7 @@ def flash(
     """A flash with a loader built with `options`, and `pieces` by their addresses."""
     boot = bytearray(loader(*options))
     boot[2:4] = FlashParams.from_names("dio", size, "80m").to_bytes()
-    content = bytearray(b"\xff" * (length or flash_map(size).size.bytes))
+    content = bytearray(b"\xff" * (length or make_flash_layout(size).size.bytes))
     for address, data in {0: bytes(boot), **pieces}.items():
         content[address : address + len(data)] = data
     return bytes(content)

@@ -13,7 +13,7 @@ from support.images import ALL_SIZES, BIG, CONFIG, IROM, OLD_SIZES, loader, rom,
 from rbootimg.errors import ConfigError, FitError, LayoutError, LoaderError, RbootError, RomError
 from rbootimg.flash.bootconfig import BootConfig, BootMode
 from rbootimg.flash.image import FlashPiece, assemble, flash_pieces, make_boot_config, split, warnings
-from rbootimg.layout.model import FlashLayout, FlashRegion, LoaderOptions, flash_map
+from rbootimg.layout.model import FlashLayout, FlashRegion, LoaderOptions, make_flash_layout
 from rbootimg.layout.presets import preset_layout
 from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.rom.format import RamSection, Rom, old_image
@@ -116,7 +116,7 @@ def test_a_rom_without_a_link_address_fits_any_slot() -> None:
 
 
 def test_a_rom_larger_than_its_slot_is_refused() -> None:
-    layout = flash_map("1MB", "0x2000:4KB 0x82000")
+    layout = make_flash_layout("1MB", "0x2000:4KB 0x82000")
     assert refused(FitError, layout=layout, roms={0: silent_rom(4096)}) == (
         "ROM for slot 0 at 0x2000: ROM has 4,144 bytes, 48 more than slot 0 at 0x2000 holds (4,096)"
     )
@@ -232,7 +232,7 @@ def test_missing_init_data_is_a_warning() -> None:
 
 
 def test_a_default_config_without_slots_is_a_warning() -> None:
-    layout = replace(flash_map("1MB", "0x10000 0x90000"), regions=())
+    layout = replace(make_flash_layout("1MB", "0x10000 0x90000"), regions=())
     assert warnings(layout, ()) == (
         "if the config sector is lost, rBoot looks for ROMs at 0x2000 and 0x82000, which are not slots",
     )
@@ -288,7 +288,7 @@ def test_split_keeps_other_data_up_to_the_last_byte_that_is_not_blank() -> None:
 
 
 def test_split_keeps_unassigned_areas() -> None:
-    layout = flash_map("1MB", "0x2000:64KB 0x82000:64KB")
+    layout = make_flash_layout("1MB", "0x2000:64KB 0x82000:64KB")
     flash = assemble([FlashPiece(0x20000, b"lost?", "a"), FlashPiece(0xFF000, b"end", "b")], 0x100000)
     found = split(flash, layout)
     assert [(piece.address, piece.end, piece.name) for piece in found] == [
@@ -299,7 +299,7 @@ def test_split_keeps_unassigned_areas() -> None:
 
 
 def test_a_region_whose_name_is_like_a_roms_is_kept_complete() -> None:
-    layout = replace(flash_map("1MB", "0x2000:64KB"), regions=(FlashRegion("rom_disk", 0x20000, 0x2000),))
+    layout = replace(make_flash_layout("1MB", "0x2000:64KB"), regions=(FlashRegion("rom_disk", 0x20000, 0x2000),))
     flash = assemble([FlashPiece(0x20000, rom(0), "rom_disk")], 0x100000)
     assert len(split(flash, layout)[0].data) == 0x2000
 
@@ -319,8 +319,8 @@ LAYOUTS = (
     preset_layout("1MB"),
     preset_layout("512KB"),
     preset_layout("sming"),
-    flash_map("1MB", "0x2000:64KB 0x42000:0x3000 0x90000:256KB"),
-    replace(flash_map("1MB", "0x10000:64KB"), regions=(FlashRegion("files", 0x80000, 0x40000),)),
+    make_flash_layout("1MB", "0x2000:64KB 0x42000:0x3000 0x90000:256KB"),
+    replace(make_flash_layout("1MB", "0x10000:64KB"), regions=(FlashRegion("files", 0x80000, 0x40000),)),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rbootimg.errors import LayoutError
-from rbootimg.layout.model import FlashLayout, Slot, flash_map
+from rbootimg.layout.model import FlashLayout, Slot, make_flash_layout
 from rbootimg.layout.params import FLASH_SIZES, flash_size
 
 
@@ -45,12 +45,12 @@ def places(layout: FlashLayout) -> list[tuple[int, int]]:
 def test_without_slots_the_layout_is_rboots_default_pair(
     size: str, big_flash: bool, slots: list[tuple[int, int]]
 ) -> None:
-    layout = flash_map(size, big_flash=big_flash)
+    layout = make_flash_layout(size, big_flash=big_flash)
     assert places(layout) == slots
     assert [slot.number for slot in layout.slots] == [0, 1]
     assert layout.size.name == size
     assert layout.big_flash is big_flash
-    assert flash_map(size, "", big_flash) == layout
+    assert make_flash_layout(size, "", big_flash) == layout
 
 
 # Slots
@@ -91,16 +91,16 @@ PAIR = [(0x2000, 0x40000), (0x82000, 0x10000)]
     ids=str,
 )
 def test_slots_can_be_written_in_many_ways(slots: object) -> None:
-    assert flash_map("1MB", slots).slots == (Slot(0x2000, 0x40000, 0), Slot(0x82000, 0x10000, 1))
+    assert make_flash_layout("1MB", slots).slots == (Slot(0x2000, 0x40000, 0), Slot(0x82000, 0x10000, 1))
 
 
 @pytest.mark.parametrize("slots", [0x2000, "0x2000", "8KB", [0x2000], ["0x2000"], [("8192",)]], ids=str)
 def test_a_single_slot_needs_no_list_and_reaches_to_the_sdks_sectors(slots: object) -> None:
-    assert flash_map("1MB", slots).slots == (Slot(0x2000, 0xF9000, 0),)
+    assert make_flash_layout("1MB", slots).slots == (Slot(0x2000, 0xF9000, 0),)
 
 
 def test_a_slot_without_a_size_reaches_to_the_next_whatever_the_order() -> None:
-    assert places(flash_map("1MB", "0x82000 0x2000 0x42000")) == [
+    assert places(make_flash_layout("1MB", "0x82000 0x2000 0x42000")) == [
         (0x82000, 0x79000),
         (0x2000, 0x40000),
         (0x42000, 0x40000),
@@ -108,31 +108,31 @@ def test_a_slot_without_a_size_reaches_to_the_next_whatever_the_order() -> None:
 
 
 def test_numbers_follow_the_order_in_which_slots_were_written() -> None:
-    assert [slot.label for slot in flash_map("1MB", "0x82000 0x2000").slots] == [
+    assert [slot.label for slot in make_flash_layout("1MB", "0x82000 0x2000").slots] == [
         "slot 0 at 0x82000",
         "slot 1 at 0x2000",
     ]
 
 
 def test_a_slot_may_stand_in_the_sdks_sectors_if_one_says_so() -> None:
-    assert places(flash_map("1MB", "0xfc000")) == [(0xFC000, 0x4000)]
-    assert places(flash_map("1MB", "0x82000:504KB")) == [(0x82000, 0x7E000)]
+    assert places(make_flash_layout("1MB", "0xfc000")) == [(0xFC000, 0x4000)]
+    assert places(make_flash_layout("1MB", "0x82000:504KB")) == [(0x82000, 0x7E000)]
 
 
 def test_a_slot_may_fill_a_megabyte_and_slots_may_touch() -> None:
-    layout = flash_map("4MB", "0x2000:0xfe000 0x100000:1MB 0x200000:1MB", big_flash=True)
+    layout = make_flash_layout("4MB", "0x2000:0xfe000 0x100000:1MB 0x200000:1MB", big_flash=True)
     assert places(layout) == [(0x2000, 0xFE000), (0x100000, 0x100000), (0x200000, 0x100000)]
 
 
 def test_the_smallest_slot_is_a_sector() -> None:
-    assert places(flash_map("1MB", "0x2000:4KB")) == [(0x2000, 0x1000)]
+    assert places(make_flash_layout("1MB", "0x2000:4KB")) == [(0x2000, 0x1000)]
 
 
 def test_a_slot_off_its_sector_is_named_and_not_the_one_before_it() -> None:
     with pytest.raises(
         LayoutError, match=r"^slot 1 at 0x82800: invalid address: expected a multiple of the flash sector"
     ):
-        flash_map("1MB", "0x2000 0x82800")
+        make_flash_layout("1MB", "0x2000 0x82800")
 
 
 @pytest.mark.parametrize(
@@ -220,13 +220,13 @@ def test_a_slot_off_its_sector_is_named_and_not_the_one_before_it() -> None:
 )
 def test_a_layout_that_cannot_be_is_refused(size: str, slots: object, big_flash: bool, message: str) -> None:
     with pytest.raises(LayoutError) as refused:
-        flash_map(size, slots, big_flash)
+        make_flash_layout(size, slots, big_flash)
     assert str(refused.value) == message
 
 
 def test_two_slots_at_one_address_are_refused_with_advice_that_can_be_followed() -> None:
     with pytest.raises(LayoutError, match=r"slot 0 at 0x2000 .*overlaps slot 1 at 0x2000; move one") as refused:
-        flash_map("1MB", [0x2000, 0x2000])
+        make_flash_layout("1MB", [0x2000, 0x2000])
     assert "0x0 bytes" not in str(refused.value)
 
 

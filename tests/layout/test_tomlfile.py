@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.project import ROOT
 
 from rbootimg.errors import LayoutError
-from rbootimg.layout.model import FlashLayout, FlashRegion, LoaderOptions, Slot, flash_map
+from rbootimg.layout.model import FlashLayout, FlashRegion, LoaderOptions, Slot, make_flash_layout
 from rbootimg.layout.params import flash_size
 from rbootimg.layout.presets import LAYOUT_PRESETS, preset_layout
 from rbootimg.layout.sdk_partitions import Partition, check_partitions, partition_rows, sdk_partitions
@@ -108,7 +108,7 @@ def test_a_slot_without_a_size_ends_before_a_region() -> None:
 def test_without_slots_they_are_rboots_default_pair() -> None:
     for size, big_flash in (("512KB", False), ("4MB", False), ("4MB", True)):
         text = f'flash_size = "{size}"\nsdk_data = false\n[loader]\nbig_flash = {str(big_flash).lower()}\n'
-        assert parse_layout(text) == flash_map(size, big_flash=big_flash)
+        assert parse_layout(text) == make_flash_layout(size, big_flash=big_flash)
 
 
 def test_a_file_changes_a_preset() -> None:
@@ -263,13 +263,15 @@ SpiFlashOpResult spi_flash_read(uint32 from, uint32 *to, uint32 size)
 """
 
 
-def accepted(rows: Sequence[Partition], flash_map: int, flash_0: int | None = None) -> bool:
-    """Whether the SDK takes the table in a flash whose header has the size code `flash_0`, else `flash_map`."""
+def accepted(rows: Sequence[Partition], make_flash_layout: int, flash_0: int | None = None) -> bool:
+    """Whether the SDK takes the table in a flash whose header has the size code `flash_0`, else `make_flash_layout`."""
     library = double_of_the_sdk()
-    code = flash_map if flash_0 is None else flash_0
+    code = make_flash_layout if flash_0 is None else flash_0
     ctypes.c_uint32.in_dll(library, "flash_0").value = code << 28 | 0x0F02E9
     words = [word for row in rows for word in (row.kind, row.address, row.size)]
-    return bool(library.system_partition_table_regist((ctypes.c_uint32 * len(words))(*words), len(rows), flash_map))
+    return bool(
+        library.system_partition_table_regist((ctypes.c_uint32 * len(words))(*words), len(rows), make_flash_layout)
+    )
 
 
 def own_layout(size: str, extra: str = "", big_flash: bool = True) -> FlashLayout:
