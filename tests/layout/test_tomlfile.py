@@ -263,15 +263,13 @@ SpiFlashOpResult spi_flash_read(uint32 from, uint32 *to, uint32 size)
 """
 
 
-def accepted(rows: Sequence[Partition], make_flash_layout: int, flash_0: int | None = None) -> bool:
-    """Whether the SDK takes the table in a flash whose header has the size code `flash_0`, else `make_flash_layout`."""
+def accepted(rows: Sequence[Partition], size_code: int, flash_0: int | None = None) -> bool:
+    """Whether the SDK takes the table in a flash whose header has the size code `flash_0`, else `size_code`."""
     library = double_of_the_sdk()
-    code = make_flash_layout if flash_0 is None else flash_0
+    code = size_code if flash_0 is None else flash_0
     ctypes.c_uint32.in_dll(library, "flash_0").value = code << 28 | 0x0F02E9
     words = [word for row in rows for word in (row.kind, row.address, row.size)]
-    return bool(
-        library.system_partition_table_regist((ctypes.c_uint32 * len(words))(*words), len(rows), make_flash_layout)
-    )
+    return bool(library.system_partition_table_regist((ctypes.c_uint32 * len(words))(*words), len(rows), size_code))
 
 
 def own_layout(size: str, extra: str = "", big_flash: bool = True) -> FlashLayout:
