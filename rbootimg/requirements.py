@@ -15,6 +15,7 @@ _PACKAGES = {
     "jinja2": "jinja2",
     "rich": "rich",
     "semver": "semver",
+    "squarify": "squarify",
     **({} if sys.version_info >= (3, 11) else {"tomli": "tomli"}),
 }
 

@@ -12,7 +12,7 @@ from ..fileio import read_file, write_output
 from ..rom import elf
 from ..rom.demangle import demangle
 from ..views.tables import Table, plain
-from .arguments import converter, timeout
+from .arguments import converter, slot_number, timeout
 from .common import check_confinement, json_argument, print_json, read_layout
 
 DESCRIPTION = (
@@ -27,7 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the flash image, 256 KB to 16 MB")
     parser.add_argument("--uart", action="store_true", help="print the UART's output instead of the summary")
     parser.add_argument("--interactive", action="store_true", help="connect the UART to the terminal, until Ctrl-C")
-    parser.add_argument("--slot", type=int, metavar="N", help="boot this ROM: make it the current one in the config")
+    parser.add_argument(
+        "--slot", type=slot_number, metavar="N", help="boot this ROM: make it the current one in the config"
+    )
     parser.add_argument(
         "--layout",
         metavar="LAYOUT",

@@ -8,7 +8,7 @@ from ..errors import CheckError, error_subject
 from ..release import check, check_http
 from ..text import printable
 from ..views import release
-from .common import print_json, web_root_argument
+from .common import json_argument, print_json, web_root_argument
 
 DESCRIPTION = (
     "Check every file of a web root against its manifest; with --url fetch the files as a device would, and report "
@@ -19,7 +19,7 @@ DESCRIPTION = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--url", metavar="URL", help="the URL of the application's directory on its server")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_argument(parser)
     web_root_argument(parser)
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ..errors import ElfError, RbootError
+from ..errors import RbootError, error_subject
 from ..fileio import read_file, write_output
 from ..layout.params import DEFAULT_PARAMS, FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams
 from ..rom.elf import Elf, parse_elf
@@ -167,11 +167,10 @@ def _last(options: Sequence[str], meanings: Mapping[str, int], default: int) -> 
 
 def _load(name: str) -> Elf:
     try:
-        return parse_elf(read_file(name))
+        with error_subject(name):
+            return parse_elf(read_file(name))
     except OSError as error:
         raise RbootError(f"Can't open elf file '{name}': {error.strerror}.") from None
-    except ElfError as error:
-        raise ElfError(str(error), subject=name) from None
 
 
 def _save(command: Command, data: bytes) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from ..errors import error_subject
 from ..fileio import read_file, write_directory, write_output
 from ..flash.image import INIT_DATA_REGION, FlashPiece, assemble, flash_pieces, make_boot_config, warnings
+from ..flash.loader import check_loader
 from ..layout.model import FlashLayout
 from ..views import rom
 from .arguments import files_by_slot, region_and_file, slot_and_file, slot_number
@@ -42,7 +44,6 @@ def inputs(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for the contents of a flash image."""
     parser.add_argument(
         "--layout",
-        dest="file",
         required=True,
         metavar="LAYOUT",
         help="a layout file (TOML) or a preset; `rbootimg layout` lists the presets",
@@ -91,19 +92,21 @@ def read_pieces(
 
     Raises RbootError for invalid input, or if `output` is an input.
     """
-    layout = read_layout(options.file)
+    layout = read_layout(options.layout)
     roms = files_by_slot(options.rom, "--rom", options.usage_error)
     files = dict(options.files)
     if options.init_data:
         if INIT_DATA_REGION in files:
             options.usage_error(f"--init-data and --file {INIT_DATA_REGION}= are mutually exclusive")
         files[INIT_DATA_REGION] = options.init_data
-    check_not_input(output, [options.file, options.loader, *roms.values(), *files.values()])
+    check_not_input(output, [options.layout, options.loader, *roms.values(), *files.values()])
     loader = read_file(options.loader)
+    with error_subject(options.loader):
+        check_loader(loader, layout)
     config = make_boot_config(layout, loader, options.current or 0) if with_config else None
     pieces = flash_pieces(layout, loader, _contents(roms), config, _contents(files))
     for warning in warnings(layout, pieces):
-        print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
+        print(f"rbootimg: {options.layout}: warning: {warning}", file=sys.stderr)
     return layout, pieces
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..errors import PublishError
+from ..errors import error_subject
 from ..release import webroot
 from ..views import release
-from .common import app_argument, print_json, web_root_argument
+from .common import app_argument, json_argument, print_json, web_root_argument
 
 DESCRIPTION = "List the releases in a web root: the current one first, then the newest."
 
@@ -16,7 +16,7 @@ DESCRIPTION = "List the releases in a web root: the current one first, then the 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     app_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_argument(parser)
     web_root_argument(parser)
 
 
@@ -24,10 +24,8 @@ def run(options: argparse.Namespace) -> None:
     """Print the list."""
     apps = webroot.list_releases(options.web_root)
     if options.app is not None:
-        if options.app not in apps:
-            raise PublishError(
-                f"unknown application {options.app!r}: expected one of {', '.join(apps)}", subject=options.web_root
-            )
+        with error_subject(options.web_root):
+            webroot.check_known(options.app, apps)
         apps = {options.app: apps[options.app]}
     if options.json:
         print_json(

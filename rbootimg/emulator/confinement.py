@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..errors import EmulatorError
+from ..errors import EmulatorError, SettingError
 
 CHOICES = ("auto", "always")
 """Values of RBOOT_CONFINE: confine if the kernel can, or refuse to run if it cannot."""
@@ -68,11 +68,11 @@ def landlock_abi() -> int:
 def check(choice: str) -> str | None:
     """Return the warning for running ROMs with RBOOT_CONFINE=`choice`, None if they are confined.
 
-    Raises EmulatorError if `choice` is not one of CHOICES, or is "always" and the kernel cannot confine.
+    Raises SettingError if `choice` is not one of CHOICES; EmulatorError if it is "always" and the kernel cannot do it.
     """
     choice = choice or "auto"
     if choice not in CHOICES:
-        raise EmulatorError(f"invalid RBOOT_CONFINE {choice!r}: expected auto or always")
+        raise SettingError(f"invalid value {choice!r}: expected auto or always", subject="RBOOT_CONFINE")
     if landlock_abi():
         return None
     if choice == "always":

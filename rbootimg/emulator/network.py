@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import EmulatorError
+from ..errors import SettingError
 
 _CONNECT = b"\xff\xff"
 _CLOSE = b"\0\0"
@@ -70,10 +70,10 @@ class _Device:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Parse the host and the port of `localhost:8080` or `[::1]:8080`. Raises EmulatorError."""
+    """Parse the host and the port of `localhost:8080` or `[::1]:8080`. Raises SettingError."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 0x10000:
-        raise EmulatorError(f"invalid address {text!r}: expected HOST:PORT, e.g. localhost:8080")
+        raise SettingError(f"invalid address {text!r}: expected HOST:PORT, e.g. localhost:8080")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

@@ -121,7 +121,7 @@ def check_loader(loader: bytes, layout: FlashLayout) -> LoaderInfo:
     except RomError as error:
         raise LoaderError(f"the chip would not start this loader: {error}") from None
     if len(loader) > CONFIG_ADDRESS:
-        raise LoaderError(f"loader is {len(loader):,} bytes, maximum {CONFIG_ADDRESS:,}")
+        raise LoaderError(f"loader has {len(loader):,} bytes: expected at most {CONFIG_ADDRESS:,}")
     info = read_options(loader)
     wanted = layout.loader
     for name, macro, is_set, should, reason in (

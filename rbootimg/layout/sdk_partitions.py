@@ -132,11 +132,11 @@ def check_partitions(rows: Sequence[Partition], chip: FlashSize) -> None:
     _check_fixed(by_kind, chip.code)
 
 
-def _check_fixed(by_kind: dict[int, Partition], make_flash_layout: int) -> None:
+def _check_fixed(by_kind: dict[int, Partition], size_code: int) -> None:
     """Check the partitions with a fixed address. Raises LayoutError."""
     if (OTA_1 in by_kind) != (OTA_2 in by_kind):
         raise LayoutError("NONOS SDK 3 requires both OTA_1 and OTA_2, or neither")
-    fixed = {BOOTLOADER: 0, OTA_1: _OTA_1_ADDRESS, OTA_2: _OTA_2_ADDRESSES[make_flash_layout]}
+    fixed = {BOOTLOADER: 0, OTA_1: _OTA_1_ADDRESS, OTA_2: _OTA_2_ADDRESSES[size_code]}
     for kind, address in fixed.items():
         row = by_kind.get(kind)
         if row and row.address != address:

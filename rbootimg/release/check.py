@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import Hint, RbootError
+from ..errors import Hint, ManifestError, RbootError, WebRootError
 from ..fileio import read_file, sha256_hex
 from .finding import Finding
 from .history import History, newest_first
@@ -26,6 +26,7 @@ from .tree import (
     pending_directories,
     pending_version,
     read_history,
+    read_release,
     release_or_none,
     unexpected_files,
     version_content,
@@ -89,7 +90,7 @@ def _check_app(directory: Path, named: bool) -> _Problems:
             # Prune keeps the current and the previous release.
             prune = "" if version in (history.current, history.previous) else ", or delete it with `rbootimg prune`"
             yield from _check_release(directory, version, manifest, f"publish the same release again{prune}")
-    with contextlib.suppress(CorruptReleaseError):
+    with contextlib.suppress(CorruptReleaseError, ManifestError):  # reported by _check_release()
         yield from _check_current(directory, history, command)
 
 
@@ -102,8 +103,12 @@ def _check_release(directory: Path, version: str, manifest: str, remedy: str) ->
     yield from _check_access(place)
     problems = [*_file_problems(place / MANIFEST, manifest, "the history", remedy)]
     yield from ((place / MANIFEST, text) for text in problems)
-    release = release_or_none(directory, version)
-    if problems or release is None:
+    if problems:
+        return
+    try:
+        release = read_release(directory, version)
+    except WebRootError as error:
+        yield place / MANIFEST, error.message
         return
     expected = {file.name: file.sha256 for file in release.files}
     expected[VERSION] = sha256_hex(version_content(release))
@@ -145,7 +150,7 @@ def _file_problems(path: Path, sha256: str | None, expected: str, remedy: str) -
     except FileNotFoundError:
         yield f"missing; {remedy}"
     except IsADirectoryError:
-        yield "expected a file, found a directory; move it away"
+        yield "expected a file, got a directory; move it away"
     except OSError as error:
         yield f"cannot be read: {error.strerror}"
 

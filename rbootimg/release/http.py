@@ -89,7 +89,7 @@ def split_url(url: str) -> urllib.parse.SplitResult:
     except ValueError as error:
         problem = str(error)
     if problem:
-        raise UrlError(f"invalid URL: {problem}: expected one such as http://192.168.7.5/")
+        raise UrlError(f"invalid URL: {problem}; use one such as http://192.168.7.5/")
     return parts
 
 

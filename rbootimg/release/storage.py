@@ -64,7 +64,7 @@ def has_content(path: Path, data: bytes) -> bool:
 
 
 def sync(directory: Path) -> None:
-    """Wait until the directory `directory` itself is on the disk."""
+    """Wait until `directory` itself is on the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -98,7 +98,7 @@ def stage_files(directory: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         path, staged = directory / name, directory / f"{UNFINISHED}{name}"
         if path.is_dir():
-            raise WebRootError("expected a file, found a directory; move it away", subject=path)
+            raise WebRootError("expected a file, got a directory; move it away", subject=path)
         with error_path(path):
             if has_content(path, data):
                 remove(staged)

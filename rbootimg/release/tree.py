@@ -227,7 +227,10 @@ def verified_release(directory: Path, version: str, manifest: str) -> Release | 
 
 
 def read_contents(directory: Path, manifest: str) -> dict[str, bytes]:
-    """Read the files of a release whose manifest has the SHA-256 `manifest`. Raises CorruptReleaseError."""
+    """Read the files of a release whose manifest has the SHA-256 `manifest`.
+
+    Raises CorruptReleaseError if a file is not as published, ManifestError if this rbootimg cannot read the manifest.
+    """
     remedy = "publish it again, or another version"
     try:
         contents = {MANIFEST: read_file(directory / MANIFEST)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CheckoutError, Hint, SettingError, VersionError
+from ..text import quote
 
 if TYPE_CHECKING:
     import semver
@@ -36,21 +37,19 @@ def parse(text: str) -> semver.Version:
     try:
         version = semver.Version.parse(text)
     except (ValueError, TypeError):
-        raise VersionError(f"invalid version {_shortened(text)}: expected semver, e.g. 1.2.0 or 1.2.0-rc.1") from None
+        raise VersionError(
+            f"invalid version {quote(text, _MAX_LENGTH)}: expected semver, e.g. 1.2.0 or 1.2.0-rc.1"
+        ) from None
     if version.build is not None:
         raise VersionError(
-            f"invalid version {_shortened(text)}: build metadata is not supported; use "
-            + _shortened(str(version).partition("+")[0])
+            f"invalid version {quote(text, _MAX_LENGTH)}: build metadata is not supported; use "
+            + quote(str(version).partition("+")[0], _MAX_LENGTH)
         )
     if len(text) > _MAX_LENGTH:
         raise VersionError(
-            f"invalid version {_shortened(text)}: expected at most {_MAX_LENGTH} characters, got {len(text)}"
+            f"invalid version {quote(text, _MAX_LENGTH)}: expected at most {_MAX_LENGTH} characters, got {len(text)}"
         )
     return version
-
-
-def _shortened(text: str) -> str:
-    return repr(text) if len(text) <= _MAX_LENGTH else f"{text[:20]!r}..."
 
 
 def normalize(text: str) -> str:

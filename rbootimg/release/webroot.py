@@ -151,7 +151,7 @@ def publish(
         make_directory(root)
         with _write_locked(root, timeout):
             directories = _directories(root, bundles, in_directories)
-            histories = [_history_before(directory, bundle.release) for directory, bundle in zip(directories, bundles)]
+            histories = [_history_before(directory) for directory in directories]
             with clean_on_error(root, *directories):
                 changes = [
                     _stage_bundle(
@@ -301,9 +301,16 @@ def _directory_of(root: Path, app: str | None) -> Path:
     apps = {app_of(directory): directory for directory in app_directories(root)}
     if app is None and len(apps) > 1:
         raise WebRootError(f"the web root has several applications: {', '.join(apps)}", hint=Hint.APP)
-    if app is not None and app not in apps:
+    if app is None:
+        return next(iter(apps.values()))
+    check_known(app, apps)
+    return apps[app]
+
+
+def check_known(app: str, apps: Iterable[str]) -> None:
+    """Raise WebRootError unless the web root has the application `app`; `apps` are those that it has."""
+    if app not in apps:
         raise WebRootError(f"unknown application {app!r}: expected one of {', '.join(apps)}")
-    return apps[app] if app is not None else next(iter(apps.values()))
 
 
 def _directories(root: Path, bundles: Sequence[Bundle], in_directories: bool | None) -> list[Path]:
@@ -342,7 +349,7 @@ def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
     return to if isinstance(to, bool) else bundle.release.app in to
 
 
-def _history_before(directory: Path, release: Release) -> History | None:
+def _history_before(directory: Path) -> History | None:
     """Create the application's directory, complete an interrupted switch, and return the history if there is one."""
     make_directory(directory / RELEASES)
     try:

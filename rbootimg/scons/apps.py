@@ -110,7 +110,7 @@ def recovery_to_prove(recovery: Recovery | None, number: int) -> list[Any]:
 
 
 def release_files(env: Any, app: str) -> dict[str, Any]:
-    """The nodes of $RBOOT_RELEASE_FILES by the name that devices use. Raises SettingError.
+    """The nodes of $RBOOT_RELEASE_FILES by the name that devices use. Raises SettingError or PublishError.
 
     The variable is a list of files or a dictionary from names to files.
     """

@@ -13,7 +13,7 @@ import SCons.Errors
 import SCons.Node
 import SCons.Subst
 
-from ..errors import RbootError, SettingError, error_subject
+from ..errors import LoaderError, SettingError, error_subject
 from ..fileio import write_atomic
 from ..flash.macros import defines
 from ..layout.memory import CONFIG_ADDRESS
@@ -163,8 +163,8 @@ def _pack_loader(target: Any, source: Any, env: Any) -> None:
     sections = [section for name in _SECTIONS if (section := linked.find(name))]
     image = old_image(linked.entry, tuple(RamSection(section.address, section.data) for section in sections))
     if len(image) > CONFIG_ADDRESS:
-        raise RbootError(
-            f"loader is {len(image):,} bytes, maximum {CONFIG_ADDRESS:,} (up to the config sector); "
+        raise LoaderError(
+            f"loader has {len(image):,} bytes: expected at most {CONFIG_ADDRESS:,} (up to the config sector); "
             "remove options from the layout's [loader]"
         )
     write_atomic(Path(target[0].get_abspath()), image)

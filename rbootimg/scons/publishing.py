@@ -182,8 +182,10 @@ def _check_packed(name: str, rom: Any, data: bytes) -> None:
     subject = f"{rom} of {name}"
     try:
         expected = packing.pack(packing.read()).to_bytes()
-    except (RbootError, OSError) as error:
+    except RbootError as error:
         raise PublishError(f"not published: {packing.elf}: {error}", subject=subject) from None
+    except OSError as error:
+        raise PublishError(f"not published: {packing.elf}: {error.strerror}", subject=subject) from None
     if data != expected:
         raise PublishError(
             f"not published: content differs from what {packing.elf} packs to; delete it and build again",

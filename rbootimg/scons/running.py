@@ -9,7 +9,7 @@ from typing import Any
 
 from ..emulator import network, qemu
 from ..emulator.qemu import BootOptions
-from ..errors import RbootError
+from ..errors import SettingError, error_subject
 from ..flash import writer
 from ..rom import elf
 from ..rom.elf import Symbol
@@ -20,7 +20,7 @@ from .variables import get_number, get_string
 
 
 def _select_image(source: Any, target: str) -> Any:
-    """The flash image of `scons flash` or `scons boot`. Raises RbootError if there are several."""
+    """The flash image of `scons flash` or `scons boot`. Raises SettingError if there are several."""
     # The SConstruct may have added other files to the target.
     images = list(dict.fromkeys(node for node in source if hasattr(node.attributes, "rboot_flash")))
     if len(images) > 1:
@@ -28,7 +28,7 @@ def _select_image(source: Any, target: str) -> Any:
         names = [os.path.basename(stem) for stem in stems]
         names = names if len(set(names)) == len(names) else stems
         commands = " or ".join(f"`scons {target}-{name}`" for name in names)
-        raise RbootError(f"the project has {len(images)} flash images; run {commands}")
+        raise SettingError(f"the project has {len(images)} flash images; run {commands}")
     return images[0]
 
 
@@ -52,7 +52,8 @@ def boot(source: Any) -> None:
     env = image.attributes.rboot_env
     confine.check_confinement(env)
     net = get_string(env, "RBOOT_NET")
-    server = network.parse_address(net) if net else None
+    with error_subject("RBOOT_NET"):
+        server = network.parse_address(net) if net else None
     result = qemu.interact(image.get_contents(), BootOptions(net=server), is_interrupted=is_interrupted)
     qemu.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 

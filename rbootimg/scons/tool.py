@@ -148,7 +148,7 @@ def _append_help(text: str) -> None:
 
 
 def _help() -> str:
-    targets = (
+    target_rows = (
         ("(none), roms", "build the ROMs of each slot"),
         ("publish", "publish the ROMs to the web root"),
         ("releases", "list the releases in the web root"),
@@ -161,7 +161,7 @@ def _help() -> str:
         ("publish-APP", "publish one application; also prove-APP, rollback-APP"),
         ("flash-IMAGE", "write one of several flash images; also boot-IMAGE"),
     )
-    variables = (
+    variable_rows = (
         *((name, f"{text}{f' [{default}]' if default else ''}") for name, default, text in VARIABLES),
         ("RBOOT_FILES", "files for the regions of a flash image (SConstruct only)"),
         ("RBOOT_RECOVERY", "recovery ROM of a release (SConstruct only)"),
@@ -171,7 +171,7 @@ def _help() -> str:
         ("RBOOT_LINKFLAGS", "linker flags that the chip needs, before LINKFLAGS"),
         ("RBOOT_LINK_INPUTS", "libraries and objects in link order"),
     )
-    lines = ["", plain((Heading("rBoot targets:"), Table((), targets, "<<"))), ""]
+    lines = ["", plain((Heading("rBoot targets:"), Table((), target_rows, "<<"))), ""]
     heading = "rBoot variables (NAME=VALUE on the command line overrides the SConstruct):"
-    lines.append(plain((Heading(heading), Table((), variables, "<<"))))
+    lines.append(plain((Heading(heading), Table((), variable_rows, "<<"))))
     return "\n".join(lines) + "\n"

@@ -115,7 +115,7 @@ class CheckoutVersion(str):
 
 
 def version_of(env: Any) -> str:
-    """$RBOOT_VERSION, else the checkout's version as a CheckoutVersion, else "". Raises SettingError."""
+    """$RBOOT_VERSION, else the checkout's version, a CheckoutVersion, else "". Raises SettingError or VersionError."""
     value = env.get("RBOOT_VERSION")
     if isinstance(value, CheckoutVersion):
         return value
@@ -194,13 +194,13 @@ def get_bool(env: Any, name: str) -> bool | None:
     raise invalid_value(name, value, "yes or no")
 
 
-def get_number(env: Any, name: str, default: int = 0, maximum: int | None = None) -> int:
-    """A variable that is an integer from 0 to `maximum`. Raises SettingError for another value."""
+def get_number(env: Any, name: str) -> int:
+    """A variable that is an integer >= 0, 0 if it is not set. Raises SettingError for another value."""
     value = get_string(env, name)
     if not value:
-        return default
-    if not (value.isascii() and value.isdecimal()) or (maximum is not None and int(value) > maximum):
-        raise invalid_value(name, value, "an integer >= 0" if maximum is None else f"0-{maximum}")
+        return 0
+    if not (value.isascii() and value.isdecimal()):
+        raise invalid_value(name, value, "an integer >= 0")
     return int(value)
 
 

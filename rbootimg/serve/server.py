@@ -169,9 +169,11 @@ class _Server:
             listener = await asyncio.start_server(self._accept, host, port, limit=_MAX_REQUEST, backlog=_BACKLOG)
         except OSError as error:
             reason = "address in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise ServerError(f"cannot listen on {host}:{port}: {reason}") from None
+            raise ServerError(f"cannot listen: {reason}", subject=f"{host}:{port}") from None
         except UnicodeError:
-            raise SettingError(f"invalid host name {host!r}: expected a name or an address, e.g. 0.0.0.0") from None
+            raise SettingError(
+                "invalid host name: expected a name or an address, e.g. 0.0.0.0", subject=repr(host)
+            ) from None
         self.report(Listening(host, listener.sockets[0].getsockname()[1]))
         try:
             while not (self._stopped.is_set() or is_interrupted()):

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..text import printable
-from .tables import Table, percent
+from .tables import Heading, Table, percent, plain
 
 if TYPE_CHECKING:  # not needed to start the command line
     from ..flash.image import FlashPiece
     from ..layout.memory import Usage
     from ..layout.model import Slot
     from ..rom.compare import Comparison, RomDifference
-from .tables import Heading, plain
 
 
 def rom_table(name: str, slot: Slot | None, link_address: int, usages: Iterable[Usage]) -> str:

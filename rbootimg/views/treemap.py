@@ -72,7 +72,6 @@ _LETTER_WIDTH = 0.62 * _FONT_SIZE
 _LINE_HEIGHT = 15
 _PADDING = 4
 _HEAD_HEIGHT = 48
-_MIN_LENGTH = 1e-9  # pixels: rounding must not leave an empty box
 _SMALLEST = 24.0  # square pixels: smaller cells are not visible
 
 

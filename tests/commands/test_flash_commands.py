@@ -122,16 +122,15 @@ def test_missing_init_data_is_a_warning() -> None:
 def test_inputs_that_do_not_match_are_refused_and_nothing_is_written(directory: Path) -> None:
     arguments = ["flash-image", "--layout", "1MB", "--loader", "rboot.bin", "-o", "flash.bin", "--pieces", "pieces"]
     assert refused(*arguments, "--rom", "rom1.bin", "--rom", "rom0.bin") == (
-        "1MB: ROM for slot 0 at 0x2000: linked at 0x40282010 (slot at 0x82000), expected 0x40202010 for slot "
-        "0 at 0x2000"
+        "ROM for slot 0 at 0x2000: linked at 0x40282010 (slot at 0x82000), expected 0x40202010 for slot 0 at 0x2000"
     )
     assert refused(*arguments, "--rom", "rom9.bin") == "rom9.bin: No such file or directory"
-    assert refused(*arguments, "--rom", "2=rom0.bin") == "1MB: invalid slot 2 for a ROM: expected 0-1"
+    assert refused(*arguments, "--rom", "2=rom0.bin") == "invalid slot 2 for a ROM: expected 0-1"
     assert refused("flash-image", "--layout", "3MB", *INPUTS[2:], "-o", "flash.bin").startswith(
         "3MB: neither a file nor a preset: expected one of 512KB, 1MB"
     )
     assert refused(*arguments, "--no-config", "--rom", "1=rom1.bin", "--layout", "sming") == (
-        "sming: without a config rBoot looks for ROMs at 0x2000 and 0x82000, not for ROM 1 in slot 1 at 0x80000; "
+        "without a config rBoot looks for ROMs at 0x2000 and 0x82000, not for ROM 1 in slot 1 at 0x80000; "
         "write the config"
     )
     assert sorted(os.listdir(directory)) == ["init.bin", "rboot.bin", "rom0.bin", "rom1.bin"]
@@ -314,7 +313,7 @@ def test_init_data_of_another_length_is_refused(directory: Path, command: list[s
     (directory / "short.bin").write_bytes(INIT_DATA[:-1])
     before = sorted(os.listdir(directory))
     assert refused(*command, *INPUTS[:-2], *given) == (
-        "1MB: invalid init data for region phy_init at 0xfc000: expected 128 bytes, as in the SDK's "
+        "invalid init data for region phy_init at 0xfc000: expected 128 bytes, as in the SDK's "
         "esp_init_data_default.bin, got 127"
     )
     assert sorted(os.listdir(directory)) == before

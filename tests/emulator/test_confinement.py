@@ -435,7 +435,7 @@ def test_without_landlock_always_refuses(flash_file: Path) -> None:
 def test_an_invalid_choice_is_one_line(command: tuple[str, ...], flash_file: Path) -> None:
     done = run(command[0], flash_file, *command[1:], choice="never")
     assert done.returncode == 1
-    assert done.stderr == f"rbootimg: {flash_file}: invalid RBOOT_CONFINE 'never': expected auto or always\n"
+    assert done.stderr == "rbootimg: RBOOT_CONFINE: invalid value 'never': expected auto or always\n"
 
 
 def scons(project: Project, *arguments: str, landlock: bool = True, **variables: str) -> tuple[int, str, str]:
@@ -472,4 +472,4 @@ def test_scons_confines_proofs_and_boots_too(project: Project) -> None:
     assert scons(project, "RBOOT_CONFINE=always", "prove", "boot")[::2] == (0, "")
     status, _, err = scons(project, "RBOOT_CONFINE=never", "boot")
     assert status == 2
-    assert "invalid RBOOT_CONFINE 'never': expected auto or always" in err
+    assert "RBOOT_CONFINE: invalid value 'never': expected auto or always" in err

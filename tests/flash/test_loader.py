@@ -128,7 +128,7 @@ def test_what_the_chip_would_not_start_is_refused() -> None:
 def test_a_loader_that_overlaps_the_config_is_refused() -> None:
     fits = old_image(0x40100000, (RamSection(0x40100000, bytes(0x1000 - 32)),))
     check_loader(fits.ljust(0x1000, b"\xff"), LAYOUT)
-    assert refused(fits.ljust(0x1001, b"\xff")) == "loader is 4,097 bytes, maximum 4,096"
+    assert refused(fits.ljust(0x1001, b"\xff")) == "loader has 4,097 bytes: expected at most 4,096"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support.project import ROOT
 
+from rbootimg import requirements
+
 REFRESH = "run .ci/lock"
 PYTHONS = ("3.10.0", "3.10.13", "3.11.7", "3.12.1", "3.13.0")
 PLATFORMS = ("linux", "darwin")
@@ -63,7 +65,7 @@ def applies(requirement: Requirement, python: str, platform: str) -> bool:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("name", "extras"), [("run", ["flash"]), ("test", ["flash", "test"])])
+@pytest.mark.parametrize(("name", "extras"), [("run", []), ("test", ["test"])])
 def test_what_setup_cfg_asks_for_is_locked_for_each_python(
     name: str, extras: list[str], python: str, platform: str
 ) -> None:
@@ -98,3 +100,12 @@ def test_the_tests_run_with_the_versions_that_users_have() -> None:
 def test_setuptools_is_locked_for_what_comes_as_source() -> None:
     built_with = {Requirement(text).name for text in ProjectBuilder(ROOT).build_system_requires}
     assert {entry.name for entry in lock("build")} == built_with == {"setuptools"}
+
+
+def test_the_tool_reports_each_required_package_that_is_missing() -> None:
+    """But SCons, in which it runs, and on this Python."""
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    required = [Requirement(line) for line in config["options"]["install_requires"].split("\n") if line]
+    names = {each.name for each in required if each.marker is None or each.marker.evaluate()}
+    assert {*requirements._PACKAGES.values(), "scons"} == names

@@ -544,11 +544,11 @@ URL = "invalid URL: "
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("www", f"{URL}missing http:// or host: expected one such as http://192.168.7.5/"),
+        ("www", f"{URL}missing http:// or host; use one such as http://192.168.7.5/"),
         ("", f"{URL}missing http:// or host"),
         ("ftp://x/", f"{URL}missing http:// or host"),
         ("http:///x", f"{URL}missing http:// or host"),
-        ("http://[::1", f"{URL}Invalid IPv6 URL: expected one such as http://192.168.7.5/"),
+        ("http://[::1", f"{URL}Invalid IPv6 URL; use one such as http://192.168.7.5/"),
         ("http://x:99999/", f"{URL}Port out of range 0-65535"),
         ("http://x:abc/", f"{URL}Port could not be cast to integer value as 'abc'"),
         ("http://a b/", f"{URL}invalid host name 'a b'"),

@@ -618,7 +618,7 @@ def test_if_one_of_several_cannot_be_published_none_is(root: Path) -> None:
 
 def test_a_page_that_cannot_be_written_keeps_the_releases_back(root: Path) -> None:
     (root / "index.html").mkdir(parents=True)
-    with pytest.raises(WebRootError, match=r"index\.html: expected a file, found a directory; move it away"):
+    with pytest.raises(WebRootError, match=r"index\.html: expected a file, got a directory; move it away"):
         publish(root, [make("1.0.0")], in_directories=True)
     assert not list(root.rglob("rom0.bin"))
     assert not list(root.rglob(".rbootimg-*"))
@@ -836,6 +836,19 @@ def test_check_finds_each_file_that_is_not_as_published(
     assert (root / "rom0.bin").read_bytes() == make_roms("1.2.0")[0]
 
 
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+def test_check_reports_a_manifest_that_it_cannot_read(root: Path, version: str) -> None:
+    """Also one that is as published: a later rbootimg may have written it."""
+    put(root, "1.0.0", "1.1.0")
+    manifest = root / "releases" / version / "manifest.json"
+    old = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    manifest.write_bytes(manifest.read_bytes().replace(b'"schema": 1', b'"schema": 9'))
+    history = root / "releases/history.json"
+    history.write_text(history.read_text().replace(old, hashlib.sha256(manifest.read_bytes()).hexdigest()))
+    problems = {problem.path: problem.text for problem in check_web_root(root)}
+    assert "unknown schema 9" in problems[f"releases/{version}/manifest.json"]
+
+
 def test_a_corrupt_release_is_neither_rolled_back_to_nor_taken_for_published(root: Path) -> None:
     put(root, "1.0.0", "1.1.0")
     (root / "releases/1.0.0/rom0.bin").write_bytes(b"x")
@@ -972,9 +985,9 @@ def test_check_continues_after_a_directory_in_place_of_a_file(root: Path) -> Non
     shutil.rmtree(root / "releases/1.0.0")
     (root / "releases/1.0.0").write_bytes(b"mine")
     assert check_web_root(root) == (
-        Finding("releases/1.1.0/rom0.bin", "expected a file, found a directory; move it away"),
+        Finding("releases/1.1.0/rom0.bin", "expected a file, got a directory; move it away"),
         Finding("releases/1.0.0", "not a directory; move it away"),
-        Finding("releases/0.9.0/manifest.json", "expected a file, found a directory; move it away"),
+        Finding("releases/0.9.0/manifest.json", "expected a file, got a directory; move it away"),
     )
 
 
@@ -1877,7 +1890,7 @@ def test_a_directory_where_a_file_should_be_is_named(root: Path, name: str) -> N
     put(root, "1.0.0")
     (root / name).unlink()
     (root / name).mkdir()
-    assert refusal(root) == f"{root}/{name}: expected a file, found a directory; move it away"
+    assert refusal(root) == f"{root}/{name}: expected a file, got a directory; move it away"
 
 
 def test_a_web_root_may_be_a_link_and_on_another_file_system(tmp_path: Path, memory: Path) -> None:

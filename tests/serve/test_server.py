@@ -984,12 +984,12 @@ def refused(*arguments: str) -> str:
 def test_a_port_in_use_is_one_line(web_root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        assert f"cannot listen on 127.0.0.1:{port}: address in use" in refused(str(web_root), "--port", str(port))
+        assert f"127.0.0.1:{port}: cannot listen: address in use" in refused(str(web_root), "--port", str(port))
 
 
 @pytest.mark.parametrize("host", ["..", "a" * 64])
 def test_a_host_that_cannot_be_is_one_line(web_root: Path, host: str) -> None:
-    assert f": invalid host name {host!r}: expected a name or an address, e.g. 0.0.0.0\n" in refused(
+    assert f": {host!r}: invalid host name: expected a name or an address, e.g. 0.0.0.0\n" in refused(
         str(web_root), "--port", "0", "--host", host
     )
 
