@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Any
 
 import SCons.Action
+import SCons.Defaults
 import SCons.Errors
 import SCons.Node
 import SCons.Scanner
@@ -198,10 +199,21 @@ def rebuild_if_altered(node: Any) -> None:
     """
     if SCons.Node.interactive or SCons.SConf.sconf_global is not None:
         return  # SCons's record is older than the interactive session, or the node is a check of env.Configure()
+    _make_default_environment()
     if os.path.exists(node.get_abspath()):
         made = getattr(node.get_stored_info().ninfo, "csig", None)  # None: SCons builds it anyway
         if made not in (None, node.get_csig()):
             node.set_always_build(True)
+
+
+@functools.lru_cache
+def _make_default_environment() -> None:
+    """Make SCons's default environment without tools, if the SConscripts have not used it.
+
+    SCons needs one to decide about sources, and would first look for all compilers of the host. When the first node is
+    scanned, all SConscripts have been read.
+    """
+    SCons.Defaults.DefaultEnvironment(tools=[])
 
 
 def _scan(node: Any, env: Any, path: Any) -> list[Any]:

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 import SCons.Environment
+import SCons.Node.FS
 import SCons.Script
 
 from .._version import __version__
@@ -101,6 +102,14 @@ def generate(env: Any, **keywords: object) -> None:
         env.AddMethod(convert_errors(_prepare_environment(method), name), name)
     targets.explain_missing(env)
     _add_extras(env)
+    _use_for_directories(env)
+
+
+def _use_for_directories(env: Any) -> None:
+    """Let SCons scan directories with `env`: they have none, so it would make its default environment for them."""
+    for owner in (SCons.Node.FS.get_MkdirBuilder(), env.fs.Top.get_executor()):
+        if owner.env is None:
+            owner.env = env
 
 
 def _keep_values(env: Any, names: Iterable[str]) -> None:

@@ -153,3 +153,19 @@ def test_a_build_with_nothing_to_do_loads_only_what_it_needs(project: Project) -
     assert not more & SLOW
     # Each takes 0.2 ms or more; SCons itself loads about three hundred.
     assert len(more) < 50, sorted(more)
+
+
+def test_a_build_looks_for_no_compiler_of_the_host(project: Project) -> None:
+    """SCons's default environment would; it is made without tools, unless the SConstruct uses it."""
+    sconstruct = project.read("SConstruct").decode() + (
+        "def report(target, source, env):\n"
+        "    print('TOOLS', DefaultEnvironment()['TOOLS'])\n"
+        "env.AlwaysBuild(env.Command('report', 'app/rom0.bin', report))\n"
+    )
+    project.write("SConstruct", sconstruct)
+    assert "TOOLS []\n" in project.build()
+    assert "TOOLS []\n" in project.build("-j2")
+    project.write("host.c", "int main(void) { return 0; }\n")
+    project.write("SConstruct", f"{sconstruct}Install('out', Program('host', 'host.c'))\n")
+    assert "'gcc'" in project.build()
+    assert subprocess.run([project.directory / "out/host"], check=False).returncode == 0
