@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from support.project import ROOT
+from support.raw_server import RawServer
 from support.releases import make, make_roms, with_recovery
 
 from rbootimg.errors import UrlError
@@ -43,7 +44,7 @@ def head(*lines: str, status: str = "200 OK") -> bytes:
     return "\r\n".join((f"HTTP/1.1 {status}", *lines, "Connection: close", "", "")).encode()
 
 
-class Server:
+class Server(RawServer):
     """A server that says what it is told to for rom0.bin, and the truth for all else.
 
     A reply in pieces has pauses between them; a None in it resets the connection.
@@ -56,29 +57,20 @@ class Server:
         self.pause = 0.1
         self.requests: list[bytes] = []
         self.path = "rom0.bin"
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            with connection:
-                request = connection.recv(65536)
-                self.requests.append(request)
-                path = request.split()[1].decode().lstrip("/")
-                if path == self.path and b" HTTP/1.0\r\n" in request and self.reply_to_1_0:
-                    connection.sendall(self.reply_to_1_0)
-                elif path == self.path and isinstance(self.reply, bytes):
-                    connection.sendall(self.reply)
-                elif path == self.path:
-                    self._send_pieces(connection, self.reply)
-                else:
-                    data = (self.root / path).read_bytes()
-                    connection.sendall(head(f"Content-Length: {len(data)}") + data)
+    def answer(self, connection: socket.socket, request: bytes) -> None:
+        self.requests.append(request)
+        path = request.split()[1].decode().lstrip("/")
+        if path == self.path and b" HTTP/1.0\r\n" in request and self.reply_to_1_0:
+            connection.sendall(self.reply_to_1_0)
+        elif path == self.path and isinstance(self.reply, bytes):
+            connection.sendall(self.reply)
+        elif path == self.path:
+            self._send_pieces(connection, self.reply)
+        else:
+            data = (self.root / path).read_bytes()
+            connection.sendall(head(f"Content-Length: {len(data)}") + data)
 
     def _send_pieces(self, connection: socket.socket, pieces: Iterable[bytes | None]) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

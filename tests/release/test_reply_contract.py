@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.ota_host import HARNESS, REASONS, SANITIZERS, SOURCES, STRICT, Host, build
 from support.project import ROOT
+from support.raw_server import RawServer
 from support.releases import make
 
 from rbootimg.release.check_http import check_url, inspect_reply
@@ -53,32 +53,23 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("harness"), HARNESS / "harness.c")
 
 
-class Server:
+class Server(RawServer):
     """Sends `reply` for `version`, to HTTP/1.0 `reply_to_1_0` if that is given, and the truth for all else."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.reply = b""
         self.reply_to_1_0: bytes | None = None
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            with connection:
-                request = connection.recv(65536)
-                _, path, protocol = request.split(b"\r\n")[0].decode().split(" ")
-                if path == "/version":
-                    old = protocol == "HTTP/1.0" and self.reply_to_1_0 is not None
-                    connection.sendall(self.reply_to_1_0 or b"" if old else self.reply)
-                else:
-                    data = (self.root / path.lstrip("/")).read_bytes()
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    def answer(self, connection: socket.socket, request: bytes) -> None:
+        _, path, protocol = request.split(b"\r\n")[0].decode().split(" ")
+        if path == "/version":
+            old = protocol == "HTTP/1.0" and self.reply_to_1_0 is not None
+            connection.sendall(self.reply_to_1_0 or b"" if old else self.reply)
+        else:
+            data = (self.root / path.lstrip("/")).read_bytes()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
 
 
 @pytest.fixture(scope="module")
