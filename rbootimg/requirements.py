@@ -13,8 +13,10 @@ _PACKAGES = {
     "esptool": "esptool",
     "h11": "h11",
     "jinja2": "jinja2",
+    "markdown_it": "markdown-it-py",
     "rich": "rich",
     "semver": "semver",
+    "shtab": "shtab",
     "squarify": "squarify",
     **({} if sys.version_info >= (3, 11) else {"tomli": "tomli"}),
 }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from playwright.sync_api import Browser
 
 pytest.register_assert_rewrite("support")
 
+from support import browser  # noqa: E402
 from support.project import APP, TOOL, Project  # noqa: E402
 
 OTHER_NAMES = {"chromium": "chromium-browser"}
@@ -24,6 +26,13 @@ def project(tmp_path: Path) -> Project:
     project.write("main.c", APP)
     project.write("SConstruct", f"env = Environment({TOOL})\nenv.RbootApp('app', 'main.c')\n")
     return project
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser."""
+    with browser.chromium() as started:
+        yield started
 
 
 def missing_programs(items: Iterable[pytest.Item]) -> list[str]:

@@ -101,7 +101,9 @@ def _call(options: argparse.Namespace) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"rbootimg: {message}", file=sys.stderr)
+    from ..views.messages import error_line
+
+    print(error_line("rbootimg", message), file=sys.stderr)
     return 1
 
 

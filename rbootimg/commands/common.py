@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import fileio
 from ..errors import LayoutError, SettingError, error_subject
+from ..views.messages import print_warning
 from .arguments import directory, seconds
 
 if TYPE_CHECKING:  # not loaded by every command
@@ -100,4 +100,4 @@ def check_confinement() -> None:
 
     warning = confinement.check(os.environ.get("RBOOT_CONFINE", ""))
     if warning:
-        print(f"rbootimg: warning: {warning}", file=sys.stderr)
+        print_warning("rbootimg", warning)

@@ -14,6 +14,7 @@ from ..flash.image import INIT_DATA_REGION, FlashPiece, assemble, flash_pieces, 
 from ..flash.loader import check_loader
 from ..layout.model import FlashLayout
 from ..views import rom
+from ..views.messages import print_warning
 from .arguments import files_by_slot, region_and_file, slot_and_file, slot_number
 from .common import check_not_input, read_layout
 
@@ -106,7 +107,7 @@ def read_pieces(
     config = make_boot_config(layout, loader, options.current or 0) if with_config else None
     pieces = flash_pieces(layout, loader, _contents(roms), config, _contents(files))
     for warning in warnings(layout, pieces):
-        print(f"rbootimg: {options.layout}: warning: {warning}", file=sys.stderr)
+        print_warning(f"rbootimg: {options.layout}", warning)
     return layout, pieces
 
 

@@ -11,6 +11,7 @@ from ..layout.params import FLASH_FREQS, FLASH_MODES, FLASH_SIZES, FlashParams, 
 from ..rom.convert import convert
 from ..rom.pack import RAM_SECTIONS, irom, usage
 from ..views import tables, terminal
+from ..views.messages import print_warning
 from ..views.rom import rom_heading, rom_table, usage_table
 from .arguments import converter, flash_slot
 from .common import check_not_input, sized_slot
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
     params = FlashParams.from_names(options.flash_mode, options.flash_size or "512KB", options.flash_freq)
     app, rom, warnings = convert(data, options.section, params, options.irom_checksum, slot)
     for warning in warnings:
-        print(f"rbootimg: {options.file}: warning: {warning}", file=sys.stderr)
+        print_warning(f"rbootimg: {options.file}", warning)
     is_file = write_output(options.output, rom.to_bytes())
     place = (str(options.output), slot, irom(app).address)
     usages = usage(app, rom.size, slot)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from ..errors import FitError, RbootError, RomError
@@ -11,6 +10,7 @@ from ..fileio import read_file
 from ..flash.image import split
 from ..rom import fit
 from ..views import rom
+from ..views.messages import print_warning
 from .common import read_layout
 from .flash_image import write_pieces
 
@@ -47,5 +47,5 @@ def run(options: argparse.Namespace) -> None:
             try:
                 fit.read(piece.data, layout.loader.irom_checksum)
             except (RomError, FitError) as error:
-                print(f"rbootimg: {options.file}: warning: {piece.name}: {error}", file=sys.stderr)
+                print_warning(f"rbootimg: {options.file}", f"{piece.name}: {error}")
     print(rom.pieces_table(pieces, write_pieces(options.output, pieces)))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from typing import Any
 
 from ..emulator import confinement
+from ..views.messages import print_warning
 from .variables import get_string
 
 
@@ -20,4 +20,4 @@ def check_confinement(env: Any) -> None:
 
 @functools.lru_cache  # once, however many targets run ROMs
 def _warn(warning: str) -> None:
-    sys.stderr.write(f"rboot: warning: {warning}\n")
+    print_warning("rboot", warning)

@@ -17,6 +17,7 @@ import SCons.Node
 from ..errors import SettingError, error_subject
 from ..fileio import write_atomic
 from ..layout.model import sdk_regions
+from ..views.messages import print_warning
 from . import targets
 from .actions import OWN_SCANNER, action, build, nodes, single_node
 from .flashcontents import FlashContents, pieces_of
@@ -88,7 +89,7 @@ def _assemble(target: Any, source: Any, env: Any) -> None:
     pieces = pieces_of(contents)
     write_atomic(Path(target[0].get_abspath()), assemble(pieces, contents.layout.size.bytes))
     for warning in warnings(contents.layout, pieces):
-        sys.stderr.write(f"rboot: {target[0]}: warning: {warning}\n")
+        print_warning(f"rboot: {target[0]}", warning)
     if not env.GetOption("silent"):
         sys.stdout.write(pieces_table(pieces, [piece.name for piece in pieces]) + "\n")
 

@@ -18,6 +18,7 @@ from ..errors import RbootError, SettingError, error_subject
 from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
+from ..views.messages import print_warning
 from .actions import OWN_SCANNER, action, build, nodes, split_executor
 from .variables import call_environment, get_layout, get_string, header_params, slots_of
 
@@ -139,7 +140,7 @@ def _pack(target: Any, source: Any, env: Any) -> None:
     tables = []
     for node, packing, found in packed:
         for warning in found.warnings:
-            sys.stderr.write(f"rboot: {packing.elf}: warning: {warning}\n")
+            print_warning(f"rboot: {packing.elf}", warning)
         usages = usage(found.app, found.rom.size, packing.slot)
         tables.append(rom_table(str(node), packing.slot, irom(found.app).address, usages))
     if not env.GetOption("silent"):

@@ -11,6 +11,7 @@ from ..errors import CheckoutError, PublishError, RbootError, VersionError
 from ..release import bundle as release
 from ..release import manifest, names, unversioned, version, webroot
 from ..views import release as report
+from ..views.messages import print_warning
 from . import proving
 from .apps import App, WebRoot, display_path, recovery_to_prove, web_root_subject, web_roots
 from .users import format_error
@@ -65,7 +66,7 @@ def _warn_of_unproved(roots: list[WebRoot]) -> None:
         name for root in roots for name, app in root.apps.items() if app.proof_is_optional and not _proving_loader(app)
     ]
     if unproved:
-        sys.stderr.write(f"rboot: warning: published without a proof: {', '.join(unproved)}: {proving.NO_QEMU}\n")
+        print_warning("rboot", f"published without a proof: {', '.join(unproved)}: {proving.NO_QEMU}")
 
 
 def _proving_loader(app: App) -> str | None:
@@ -91,7 +92,7 @@ def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
                 raise VersionError(
                     f"data files and recovery ROMs need a release: {error}", subject=needing[0], hint=error.hint
                 ) from None
-            sys.stderr.write(f"rboot: warning: published without releases: {format_error(error)}\n")
+            print_warning("rboot", f"published without releases: {format_error(error)}")
             return []
         built = next((each for each in versions.values() if isinstance(each, CheckoutVersion)), "")
         if built != now:  # the ROMs may contain the version

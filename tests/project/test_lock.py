@@ -65,7 +65,7 @@ def applies(requirement: Requirement, python: str, platform: str) -> bool:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("name", "extras"), [("run", []), ("test", ["test"])])
+@pytest.mark.parametrize(("name", "extras"), [("run", []), ("test", ["test", "docs"])])
 def test_what_setup_cfg_asks_for_is_locked_for_each_python(
     name: str, extras: list[str], python: str, platform: str
 ) -> None:

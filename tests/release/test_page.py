@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 from support import browser
 from support.releases import make, with_recovery
 
@@ -152,14 +153,15 @@ def served(root: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, li
         server.shutdown()
 
 
-@pytest.mark.parametrize("size", [browser.DESKTOP, browser.PHONE])
+@pytest.mark.parametrize("view", browser.VIEWS, ids=str)
 @pytest.mark.needs("chromium")
 def test_a_browser_shows_it_without_a_complaint_or_a_request_elsewhere(
-    served: tuple[str, list[str]], size: str, tmp_path: Path
+    served: tuple[str, list[str]], view: browser.View, chromium: Browser
 ) -> None:
     url, asked = served
     for name in ("index.html", "releases/1.1.0/index.html"):
-        assert browser.photograph(url + name, size, tmp_path).stat().st_size > 10_000
+        with browser.page(chromium, url + name, view) as window:
+            assert browser.overflow(window) == 0
         directory = name.rpartition("index.html")[0]
         assert sorted(asked) == [f"/{name}", f"/{directory}style.css"]
         asked.clear()

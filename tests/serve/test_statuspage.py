@@ -10,6 +10,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 from support import browser
 
 from rbootimg.serve import faults
@@ -50,8 +51,9 @@ def url(tmp_path: Path, events: list[Event]) -> Iterator[str]:
             device.close()
 
 
-def test_the_page_has_the_numbers_of_each_device(url: str, events: list[Event], tmp_path: Path) -> None:
-    html = browser.show(url, browser.DESKTOP, tmp_path, "--dump-dom")
+def test_the_page_has_the_numbers_of_each_device(url: str, events: list[Event], chromium: Browser) -> None:
+    with browser.page(chromium, url) as window:
+        html = window.content()
     rows = [
         [unescape(re.sub("<[^>]*>", "", cell)).strip() for cell in re.findall("<td.*?</td>", row, re.DOTALL)]
         for row in re.findall("<tr.*?</tr>", html, re.DOTALL)[1:]
@@ -70,6 +72,7 @@ def test_the_page_has_the_numbers_of_each_device(url: str, events: list[Event], 
     assert {event.path for event in events if isinstance(event, Transfer)} == {"/rom1.bin", "/version", "/no"}
 
 
-@pytest.mark.parametrize("size", [browser.DESKTOP, browser.PHONE])
-def test_a_browser_shows_it_without_a_complaint(url: str, size: str, tmp_path: Path) -> None:
-    assert browser.photograph(url, size, tmp_path).stat().st_size > 10_000
+@pytest.mark.parametrize("view", browser.VIEWS, ids=str)
+def test_a_browser_shows_it_without_a_complaint(url: str, view: browser.View, chromium: Browser) -> None:
+    with browser.page(chromium, url, view) as window:
+        assert browser.overflow(window) == 0
