@@ -243,7 +243,7 @@ class _LinkAction(SCons.Action.CommandAction):  # type: ignore[misc]
             commands = (
                 {}
                 if not isinstance(command, str) or "TEMPFILE" in command
-                else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM)}"}
+                else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM, '$RBOOTLINKCOMSTR')}"}
             )
             running = env.Override({"SPAWN": spawn, "_RBOOT_LINKCOM": command, **commands})
             result = super().execute(target, source, running, executor)

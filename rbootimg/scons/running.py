@@ -13,6 +13,7 @@ from ..errors import SettingError, error_subject
 from ..flash import writer
 from ..rom import elf
 from ..rom.elf import Symbol
+from ..views.messages import Style, styled
 from . import confine
 from .flashcontents import pieces_of
 from .interrupt import is_interrupted
@@ -37,13 +38,17 @@ def flash(source: Any) -> None:
     image = _select_image(source, "flash")
     contents, env = image.attributes.rboot_flash, image.attributes.rboot_env
     port = get_string(env, "RBOOT_PORT") or None
+    pieces = pieces_of(contents)
     with tempfile.TemporaryDirectory(prefix="rbootimg-") as directory:
         files = []
-        for piece in pieces_of(contents):
+        for piece in pieces:
             file = Path(directory) / piece.file_name
             file.write_bytes(piece.data)
             files.append((piece.address, str(file)))
         writer.run(writer.command_line(files, port, get_number(env, "RBOOT_BAUD") or None))
+    if not env.GetOption("silent"):
+        size = sum(len(piece.data) for piece in pieces)
+        print(styled(f"wrote {image} to the device ({len(pieces)} pieces, {size:,} B)", Style.GREEN))
 
 
 def boot(source: Any) -> None:
