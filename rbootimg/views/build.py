@@ -134,7 +134,7 @@ def proof_line(proved: Sequence[ProvedRoms]) -> str:
 
 def _rom_count(proved: Sequence[ProvedRoms], with_apps: bool) -> str:
     count = sum(each.roms for each in proved)
-    names = [each.app for each in proved]
+    names = list(dict.fromkeys(each.app for each in proved))
     apps = ", ".join(names) if len(names) <= _MAX_NAMES else f"{len(names):,} applications"
     return f"{count:,} ROM{'s' * (count != 1)}{f' of {apps}' * with_apps}"
 

@@ -45,11 +45,20 @@ def change(project: Project, counter: int) -> None:
 
 def test_a_version_makes_a_release(released: Project) -> None:
     output = released.build("publish", "RBOOT_VERSION=1.0.0")
-    assert "  app 1.0.0 is current\n" in output
-    assert f"    {ROOT}/rom1.bin  160 bytes  sha256 {released.digest('app/rom1.bin')}\n" in output
+    place = f"{ROOT} (rom0 160 B, rom1 160 B), not proved"
+    assert output.endswith(f"\npublished app 1.0.0 to {place}\nserve it with: scons serve\n")
     assert version_of(released) == "1.0.0"
     assert released.read(f"{ROOT}/rom0.bin") == released.read("app/rom0.bin")
-    assert "app 1.0.0 is current already" in released.build("publish", "RBOOT_VERSION=1.0.0")
+    assert f"\napp 1.0.0 is current already in {place}\n" in released.build("publish", "RBOOT_VERSION=1.0.0")
+    change(released, 4)
+    output = released.build("publish", "RBOOT_VERSION=1.1.0")
+    assert f"\npublished app 1.1.0 to {place}, previously 1.0.0\n" in output
+    released.write(f"{ROOT}/rom0.bin", b"altered")
+    output = released.build("publish", "RBOOT_VERSION=1.1.0")
+    assert f"\nrepaired app 1.1.0 in {place}\n" in output
+    change(released, 5)
+    output = released.build("publish", "RBOOT_VERSION=1.1.0", "RBOOT_FORCE=yes")
+    assert f"\nreplaced app 1.1.0 in {place}\n" in output
 
 
 def test_the_release_says_which_loader_proved_it(project: Project) -> None:
@@ -117,7 +126,9 @@ def test_releases_are_listed_and_rolled_back(released: Project) -> None:
         ("1.2.0", "previous"),
         ("1.1.0", ""),
     ]
-    assert "app 1.2.0 is current again instead of 1.3.0" in released.build("rollback")
+    assert released.build("rollback") == (
+        f"ROLLBACK {ROOT}\napp 1.2.0 is current again instead of 1.3.0 in {ROOT} (rom0 160 B, rom1 160 B)\n"
+    )
     assert version_of(released) == "1.2.0"
     released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
     assert version_of(released) == "1.1.0"
@@ -126,7 +137,7 @@ def test_releases_are_listed_and_rolled_back(released: Project) -> None:
     (released.directory / ROOT / "releases/history.json").unlink()
     line = released.fail("publish", "RBOOT_VERSION=1.4.0")
     assert line.endswith("; run `scons rollback RBOOT_ROLLBACK=VERSION` to rebuild it with VERSION current")
-    assert "app 1.1.0 is current again\n" in released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
+    assert f"app 1.1.0 is current again in {ROOT} (" in released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
     released.build("-c")
     assert version_of(released) == "1.1.0"
 
@@ -227,8 +238,8 @@ def test_the_version_that_is_published_is_there_while_compiling(released: Projec
     assert "VERSION '1.2.0'" in output
     assert "I am 1.2.0\n" in output
     assert version_of(released) == "1.2.0"
-    assert "-o version.o" in output
-    assert "-o other.o" not in output
+    assert "CC       version.o\n" in output
+    assert "other.o" not in output
     assert "I am 1.3.0\n" in released.build("publish", "boot", "RBOOT_VERSION=v1.3.0")
     assert version_of(released) == "1.3.0"
     assert "VERSION '1.2.0'" in released.build()
@@ -324,7 +335,7 @@ def test_one_application_is_published_and_rolled_back_alone(released: Project) -
 
 def test_roms_are_built_without_being_published(released: Project) -> None:
     released.write("SConstruct", released.read("SConstruct").decode() + "Default(None)\n")
-    assert "Packing app/rom0.bin" in released.build("roms")
+    assert "PACK     app/rom0.bin\n" in released.build("roms")
     assert not released.exists(ROOT)
     assert "Nothing to be done" in released.build("roms")
 
@@ -410,7 +421,7 @@ def test_data_files_go_into_the_release_and_its_manifest(released: Project) -> N
         "RBOOT_RELEASE_FILES=[page, 'ca.der']",
         "page = env.Command('out/ui.html', 'www/index.html', Copy('$TARGET', '$SOURCE'))",
     )
-    assert "releases/1.0.0/ui.html" in released.build("publish")
+    assert " (rom0 160 B, rom1 160 B, 2 files 25 B), not proved\n" in released.build("publish")
     manifest = json.loads(released.read(f"{ROOT}/manifest.json"))
     assert [(entry["name"], entry["path"], entry["size"]) for entry in manifest["files"]] == [
         ("ca.der", "releases/1.0.0/ca.der", 11),
@@ -475,14 +486,16 @@ def test_a_recovery_rom_is_published_with_the_others(released: Project) -> None:
         prove="always",
     )
     output = released.build("publish")
-    assert "app: 3 ROMs proved with" in output
+    assert "\nproved 3 ROMs with loader-max_roms4.bin, every byte in place\n" in output
+    assert re.search(r"\nrescue.bin +2 at 0x82000 +0x40282010 ", output)
+    assert re.search(r" \(rom0 160 B, rom1 160 B, recovery \d+ B\), proved with loader-max_roms4.bin\n", output)
     assert released.exists("app/rom1.bin")
     assert not released.exists("app/rom2.bin"), "that slot is the recovery ROM's"
     assert released.read(f"{ROOT}/releases/1.0.0/recovery.bin") == released.read("rescue.bin")
     manifest = json.loads(released.read(f"{ROOT}/manifest.json"))
     assert (manifest["recovery"]["slot"], manifest["recovery"]["flash_address"]) == (2, 0x82000)
     assert manifest["recovery"]["proved_by"] == "loader-max_roms4.bin"
-    assert released.build("prove") == "Proving\n  app: 3 ROMs already proved with loader-max_roms4.bin\n"
+    assert released.build("prove") == "PROVE    app\nproved before: 3 ROMs with loader-max_roms4.bin\n"
 
 
 @pytest.mark.parametrize(
