@@ -19,7 +19,6 @@ from ..layout.model import Slot
 from ..layout.params import FlashParams
 from ..views.messages import print_warning
 from .actions import OWN_SCANNER, action, build, nodes, split_executor
-from .summary import add_roms
 from .variables import call_environment, get_layout, get_string, header_params, slots_of
 
 if TYPE_CHECKING:
@@ -121,6 +120,7 @@ def options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
 def _pack(target: Any, source: Any, env: Any) -> None:
     """Pack each target from its ELF. On an error no ROM is left."""
     from ..rom.pack import irom, usage  # not for every build
+    from .summary import add_roms
 
     packed = []
     for node, packing in zip(target, env["_RBOOT_PACKINGS"]):

@@ -1,4 +1,7 @@
-"""The line that each step of a build prints: short, or with $RBOOT_VERBOSE SCons's complete one."""
+"""The line that each step of a build prints: short, or with $RBOOT_VERBOSE SCons's complete one.
+
+`summary` has what a build prints at its end.
+"""
 
 from __future__ import annotations
 

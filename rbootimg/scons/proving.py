@@ -22,6 +22,7 @@ from ..views.progress import progress
 from . import confine
 from .messages import requested_proofs
 from .proofrequest import ProofRequest
+from .summary import print_roms
 
 NO_QEMU = f"{MISSING}, or set RBOOT_PROVE=never"
 """Why ROMs are published without a proof."""
@@ -35,6 +36,7 @@ _PROOF_VERSION = 2
 
 def prove_target(target: Any, env: Any) -> None:
     """Prove the applications of a target."""
+    print_roms(env)
     prove_pending(requested_proofs(target[0]), env, Style.GREEN)
 
 

@@ -30,7 +30,6 @@ def write_web_roots(target: Any, env: Any) -> None:
     files = _collect_files(roots)
     silent = bool(env.GetOption("silent"))
     print_roms(env, _slots(roots))
-    sys.stdout.write("" if silent else "\n")
     _prove_roms(roots, env)
     _warn_of_unproved(roots)
     bundles = [_make_bundles(root, env) for root in roots]

@@ -13,6 +13,7 @@ from ..views.build import rolled_back_line
 from ..views.messages import Style, styled
 from .apps import display_path, web_root_subject, web_roots
 from .interrupt import is_interrupted
+from .summary import print_roms
 from .variables import get_bool, get_string
 
 
@@ -44,6 +45,7 @@ def serve(target: Any, env: Any) -> None:
     with error_subject("RBOOT_SERVE_PORT"):
         port = parse_port(get_string(env, "RBOOT_SERVE_PORT") or "8080")
     root, _ = _select_web_root(target, env)
+    print_roms(env)
     with web_root_subject(root, env):
         serve_and_show(root, "0.0.0.0", port, ServerOptions(), is_interrupted)
 

@@ -17,6 +17,7 @@ from ..views.messages import Style, styled
 from . import confine
 from .flashcontents import pieces_of
 from .interrupt import is_interrupted
+from .summary import print_roms
 from .variables import get_number, get_string
 
 
@@ -37,6 +38,7 @@ def flash(source: Any) -> None:
     """Write the flash image to a device. Raises FlashError."""
     image = _select_image(source, "flash")
     contents, env = image.attributes.rboot_flash, image.attributes.rboot_env
+    print_roms(env)
     port = get_string(env, "RBOOT_PORT") or None
     pieces = pieces_of(contents)
     with tempfile.TemporaryDirectory(prefix="rbootimg-") as directory:
@@ -59,6 +61,7 @@ def boot(source: Any) -> None:
     net = get_string(env, "RBOOT_NET")
     with error_subject("RBOOT_NET"):
         server = network.parse_address(net) if net else None
+    print_roms(env)
     result = qemu.interact(image.get_contents(), BootOptions(net=server), is_interrupted=is_interrupted)
     qemu.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 

@@ -1,13 +1,15 @@
-"""What a build prints at its end: the memory that its ROMs use, or the commands that failed."""
+"""What a build prints at its end: the memory that its ROMs use, or the commands that failed.
+
+Not imported by a build that packs nothing and does not fail.
+"""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import SCons.Action
 import SCons.Node
@@ -15,41 +17,34 @@ import SCons.Script
 import SCons.Script.Main
 
 from ..errors import RbootError
+from ..layout.memory import Usage
+from ..layout.model import Slot
+from ..rom.pack import irom, usage
+from ..views import build
+from ..views.build import RomUsage
+from ..views.messages import Style, styled
 from .messages import Message, is_verbose
-
-if TYPE_CHECKING:
-    from ..layout.memory import Usage
-    from ..layout.model import Slot
-    from ..views.build import RomUsage
-
-
-def set_up(env: Any) -> None:
-    """Print the summary when SCons ends, once for a project. Not as a target, which would take part in each build."""
-    attributes = env.fs.Top.attributes
-    if not hasattr(attributes, "rboot_packed"):
-        attributes.rboot_packed = []
-        atexit.register(_print_at_exit, env)
 
 
 def add_roms(env: Any, packed: Mapping[Any, tuple[int, tuple[Usage, ...]]]) -> None:
     """Note the link addresses and usages of ROMs that were packed in this build."""
-    for rom, usage in packed.items():
-        rom.attributes.rboot_usage = usage
+    for rom, measured in packed.items():
+        rom.attributes.rboot_usage = measured
     env.fs.Top.attributes.rboot_packed += packed
     if SCons.Node.interactive:  # the end of the session is too late
-        print_roms(env)
+        print_roms(env, end="")
 
 
-def print_roms(env: Any, published: Mapping[Any, Slot | None] = MappingProxyType({})) -> None:
-    """Print the table of the `published` ROMs, with their slots, and of those packed in this build but not printed."""
+def print_roms(env: Any, published: Mapping[Any, Slot | None] = MappingProxyType({}), end: str = "\n") -> None:
+    """Print the table of the `published` ROMs, with their slots, and of those packed in this build but not printed.
+
+    Targets such as `scons flash` print it before they begin, so that what they say comes last.
+    """
     attributes = env.fs.Top.attributes
     packed, attributes.rboot_packed = attributes.rboot_packed, []
     roms = {**published, **{rom: None for rom in sorted(packed, key=_sort_key) if rom not in published}}
-    if not roms or env.GetOption("silent"):
-        return
-    from ..views import build  # not for every build
-
-    build.print_roms([_usage(rom, slot) for rom, slot in roms.items()])
+    if roms and not env.GetOption("silent"):
+        build.print_roms([_usage(rom, slot) for rom, slot in roms.items()], end)
 
 
 def _sort_key(rom: Any) -> tuple[str, int, str]:
@@ -59,12 +54,8 @@ def _sort_key(rom: Any) -> tuple[str, int, str]:
 
 def _usage(rom: Any, slot: Slot | None) -> RomUsage:
     """The usage of a ROM, from its ELF unless it was packed in this build; of its flash only if the ELF is unknown."""
-    from ..layout.memory import Usage
-    from ..rom.pack import irom, usage
-    from ..views.build import RomUsage
-
     packing = getattr(rom.attributes, "rboot_packing", None)
-    slot = packing.slot if packing and packing.slot else slot
+    slot = slot or (packing.slot if packing else None)
     if packing and not hasattr(rom.attributes, "rboot_usage"):
         with contextlib.suppress(RbootError, OSError):  # publishing reports it
             app = packing.read()
@@ -75,15 +66,14 @@ def _usage(rom: Any, slot: Slot | None) -> RomUsage:
     return RomUsage(str(rom), slot, link_address, {**known, "flash": Usage("flash", size, slot.size if slot else None)})
 
 
-def _print_at_exit(env: Any) -> None:
+def print_at_exit(env: Any) -> None:
+    """Print the commands that failed, or the table of the ROMs that no target has printed."""
     with contextlib.suppress(BrokenPipeError):
         for failure in SCons.Script.GetBuildFailures():
             if command := _hidden_command(failure):
-                from ..views.messages import Style, styled
-
                 sys.stderr.write(f"{styled('failed command:', Style.RED, sys.stderr)} {command}\n")
         if not SCons.Script.Main.exit_status:
-            print_roms(env)
+            print_roms(env, end="")
 
 
 def _hidden_command(failure: Any) -> str:

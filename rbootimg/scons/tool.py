@@ -16,6 +16,7 @@ Builders and methods that `generate` adds to an environment:
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import sys
@@ -30,7 +31,7 @@ import SCons.Script
 
 from .._version import __version__
 from ..views.tables import Heading, Table, plain
-from . import app, client, compiler, device, image, link, loader, messages, publish, summary, targets, versionheader
+from . import app, client, compiler, device, image, link, loader, messages, publish, targets, versionheader
 from .users import convert_errors
 from .variables import (
     FLAGS,
@@ -99,7 +100,7 @@ def generate(env: Any, **keywords: object) -> None:
     ):
         env.AddMethod(convert_errors(_prepare_environment(method), name), name)
     targets.explain_missing(env)
-    summary.set_up(env)
+    _print_summary_at_exit(env)
     _add_extras(env)
     _use_for_directories(env)
 
@@ -146,6 +147,21 @@ def _add_extras(env: Any) -> None:
     text = _help()
     if text not in (SCons.Script.help_text or ""):
         _append_help(text)
+
+
+def _print_summary_at_exit(env: Any) -> None:
+    """Print the summary when SCons ends, once for a project. Not as a target, which would take part in each build."""
+    attributes = env.fs.Top.attributes
+    if not hasattr(attributes, "rboot_packed"):
+        attributes.rboot_packed = []
+        atexit.register(_print_summary, env)
+
+
+def _print_summary(env: Any) -> None:
+    if env.fs.Top.attributes.rboot_packed or SCons.Script.GetBuildFailures():
+        from . import summary  # not for every build
+
+        summary.print_at_exit(env)
 
 
 def _append_help(text: str) -> None:

@@ -36,10 +36,10 @@ class RomUsage(NamedTuple):
     usages: Mapping[str, Usage]
 
 
-def print_roms(roms: Sequence[RomUsage]) -> None:
-    """Print the table of the ROMs, in one write, as other jobs of a build print too."""
+def print_roms(roms: Sequence[RomUsage], end: str = "") -> None:
+    """Print the table of the ROMs and `end`, in one write, as other jobs of a build print too."""
     drawn = _draw(roms, shutil.get_terminal_size().columns) if is_terminal() else plain((_table(roms),))
-    sys.stdout.write(f"\n{drawn}\n")
+    sys.stdout.write(f"\n{drawn}\n{end}")
 
 
 def _table(roms: Sequence[RomUsage], with_total: bool = True, with_percent: bool = True) -> Table:
@@ -103,7 +103,7 @@ def _choose_drawing(roms: Sequence[RomUsage], width: int) -> _Drawing:
 
 
 def _bar(usage: Usage | None, width: int) -> str:
-    if not usage or not usage.available:
+    if not (width and usage and usage.available):
         return " " * width
     share = min(usage.used / usage.available, 1)
     halves = max(round(share * width * 2), int(usage.used > 0))

@@ -197,7 +197,7 @@ def test_flash_writes_exactly_the_pieces(project: Project) -> None:
     with FakeChip(b"\xff" * 0x400000) as chip:
         output = project.build("flash", f"RBOOT_PORT={chip.port}", "RBOOT_BAUD=115200")
         assert output.startswith("FLASH    flash.bin\n")
-        assert output.endswith("\nwrote flash.bin to the device (4 pieces, 6,624 B)\n")
+        assert output.endswith("\nwrote flash.bin to the device (4 pieces, 5,888 B)\n")
         assert bytes(chip.flash[:0x100000]) == project.read("flash.bin")
 
 
