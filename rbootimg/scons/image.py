@@ -17,7 +17,7 @@ from ..errors import RbootError, SettingError, error_subject
 from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
-from ..views.messages import print_warning
+from ..views.messages import error_text, print_warning
 from .actions import OWN_SCANNER, action, build, nodes, split_executor
 from .variables import call_environment, get_layout, get_string, header_params, slots_of
 
@@ -127,7 +127,7 @@ def _pack(target: Any, source: Any, env: Any) -> None:
         try:
             packed.append((node, packing, packing.convert()))
         except RbootError as error:
-            raise SCons.Errors.BuildError(node, str(error), filename=str(packing.elf)) from None
+            raise SCons.Errors.BuildError(node, error_text(str(error)), filename=str(packing.elf)) from None
     try:
         for node, _, found in packed:
             write_atomic(Path(node.get_abspath()), found.rom.to_bytes())

@@ -28,6 +28,7 @@ from ..fileio import write_atomic
 from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
 from ..rom import ldscript
+from ..views.messages import error_text
 from .actions import OWN_SCANNER, action, build, nodes, package_file, rebuild_if_altered
 from .compiler import COMMANDS, find_program
 from .interrupt import is_interrupted
@@ -219,13 +220,13 @@ class _LinkAction(SCons.Action.CommandAction):  # type: ignore[misc]
         missing = re.search(r"cannot find entry symbol (\S+);", text)
         if missing and not result:  # only a warning of ld, which uses the start of the code instead
             reason = _describe_missing_entry(missing[1], Path(node.get_abspath()))
-            result = SCons.Errors.BuildError(node, reason, status=1, exitstatus=2, filename=str(node))
+            result = SCons.Errors.BuildError(node, error_text(reason), status=1, exitstatus=2, filename=str(node))
         elif result:
             result.filename = str(node)  # SCons names the first target, whichever failed
             overflows = re.findall(r"region [`']?(\w+)'? overflowed by (\d+) bytes", text)
             slot = getattr(node.attributes, "rboot_slot", None)
             errors = [_describe_overflow(slot, region, int(excess)) for region, excess in overflows]
-            result.errstr = "; ".join(errors) or result.errstr
+            result.errstr = error_text("; ".join(errors)) or result.errstr
         if result:
             _remove_outputs(node)  # ld leaves an incomplete file if it is killed, e.g. by Ctrl-C
         return result

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import SCons.Errors
+import SCons.SConf
 
 from ..errors import SettingError
 from .apps import display_path
@@ -32,7 +33,12 @@ class Message:
 
 
 def is_verbose(env: Any) -> bool:
-    """Whether $RBOOT_VERBOSE is set. Raises UserError for an invalid value, as SCons calls this while it prints."""
+    """Whether $RBOOT_VERBOSE is set, or the lines are those of checks of env.Configure(), for its log.
+
+    Raises UserError for an invalid value, as SCons calls this while it prints.
+    """
+    if SCons.SConf.sconf_global is not None:
+        return True
     try:
         return bool(get_bool(env, "RBOOT_VERBOSE"))
     except SettingError as error:

@@ -124,6 +124,13 @@ def test_environments_without_the_tool_print_as_before(project: Project) -> None
     assert "gcc -o host.o -c host.c\n" in project.build()
 
 
+def test_the_log_of_configure_has_the_commands(project: Project) -> None:
+    lines = ("conf = Configure(env)", "conf.CheckHeader('stdint.h')", "env = conf.Finish()")
+    sconstruct(project, *lines, "env.RbootApp('app', 'main.c')")
+    assert "CC       main.o\n" in project.build()
+    assert "\nxtensa-lx106-elf-gcc -o .sconf_temp/conftest_" in project.read("config.log").decode()
+
+
 # Failed commands
 
 
@@ -289,6 +296,9 @@ def test_errors_are_red_and_hints_dim_on_a_terminal(project: Project) -> None:
     assert f"scons: *** [publish] {error}" in shown
     shown = on_terminal(project, "RBOOT_FLASH_SIZE=3MB", status=2)
     assert f"scons: *** rboot: {RED}" in shown
+    project.write("main.c", APP + "char large[90000] = {1}; void *use = large;")
+    shown = on_terminal(project, status=2)
+    assert f"] app/rom0.elf: {RED}DRAM sections overflow the 81,920 bytes of DRAM by " in shown
 
 
 def test_a_failed_command_and_a_proof_are_coloured_on_a_terminal(project: Project) -> None:
