@@ -165,7 +165,7 @@ def published_line(result: Published, directory: str) -> str:
 
 
 def published_files_line(app: str, directory: str, sizes: Sequence[int], loader: str | None, changed: bool) -> str:
-    """Format one line about the ROMs of an application that has no version, in slot order."""
+    """Format one line about the ROMs of an application without a version, in slot order."""
     start = f"published {app} to" if changed else f"{app} is current already in"
     return f"{start} {directory} ({_rom_sizes(sizes)}), {_proved_by(loader)}, without a version"
 
