@@ -1,10 +1,10 @@
 """Directives that write the reference from the code, so that the two cannot differ.
 
-    {rboot-variables}        the construction variables of the SCons tool, by group
-    {rboot-targets}          its targets
-    {rboot-builder} NAME     a builder: its arguments and docstring
-    {rboot-schema} FILE      the keys that a JSON Schema of rbootimg/schemas describes
-    {rboot-api}              in its content: names of the library, with their docstrings
+{rboot-variables}        the construction variables of the SCons tool, by group
+{rboot-targets}          its targets
+{rboot-builder} NAME     a builder: its arguments and docstring
+{rboot-schema} FILE      the keys that a JSON Schema of rbootimg/schemas describes
+{rboot-api}              in its content: names of the library, with their docstrings
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class _Variables(_Directive):
     def markdown(self) -> str:
         return "\n\n".join(
             f"## {group}\n\n{_table(('variable', 'default', 'what it is'), map(_variable_row, rows))}"
-            for group, rows in getattr(variables, 'VARIABLE_GROUPS', {'All': variables.VARIABLES}).items()
+            for group, rows in getattr(variables, "VARIABLE_GROUPS", {"All": variables.VARIABLES}).items()
         )
 
 
 class _Targets(_Directive):
     def markdown(self) -> str:
-        rows = ((_code(name), text) for name, text in getattr(targets, 'TARGETS', ()))
+        rows = ((_code(name), text) for name, text in getattr(targets, "TARGETS", ()))
         return _table(("`scons` …", "what it does"), rows)
 
 
@@ -68,8 +68,11 @@ class _Builder(_Directive):
         name = self.arguments[0]
         method = tool.METHODS[name]
         _, *parameters = inspect.signature(method).parameters.values()
-        positional = [f"{each.name}={each.default!r}" if each.default not in (each.empty, None) else each.name
-                      for each in parameters if each.kind is not each.VAR_KEYWORD]
+        positional = [
+            f"{each.name}={each.default!r}" if each.default not in (each.empty, None) else each.name
+            for each in parameters
+            if each.kind is not each.VAR_KEYWORD
+        ]
         return f"```python\nenv.{name}({', '.join(positional)}, **variables)\n```\n\n{_docstring(method)}"
 
 
