@@ -1,4 +1,4 @@
-"""The page on troubleshooting has every message of the code on the device, and its other messages are those of the code."""
+"""Troubleshooting explains every message of the code on the device; its other messages are those of the code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import itertools
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
@@ -53,7 +52,8 @@ def strings(source: str) -> list[str]:
 
 def printed(name: str, *functions: str) -> list[str]:
     """The lines that calls of `functions` in a C file print, as formats."""
-    calls = re.findall(rf"\b(?:{'|'.join(functions)})\((.*?)\);", (FIRMWARE / name).read_text(encoding="utf-8"), re.DOTALL)
+    source = (FIRMWARE / name).read_text(encoding="utf-8")
+    calls = re.findall(rf"\b(?:{'|'.join(functions)})\((.*?)\);", source, re.DOTALL)
     lines = (line.strip() for call in calls for text in strings(call) for line in text.splitlines())
     return [line for line in dict.fromkeys(lines) if line]
 
