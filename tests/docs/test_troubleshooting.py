@@ -112,7 +112,7 @@ def test_every_end_of_a_run_in_the_emulator_is_explained(end: BootEnd) -> None:
 
 @cache
 def messages() -> tuple[str, ...]:
-    """The strings of each Python module, with … for each value that is no constant."""
+    """The strings of each Python module except docstrings, with … for each value that is not a constant."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))]
     constants = {
         target.id: node.value.value
@@ -132,8 +132,13 @@ def messages() -> tuple[str, ...]:
             return constants.get(node.value.id, "…")
         return "…"
 
+    docstrings = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     return tuple(
-        "\n".join(rendered(node) for node in ast.walk(tree) if isinstance(node, (ast.JoinedStr, ast.Constant)))
+        "\n".join(
+            rendered(node)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.JoinedStr, ast.Constant)) and node not in docstrings
+        )
         for tree in trees
     )
 
