@@ -389,8 +389,13 @@ class _Connection:
         return f"/{path}", answer(self._server.web_root, method, path, headers), active
 
     def _is_status(self, path: str) -> bool:
-        """Return whether `path` is that of the status page or of what belongs to it; devices do not ask for that."""
+        """Return whether `path` is the status page or below it, which no device requests."""
         return self._options.status_page and path.split("/")[1:2] == [STATUS_PAGE]
+
+    @property
+    def _rate(self) -> int | None:
+        """The maximum rate of the response; the status page has none."""
+        return self._options.rate if self._transfer else None
 
     async def _respond(
         self, method: str, path: str, agent: str, found: Answer, active: tuple[faults.Fault, ...] = ()
@@ -439,7 +444,7 @@ class _Connection:
 
     def _framed(self, body: bytes | FilePart, size: int) -> Iterator[bytes]:
         """Generate the body in pieces, framed and checked by h11."""
-        piece_size = max(1, min(_PIECE, (self._options.rate or _PIECE * 10) // 10))
+        piece_size = max(1, min(_PIECE, (self._rate or _PIECE * 10) // 10))
         for start in range(0, size, piece_size):
             length = min(piece_size, size - start)
             if isinstance(body, FilePart):
@@ -459,8 +464,8 @@ class _Connection:
         else:
             await asyncio.sleep(0)  # let other connections run
         self._pending()
-        if self._options.rate:
-            await self._pause(self._start_time + self._written / self._options.rate - time.monotonic())
+        if self._rate:
+            await self._pause(self._start_time + self._written / self._rate - time.monotonic())
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless the client closes the connection."""

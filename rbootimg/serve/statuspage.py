@@ -1,7 +1,7 @@
 """The development server's status page: the devices and their transfers, as HTML and as JSON. No sockets.
 
-The page needs no script. With one, it asks for the JSON of what has changed, so that an open page costs little and
-holds no connection, of which devices need all that there are.
+The page works without its script, which requests the JSON of what has changed. Each response closes its connection:
+open pages must not take those that devices need.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SCHEMA = 1
 
 
 class _Text(NamedTuple):
-    """What the page says of a device. The script finds the place of each by its name."""
+    """The texts of a row. The names are also the classes of the cells, by which the script finds them."""
 
     address: str
     app: str

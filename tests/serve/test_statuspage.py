@@ -223,7 +223,7 @@ def test_the_page_follows_a_download_without_a_reload(server: Server, chromium: 
         window.evaluate("document.querySelector('tbody tr').dataset.kept = 'yes'")
         device.close()
         window.wait_for_selector("tr.failed >> text=aborted at 100,000")
-        assert window.text_content("#news") == "127.0.0.1: /rom1.bin aborted"
+        assert window.text_content("#news") == "127.0.0.1: /rom1.bin: aborted at 100,000"
         server.fetch("version", "clock/1.1.0 (slot 1)")
         window.wait_for_selector("tr.done")
         assert cells(window) == [["127.0.0.1", "clock 1.1.0", "1", "/version", "6 bytes", "done", "2"]]
@@ -234,11 +234,26 @@ def test_the_page_follows_a_download_without_a_reload(server: Server, chromium: 
 
 
 @in_browser
-def test_the_page_without_scripts_loads_itself_anew(server: Server, chromium: Browser) -> None:
+def test_the_page_without_scripts_reloads_itself(server: Server, chromium: Browser) -> None:
     with browser.page(chromium, server.url, scripts=False) as window:
         assert window.inner_text("#connection noscript") == "reloads every 2 seconds"
         server.fetch("version", "clock/1.0.0 (slot 0)")
         window.wait_for_selector("tr.done")
+
+
+@in_browser
+def test_a_device_that_the_server_has_forgotten_leaves_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chromium: Browser
+) -> None:
+    monkeypatch.setattr("rbootimg.serve.server.DeviceLog", lambda started: DeviceLog(started, max_devices=1))
+    with serving(tmp_path, options=ServerOptions(status_page=True)) as listening:
+        server = Server(listening.port, [])
+        with browser.page(chromium, server.url) as window:
+            for agent, text in (("first/1.0.0", "first 1.0.0"), ("second/1.0.0", "second 1.0.0")):
+                server.connect("version", agent).recv(1000)
+                window.wait_for_selector(f"text={text}")
+            window.wait_for_selector("text=first 1.0.0", state="detached")
+        server.close()
 
 
 @in_browser

@@ -1,5 +1,5 @@
-// Keeps the status page current: asks once a second for the devices that have changed, and updates their rows.
-// The server writes the texts and the template has the markup; what devices send is only ever set as text.
+// Keeps the status page current: requests the devices that have changed once a second and updates their rows.
+// The server formats the texts, the template has the markup. What devices send is only ever set as text.
 "use strict";
 
 const PERIOD = 1000, TIMEOUT = 5000; // milliseconds
@@ -18,7 +18,7 @@ let started = null; // when the server started
 let clockOffset = 0; // of the server, milliseconds
 
 for (const row of tbody.rows) {
-  rows.set(row.dataset.id, row);
+  rows.set(Number(row.dataset.id), row);
 }
 
 function setText(element, text) {
@@ -51,8 +51,7 @@ function newRow(id) {
 }
 
 function showDevice(device) {
-  const id = String(device.id);
-  const row = rows.get(id) ?? newRow(id);
+  const row = rows.get(device.id) ?? newRow(device.id);
   row.className = device.state;
   for (const [name, text] of Object.entries(device.text)) {
     setText(row.querySelector(`.${name}`), text);
@@ -70,7 +69,8 @@ function showDevice(device) {
 function sortRows() {
   const keys = new Map();
   for (const [id, row] of rows) {
-    keys.set(row, `${Number(row.className === "active")} ${row.querySelector("time").dateTime} ${id.padStart(16, "0")}`);
+    const isActive = Number(row.className === "active");
+    keys.set(row, `${isActive} ${row.querySelector("time").dateTime} ${String(id).padStart(16, "0")}`);
   }
   [...rows.values()].sort((a, b) => (keys.get(a) < keys.get(b) ? 1 : -1)).forEach((row, index) => {
     if (tbody.rows[index] !== row) {
@@ -86,8 +86,8 @@ function announce(devices) {
     results.set(id, result.number);
   }
   if (revision && ended.length) {
-    const texts = ended.slice(0, MAX_NEWS).map(({ address, result }) =>
-      `${address}: ${result.path} ${result.state === "done" ? result.status : "aborted"}`);
+    const texts = ended.slice(0, MAX_NEWS).map(({ state, text }) =>
+      `${text.address}: ${state === "active" ? "" : `${text.path}: `}${text.result}`); // an active one's has the path
     if (ended.length > MAX_NEWS) {
       texts.push(`${ended.length - MAX_NEWS} more`);
     }
@@ -97,12 +97,12 @@ function announce(devices) {
 
 // Forget devices that the server has forgotten; `devices` are all that it has.
 function keepOnly(devices) {
-  const ids = new Set(devices.map(({ id }) => String(id)));
+  const ids = new Set(devices.map(({ id }) => id));
   for (const [id, row] of rows) {
     if (!ids.has(id)) {
       row.remove();
       rows.delete(id);
-      results.delete(Number(id));
+      results.delete(id);
     }
   }
 }
