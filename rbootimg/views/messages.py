@@ -25,7 +25,7 @@ def has_colours(stream: TextIO | None) -> bool:
 
 
 def styled(text: str, style: Style, stream: TextIO | None = None) -> str:
-    """Return `text` in that style, for `stream` (default: stdout); unchanged if it has no colours."""
+    """Return `text` in that style, for `stream` (default: stdout), or unchanged without colours there."""
     return f"\x1b[{style.value}m{text}\x1b[0m" if text and has_colours(stream or sys.stdout) else text
 
 
