@@ -47,6 +47,16 @@ def wait_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def layout_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --layout, which is required."""
+    parser.add_argument(
+        "--layout",
+        required=True,
+        metavar="LAYOUT",
+        help="a layout file (TOML) or a preset; `rbootimg layout` lists the presets",
+    )
+
+
 def json_argument(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")

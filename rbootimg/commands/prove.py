@@ -11,7 +11,7 @@ from ..fileio import read_file
 from ..rom import elf
 from ..views.tables import Table, plain
 from .arguments import files_by_slot, slot_and_file, timeout
-from .common import check_confinement, json_argument, print_json, read_layout
+from .common import check_confinement, json_argument, layout_argument, print_json, read_layout
 
 DESCRIPTION = (
     "Boot each ROM of a flash image in QEMU, compare RAM and flash at its entry point with the ELF that it was packed "
@@ -23,9 +23,7 @@ DESCRIPTION = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", type=Path, metavar="FLASH.BIN", help="the flash image")
-    parser.add_argument(
-        "--layout", required=True, metavar="LAYOUT", help="a layout file (TOML) or the name of a preset"
-    )
+    layout_argument(parser)
     parser.add_argument(
         "--elf",
         type=slot_and_file,

@@ -12,7 +12,7 @@ from ..fileio import read_file
 from ..release import bundle, manifest, names, webroot
 from ..release.version import from_git, normalize, source_date
 from ..views import release as report
-from .common import read_layout, wait_argument, web_root_argument
+from .common import layout_argument, read_layout, wait_argument, web_root_argument
 
 DESCRIPTION = (
     "Make ROMs the current release of an application, all of them or none. Downloads in progress finish with the old "
@@ -24,9 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("roms", type=Path, nargs="+", metavar="ROM.BIN", help="the ROMs in the order of the slots")
     parser.add_argument("--app", required=True, metavar="NAME", help="the name of the application")
-    parser.add_argument(
-        "--layout", required=True, help="a layout file (TOML) or a preset; `rbootimg layout` lists the presets"
-    )
+    layout_argument(parser)
     parser.add_argument(
         "--version", help="semantic version (default: $RBOOT_VERSION, else from the tags of the git checkout)"
     )
