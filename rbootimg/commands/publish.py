@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 
 from ..errors import error_subject
 from ..fileio import read_file
-from ..release import bundle, manifest, names, webroot
+from ..release import bundle, datafiles, manifest, names, webroot
 from ..release.version import from_git, normalize, source_date
 from ..views import release as report
+from .arguments import name_and_file, recovery_rom
 from .common import layout_argument, read_layout, wait_argument, web_root_argument
 
 DESCRIPTION = (
@@ -46,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--file",
         dest="data_files",
-        type=_name_and_path,
+        type=name_and_file,
         action="append",
         default=[],
         metavar="[NAME=]PATH",
@@ -59,7 +59,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--recovery",
-        type=_slot_and_path,
+        type=recovery_rom,
         metavar="SLOT=ROM.BIN",
         help="add a ROM of another application for another slot, as releases/VERSION/recovery.bin",
     )
@@ -81,22 +81,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(usage_error=parser.error)
 
 
-def _name_and_path(text: str) -> tuple[str, Path]:
-    name, _, path = text.partition("=") if "=" in text else (Path(text).name, "", text)
-    if not (name and path):
-        raise argparse.ArgumentTypeError(f"invalid file {text!r}: expected PATH or NAME=PATH")
-    return name, Path(path)
-
-
-def _slot_and_path(text: str) -> tuple[int, Path]:
-    match = re.fullmatch(r"([0-9]{1,3})=(.+)", text, re.DOTALL)
-    if not match:
-        raise argparse.ArgumentTypeError(
-            f"invalid recovery ROM {text!r}: expected SLOT=ROM.BIN, such as 2=recovery.bin"
-        )
-    return int(match[1]), Path(match[2])
-
-
 def run(options: argparse.Namespace) -> None:
     """Publish, and print the current files."""
     files = [name for name, _ in options.data_files]
@@ -104,14 +88,16 @@ def run(options: argparse.Namespace) -> None:
         if files.count(name) > 1:
             options.usage_error(f"--file {name} is given twice; rename one with --file NAME=PATH")
     layout = read_layout(options.layout)
-    with error_subject("--app"):
-        names.check_app_name(options.app)
+    _check_texts(options)
     version = _version(options)
-    if options.date is not None:
-        with error_subject("--date"):
-            manifest.check_date(options.date)
     roms = [read_file(path) for path in options.roms]
-    release = bundle.make_bundle(options.app, version, roms, layout, _release_options(options))
+    contents = _release_options(options)
+    with error_subject("--file"):
+        datafiles.check(contents.data_files)
+    if contents.recovery:
+        with error_subject("--recovery"):
+            bundle.check_recovery_slot(options.app, contents.recovery.slot, len(roms), len(layout.slots))
+    release = bundle.make_bundle(options.app, version, roms, layout, contents)
     (published,) = webroot.publish(
         options.web_root,
         [release],
@@ -122,6 +108,19 @@ def run(options: argparse.Namespace) -> None:
         timeout=options.wait,
     )
     print("\n".join(report.published(published)))
+
+
+def _check_texts(options: argparse.Namespace) -> None:
+    """Check options that are part of the manifest. Raises SettingError with the option as subject."""
+    for option, check, text in (
+        ("--app", names.check_app_name, options.app),
+        ("--date", manifest.check_date, options.date),
+        ("--device", bundle.check_device_class, options.device),
+        ("--proved-by", bundle.check_loader_name, options.proved_by),
+    ):
+        if text is not None:
+            with error_subject(option):
+                check(text)
 
 
 def _release_options(options: argparse.Namespace) -> bundle.ReleaseOptions:

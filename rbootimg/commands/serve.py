@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from ..serve import faults
-from ..serve.server import STATUS_PAGE, ServerOptions
+from ..serve.server import ServerOptions
 from ..views.server import serve_and_show
+from ..webnames import STATUS_PAGE
 from .arguments import byte_rate, converter, directory, port_number
 from .common import web_root_argument
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..serve.events import Event, Listening, State, Transfer, TransferLog
 from ..serve.responses import answer, location
-from ..serve.server import STATUS_PAGE, ServerOptions, serve
+from ..serve.server import ServerOptions, serve
+from ..webnames import STATUS_PAGE
 
 if TYPE_CHECKING:
     from rich.table import Table
