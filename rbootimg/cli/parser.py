@@ -60,6 +60,10 @@ Pack, check, prove and publish rBoot ROMs for the ESP8266.
 `rbootimg COMMAND --help` describes a command and its options."""
 
 
+_MAX_WIDTH = 100
+"""The longest line of a help in columns: longer ones are hard to read."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are coloured on a terminal."""
 
@@ -148,7 +152,7 @@ class Formatter(argparse.HelpFormatter):
     """
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_width())
+        super().__init__(prog, width=min(_width(), _MAX_WIDTH))
 
     def add_usage(
         self,

@@ -15,10 +15,17 @@ DESCRIPTION = (
     "replies with which an update fails. The exit status is 1 if there is a fault."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg check --web-root build/webroot
+  rbootimg check --url http://192.168.1.10:8080/"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--url", metavar="URL", help="the URL of the application's directory on its server")
+    parser.add_argument(
+        "--url", metavar="URL", help="check through the server, with the URL of the application's directory"
+    )
     json_argument(parser)
     web_root_argument(parser)
 

@@ -20,6 +20,12 @@ DESCRIPTION = (
     "This includes the boot config: the device then boots the slot of --current."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg flash --layout 1MB --loader rboot.bin --rom rom0.bin -p /dev/ttyUSB0
+  rbootimg flash --layout 1MB --loader rboot.bin --rom 1=rom1.bin --current 1 \\
+      --dry-run"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -25,6 +25,11 @@ DESCRIPTION = (
     "The layout's flash size, mode and frequency are written to the loader's header."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg flash-image --layout 1MB --loader rboot.bin --rom rom0.bin \\
+      --rom rom1.bin -o flash.bin"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

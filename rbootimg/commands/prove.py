@@ -19,6 +19,10 @@ DESCRIPTION = (
     "file is not changed. The exit status is 1 if a byte differs, or if a ROM does not start or crashes."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg prove flash.bin --layout 1MB --elf rom0.elf --elf rom1.elf"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -30,10 +34,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="[SLOT=]APP.ELF",
-        help="the ELF that a ROM was packed from; repeat it, in the order of the slots or with their numbers",
+        help="the ELF that a ROM was packed from; repeatable, in slot order or with slot numbers",
     )
     parser.add_argument(
-        "--section", action="append", metavar="NAME", help="a section loaded to RAM; repeat it (default: all)"
+        "--section", action="append", metavar="NAME", help="a section that is loaded to RAM; repeatable (default: all)"
     )
     parser.add_argument(
         "--timeout", type=timeout, default=5.0, metavar="S", help="time limit in seconds for each ROM (default: 5)"

@@ -19,6 +19,11 @@ DESCRIPTION = (
     "files."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg publish rom0.bin rom1.bin --app clock --layout 1MB --version 1.2.0
+  rbootimg publish rom0.bin --app clock --layout four-1MB --file www/index.html"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -26,13 +31,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app", required=True, metavar="NAME", help="the name of the application")
     layout_argument(parser)
     parser.add_argument(
-        "--version", help="semantic version (default: $RBOOT_VERSION, else from the tags of the git checkout)"
+        "--version",
+        help="set the version, e.g. 1.2.0 (default: $RBOOT_VERSION, else from the tags of the git checkout)",
     )
     parser.add_argument(
         "--device",
         default=os.environ.get("RBOOT_DEVICE") or manifest.DEVICE,
         metavar="CLASS",
-        help=f"class of devices (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
+        help=f"set the class of devices (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
     )
     parser.add_argument("--date", help="release date as YYYY-MM-DD (default: from $SOURCE_DATE_EPOCH, else none)")
     parser.add_argument(
@@ -64,7 +70,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="add a ROM of another application for another slot, as releases/VERSION/recovery.bin",
     )
     parser.add_argument(
-        "--proved-by", metavar="LOADER", help="name of the loader with which all the ROMs were proved to boot"
+        "--proved-by", metavar="LOADER", help="record that all ROMs were proved to boot with this loader"
     )
     parser.add_argument(
         "--in-directory",
