@@ -15,6 +15,7 @@ from ..rom.demangle import demangle
 from ..rom.format import RamSection, Rom
 from ..rom.linkaddress import find_link_address
 from ..rom.pack import irom
+from ..views.messages import print_result
 from ..views.rom import MAX_DIFFERENCES, comparison_text
 
 DESCRIPTION = (
@@ -40,8 +41,11 @@ def run(options: argparse.Namespace) -> None:
     links = None if first.link is None or second.link is None else (first.link, second.link)
     comparison = compare_roms(first.rom, second.rom, links)
 
-    print(comparison_text(comparison, _names((first, second), comparison.differences[:MAX_DIFFERENCES])))
-    if not comparison.same_app:
+    text = comparison_text(comparison, _names((first, second), comparison.differences[:MAX_DIFFERENCES]))
+    if comparison.same_app:
+        print_result([text])
+    else:
+        print(text)
         raise RbootError(f"not the same application as {options.other}")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..emulator.proof import prove
+from ..emulator.proof import SlotProof, prove
 from ..errors import error_subject
 from ..fileio import read_file
 from ..rom import elf
-from ..views.tables import Table, plain
+from ..views import terminal
+from ..views.progress import progress
+from ..views.tables import Heading, Table
 from .arguments import files_by_slot, slot_and_file, timeout
 from .common import check_confinement, json_argument, layout_argument, print_json, read_layout
 
@@ -54,7 +56,12 @@ def run(options: argparse.Namespace) -> None:
     for number, path in files_by_slot(options.elf, "--elf", options.usage_error).items():
         with error_subject(path):
             elfs[number] = elf.parse_elf(read_file(path))
-    proofs = prove(read_file(options.file), layout, elfs, options.section, options.timeout)
+    flash = read_file(options.file)
+    proofs: list[SlotProof] = []
+    with progress("proving", len(elfs)) as advance:
+        for number in sorted(elfs):
+            proofs += prove(flash, layout, {number: elfs[number]}, options.section, options.timeout)
+            advance()
     if options.json:
         found = [
             {
@@ -74,9 +81,10 @@ def run(options: argparse.Namespace) -> None:
             f"{proof.slot.address:#010x}",
             f"{proof.entry:#x}",
             f"{proof.size:,}",
-            "in place",
             proof.reached,
         )
         for proof in proofs
     )
-    print(plain((Table(("ROM", "address", "entry", "bytes", "", "ran until"), tuple(rows), "<<<><<"),)))
+    count = f"{len(proofs)} ROM{'s' * (len(proofs) != 1)}"
+    heading = Heading(f"{options.file}: {count} proved to boot, every byte in place", good=True)
+    terminal.show((heading, Table(("ROM", "address", "entry", "bytes", "ran until"), tuple(rows), "<<<><")))

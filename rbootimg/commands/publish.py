@@ -11,6 +11,8 @@ from ..fileio import read_file
 from ..release import bundle, datafiles, manifest, names, webroot
 from ..release.version import from_git, normalize, source_date
 from ..views import release as report
+from ..views.messages import print_result
+from ..views.progress import progress
 from .arguments import name_and_file, recovery_rom
 from .common import layout_argument, read_layout, wait_argument, web_root_argument
 
@@ -104,16 +106,17 @@ def run(options: argparse.Namespace) -> None:
         with error_subject("--recovery"):
             bundle.check_recovery_slot(options.app, contents.recovery.slot, len(roms), len(layout.slots))
     release = bundle.make_bundle(options.app, version, roms, layout, contents)
-    (published,) = webroot.publish(
-        options.web_root,
-        [release],
-        in_directories=options.in_directory,
-        force=options.force,
-        allow_missing_roms=options.force,
-        allow_downgrade=options.allow_downgrade,
-        timeout=options.wait,
-    )
-    print("\n".join(report.published(published)))
+    with progress("publishing"):
+        (published,) = webroot.publish(
+            options.web_root,
+            [release],
+            in_directories=options.in_directory,
+            force=options.force,
+            allow_missing_roms=options.force,
+            allow_downgrade=options.allow_downgrade,
+            timeout=options.wait,
+        )
+    print_result(report.published(published))
 
 
 def _check_texts(options: argparse.Namespace) -> None:
