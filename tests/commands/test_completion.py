@@ -113,7 +113,7 @@ compadd() {
 stop() { print -r -- "<end>"; exit }
 comppostfuncs=(stop)
 stty -echo
-print read""y
+print ready
 """
 
 
