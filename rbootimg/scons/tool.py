@@ -45,6 +45,20 @@ from .variables import (
     version_of,
 )
 
+METHODS: dict[str, Callable[..., Any]] = {
+    "RbootApp": app.rboot_app,
+    "RbootRom": app.rboot_rom,
+    "RbootProgram": app.rboot_program,
+    "RbootLinkerScript": link.rboot_linker_script,
+    "RbootImage": image.rboot_image,
+    "RbootPublish": publish.rboot_publish,
+    "RbootLoader": loader.rboot_loader,
+    "RbootOtaClient": client.rboot_ota_client,
+    "RbootVersionHeader": versionheader.rboot_version_header,
+    "RbootFlashImage": device.rboot_flash_image,
+}
+"""The methods that the tool adds to an environment, by name."""
+
 _INTERNAL = {
     "_RBOOT_VERSION": __version__,
     "_RBOOT_LDSCRIPT": link.script_flags,
@@ -86,18 +100,7 @@ def generate(env: Any, **keywords: object) -> None:
     get_bool(env, "RBOOT_VERBOSE")  # to report an invalid value here
     env.Replace(**_INTERNAL)
     compiler.set_up(env)
-    for method, name in (
-        (app.rboot_app, "RbootApp"),
-        (app.rboot_rom, "RbootRom"),
-        (app.rboot_program, "RbootProgram"),
-        (link.rboot_linker_script, "RbootLinkerScript"),
-        (image.rboot_image, "RbootImage"),
-        (publish.rboot_publish, "RbootPublish"),
-        (loader.rboot_loader, "RbootLoader"),
-        (client.rboot_ota_client, "RbootOtaClient"),
-        (versionheader.rboot_version_header, "RbootVersionHeader"),
-        (device.rboot_flash_image, "RbootFlashImage"),
-    ):
+    for name, method in METHODS.items():
         env.AddMethod(convert_errors(_prepare_environment(method), name), name)
     targets.explain_missing(env)
     _print_summary_at_exit(env)
@@ -174,7 +177,8 @@ def _append_help(text: str) -> None:
 def _help() -> str:
     """The help about targets and variables, all in the same two columns."""
     groups = [("rBoot targets", targets.TARGETS)]
-    groups += [(title, tuple((each.name, _describe(each)) for each in group)) for title, group in VARIABLE_GROUPS]
+    for title, variables in VARIABLE_GROUPS.items():
+        groups.append((title, tuple((each.name, _describe(each)) for each in variables)))
     width = max(len(name) for _, rows in groups for name, _ in rows)
     blocks: list[Heading | Table] = []
     for title, rows in groups:

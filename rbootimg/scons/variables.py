@@ -37,10 +37,9 @@ class Variable(NamedTuple):
     in_sconstruct_only: bool = False
 
 
-VARIABLE_GROUPS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
-    (
-        "Flash and layout",
-        (
+VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
+    {
+        "Flash and layout": (
             Variable("RBOOT_LAYOUT", "", "layout file (TOML) or preset; the other variables here override it"),
             Variable("RBOOT_FLASH_SIZE", "1MB", "256KB 512KB 1MB 2MB 4MB 8MB 16MB 2MB-c1 4MB-c1"),
             Variable("RBOOT_FLASH_MODE", "qio", "qio qout dio dout"),
@@ -50,10 +49,7 @@ VARIABLE_GROUPS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
             Variable("RBOOT_IROM_CHECKSUM", "", "whether checksums include irom (BOOT_IROM_CHKSUM): yes no"),
             Variable("RBOOT_HEADER_FLASH_SIZE", "", "flash size in ROM headers (default: RBOOT_FLASH_SIZE)"),
         ),
-    ),
-    (
-        "Build",
-        (
+        "Build": (
             Variable("RBOOT_TOOLCHAIN", "", f"directory or prefix of {COMPILER} (default: PATH)"),
             Variable("RBOOT_VERBOSE", "", "print complete command lines: yes no (default: no)"),
             Variable("RBOOT_BUILD_DIR", BUILD_DIR, "shared files: linker scripts, loaders, update client"),
@@ -66,19 +62,13 @@ VARIABLE_GROUPS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
             Variable("RBOOT_LINKFLAGS", "", "linker flags that the chip needs, before LINKFLAGS"),
             Variable("RBOOT_LINK_INPUTS", "", "libraries and objects in link order"),
         ),
-    ),
-    (
-        "Boot loader and flash image",
-        (
+        "Boot loader and flash image": (
             Variable("RBOOT_LOADER", "", "prebuilt loader for flash images and proofs (default: our own)"),
             Variable("RBOOT_SRC", "", "directory of rBoot's sources for RbootLoader (default: our own loader)"),
             Variable("RBOOT_CURRENT_ROM", "", "number of the ROM that a flash image boots (default: 0)"),
             Variable("RBOOT_FILES", "", "files for the regions of a flash image", in_sconstruct_only=True),
         ),
-    ),
-    (
-        "Release",
-        (
+        "Release": (
             Variable("RBOOT_WEBROOT", "#build/webroot", "directory that `scons publish` writes to"),
             Variable("RBOOT_APPS", "", "applications to publish, roll back, ... (default: all)"),
             Variable("RBOOT_VERSION", "", "semantic version (default: from the git tags)"),
@@ -92,26 +82,20 @@ VARIABLE_GROUPS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
             Variable("RBOOT_ROLLBACK", "", "version for `scons rollback` (default: the previous one)"),
             Variable("RBOOT_SERVE_PORT", "8080", "port for `scons serve`"),
         ),
-    ),
-    (
-        "Prove and run in QEMU",
-        (
+        "Prove and run in QEMU": (
             Variable("RBOOT_PROVE", "auto", "prove before publishing: auto (if QEMU is installed) always never"),
             Variable("RBOOT_CONFINE", "", "sandbox for QEMU: auto always (default: the shell's RBOOT_CONFINE, auto)"),
             Variable("RBOOT_NET", "", "HOST:PORT that connections in `scons boot` are forwarded to"),
         ),
-    ),
-    (
-        "Device",
-        (
+        "Device": (
             Variable("RBOOT_PORT", "", "serial port for `scons flash` (default: found by esptool)"),
             Variable("RBOOT_BAUD", "", "baud rate for `scons flash` (default: esptool's)"),
         ),
-    ),
+    }
 )
 """The variables by theme, in the order of `scons -h` and of the reference in the documentation."""
 
-VARIABLES = tuple(variable for _, group in VARIABLE_GROUPS for variable in group if not variable.in_sconstruct_only)
+VARIABLES = tuple(each for group in VARIABLE_GROUPS.values() for each in group if not each.in_sconstruct_only)
 """The variables that the command line can set."""
 
 # The flags that the ESP8266 needs, in variables of their own before the user's flags: CCFLAGS or LINKFLAGS of the user
@@ -130,7 +114,7 @@ _LAYOUT_VARIABLES = tuple(
 # Variables of targets, not for calls.
 _TARGET_VARIABLES = ("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT")
 _COMMAND_LINE_VARIABLES = frozenset(variable.name for variable in VARIABLES)
-_ALL_VARIABLES = frozenset(variable.name for _, group in VARIABLE_GROUPS for variable in group)
+_ALL_VARIABLES = frozenset(variable.name for group in VARIABLE_GROUPS.values() for variable in group)
 
 
 def check_names(names: Iterable[str], known: frozenset[str] = _ALL_VARIABLES) -> None:

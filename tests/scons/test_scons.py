@@ -170,7 +170,7 @@ def test_help_names_targets_and_variables(project: Project) -> None:
     lines = text.splitlines()
     assert len(lines) <= 90
     assert max(map(len, lines)) <= 100
-    names = [name for name, _ in TARGETS] + [each.name for _, group in VARIABLE_GROUPS for each in group]
+    names = [name for name, _ in TARGETS] + [each.name for group in VARIABLE_GROUPS.values() for each in group]
     assert [line.split("  ")[1] for line in lines if line.startswith("  ") and line[2] != " "][-len(names) :] == names
     for word in ("publish", "compile_commands.json", "RBOOT_SLOTS", "RBOOT_WEBROOT", "[1MB]"):
         assert word in text

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from support.project import APP, TOOL, Project
-from support.screen import run_on_terminal, without_styles
+from support.terminals import run_python_on_terminal, without_controls
 
 pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
 
@@ -26,7 +26,9 @@ def sconstruct(project: Project, *lines: str, settings: str = "") -> None:
 
 def on_terminal(project: Project, *arguments: str, columns: int = 100, status: int = 0, **environment: str) -> str:
     command = ("-m", "SCons", "-Q", *arguments)
-    return run_on_terminal(*command, cwd=project.directory, columns=columns, status=status, **environment)
+    run = run_python_on_terminal(*command, columns=columns, cwd=project.directory, **environment)
+    assert run.status == status, run.text
+    return run.out
 
 
 # Lines of steps
@@ -261,7 +263,7 @@ def test_a_terminal_gets_bars_and_no_line_of_the_table_is_too_wide(project: Proj
     name = "out/a/long/path/for/the/application/whose/name/is/long/blink"
     sconstruct(project, f"env.RbootApp({name!r}, 'main.c')", "env.RbootApp('app', 'main.c')")
     shown = on_terminal(project, "publish", "RBOOT_VERSION=1.0.0", columns=columns)
-    text = without_styles(shown)
+    text = without_controls(shown)
     table = text.partition("PUBLISH")[2].split("\n\n")[1]
     assert max(map(len, table.splitlines())) <= columns
     for number, link in ((0, "0x40202010"), (1, "0x40282010")):

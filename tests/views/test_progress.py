@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.programs import ROOT
-from support.screen import run_on_terminal, without_styles
+from support.terminals import run_python_on_terminal, without_controls
 
 PROGRAM = """
 import sys, time
@@ -23,7 +23,7 @@ print("rich" in sys.modules)
 
 def on_terminal(seconds: float, tmp_path: Path, silent: bool = False) -> str:
     program = PROGRAM.format(seconds=seconds, silent=silent)
-    return without_styles(run_on_terminal("-c", program, cwd=tmp_path, columns=80))
+    return without_controls(run_python_on_terminal("-c", program, cwd=tmp_path).out)
 
 
 def test_slow_steps_are_counted_on_a_terminal(tmp_path: Path) -> None:
