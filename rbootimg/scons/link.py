@@ -31,7 +31,6 @@ from ..rom import ldscript
 from ..views.messages import error_text
 from .actions import OWN_SCANNER, action, build, nodes, package_file, rebuild_if_altered
 from .compiler import COMMANDS, find_program
-from .interrupt import is_interrupted
 from .variables import call_environment, escape_dollars, expand, get_bool, is_set, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
@@ -297,6 +296,8 @@ class _LinkThread(threading.Thread):
         self._result: tuple[Any, str] | BaseException | None = None
 
     def run(self) -> None:
+        from .interrupt import is_interrupted  # not for every build
+
         with self._limit:
             if self._cancelled or is_interrupted() or any(link.has_failed() for link in self._earlier):
                 self._result = SCons.Errors.BuildError(self._node, "not linked"), ""

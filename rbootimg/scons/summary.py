@@ -30,7 +30,7 @@ def add_roms(env: Any, packed: Mapping[Any, tuple[int, tuple[Usage, ...]]]) -> N
     """Note the link addresses and usages of ROMs that were packed in this build."""
     for rom, measured in packed.items():
         rom.attributes.rboot_usage = measured
-    env.fs.Top.attributes.rboot_packed += packed
+    env.fs.Top.attributes.rboot_packed.extend(packed)
     if SCons.Node.interactive:  # the end of the session is too late
         print_roms(env, end="")
 
