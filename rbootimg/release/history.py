@@ -38,9 +38,9 @@ class History:
         return self.before(self.current)
 
     def before(self, release: str) -> str | None:
-        """Return the version that was current before `release` became current; None if there was none.
+        """Return the version that was current before `release` became current, None if there was none.
 
-        Of a version that was rolled back, the one with the next lower number.
+        For a version that was rolled back this is the next lower one of `versions`.
         """
         if release in self.versions:
             position = self.versions.index(release)
@@ -51,7 +51,7 @@ class History:
     def is_rolled_back(self, release: str) -> bool:
         """Whether `release` was current and then rolled back.
 
-        Not if it is older than all of `versions`: after a lost history was rebuilt these are not known to be.
+        False if it is older than all of `versions`: so are the releases before the one that rebuilt a lost history.
         """
         return release not in self.versions and self.before(release) is not None
 

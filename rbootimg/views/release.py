@@ -45,6 +45,7 @@ def rolled_back(result: Published, directory: str = "") -> list[str]:
 def _files(release: Release, directory: str) -> list[str]:
     files = {rom.file.name: rom.file for rom in release.roms}
     others = ((release.recovery.file,) if release.recovery else ()) + release.data_files
+    others += (release.notes,) if release.notes else ()
     files |= {f"{release.directory}/{file.name}": file for file in others}
     return [
         f"  {os.path.join(directory, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
