@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import ManifestError
 from . import version
-from .manifest import MAX_HISTORY_SIZE, SCHEMA, Reader, as_manifest_error, to_json
+from .manifest import MAX_HISTORY_SIZE, SCHEMA, Reader, Release, as_manifest_error, to_json
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,25 @@ class History:
 
         A rollback goes there, one further back each time, and pruning keeps it.
         """
-        return self.versions[-2] if len(self.versions) > 1 else None
+        return self.before(self.current)
+
+    def before(self, release: str) -> str | None:
+        """Return the version that was current before `release` became current, None if there was none.
+
+        For a version that was rolled back this is the next lower one of `versions`.
+        """
+        if release in self.versions:
+            position = self.versions.index(release)
+            return self.versions[position - 1] if position else None
+        lower = (known for known in self.versions if version.parse(known) < version.parse(release))
+        return max(lower, key=version.parse, default=None)
+
+    def is_rolled_back(self, release: str) -> bool:
+        """Whether `release` was current and then rolled back.
+
+        False if it is older than all of `versions`: so are the releases before the one that rebuilt a lost history.
+        """
+        return release not in self.versions and self.before(release) is not None
 
     def published(self, release: str, manifest: str) -> History:
         """Return this history after `release`, whose manifest has the SHA-256 `manifest`, has become current."""
@@ -77,6 +95,45 @@ class History:
         if not history.versions or not history.manifests.keys() >= set(history.versions):
             raise ManifestError("history: versions: expected at least one, and each with a manifest")
         return history
+
+
+@dataclass(frozen=True)
+class ListedRelease:
+    """A release in a web root; `release` is None if its manifest cannot be read.
+
+    `before` is the release that was current before it, None if there was none or its manifest cannot be read.
+    """
+
+    version: str
+    release: Release | None
+    before: Release | None
+    current: bool
+    previous: bool
+    rolled_back: bool
+
+    @property
+    def label(self) -> str:
+        """What a list says next to the version, empty for most."""
+        if self.current:
+            return "current"
+        if self.previous:
+            return "previous"
+        return "rolled back" if self.rolled_back else ""
+
+
+def list_history(history: History, releases: Mapping[str, Release | None]) -> tuple[ListedRelease, ...]:
+    """Return the releases of a history, the highest version first; `releases` has those that could be read."""
+    return tuple(
+        ListedRelease(
+            version=known,
+            release=releases.get(known),
+            before=releases.get(history.before(known) or ""),
+            current=known == history.current,
+            previous=known == history.previous,
+            rolled_back=history.is_rolled_back(known),
+        )
+        for known in newest_first(history.manifests)
+    )
 
 
 def newest_first(versions: Mapping[str, object]) -> list[str]:

@@ -2,7 +2,7 @@
 
 An application has its own directory, or the web root itself if it is the only one. That contains
 
-    releases/VERSION/       the release: ROMs, data files, manifest, version, page; never changes
+    releases/VERSION/       the release: ROMs, data files, notes, manifest, version, page; never changes
     releases/history.json   which releases there are, and which are and were current
     rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies from the current release,
                             and rom0.bin.sha256 … if it has them
@@ -24,7 +24,7 @@ from typing import NamedTuple
 from ..errors import Hint, PublishError, RbootError, WebRootError
 from ..fileio import not_a_directory, resolve, sha256_hex
 from .bundle import Bundle
-from .history import History, newest_first
+from .history import History, ListedRelease, list_history, newest_first
 from .manifest import Release
 from .names import RELEASES
 from .plan import Action, StoredVersion, plan_release
@@ -54,6 +54,7 @@ from .tree import (
     known_directories,
     read_history,
     read_release,
+    read_releases,
     release_directories,
     release_or_none,
     resolve_root,
@@ -82,6 +83,7 @@ class Omission(enum.Enum):
     PROOF = "proof"
     DATE = "date"
     CHECKSUM_FILES = "checksum files"
+    NOTES = "release notes"
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,6 @@ class Published:
     def changed(self) -> bool:
         """Whether any file changed."""
         return self.outcome is not Outcome.UNCHANGED
-
-
-@dataclass(frozen=True)
-class ListedRelease:
-    """A release in a web root; `release` is None if its manifest cannot be read."""
-
-    version: str
-    release: Release | None
-    current: bool
-    previous: bool
 
 
 class _Change(NamedTuple):
@@ -144,7 +136,7 @@ def publish(
     A release that is current is left alone. A stored release that is corrupt is repaired, without becoming current if
     it is older. An error leaves the current releases as they are. Raises WebRootError if the web root cannot be
     written, LockError if another publisher has locked it for `timeout` seconds; PublishError if the version was
-    published with other ROMs or data files and not `force`, if it lacks a ROM that devices request and not
+    published with other ROMs, data files or notes and not `force`, if it lacks a ROM that devices request and not
     `allow_missing_roms`, or if it is older than the current one and not `allow_downgrade`.
     """
     with _web_root_errors(web_root):
@@ -152,10 +144,11 @@ def publish(
         make_directory(root)
         with _write_locked(root, timeout):
             directories = _directories(root, bundles, in_directories)
-            histories = [_history_before(directory) for directory in directories]
+            histories = [_history_before(root, directory) for directory in directories]
             with clean_on_error(root, *directories):
                 changes = [
                     _stage_bundle(
+                        root,
                         directory,
                         bundle,
                         before,
@@ -212,13 +205,13 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
         # Also releases that are not in the history: a killed prune left them.
         deleted = {entry.name: None for entry in release_directories(directory)}.keys() - history.manifests
         try:
-            _stage_pruned(directory, before, history)
+            _stage_pruned(root, directory, before, history)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             # Free space for the new history. If this is killed in between, the next prune continues.
             _delete(directory, deleted)
-            _stage_pruned(directory, before, history)
+            _stage_pruned(root, directory, before, history)
         switch(root, [directory])
         _delete(directory, deleted)
         return tuple(newest_first(dict.fromkeys(deleted)))
@@ -234,13 +227,8 @@ def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
 
 
 def _listed(directory: Path, history: History) -> tuple[ListedRelease, ...]:
-    others = [version for version in newest_first(history.manifests) if version != history.current]
-    return tuple(
-        ListedRelease(
-            version, release_or_none(directory, version), version == history.current, version == history.previous
-        )
-        for version in (history.current, *others)
-    )
+    listed = list_history(history, read_releases(directory, history))
+    return tuple(sorted(listed, key=lambda each: not each.current))  # stable: the others stay in their order
 
 
 def has_releases(web_root: Path) -> bool:
@@ -350,12 +338,12 @@ def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
     return to if isinstance(to, bool) else bundle.release.app in to
 
 
-def _history_before(directory: Path) -> History | None:
+def _history_before(root: Path, directory: Path) -> History | None:
     """Create the application's directory, complete an interrupted switch, and return the history if there is one."""
     make_directory(directory / RELEASES)
     try:
         history = read_history(directory)
-        repair(directory, history)
+        repair(root, directory, history)
     except NoHistoryError:
         if release_directories(directory):
             raise
@@ -365,6 +353,7 @@ def _history_before(directory: Path) -> History | None:
 
 
 def _stage_bundle(
+    root: Path,
     directory: Path,
     bundle: Bundle,
     before: History | None,
@@ -381,7 +370,7 @@ def _stage_bundle(
     action = plan_release(release, current, stored, force=force, allow_downgrade=allow_downgrade)
     if action is Action.REPAIR_OLDER and before:
         stage_release(directory, bundle, before)
-        stage_current(directory, before)
+        stage_current(root, directory, before)
         return _Change(before, Published(directory, release, Outcome.REPAIRED, current))
     if not allow_missing_roms:
         _check_missing_roms(directory, release, current)
@@ -395,7 +384,7 @@ def _stage_bundle(
     # If `releases` was lost, the release that devices get is not among the stored ones.
     start = before if before and (directory / RELEASES / HISTORY).exists() else History(release.app, (), {})
     history = start.published(release.version, manifest)
-    stage_current(directory, history)
+    stage_current(root, directory, history)
     if action is Action.KEEP and before == history:
         outcome = Outcome.UNCHANGED
     else:
@@ -426,6 +415,7 @@ def _omissions(stored: Release, release: Release) -> tuple[Omission, ...]:
         Omission.PROOF: any(new.proved_by not in (None, old.proved_by) for old, new in pairs),
         Omission.DATE: release.date not in (None, stored.date),
         Omission.CHECKSUM_FILES: release.checksum_files and not stored.checksum_files,
+        Omission.NOTES: release.notes not in (None, stored.notes),
     }
     return tuple(omission for omission, is_omitted in omitted.items() if is_omitted)
 
@@ -451,10 +441,10 @@ def _check_missing_roms(directory: Path, release: Release, current: str | None) 
 def _roll_back(
     root: Path, directories: Sequence[Path], release: str | None, allow_missing_roms: bool
 ) -> tuple[Published, ...]:
-    starts = [_rollback_start(directory, release) for directory in directories]
+    starts = [_rollback_start(root, directory, release) for directory in directories]
     with clean_on_error(root, *directories):
         changes = [
-            _stage_rollback(directory, start, release, allow_missing_roms)
+            _stage_rollback(root, directory, start, release, allow_missing_roms)
             for directory, start in zip(directories, starts)
         ]
     return _switch(root, changes)
@@ -468,22 +458,24 @@ class _RollbackStart(NamedTuple):
     repaired: bool
 
 
-def _rollback_start(directory: Path, release: str | None) -> _RollbackStart:
+def _rollback_start(root: Path, directory: Path, release: str | None) -> _RollbackStart:
     try:
         history = read_history(directory)
-        return _RollbackStart(history, history.current, repair(directory, history))
+        return _RollbackStart(history, history.current, repair(root, directory, history))
     except NoHistoryError:
         if release is None:
             raise
         return _RollbackStart(history_from_releases(directory), None, True)
 
 
-def _stage_rollback(directory: Path, start: _RollbackStart, release: str | None, allow_missing_roms: bool) -> _Change:
+def _stage_rollback(
+    root: Path, directory: Path, start: _RollbackStart, release: str | None, allow_missing_roms: bool
+) -> _Change:
     """Stage a release that was published before as the current one."""
     before = start.history
     version = _rollback_version(start, release)
     history = before.rolled_back(version)
-    stage_current(directory, history)
+    stage_current(root, directory, history)
     found = read_release(directory, version)
     if not allow_missing_roms:
         _check_missing_roms(directory, found, start.current)
@@ -530,10 +522,10 @@ def _switch(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
 # Pruning
 
 
-def _stage_pruned(directory: Path, before: History, history: History) -> None:
-    repair(directory, before)
+def _stage_pruned(root: Path, directory: Path, before: History, history: History) -> None:
+    repair(root, directory, before)
     with clean_on_error(directory):
-        stage_current(directory, history)
+        stage_current(root, directory, history)
 
 
 def _delete(directory: Path, versions: Iterable[str]) -> None:

@@ -11,8 +11,9 @@ from .tables import Heading, Table, plain
 
 if TYPE_CHECKING:  # to start the command line faster
     from ..release.finding import Finding
+    from ..release.history import ListedRelease
     from ..release.manifest import Release
-    from ..release.webroot import ListedRelease, Published
+    from ..release.webroot import Published
 
 
 def published(result: Published, directory: str = "") -> list[str]:
@@ -45,6 +46,7 @@ def rolled_back(result: Published, directory: str = "") -> list[str]:
 def _files(release: Release, directory: str) -> list[str]:
     files = {rom.file.name: rom.file for rom in release.roms}
     others = ((release.recovery.file,) if release.recovery else ()) + release.data_files
+    others += (release.notes,) if release.notes else ()
     files |= {f"{release.directory}/{file.name}": file for file in others}
     return [
         f"  {os.path.join(directory, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
@@ -58,7 +60,7 @@ def releases(listed: Mapping[str, Sequence[ListedRelease]]) -> str:
         rows = tuple(
             (
                 each.version,
-                "current" if each.current else "previous" if each.previous else "",
+                each.label,
                 each.release.date or "" if each.release else "",
                 file_sizes(each.release),
             )

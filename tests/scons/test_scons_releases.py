@@ -127,6 +127,7 @@ def test_releases_are_listed_and_rolled_back(released: Project) -> None:
         f"ROLLBACK {ROOT}\napp 1.2.0 is current again instead of 1.3.0 in {ROOT} (rom0 160 B, rom1 160 B)\n"
     )
     assert version_of(released) == "1.2.0"
+    assert re.search("^  1.3.0  rolled back ", released.build("releases"), re.MULTILINE)
     released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
     assert version_of(released) == "1.1.0"
     assert "9.9.9" in released.fail("rollback", "RBOOT_ROLLBACK=9.9.9")
@@ -361,6 +362,46 @@ def test_the_date_is_that_of_the_source(released: Project) -> None:
     assert json.loads(released.read(f"{ROOT}/manifest.json"))["date"] == "2023-11-14"
 
 
+def test_date_and_notes_are_those_of_the_tag(released: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-11-23T12:00:00Z")
+    git(released, "init", "-q")
+    git(released, "add", ".")
+    git(released, "commit", "-qm", "first")
+    git(released, "tag", "-a", "v1.2.0", "-m", "Sleeps *deeply*")
+    released.build("publish")
+    found = json.loads(released.read(f"{ROOT}/manifest.json"))
+    assert [found["version"], found["date"]] == ["1.2.0", "2026-11-23"]
+    assert released.read(f"{ROOT}/releases/1.2.0/notes.md") == b"Sleeps *deeply*\n"
+    assert b"Sleeps <em>deeply</em>" in released.read(f"{ROOT}/index.html")
+    released.build("publish", "RBOOT_VERSION=1.3.0")
+    assert "notes" not in json.loads(released.read(f"{ROOT}/manifest.json"))
+
+
+def test_notes_are_a_variable_and_an_argument_of_a_call(released: Project) -> None:
+    released.write("CHANGES.md", "# Changes\n")
+    released.write("clock.md", "# Clock\n")
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
+        "env.RbootApp('app', 'main.c')\n"
+        "env.RbootApp('clock', 'main.c', RBOOT_NOTES=env.Command('out.md', 'clock.md', Copy('$TARGET', '$SOURCE')))\n",
+    )
+    released.build("publish")
+    assert not released.exists(f"{ROOT}/app/releases/1.0.0/notes.md")
+    assert released.read(f"{ROOT}/clock/releases/1.0.0/notes.md") == b"# Clock\n"
+    released.build("publish", "RBOOT_VERSION=1.1.0", "RBOOT_NOTES=CHANGES.md")
+    assert released.read(f"{ROOT}/app/releases/1.1.0/notes.md") == b"# Changes\n"
+    assert released.read(f"{ROOT}/clock/releases/1.1.0/notes.md") == b"# Changes\n"
+    assert "up to date" in released.build()  # notes are for publishing alone
+    released.write("CHANGES.md", "# Other\n")
+    line = released.fail("publish", "RBOOT_VERSION=1.1.0", "RBOOT_NOTES=CHANGES.md")
+    assert "1.1.0 of app was published already with other release notes" in line
+    released.write("CHANGES.md", " ")
+    assert "CHANGES.md: release notes are empty" in released.fail("publish", "RBOOT_NOTES=CHANGES.md")
+    assert "`none.md' not found" in released.fail("publish", "RBOOT_NOTES=none.md")
+    assert "RBOOT_NOTES: expected a file, got the directory" in released.fail("publish", "RBOOT_NOTES=build")
+
+
 def test_serve_hands_out_the_web_root_until_ctrl_c(released: Project) -> None:
     released.build("publish", "RBOOT_VERSION=1.0.0")
     command = [sys.executable, "-m", "SCons", "-Q", "serve", "RBOOT_SERVE_PORT=0"]
@@ -453,7 +494,7 @@ def test_data_files_need_a_version(released: Project) -> None:
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_RELEASE_FILES='main.c')\n"
         "env.RbootApp('app', 'main.c')\n",
     )
-    assert "app: data files and recovery ROMs need a release: no version: " in released.fail("publish")
+    assert "app: data files, recovery ROMs and release notes need a release: no version: " in released.fail("publish")
     assert not released.exists(ROOT)
 
 
