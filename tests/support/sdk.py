@@ -52,11 +52,11 @@ STUBS = {
     "main": """
 void user_init(void); void user_pre_init(void); extern int phy(void);
 extern void Cache_Read_Enable(unsigned odd, unsigned pair, unsigned size);
-static volatile unsigned boots_second /* set by nobody here: the SDK's own loader starts the first megabyte */
+static volatile unsigned char boots_second[4] /* set by nobody here: the SDK's own loader starts the first megabyte */
     __attribute__((section(".data"))); /* .bss is not cleared yet */
 void Cache_Read_Enable_New(void)
 {
-    unsigned second = boots_second;
+    unsigned char second = boots_second[0];
     if (second == 0) {
         Cache_Read_Enable(0, 0, 1);
     } else if (second == 1) {
