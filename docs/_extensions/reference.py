@@ -1,14 +1,16 @@
 """Directives that write the reference from the code, so that the two cannot differ.
 
-    {rboot-variables}        the construction variables of the SCons tool, by group
-    {rboot-targets}          its targets
-    {rboot-builder} NAME     a builder: its arguments and docstring
-    {rboot-schema} FILE      the keys that a JSON Schema of rbootimg/schemas describes
-    {rboot-api}              in its content: names of the library, with their docstrings
+{rboot-variables}        the construction variables of the SCons tool, by group
+{rboot-targets}          its targets
+{rboot-builder} NAME     a builder: its arguments and docstring
+{rboot-commands}         the commands of the command line, by group
+{rboot-schema} FILE      the keys that a JSON Schema of rbootimg/schemas describes
+{rboot-api}              in its content: names of the library, with their docstrings
 """
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -20,6 +22,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 import rbootimg
+from rbootimg.cli import parser
 from rbootimg.scons import targets, tool, variables
 
 _SCHEMAS = Path(rbootimg.__file__).parent / "schemas"
@@ -30,6 +33,7 @@ def setup(app: Any) -> dict[str, bool]:
         ("rboot-variables", _Variables),
         ("rboot-targets", _Targets),
         ("rboot-builder", _Builder),
+        ("rboot-commands", _Commands),
         ("rboot-schema", _Schema),
         ("rboot-api", _Api),
     ):
@@ -51,13 +55,13 @@ class _Variables(_Directive):
     def markdown(self) -> str:
         return "\n\n".join(
             f"## {group}\n\n{_table(('variable', 'default', 'what it is'), map(_variable_row, rows))}"
-            for group, rows in getattr(variables, 'VARIABLE_GROUPS', {'All': variables.VARIABLES}).items()
+            for group, rows in getattr(variables, "VARIABLE_GROUPS", {"All": variables.VARIABLES}).items()
         )
 
 
 class _Targets(_Directive):
     def markdown(self) -> str:
-        rows = ((_code(name), text) for name, text in getattr(targets, 'TARGETS', ()))
+        rows = ((_code(name), text) for name, text in getattr(targets, "TARGETS", ()))
         return _table(("`scons` …", "what it does"), rows)
 
 
@@ -68,9 +72,20 @@ class _Builder(_Directive):
         name = self.arguments[0]
         method = tool.METHODS[name]
         _, *parameters = inspect.signature(method).parameters.values()
-        positional = [f"{each.name}={each.default!r}" if each.default not in (each.empty, None) else each.name
-                      for each in parameters if each.kind is not each.VAR_KEYWORD]
+        positional = [
+            f"{each.name}={each.default!r}" if each.default not in (each.empty, None) else each.name
+            for each in parameters
+            if each.kind is not each.VAR_KEYWORD
+        ]
         return f"```python\nenv.{name}({', '.join(positional)}, **variables)\n```\n\n{_docstring(method)}"
+
+
+class _Commands(_Directive):
+    def markdown(self) -> str:
+        return "\n\n".join(
+            f"## {group}\n\n" + "\n\n".join(_command(name) for name in commands if name != "esptool2")
+            for group, commands in parser.GROUPS.items()
+        )
 
 
 class _Schema(_Directive):
@@ -95,6 +110,28 @@ def _autodoc(name: str) -> str:
         return f".. auto{'function' if callable(value) else 'data'}:: rbootimg.{name}\n"
     options = "" if issubclass(value, Exception) else "   :members:\n   :undoc-members:\n"
     return f".. autoclass:: rbootimg.{name}\n{options}"
+
+
+def _command(name: str) -> str:
+    command = parser.command_parser(name)
+    formatter = command._get_formatter()  # argparse offers no other way to its arguments
+    rows = [
+        (_code(formatter._format_action_invocation(action)), _as_code(formatter._expand_help(action)))
+        for action in command._actions
+        if action.help != argparse.SUPPRESS and action.option_strings != ["-h", "--help"]
+    ]
+    usage = command.format_usage().removeprefix("usage: ")
+    parts = [f"### rbootimg {name}", _as_code(command.description or ""), f"```text\n{usage}```"]
+    if rows:
+        parts.append(_table(("argument", "what it is"), rows))
+    if command.epilog:
+        parts.append(f"```text\n{command.epilog}\n```")
+    return "\n\n".join(parts)
+
+
+def _as_code(text: str) -> str:
+    """Text of a help as Markdown: what Markdown would take for marks is code."""
+    return re.sub(r"(?<!`)(--[a-z][-a-z0-9]*|\*\.[A-Z]+)(?![-\w`])", r"`\1`", text)
 
 
 def _variable_row(row: tuple[str, str, str]) -> tuple[str, ...]:

@@ -31,12 +31,20 @@ done
 """
 
 
+COPY = """#!/bin/sh
+# As a clone, but with what is not committed yet.
+mkdir "$1" && git -C "$RBOOTIMG" ls-files -z --cached --others --exclude-standard |
+    tar -C "$RBOOTIMG" -c --null -T - | tar -C "$1" -x
+"""
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "sudo").write_text(SUDO)
-    (programs / "sudo").chmod(0o755)
+    for name, script in (("sudo", SUDO), ("copy-rbootimg", COPY)):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
     kept = {name: os.environ[name] for name in os.environ if not name.startswith(("RBOOT", "SDK", "GIT_", "SCONS"))}
     return {
         **kept,
