@@ -38,18 +38,18 @@ class RecoveryRom:
 class ReleaseOptions:
     """The optional content of a release, and what is known of its ROMs.
 
-    device: the class of devices that the release is for.
-    date: YYYY-MM-DD, or None.
-    proved_by: the loader with which all the ROMs were proved to boot, or None.
-    elfs: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
-    data_files: files for the application, such as a web UI or certificates, by their names in the release's directory.
-    recovery: a ROM of another application, for a slot after those of the ROMs.
-    checksum_files: whether each ROM gets a file such as rom0.bin.sha256 next to it.
-    notes: the release notes, Markdown in UTF-8 of at most 64 KB, or None.
-    same_build: whether the ROMs are known to come from the same objects, each linked for its slot, and from `elfs`.
-        Otherwise that is checked, see check_same_app().
-    display_names: names for error messages, by the files' names in the release: rom0.bin, rom0.elf, recovery.bin,
-        notes.md.
+    - `device`: the class of devices that the release is for.
+    - `date`: YYYY-MM-DD, or None.
+    - `proved_by`: the loader with which all the ROMs were proved to boot, or None.
+    - `elfs`: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
+    - `data_files`: files for the application, such as a web UI or certificates, by their names in the release's directory.
+    - `recovery`: a ROM of another application, for a slot after those of the ROMs.
+    - `checksum_files`: whether each ROM gets a file such as rom0.bin.sha256 next to it.
+    - `notes`: the release notes, Markdown in UTF-8 of at most 64 KB, or None.
+    - `same_build`: whether the ROMs are known to come from the same objects, each linked for its slot, and from `elfs`.
+      Otherwise that is checked, see check_same_app().
+    - `display_names`: names for error messages, by the files' names in the release: rom0.bin, rom0.elf, recovery.bin,
+      notes.md.
     """
 
     device: str = DEVICE

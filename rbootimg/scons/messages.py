@@ -23,13 +23,13 @@ class Message:
     """
 
     def __init__(self, verb: str, operand: str = "$TARGET", verbose: str = "", each: bool = False) -> None:
-        self._verb, self._operand, self._verbose, self._each = verb, operand, verbose, each
+        self.verb, self.operand, self.verbose, self._each = verb, operand, verbose, each
 
     def __call__(self, target: Any, source: Any, env: Any, for_signature: bool) -> str:
         if is_verbose(env):
-            return self._verbose
-        operands = [f"${{TARGETS[{at}]}}" for at, _ in enumerate(target)] if self._each else [self._operand]
-        return "\n".join(f"{self._verb:8} {operand}" for operand in operands)
+            return self.verbose
+        operands = [f"${{TARGETS[{at}]}}" for at, _ in enumerate(target)] if self._each else [self.operand]
+        return "\n".join(f"{self.verb:8} {operand}" for operand in operands)
 
 
 def is_verbose(env: Any) -> bool:
