@@ -19,6 +19,10 @@ from support.project import APP, TOOL, Project  # noqa: E402
 OTHER_NAMES = {"chromium": "chromium-browser"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-docs", action="store_true", help="write what commands print into the documentation")
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project with one application, `app`, in the two slots of a 1 MB flash."""

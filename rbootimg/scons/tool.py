@@ -49,6 +49,20 @@ _MESSAGES = {
     "RBOOTFLASHCOMSTR": "Writing $SOURCE to the device",
     "RBOOTBOOTCOMSTR": "Booting $SOURCE; press Ctrl-C to stop",
 }
+METHODS: dict[str, Callable[..., Any]] = {
+    "RbootApp": app.rboot_app,
+    "RbootRom": app.rboot_rom,
+    "RbootProgram": app.rboot_program,
+    "RbootLinkerScript": link.rboot_linker_script,
+    "RbootImage": image.rboot_image,
+    "RbootPublish": publish.rboot_publish,
+    "RbootLoader": loader.rboot_loader,
+    "RbootOtaClient": client.rboot_ota_client,
+    "RbootVersionHeader": versionheader.rboot_version_header,
+    "RbootFlashImage": device.rboot_flash_image,
+}
+"""The methods that the tool adds to an environment, by name."""
+
 _INTERNAL = {
     "_RBOOT_VERSION": __version__,
     "_RBOOT_LDSCRIPT": link.script_flags,
@@ -87,18 +101,7 @@ def generate(env: Any, **keywords: object) -> None:
     env.SetDefault(**_MESSAGES)
     env.Replace(**_INTERNAL)
     compiler.set_up(env)
-    for method, name in (
-        (app.rboot_app, "RbootApp"),
-        (app.rboot_rom, "RbootRom"),
-        (app.rboot_program, "RbootProgram"),
-        (link.rboot_linker_script, "RbootLinkerScript"),
-        (image.rboot_image, "RbootImage"),
-        (publish.rboot_publish, "RbootPublish"),
-        (loader.rboot_loader, "RbootLoader"),
-        (client.rboot_ota_client, "RbootOtaClient"),
-        (versionheader.rboot_version_header, "RbootVersionHeader"),
-        (device.rboot_flash_image, "RbootFlashImage"),
-    ):
+    for name, method in METHODS.items():
         env.AddMethod(convert_errors(_prepare_environment(method), name), name)
     targets.explain_missing(env)
     _add_extras(env)

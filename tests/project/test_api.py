@@ -16,15 +16,14 @@ import rbootimg
 
 
 def test_every_name_is_there_and_documented() -> None:
-    page = (ROOT / "docs" / "library.md").read_text()
+    page = (ROOT / "docs" / "reference" / "library.md").read_text()
     for name in rbootimg.__all__:
         value = getattr(rbootimg, name)
         assert name in dir(rbootimg)
         if name not in ("__version__", "LAYOUT_PRESETS"):
-            assert f"`{name}`" in page, name
             assert getattr(value, "__doc__", None), name
-    listed = set(re.findall(r"`(\w+)`", page.partition("| for |")[2].partition("\n\n")[0]))
-    assert listed == {*rbootimg.__all__} - {"__version__"}
+    listed = " ".join(re.findall(r"```{rboot-api}\n(.*?)```", page, re.DOTALL)).split()
+    assert sorted(listed) == sorted({*rbootimg.__all__} - {"__version__"})
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         rbootimg.nothing  # noqa: B018
 
