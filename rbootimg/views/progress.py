@@ -53,7 +53,11 @@ class _Display:
             if self._stopped:
                 return
             self._progress = Progress(
-                TextColumn("{task.description}"), BarColumn(24), *counted, TimeElapsedColumn(), transient=True
+                TextColumn("{task.description}", markup=False),
+                BarColumn(24),
+                *counted,
+                TimeElapsedColumn(),
+                transient=True,
             )
             self._progress.add_task(self._title, total=self._total, completed=self._done)
             self._progress.start()
