@@ -204,7 +204,7 @@ _MAX_TIME = 253_402_300_799
 
 
 def _utc_date(seconds: str) -> str | None:
-    """Return the date, None for what is not a number of seconds or is after the year 9999."""
+    """Return the date of a Unix time; None for an invalid one, or one after the year 9999."""
     if not re.fullmatch("[0-9]{1,12}", seconds) or int(seconds) > _MAX_TIME:
         return None
     return datetime.fromtimestamp(int(seconds), timezone.utc).date().isoformat()

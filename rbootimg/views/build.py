@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..text import counted, printable
 from .messages import Style, has_colours, styled
+from .release import omission_text
 from .tables import Table, percent, plain
 from .terminal import is_terminal, share_colour
 
@@ -166,10 +167,7 @@ def published_line(result: Published, directory: str) -> str:
         line = f"{done} {place} in {directory} {details}"
     else:
         line = f"published {place} to {directory} {details}{f', previously {result.before}' if result.before else ''}"
-    if result.omitted:
-        names = " and ".join(omission.value for omission in result.omitted)
-        line += f"; the stored release has the same ROMs and was kept, without the new {names}"
-    return line
+    return line + omission_text(result)
 
 
 def published_files_line(app: str, directory: str, sizes: Sequence[int], loader: str | None, changed: bool) -> str:

@@ -32,10 +32,16 @@ def published(result: Published, directory: str = "") -> list[str]:
         line += "; the release of this version was replaced"
     elif result.before:
         line += f" (previously {result.before})"
-    if result.omitted:
-        names = " and ".join(omission.value for omission in result.omitted)
-        line += f"; the stored release has the same ROMs and was kept, without the new {names}"
+    line += omission_text(result)
     return [line] if repaired or not result.changed else [line, *_files(release, directory)]
+
+
+def omission_text(result: Published) -> str:
+    """Say at the end of a line what was not published because the stored release was kept; empty for nothing."""
+    if not result.omitted:
+        return ""
+    names = " and ".join(omission.value for omission in result.omitted)
+    return f"; the stored release has the same ROMs and was kept, without the new {names}"
 
 
 def rolled_back(result: Published, directory: str = "") -> list[str]:

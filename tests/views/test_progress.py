@@ -45,6 +45,21 @@ def test_a_pipe_gets_nothing() -> None:
 
 
 def test_a_title_with_brackets_is_shown_as_it_is(tmp_path: Path) -> None:
-    assert "publishing to web [x] [bold]root[/y]" in on_terminal(
-        0.5, tmp_path, title="publishing to web [x] [bold]root[/y]"
-    )
+    assert "to web [x] [bold]root[/y]" in on_terminal(0.5, tmp_path, title="to web [x] [bold]root[/y]")
+
+
+def test_a_long_title_leaves_room_for_the_count(tmp_path: Path) -> None:
+    shown = on_terminal(0.8, tmp_path, title="publishing to " + "x" * 100)
+    assert "publishing to xxxxxxx" in shown
+    assert "2/3" in shown
+
+
+def test_lines_of_other_jobs_are_not_broken(tmp_path: Path) -> None:
+    program = """
+import time
+from rbootimg.views.progress import progress
+with progress("proving"):
+    time.sleep(1.5)
+    print("cc -o [x] " + "y" * 200)
+"""
+    assert "cc -o [x] " + "y" * 200 + "\n" in without_controls(run_python_on_terminal("-c", program, cwd=tmp_path).out)
