@@ -300,7 +300,8 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rollback(root, app=LONG_NAME)
     files = (("ui.html", b"<p>"), ("a_data_file_with_quite_a_long_name-0123456789.json.gz", b"x" * 300000))
     recovery = RecoveryRom(3, make_roms("recovery", count=1)[0], "rBoot 1.4.2")
-    options = {"files": files, "recovery": recovery, "notes": NOTES, "elfs": (b"elf",) * 3}
+    notes = NOTES + b"\n\n" + b"- " * 30 + b"deep\n\n" + b"> " * 40 + b"deep\n"
+    options = {"files": files, "recovery": recovery, "notes": notes, "elfs": (b"elf",) * 3}
     publish(root, [make("9.0.0-rc.1", LONG_NAME, layout=FOUR_SLOTS, count=3, **options)])
     publish(root, [make("9.0.0-rc.1.0.dev.5.gabcdef0123.dirty", LONG_NAME, layout=FOUR_SLOTS, count=3, **options)])
     return root
