@@ -117,6 +117,10 @@ class PublishError(RbootError):
     """A release that cannot be published: its ROMs do not match, or another one of its version is there already."""
 
 
+class SigningError(RbootError):
+    """A signature that could not be made: the signing command failed, or signed with another key."""
+
+
 class ManifestError(RbootError):
     """An invalid manifest.json or history.json."""
 

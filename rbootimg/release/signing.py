@@ -1,0 +1,198 @@
+"""Ed25519 keys: making, reading and using them. `cryptography` (the extra `sign`) is loaded when a key is needed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import SettingError, SigningError
+from ..fileio import read_file
+from .signify import NUMBER_SIZE, SIGNATURE_SIZE, PublicKey, SignedMessage, is_weak, parse_public_key, public_key_file
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+MAX_KEY_SIZE = 1 << 16
+"""Bytes of a key or passphrase file that are read at most."""
+
+COMMAND_TIMEOUT = 120.0
+"""Seconds in which a signing command must answer; a person may have to touch a token."""
+
+DEVELOPMENT = "development"
+"""A word in the comment of a key that may not sign what devices in the field get."""
+
+
+class Signer(Protocol):
+    """What signs: a key here, or a command."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The key that verifies what this signs."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature, 64 bytes. Raises SigningError."""
+
+
+def sign(message: bytes, signer: Signer) -> SignedMessage:
+    """Sign `message`, and verify the signature. Raises SigningError if the signer fails or signs with another key."""
+    public = signer.public
+    signature = signer.sign(message)
+    if not verify(SignedMessage(message, public.number, signature), (public,)):
+        raise SigningError(f"the signature does not match the public key {key_name(public)}; nothing was changed")
+    return SignedMessage(message, public.number, signature, f"verify with {key_name(public)}.pub")
+
+
+def verify(signed: SignedMessage, keys: Sequence[PublicKey]) -> PublicKey | None:
+    """Return the key of `keys` that made the signature, None if none of them did."""
+    if signed.signature is None:
+        return None
+    with _cryptography():
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    for public in keys:
+        if public.number == signed.number and not is_weak(public.key):
+            with contextlib.suppress(InvalidSignature):
+                Ed25519PublicKey.from_public_bytes(public.key).verify(signed.signature, signed.message)
+                return public
+    return None
+
+
+def key_name(key: PublicKey) -> str:
+    """Return the name that a key has for people: its comment without what `keygen` and signify add."""
+    return key.comment.partition(" public key")[0] or f"key {key.number.hex()}"
+
+
+def is_development(key: PublicKey) -> bool:
+    """Return whether a key is marked as one for development."""
+    return DEVELOPMENT in key.comment.split()
+
+
+def generate(name: str, passphrase: bytes | None, development: bool = False) -> tuple[bytes, bytes]:
+    """Make a key. Returns the files NAME.key (PKCS#8 PEM, encrypted if there is a passphrase) and NAME.pub."""
+    with _cryptography():
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    private = Ed25519PrivateKey.generate()
+    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    mark = f" {DEVELOPMENT}" if development else ""
+    return pem, public_key_file(_public(private, f"{name} public key{mark}"))
+
+
+def write_key_pair(path: Path, private: bytes, public: bytes) -> tuple[Path, Path]:
+    """Write PATH.key, which only its owner can read, and PATH.pub. Raises SettingError if one of them exists."""
+    key, pub = Path(f"{path}.key"), Path(f"{path}.pub")
+    for file in (key, pub):
+        if os.path.lexists(file):
+            raise SettingError("exists already; a key is never overwritten", subject=file)
+    for file, data, mode in ((key, private, 0o600), (pub, public, 0o644)):
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:
+            opened.write(data)
+    return key, pub
+
+
+class KeySigner:
+    """A key in a file of this machine."""
+
+    def __init__(self, private: Ed25519PrivateKey, public: PublicKey) -> None:
+        self._private = private
+        self.public = public
+
+    def sign(self, message: bytes) -> bytes:
+        return self._private.sign(message)
+
+
+def read_key(path: Path, passphrase: bytes | None = None) -> KeySigner:
+    """Read a private key, PEM as of `keygen`, openssl or imgtool. PATH.pub, if it is there, has its name and number.
+
+    Raises SettingError if it is no Ed25519 key, if the passphrase is missing or wrong, or if PATH.pub is another's.
+    """
+    with _cryptography():
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    data = read_file(path, MAX_KEY_SIZE)
+    try:
+        private = load_pem_private_key(data, passphrase)
+    except TypeError:  # a passphrase that is missing, or not needed
+        if passphrase is None:
+            raise SettingError("the key has a passphrase; set RBOOT_SIGN_PASSPHRASE_FILE", subject=path) from None
+        private = load_pem_private_key(data, None)
+    except ValueError:
+        reason = (
+            "wrong passphrase, or a corrupt key" if passphrase and b"ENCRYPTED" in data else "not a private key in PEM"
+        )
+        raise SettingError(reason, subject=path) from None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise SettingError("not an Ed25519 key", subject=path)
+    public = _public(private, f"{path.stem} public key")
+    pub = path.with_suffix(".pub")
+    if pub != path and pub.exists():
+        known = read_public_key(pub)
+        if known.key != public.key:
+            raise SettingError(f"not the public key of {path.name}", subject=pub)
+        public = known
+    return KeySigner(private, public)
+
+
+def read_public_key(path: Path) -> PublicKey:
+    """Read a file KEY.pub. Raises SettingError."""
+    try:
+        return parse_public_key(read_file(path, MAX_KEY_SIZE))
+    except SettingError as error:
+        raise SettingError(error.message, subject=path) from None
+
+
+class CommandSigner:
+    """A program that gets the message on stdin and prints the signature in base64: an HSM's, a CI secret store's."""
+
+    def __init__(self, command: Sequence[str], public: PublicKey) -> None:
+        self._command = tuple(command)
+        self.public = public
+
+    def sign(self, message: bytes) -> bytes:
+        name = self._command[0]
+        try:
+            done = subprocess.run(
+                self._command, input=message, capture_output=True, timeout=COMMAND_TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise SigningError(f"no answer within {COMMAND_TIMEOUT:.0f} s", subject=name) from None
+        except OSError as error:
+            raise SigningError(f"cannot run the signing command: {error.strerror}", subject=name) from None
+        if done.returncode:
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            raise SigningError(f"exit status {done.returncode}{f': {lines[-1]}' if lines else ''}", subject=name)
+        try:
+            signature = base64.b64decode(done.stdout.strip(), validate=True)
+        except binascii.Error:
+            signature = b""
+        if len(signature) != SIGNATURE_SIZE:
+            raise SigningError(
+                f"invalid answer: expected {SIGNATURE_SIZE} bytes in base64, got {len(done.stdout):,} bytes of output",
+                subject=name,
+            )
+        return signature
+
+
+def _public(private: Ed25519PrivateKey, comment: str) -> PublicKey:
+    """The public key of a private one. Its number, which signify draws by lot, must only differ: it is a digest's."""
+    import hashlib
+
+    key = private.public_key().public_bytes_raw()
+    return PublicKey(comment, hashlib.sha256(key).digest()[:NUMBER_SIZE], key)
+
+
+@contextlib.contextmanager
+def _cryptography() -> Iterator[None]:
+    try:
+        yield
+    except ImportError:
+        raise SettingError(
+            "signing requires the Python package cryptography; run `pip install 'rbootimg[sign]'`"
+        ) from None
