@@ -6,6 +6,7 @@ import base64
 import binascii
 import contextlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..errors import SettingError, SigningError
 from ..fileio import read_file
-from .signify import NUMBER_SIZE, SIGNATURE_SIZE, PublicKey, SignedMessage, is_weak, parse_public_key, public_key_file
+from .signify import (
+    NUMBER_SIZE,
+    SIGNATURE_SIZE,
+    PublicKey,
+    SignedMessage,
+    is_weak,
+    join,
+    parse_public_key,
+    public_key_file,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -45,7 +55,28 @@ def sign(message: bytes, signer: Signer) -> SignedMessage:
     signature = signer.sign(message)
     if not verify(SignedMessage(message, public.number, signature), (public,)):
         raise SigningError(f"the signature does not match the public key {key_name(public)}; nothing was changed")
-    return SignedMessage(message, public.number, signature, f"verify with {key_name(public)}.pub")
+    return SignedMessage(message, public.number, signature, _comment(public))
+
+
+def signature_size(public: PublicKey) -> int:
+    """Return the bytes that the signature of a key takes before the message."""
+    return len(join(SignedMessage(b"", public.number, bytes(SIGNATURE_SIZE), _comment(public))))
+
+
+def _comment(public: PublicKey) -> str:
+    """Return the comment of a signature, as signify writes it."""
+    return f"verify with {key_name(public)}.pub"
+
+
+def signer_name(signed: SignedMessage) -> str | None:
+    """Return the name that the comment of a signature has for its key, else its number; None without a signature.
+
+    Not verified: for people.
+    """
+    if signed.number is None:
+        return None
+    match = re.fullmatch(r"verify with (.+)\.pub", signed.comment)
+    return match[1] if match else f"key {signed.number.hex()}"
 
 
 def verify(signed: SignedMessage, keys: Sequence[PublicKey]) -> PublicKey | None:

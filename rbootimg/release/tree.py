@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import Hint, ManifestError, RbootError, VersionError, WebRootError, error_subject
 from ..fileio import read_file, resolve, sha256_hex
@@ -15,6 +16,7 @@ from . import page
 from .history import History, newest_first
 from .manifest import NewerSchemaError, Release
 from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION, checksum_line, checksum_name
+from .update import MAX_UPDATE_SIZE, UPDATE, encode_name, parse_update_file
 from .version import parse
 
 LOCK = ".rbootimg.lock"
@@ -147,7 +149,7 @@ def history_from_releases(directory: Path) -> History:
             raise WebRootError(f"contains {release.version} of {release.app}; move it away", subject=entry)
         apps.add(release.app)
         manifests[entry.name] = sha256_hex(read_file(entry / MANIFEST))
-    return History(apps.pop() if apps else directory.name, (), manifests)
+    return empty_history(directory, apps.pop() if apps else directory.name, manifests)
 
 
 def history_from_manifest(directory: Path) -> History | None:
@@ -155,7 +157,19 @@ def history_from_manifest(directory: Path) -> History | None:
     release = published_release(directory)
     if release is None:
         return None
-    return History(release.app, (), {}).published(release.version, sha256_hex(read_file(directory / MANIFEST)))
+    return empty_history(directory, release.app).published(release.version, sha256_hex(read_file(directory / MANIFEST)))
+
+
+def empty_history(directory: Path, app: str, manifests: Mapping[str, str] = MappingProxyType({})) -> History:
+    """Return a history without a current release. It continues the update file in `directory`, if that is of `app`."""
+    try:
+        data = read_file(directory / UPDATE, MAX_UPDATE_SIZE)
+        update = parse_update_file(data).update
+    except (ManifestError, OSError):
+        return History(app, (), manifests)
+    if update.app != encode_name(app):
+        return History(app, (), manifests)
+    return History(app, (), manifests, update.withdrawn, data)
 
 
 def pending_directories(root: Path) -> list[Path]:
@@ -253,10 +267,14 @@ def version_content(release: Release) -> bytes:
 
 
 def announced_version(directory: Path, name: str) -> str:
-    """Return the version that devices read in `name`, the manifest or the file `version`; empty without one."""
+    """Return the version that devices read in `name`: manifest, update file or `version`; empty without one."""
     if name == MANIFEST:
         release = published_release(directory)
         return release.version if release else ""
+    if name == UPDATE:
+        with contextlib.suppress(ManifestError, OSError):
+            return parse_update_file(read_file(directory / UPDATE)).update.version
+        return ""
     try:
         return read_file(directory / name).decode("latin-1").removesuffix("\n")
     except OSError:
@@ -273,7 +291,7 @@ def pending_version(directory: Path, history: History) -> str | None:
 
 
 def current_files(directory: Path, history: History) -> dict[str, bytes]:
-    """Return the files of the current release for the application's directory, the pages last.
+    """Return the files of the current release for the application's directory, the pages and the update file last.
 
     Raises CorruptReleaseError.
     """
@@ -296,6 +314,7 @@ def current_files(directory: Path, history: History) -> dict[str, bytes]:
         VERSION: version_content(release),
         STYLE: page.STYLESHEET.encode(),
         PAGE: page.app_page(release, before, releases).encode(),
+        **({UPDATE: history.update} if history.update else {}),
     }
 
 

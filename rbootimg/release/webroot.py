@@ -6,6 +6,7 @@ An application has its own directory, or the web root itself if it is the only o
     releases/history.json   which releases there are, and which are and were current
     rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies from the current release,
                             and rom0.bin.sha256 … if it has them
+    update                  the update file, a copy from the history
 
 All are plain files. transaction.py describes how they change.
 """
@@ -25,9 +26,11 @@ from ..errors import Hint, PublishError, RbootError, WebRootError
 from ..fileio import not_a_directory, resolve, sha256_hex
 from .bundle import Bundle
 from .history import History, newest_first
+from .issuing import issue_update
 from .manifest import Release
 from .names import RELEASES
 from .plan import Action, StoredVersion, plan_release
+from .signing import Signer, signer_name
 from .storage import error_path, locked, make_directory, remove, sync
 from .transaction import (
     clean,
@@ -48,6 +51,7 @@ from .tree import (
     app_directories,
     app_of,
     current_rom_names,
+    empty_history,
     history_from_manifest,
     history_from_releases,
     index_files,
@@ -87,7 +91,8 @@ class Omission(enum.Enum):
 class Published:
     """The result of a publication or rollback for an application, whose directory is `directory`.
 
-    `before` is the version that was current before, None if there was none or it is unknown.
+    `before` is the version that was current before, None if there was none or it is unknown. `key` is the name of the
+    key that signed the update file, None if it is not signed; `key_before` is that of the update file before.
     """
 
     directory: Path
@@ -95,6 +100,8 @@ class Published:
     outcome: Outcome
     before: str | None
     omitted: tuple[Omission, ...] = ()
+    key: str | None = None
+    key_before: str | None = None
 
     @property
     def changed(self) -> bool:
@@ -130,6 +137,7 @@ def publish(
     force: bool | Collection[str] = False,
     allow_missing_roms: bool | Collection[str] = False,
     allow_downgrade: bool | Collection[str] = False,
+    signer: Signer | None = None,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Make each of `bundles` the current release of its application, or none of them.
@@ -138,13 +146,15 @@ def publish(
     the web root has a page that lists them; without it the only application is in the web root itself. None keeps what
     the web root has; a new one gets directories for more than one bundle.
 
-    `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones.
+    `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones. `signer` signs
+    the update files, with the web root locked; where they are signed already it is required.
 
     A release that is current is left alone. A stored release that is corrupt is repaired, without becoming current if
     it is older. An error leaves the current releases as they are. Raises WebRootError if the web root cannot be
     written, LockError if another publisher has locked it for `timeout` seconds; PublishError if the version was
     published with other ROMs or data files and not `force`, if it lacks a ROM that devices request and not
-    `allow_missing_roms`, or if it is older than the current one and not `allow_downgrade`.
+    `allow_missing_roms`, if it is older than the current one and not `allow_downgrade`, or if the update file cannot be
+    made without another key; SigningError if it cannot be signed.
     """
     with _web_root_errors(web_root):
         root = resolve(web_root)
@@ -161,6 +171,7 @@ def publish(
                         force=_applies(force, bundle),
                         allow_missing_roms=_applies(allow_missing_roms, bundle),
                         allow_downgrade=_applies(allow_downgrade, bundle),
+                        signer=signer,
                     )
                     for directory, bundle, before in zip(directories, bundles, histories)
                 ]
@@ -173,16 +184,19 @@ def rollback(
     app: str | None = None,
     *,
     allow_missing_roms: bool = False,
+    signer: Signer | None = None,
+    date: str | None = None,
     timeout: float = WAIT,
 ) -> Published:
     """Make another version, `release`, current again, by default the previous one (History.previous).
 
     With `release` a missing or invalid history is rebuilt from the stored releases. `app` is needed if the web root
-    has several applications. Raises WebRootError, and PublishError if the release lacks a ROM that devices request and
-    not `allow_missing_roms`.
+    has several applications. `signer` is as for publish(); `date`, YYYY-MM-DD, is that in the update file. Raises
+    WebRootError, SigningError, and PublishError if the release lacks a ROM that devices request and not
+    `allow_missing_roms`, or if the update file cannot be made without another key.
     """
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        return _roll_back(root, [_directory_of(root, app)], release, allow_missing_roms)[0]
+        return _roll_back(root, [_directory_of(root, app)], release, allow_missing_roms, signer, date)[0]
 
 
 def rollback_all(
@@ -191,18 +205,21 @@ def rollback_all(
     apps: Sequence[str] | None = None,
     *,
     allow_missing_roms: bool = False,
+    signer: Signer | None = None,
+    date: str | None = None,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Roll back every application in the web root, or each of `apps`; or none of them if one fails."""
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         directories = app_directories(root) if apps is None else [_directory_of(root, app) for app in apps]
-        return _roll_back(root, directories, release, allow_missing_roms)
+        return _roll_back(root, directories, release, allow_missing_roms, signer, date)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
     """Delete all releases but the `keep` newest, the current and the previous one; return the deleted versions.
 
-    `app` is needed if the web root has several applications. Raises WebRootError.
+    `app` is needed if the web root has several applications. The update file stays as it is: devices may still run
+    deleted versions that were rolled back. Raises WebRootError.
     """
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         directory = _directory_of(root, app)
@@ -371,6 +388,7 @@ def _stage_bundle(
     force: bool,
     allow_missing_roms: bool,
     allow_downgrade: bool,
+    signer: Signer | None,
 ) -> _Change:
     """Stage the release of `bundle` as the current one."""
     release = bundle.release
@@ -392,12 +410,20 @@ def _stage_bundle(
     else:
         stage_release(directory, bundle, before)
     # If `releases` was lost, the release that devices get is not among the stored ones.
-    start = before if before and (directory / RELEASES / HISTORY).exists() else History(release.app, (), {})
-    history = start.published(release.version, manifest)
+    is_known = before and (directory / RELEASES / HISTORY).exists()
+    start = before if before and is_known else empty_history(directory, release.app)
+    history = issue_update(start.published(release.version, manifest), release, signer, bundle.release.date)
     stage_current(directory, history)
     unchanged = action is Action.KEEP and before == history
     outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
-    return _Change(history, Published(directory, release, outcome, current, omitted))
+    keys = _key(history), _key(start)
+    return _Change(history, Published(directory, release, outcome, current, omitted, *keys))
+
+
+def _key(history: History) -> str | None:
+    """Return the name of the key that signed the update file, None if there is none."""
+    file = history.update_file
+    return signer_name(file.signed) if file else None
 
 
 def _check_directory(directory: Path, release: Release, before: History | None) -> None:
@@ -446,12 +472,17 @@ def _check_missing_roms(directory: Path, release: Release, current: str | None) 
 
 
 def _roll_back(
-    root: Path, directories: Sequence[Path], release: str | None, allow_missing_roms: bool
+    root: Path,
+    directories: Sequence[Path],
+    release: str | None,
+    allow_missing_roms: bool,
+    signer: Signer | None,
+    date: str | None,
 ) -> tuple[Published, ...]:
     starts = [_rollback_start(directory, release) for directory in directories]
     with clean_on_error(root, *directories):
         changes = [
-            _stage_rollback(directory, start, release, allow_missing_roms)
+            _stage_rollback(directory, start, release, allow_missing_roms, signer, date)
             for directory, start in zip(directories, starts)
         ]
     return _switch(root, changes)
@@ -475,18 +506,26 @@ def _rollback_start(directory: Path, release: str | None) -> _RollbackStart:
         return _RollbackStart(history_from_releases(directory), None, True)
 
 
-def _stage_rollback(directory: Path, start: _RollbackStart, release: str | None, allow_missing_roms: bool) -> _Change:
+def _stage_rollback(
+    directory: Path,
+    start: _RollbackStart,
+    release: str | None,
+    allow_missing_roms: bool,
+    signer: Signer | None,
+    date: str | None,
+) -> _Change:
     """Stage a release that was published before as the current one."""
     before = start.history
     version = _rollback_version(start, release)
-    history = before.rolled_back(version)
-    stage_current(directory, history)
     found = read_release(directory, version)
     if not allow_missing_roms:
         _check_missing_roms(directory, found, start.current)
+    history = issue_update(before.rolled_back(version), found, signer, date)
+    stage_current(directory, history)
     unchanged = before == history and not start.repaired
     outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
-    return _Change(history, Published(directory, found, outcome, start.current))
+    published = Published(directory, found, outcome, start.current, key=_key(history), key_before=_key(before))
+    return _Change(history, published)
 
 
 def _rollback_version(start: _RollbackStart, release: str | None) -> str:

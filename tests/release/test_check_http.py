@@ -319,7 +319,12 @@ def test_a_version_that_is_too_long_for_the_client_is_told(tmp_path: Path) -> No
         ("1.0.0-1234567890", "version with a number of more than 9 digits"),
     ):
         root = tmp_path / version
-        publish(root, [make(version)])
+        bundle = make(version)
+        for directory in (root, root / bundle.release.directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            files = bundle.contents | {"manifest.json": bundle.release.to_json(), "version": f"{version}\n".encode()}
+            for name, data in files.items():
+                (directory / name).write_bytes(data)
         with serving(root) as at:
             assert check_url(f"http://127.0.0.1:{at.port}/") == (
                 of_both("version", f"{text}; {CLIENT_FAILS}", sample=False),

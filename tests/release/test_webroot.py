@@ -105,6 +105,7 @@ def test_a_release_is_current_and_stored(root: Path) -> None:
         "rom0.bin",
         "rom1.bin",
         "style.css",
+        "update",
         "version",
     ]
     assert_current(root, "1.0.0")
@@ -389,7 +390,7 @@ def test_a_checksum_file_of_the_user_stays_while_it_is_correct(root: Path) -> No
         (
             with_sums("1.1.0"),
             lambda root: rollback(root),
-            ["manifest.json", "version", "rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256"],
+            ["update", "manifest.json", "version", "rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256"],
         ),
         (
             with_sums("1.0.0"),
@@ -419,7 +420,7 @@ def test_a_checksum_file_comes_right_after_its_rom_up_and_down(
     monkeypatch.setattr(os, "replace", replaced)
     monkeypatch.setattr(Path, "unlink", removed)
     change(root)
-    assert done == ["history.json", *steps, "index.html"]
+    assert done == ["history.json", *steps, "index.html", *(["update"] if steps[0] != "update" else [])]
 
 
 def test_parts_that_are_not_published_are_named(root: Path) -> None:
@@ -540,7 +541,7 @@ def test_a_download_in_progress_finishes_with_the_old_bytes(root: Path) -> None:
         assert start + download.read() == make_roms("1.0.0")[0]
 
 
-def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_switch_goes_roms_manifest_version_page_update_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     replaced: list[str] = []
     real = os.replace
@@ -554,13 +555,14 @@ def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "replace", replace)
     put(root, "1.1.0")
-    assert replaced == ["releases/history.json", "rom0.bin", "rom1.bin", "manifest.json", "version", "index.html"]
+    announced = ["manifest.json", "version"]
+    assert replaced == ["releases/history.json", "rom0.bin", "rom1.bin", *announced, "index.html", "update"]
     for back in (lambda: rollback(root), lambda: put(root, "1.0.5-rc.1", allow_downgrade=True)):
         put(root, "1.1.0", allow_downgrade=True)
         replaced.clear()
         monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), replaced.append(Path(paths[1]).name)))
         back()
-        assert replaced == ["history.json", "manifest.json", "version", "rom0.bin", "rom1.bin", "index.html"]
+        assert replaced == ["history.json", "update", *announced, "rom0.bin", "rom1.bin", "index.html"]
 
 
 def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -570,11 +572,11 @@ def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkey
     real = os.replace
     monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), done.append(Path(paths[1]).name)))
     monkeypatch.setattr(transaction, "sync", lambda directory: done.append("sync") if directory == root else None)
-    pages = ["index.html", "sync"]
+    announced, roms = ["manifest.json", "version"], ["rom0.bin", "rom1.bin", "sync"]
     rollback(root)
-    assert done[-9:] == ["history.json", "manifest.json", "version", "sync", "rom0.bin", "rom1.bin", "sync", *pages]
+    assert done[-10:] == ["history.json", "update", *announced, "sync", *roms, "index.html", "sync"]
     put(root, "1.2.0")
-    assert done[-7:] == ["rom0.bin", "rom1.bin", "sync", "manifest.json", "version", *pages]
+    assert done[-8:] == [*roms, *announced, "index.html", "update", "sync"]
 
 
 # Several applications
