@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import error_subject
 from ..fileio import read_file
 from ..release import bundle, manifest, names, webroot
-from ..release.version import from_git, normalize, source_date
+from ..release.version import from_git, normalize, release_date, tag_notes
 from ..views import release as report
 from .common import read_layout, wait_argument, web_root_argument
 
@@ -36,7 +36,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         help=f"class of devices (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
     )
-    parser.add_argument("--date", help="release date as YYYY-MM-DD (default: from $SOURCE_DATE_EPOCH, else none)")
+    parser.add_argument(
+        "--date",
+        help="release date as YYYY-MM-DD (default: that of $SOURCE_DATE_EPOCH, else of the commit in the git checkout)",
+    )
     parser.add_argument(
         "--elf",
         type=Path,
@@ -53,6 +56,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[NAME=]PATH",
         help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeatable",
+    )
+    parser.add_argument(
+        "--notes",
+        type=Path,
+        metavar="FILE",
+        help="release notes in Markdown (default: the message of the version's annotated git tag)",
     )
     parser.add_argument(
         "--checksum-files",
@@ -113,7 +122,7 @@ def run(options: argparse.Namespace) -> None:
         with error_subject("--date"):
             manifest.check_date(options.date)
     roms = [read_file(path) for path in options.roms]
-    release = bundle.make_bundle(options.app, version, roms, layout, _release_options(options))
+    release = bundle.make_bundle(options.app, version, roms, layout, _release_options(options, version))
     (published,) = webroot.publish(
         options.web_root,
         [release],
@@ -126,7 +135,7 @@ def run(options: argparse.Namespace) -> None:
     print("\n".join(report.published(published)))
 
 
-def _release_options(options: argparse.Namespace) -> bundle.ReleaseOptions:
+def _release_options(options: argparse.Namespace, version: str) -> bundle.ReleaseOptions:
     """Read the files of a release other than the ROMs. Raises OSError."""
     recovery = None
     if options.recovery:
@@ -134,16 +143,18 @@ def _release_options(options: argparse.Namespace) -> bundle.ReleaseOptions:
         recovery = bundle.RecoveryRom(slot, read_file(path), options.proved_by)
     return bundle.ReleaseOptions(
         device=options.device,
-        date=options.date or source_date(os.environ),
+        date=options.date or release_date(os.environ, Path()),
         proved_by=options.proved_by,
         elfs=[read_file(path) for path in options.elf],
         data_files={name: read_file(path) for name, path in options.data_files},
         recovery=recovery,
         checksum_files=options.checksum_files,
+        notes=read_file(options.notes) if options.notes else tag_notes(Path(), version),
         display_names={
             **{names.rom_name(number): str(path) for number, path in enumerate(options.roms)},
             **{names.elf_name(number): str(path) for number, path in enumerate(options.elf)},
             **({names.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
+            **({names.NOTES: str(options.notes)} if options.notes else {}),
         },
     )
 

@@ -7,6 +7,7 @@ import json
 
 from ..errors import error_subject
 from ..release import webroot
+from ..release.history import ListedRelease
 from ..views import release
 from .common import app_argument, json_argument, print_json, web_root_argument
 
@@ -40,10 +41,11 @@ def run(options: argparse.Namespace) -> None:
     print(release.releases(apps), end="")
 
 
-def _as_json(listed: webroot.ListedRelease) -> dict[str, object]:
+def _as_json(listed: ListedRelease) -> dict[str, object]:
     return {
         "version": listed.version,
         "current": listed.current,
         "previous": listed.previous,
+        "rolled_back": listed.rolled_back,
         "manifest": json.loads(listed.release.to_json()) if listed.release else None,
     }

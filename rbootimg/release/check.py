@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import Hint, ManifestError, RbootError, WebRootError
 from ..fileio import read_file, sha256_hex
+from . import page
 from .finding import Finding
 from .history import History, newest_first
 from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION
@@ -45,11 +46,9 @@ def check_web_root(web_root: Path) -> tuple[Finding, ...]:
     with read_locked(web_root) as root:
         problems = [*_check_switch(root)]
         for directory in app_directories(root):
-            problems += _check_app(directory, named=directory != root)
+            problems += _check_app(root, directory)
         for name, data in index_files(root).items():
-            found = _file_problems(
-                root / name, sha256_hex(data), "the applications", "publish or roll back any of them"
-            )
+            found = _page_problems(root / name, data, "the applications", "publish or roll back any of them")
             problems += ((root / name, text) for text in found)
         return tuple(Finding(str(path.relative_to(root)), text) for path, text in problems)
 
@@ -73,14 +72,14 @@ def _rollback_command(history: History, named: bool) -> str:
     return f"`rbootimg rollback {history.current}{f' --app {shlex.quote(history.app)}' if named else ''}`"
 
 
-def _check_app(directory: Path, named: bool) -> _Problems:
+def _check_app(root: Path, directory: Path) -> _Problems:
     path = directory / RELEASES / HISTORY
     try:
         history = read_history(directory)
     except NoHistoryError as error:
         yield path, f"{error.message}; {Hint.HISTORY.command_line}"
         return
-    command = _rollback_command(history, named)
+    command = _rollback_command(history, named=directory != root)
     yield from _check_access(directory / RELEASES)
     pending = pending_version(directory, history)
     for version, manifest in history.manifests.items():
@@ -91,7 +90,7 @@ def _check_app(directory: Path, named: bool) -> _Problems:
             prune = "" if version in (history.current, history.previous) else ", or delete it with `rbootimg prune`"
             yield from _check_release(directory, version, manifest, f"publish the same release again{prune}")
     with contextlib.suppress(CorruptReleaseError, ManifestError):  # reported by _check_release()
-        yield from _check_current(directory, history, command)
+        yield from _check_current(root, directory, history, command)
 
 
 def _check_release(directory: Path, version: str, manifest: str, remedy: str) -> _Problems:
@@ -119,14 +118,16 @@ def _check_release(directory: Path, version: str, manifest: str, remedy: str) ->
     yield from ((path, f"not a file of {version}; delete it") for path in unexpected_files(place, release))
 
 
-def _check_current(directory: Path, history: History, command: str) -> _Problems:
+def _check_current(root: Path, directory: Path, history: History, command: str) -> _Problems:
     """Check the files that devices get. Raises CorruptReleaseError if the current release is corrupt."""
-    files = current_files(directory, history)
+    files = current_files(root, directory, history)
     for name, data in files.items():
-        # Pages are in no manifest: another version of rbootimg may have written this one.
-        is_page = name in (PAGE, STYLE)
-        expected = f"the page that this rbootimg writes for {history.current}" if is_page else history.current
-        problems = _file_problems(directory / name, sha256_hex(data), expected, f"run {command} to repair it")
+        remedy = f"run {command} to repair it"
+        if name in (PAGE, STYLE):
+            expected = f"the page that this rbootimg writes for {history.current}"
+            problems = _page_problems(directory / name, data, expected, remedy)
+        else:
+            problems = _file_problems(directory / name, sha256_hex(data), history.current, remedy)
         yield from ((directory / name, text) for text in problems)
     for name in outdated_files(directory, history, files):
         kind = "ROM" if name.endswith(".bin") else "checksum file"
@@ -138,6 +139,17 @@ def _check_current(directory: Path, history: History, command: str) -> _Problems
             directory / name,
             f"in {newest[name]}, but not in the current release {history.current}; publish a release with this ROM",
         )
+
+
+def _page_problems(path: Path, data: bytes, expected: str, remedy: str) -> Iterator[str]:
+    """Yield the problems with a page that should be `data`. No manifest has the SHA-256 of a page.
+
+    One that another version of rbootimg wrote may differ; the next publication replaces it.
+    """
+    with contextlib.suppress(OSError):
+        if not page.is_current(read_file(path)):
+            return _file_problems(path, None, expected, remedy)
+    return _file_problems(path, sha256_hex(data), expected, remedy)
 
 
 def _file_problems(path: Path, sha256: str | None, expected: str, remedy: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import ManifestError
 from . import version
-from .manifest import MAX_HISTORY_SIZE, SCHEMA, Reader, as_manifest_error, to_json
+from .manifest import MAX_HISTORY_SIZE, SCHEMA, Reader, Release, as_manifest_error, to_json
 from .update import UpdateFile, encode_name, parse_update_file
 
 
@@ -19,8 +19,8 @@ class History:
     `manifests` has the SHA-256 of each release's manifest by version.
 
     `withdrawn` has the versions that were rolled back, the oldest rollback first, also of releases that were pruned:
-    devices may still run them. One that becomes current again is withdrawn no longer; a device that gets an older update
-    file then recognizes it by its serial.
+    devices may still run them. One that becomes current again is withdrawn no longer; an update file from before, which
+    withdraws it, has a lower serial.
 
     `update` is the update file with its signature, None in a history of an rbootimg that wrote none.
 
@@ -45,7 +45,18 @@ class History:
 
         A rollback goes there, one further back each time, and pruning keeps it.
         """
-        return self.versions[-2] if len(self.versions) > 1 else None
+        return self.before(self.current)
+
+    def before(self, release: str) -> str | None:
+        """Return the version that was current before `release` became current; None if there was none.
+
+        Of a version that was rolled back, the one with the next lower number.
+        """
+        if release in self.versions:
+            position = self.versions.index(release)
+            return self.versions[position - 1] if position else None
+        lower = (known for known in self.versions if version.parse(known) < version.parse(release))
+        return max(lower, key=version.parse, default=None)
 
     @property
     def update_file(self) -> UpdateFile | None:
@@ -121,7 +132,7 @@ def _rolled_back(history: History) -> list[str]:
     return [
         known
         for known in reversed(newest_first(history.manifests))
-        if known not in history.versions and any(version.is_newer(known, each) for each in history.versions)
+        if known not in history.versions and history.before(known) is not None
     ]
 
 
@@ -142,6 +153,45 @@ def _check_update(history: History) -> bytes | None:
             f"{file.update.app}"
         )
     return history.update
+
+
+@dataclass(frozen=True)
+class ListedRelease:
+    """A release in a web root; `release` is None if its manifest cannot be read.
+
+    `before` is the release that was current before it, None if there was none or its manifest cannot be read.
+    """
+
+    version: str
+    release: Release | None
+    before: Release | None
+    current: bool
+    previous: bool
+    rolled_back: bool
+
+    @property
+    def label(self) -> str:
+        """What a list says next to the version, empty for most."""
+        if self.current:
+            return "current"
+        if self.previous:
+            return "previous"
+        return "rolled back" if self.rolled_back else ""
+
+
+def list_history(history: History, releases: Mapping[str, Release | None]) -> tuple[ListedRelease, ...]:
+    """Return the releases of a history, the highest version first; `releases` has those that could be read."""
+    return tuple(
+        ListedRelease(
+            version=known,
+            release=releases.get(known),
+            before=releases.get(history.before(known) or ""),
+            current=known == history.current,
+            previous=known == history.previous,
+            rolled_back=known in history.withdrawn,
+        )
+        for known in newest_first(history.manifests)
+    )
 
 
 def newest_first(versions: Mapping[str, object]) -> list[str]:

@@ -15,8 +15,8 @@ from .update import MAX_UPDATE_SIZE, Update, UpdateFile, UpdateRom, is_readable_
 def issue_update(history: History, release: Release, signer: Signer | None, date: str | None) -> History:
     """Return `history` with the update file of its current `release`, signed by `signer`; `date` is for people.
 
-    `history.update` is the last file. It stays while it says the same and is signed by `signer`, if there is one; so the
-    serial grows only with what changes for devices.
+    `history.update` is the last file. It stays while it says the same and is signed by `signer`, if there is one; so
+    the serial grows only with what changes for devices.
 
     Raises PublishError if the last file is signed and there is no `signer`, or only one for development with another
     key; SigningError if the signature cannot be made.

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from ..errors import Hint, ManifestError, RbootError, VersionError, WebRootError, error_subject
 from ..fileio import read_file, resolve, sha256_hex
 from . import page
-from .history import History, newest_first
+from .history import History, list_history, newest_first
 from .manifest import NewerSchemaError, Release
-from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION, checksum_line, checksum_name
+from .names import MANIFEST, NOTES, PAGE, RELEASES, STYLE, VERSION, checksum_line, checksum_name
 from .update import MAX_UPDATE_SIZE, UPDATE, encode_name, parse_update_file
 from .version import parse
 
@@ -115,7 +115,7 @@ def index_files(root: Path, current: Mapping[Path, Release] | None = None) -> di
     releases = [
         release for directory in directories if (release := current.get(directory) or published_release(directory))
     ]
-    return {STYLE: page.STYLESHEET.encode(), PAGE: page.index_page(releases).encode()}
+    return {STYLE: page.stylesheet().encode(), PAGE: page.index_page(releases).encode()}
 
 
 # The history
@@ -232,6 +232,11 @@ def release_or_none(directory: Path, version: str) -> Release | None:
         return None
 
 
+def read_releases(directory: Path, history: History) -> dict[str, Release | None]:
+    """Read the manifests of all releases of a history, None for an unreadable one."""
+    return {version: release_or_none(directory, version) for version in history.manifests}
+
+
 def verified_release(directory: Path, version: str, manifest: str) -> Release | None:
     """Return the release in releases/VERSION, None if it is corrupt; `manifest` is the SHA-256 of its manifest."""
     try:
@@ -290,19 +295,19 @@ def pending_version(directory: Path, history: History) -> str | None:
     return next((version for version, known in history.manifests.items() if known == manifest), None)
 
 
-def current_files(directory: Path, history: History) -> dict[str, bytes]:
-    """Return the files of the current release for the application's directory, the pages and the update file last.
+def current_files(root: Path, directory: Path, history: History) -> dict[str, bytes]:
+    """Return the files of the current release for the application's directory in the web root.
+
+    The pages come last, and after them the update file.
 
     Raises CorruptReleaseError.
     """
     name = NEXT if pending_version(directory, history) == history.current else history.current
     stored = read_contents(directory / RELEASES / name, history.manifests[history.current])
     release = Release.from_json(stored[MANIFEST])
-    releases = {
-        version: release if version == history.current else release_or_none(directory, version)
-        for version in newest_first(history.manifests)
-    }
-    before = releases[history.previous] if history.previous else None
+    releases = read_releases(directory, history) | {history.current: release}
+    # Also for a command that was given the directory of one of several applications as web root.
+    has_index = directory != root or (root.parent / LOCK).is_file()
     roms: dict[str, bytes] = {}
     for rom in release.roms:
         # Each with its checksum file right after it: transaction.py commits them in this order.
@@ -312,8 +317,8 @@ def current_files(directory: Path, history: History) -> dict[str, bytes]:
         **roms,
         MANIFEST: stored[MANIFEST],
         VERSION: version_content(release),
-        STYLE: page.STYLESHEET.encode(),
-        PAGE: page.app_page(release, before, releases).encode(),
+        STYLE: page.stylesheet().encode(),
+        PAGE: page.app_page(list_history(history, releases), stored.get(NOTES), has_index=has_index).encode(),
         **({UPDATE: history.update} if history.update else {}),
     }
 

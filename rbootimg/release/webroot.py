@@ -2,7 +2,7 @@
 
 An application has its own directory, or the web root itself if it is the only one. That contains
 
-    releases/VERSION/       the release: ROMs, data files, manifest, version, page; never changes
+    releases/VERSION/       the release: ROMs, data files, notes, manifest, version, page; never changes
     releases/history.json   which releases there are, and which are and were current
     rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies from the current release,
                             and rom0.bin.sha256 … if it has them
@@ -25,7 +25,7 @@ from typing import NamedTuple
 from ..errors import Hint, PublishError, RbootError, WebRootError
 from ..fileio import not_a_directory, resolve, sha256_hex
 from .bundle import Bundle
-from .history import History, newest_first
+from .history import History, ListedRelease, list_history, newest_first
 from .issuing import issue_update
 from .manifest import Release
 from .names import RELEASES
@@ -58,6 +58,7 @@ from .tree import (
     known_directories,
     read_history,
     read_release,
+    read_releases,
     release_directories,
     release_or_none,
     resolve_root,
@@ -85,6 +86,7 @@ class Omission(enum.Enum):
     PROOF = "proof"
     DATE = "date"
     CHECKSUM_FILES = "checksum files"
+    NOTES = "release notes"
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,6 @@ class Published:
     def changed(self) -> bool:
         """Whether any file changed."""
         return self.outcome is not Outcome.UNCHANGED
-
-
-@dataclass(frozen=True)
-class ListedRelease:
-    """A release in a web root; `release` is None if its manifest cannot be read."""
-
-    version: str
-    release: Release | None
-    current: bool
-    previous: bool
 
 
 class _Change(NamedTuple):
@@ -152,7 +144,7 @@ def publish(
     A release that is current is left alone. A stored release that is corrupt is repaired, without becoming current if
     it is older. An error leaves the current releases as they are. Raises WebRootError if the web root cannot be
     written, LockError if another publisher has locked it for `timeout` seconds; PublishError if the version was
-    published with other ROMs or data files and not `force`, if it lacks a ROM that devices request and not
+    published with other ROMs, data files or notes and not `force`, if it lacks a ROM that devices request and not
     `allow_missing_roms`, if it is older than the current one and not `allow_downgrade`, or if the update file cannot be
     made without another key; SigningError if it cannot be signed.
     """
@@ -161,10 +153,11 @@ def publish(
         make_directory(root)
         with _write_locked(root, timeout):
             directories = _directories(root, bundles, in_directories)
-            histories = [_history_before(directory) for directory in directories]
+            histories = [_history_before(root, directory) for directory in directories]
             with clean_on_error(root, *directories):
                 changes = [
                     _stage_bundle(
+                        root,
                         directory,
                         bundle,
                         before,
@@ -195,8 +188,9 @@ def rollback(
     WebRootError, SigningError, and PublishError if the release lacks a ROM that devices request and not
     `allow_missing_roms`, or if the update file cannot be made without another key.
     """
+    options = _RollbackOptions(release, allow_missing_roms, signer, date)
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        return _roll_back(root, [_directory_of(root, app)], release, allow_missing_roms, signer, date)[0]
+        return _roll_back(root, [_directory_of(root, app)], options)[0]
 
 
 def rollback_all(
@@ -210,9 +204,10 @@ def rollback_all(
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Roll back every application in the web root, or each of `apps`; or none of them if one fails."""
+    options = _RollbackOptions(release, allow_missing_roms, signer, date)
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         directories = app_directories(root) if apps is None else [_directory_of(root, app) for app in apps]
-        return _roll_back(root, directories, release, allow_missing_roms, signer, date)
+        return _roll_back(root, directories, options)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
@@ -228,13 +223,13 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
         # Also releases that are not in the history: a killed prune left them.
         deleted = {entry.name: None for entry in release_directories(directory)}.keys() - history.manifests
         try:
-            _stage_pruned(directory, before, history)
+            _stage_pruned(root, directory, before, history)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             # Free space for the new history. If this is killed in between, the next prune continues.
             _delete(directory, deleted)
-            _stage_pruned(directory, before, history)
+            _stage_pruned(root, directory, before, history)
         switch(root, [directory])
         _delete(directory, deleted)
         return tuple(newest_first(dict.fromkeys(deleted)))
@@ -250,13 +245,8 @@ def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
 
 
 def _listed(directory: Path, history: History) -> tuple[ListedRelease, ...]:
-    others = [version for version in newest_first(history.manifests) if version != history.current]
-    return tuple(
-        ListedRelease(
-            version, release_or_none(directory, version), version == history.current, version == history.previous
-        )
-        for version in (history.current, *others)
-    )
+    listed = list_history(history, read_releases(directory, history))
+    return tuple(sorted(listed, key=lambda each: not each.current))  # stable: the others stay in their order
 
 
 def has_releases(web_root: Path) -> bool:
@@ -366,12 +356,12 @@ def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
     return to if isinstance(to, bool) else bundle.release.app in to
 
 
-def _history_before(directory: Path) -> History | None:
+def _history_before(root: Path, directory: Path) -> History | None:
     """Create the application's directory, complete an interrupted switch, and return the history if there is one."""
     make_directory(directory / RELEASES)
     try:
         history = read_history(directory)
-        repair(directory, history)
+        repair(root, directory, history)
     except NoHistoryError:
         if release_directories(directory):
             raise
@@ -381,6 +371,7 @@ def _history_before(directory: Path) -> History | None:
 
 
 def _stage_bundle(
+    root: Path,
     directory: Path,
     bundle: Bundle,
     before: History | None,
@@ -398,7 +389,7 @@ def _stage_bundle(
     action = plan_release(release, current, stored, force=force, allow_downgrade=allow_downgrade)
     if action is Action.REPAIR_OLDER and before:
         stage_release(directory, bundle, before)
-        stage_current(directory, before)
+        stage_current(root, directory, before)
         return _Change(before, Published(directory, release, Outcome.REPAIRED, current))
     if not allow_missing_roms:
         _check_missing_roms(directory, release, current)
@@ -413,7 +404,7 @@ def _stage_bundle(
     is_known = before and (directory / RELEASES / HISTORY).exists()
     start = before if before and is_known else empty_history(directory, release.app)
     history = issue_update(start.published(release.version, manifest), release, signer, bundle.release.date)
-    stage_current(directory, history)
+    stage_current(root, directory, history)
     unchanged = action is Action.KEEP and before == history
     outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
     keys = _key(history), _key(start)
@@ -449,6 +440,7 @@ def _omissions(stored: Release, release: Release) -> tuple[Omission, ...]:
         Omission.PROOF: any(new.proved_by not in (None, old.proved_by) for old, new in pairs),
         Omission.DATE: release.date not in (None, stored.date),
         Omission.CHECKSUM_FILES: release.checksum_files and not stored.checksum_files,
+        Omission.NOTES: release.notes not in (None, stored.notes),
     }
     return tuple(omission for omission, is_omitted in omitted.items() if is_omitted)
 
@@ -471,20 +463,17 @@ def _check_missing_roms(directory: Path, release: Release, current: str | None) 
 # Rollback
 
 
-def _roll_back(
-    root: Path,
-    directories: Sequence[Path],
-    release: str | None,
-    allow_missing_roms: bool,
-    signer: Signer | None,
-    date: str | None,
-) -> tuple[Published, ...]:
-    starts = [_rollback_start(directory, release) for directory in directories]
+class _RollbackOptions(NamedTuple):
+    release: str | None
+    allow_missing_roms: bool
+    signer: Signer | None
+    date: str | None
+
+
+def _roll_back(root: Path, directories: Sequence[Path], options: _RollbackOptions) -> tuple[Published, ...]:
+    starts = [_rollback_start(root, directory, options.release) for directory in directories]
     with clean_on_error(root, *directories):
-        changes = [
-            _stage_rollback(directory, start, release, allow_missing_roms, signer, date)
-            for directory, start in zip(directories, starts)
-        ]
+        changes = [_stage_rollback(root, directory, start, options) for directory, start in zip(directories, starts)]
     return _switch(root, changes)
 
 
@@ -496,32 +485,25 @@ class _RollbackStart(NamedTuple):
     repaired: bool
 
 
-def _rollback_start(directory: Path, release: str | None) -> _RollbackStart:
+def _rollback_start(root: Path, directory: Path, release: str | None) -> _RollbackStart:
     try:
         history = read_history(directory)
-        return _RollbackStart(history, history.current, repair(directory, history))
+        return _RollbackStart(history, history.current, repair(root, directory, history))
     except NoHistoryError:
         if release is None:
             raise
         return _RollbackStart(history_from_releases(directory), None, True)
 
 
-def _stage_rollback(
-    directory: Path,
-    start: _RollbackStart,
-    release: str | None,
-    allow_missing_roms: bool,
-    signer: Signer | None,
-    date: str | None,
-) -> _Change:
+def _stage_rollback(root: Path, directory: Path, start: _RollbackStart, options: _RollbackOptions) -> _Change:
     """Stage a release that was published before as the current one."""
     before = start.history
-    version = _rollback_version(start, release)
+    version = _rollback_version(start, options.release)
     found = read_release(directory, version)
-    if not allow_missing_roms:
+    if not options.allow_missing_roms:
         _check_missing_roms(directory, found, start.current)
-    history = issue_update(before.rolled_back(version), found, signer, date)
-    stage_current(directory, history)
+    history = issue_update(before.rolled_back(version), found, options.signer, options.date)
+    stage_current(root, directory, history)
     unchanged = before == history and not start.repaired
     outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
     published = Published(directory, found, outcome, start.current, key=_key(history), key_before=_key(before))
@@ -566,10 +548,10 @@ def _switch(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
 # Pruning
 
 
-def _stage_pruned(directory: Path, before: History, history: History) -> None:
-    repair(directory, before)
+def _stage_pruned(root: Path, directory: Path, before: History, history: History) -> None:
+    repair(root, directory, before)
     with clean_on_error(directory):
-        stage_current(directory, history)
+        stage_current(root, directory, history)
 
 
 def _delete(directory: Path, versions: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ import SCons.Util
 
 from ..errors import RbootError, SettingError
 from .users import format_error
-from .variables import BUILD_DIR, escape_dollars, get_string
+from .variables import BUILD_DIR, escape_dollars, expand, get_string, is_set
 
 
 def action(
@@ -188,6 +188,14 @@ def single_node(env: Any, subject: str, file: Any) -> Any:
     if len(found) > 1:
         raise SettingError(f"expected one file, got {', '.join(map(str, found))}", subject=subject)
     return found[0]
+
+
+def variable_node(env: Any, name: str) -> Any:
+    """The node of the file that the variable `name` gives, None if it is not set. Raises SettingError."""
+    if not is_set(env, name):
+        return None
+    value = env[name]
+    return single_node(env, name, escape_dollars(expand(env, name, value)) if isinstance(value, str) else value)
 
 
 def rebuild_if_altered(node: Any) -> None:

@@ -80,17 +80,20 @@ def _proving_loader(app: App) -> str | None:
 def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
     """The releases for a web root, none if the project is unversioned. Raises PublishError or VersionError."""
     versions = {name: app.version for name, app in web_root.apps.items()}
+    top = Path(env.Dir("#").get_abspath())
     if any(isinstance(each, CheckoutVersion) or not each for each in versions.values()):
         try:
-            now = version.from_git(Path(env.Dir("#").get_abspath()))
+            now = version.from_git(top)
         except CheckoutError:
             raise
         except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
-            if needing := [name for name, app in web_root.apps.items() if app.files or app.recovery]:
+            if needing := [name for name, app in web_root.apps.items() if app.files or app.recovery or app.notes]:
                 raise VersionError(
-                    f"data files and recovery ROMs need a release: {error}", subject=needing[0], hint=error.hint
+                    f"data files, recovery ROMs and release notes need a release: {error}",
+                    subject=needing[0],
+                    hint=error.hint,
                 ) from None
             print_warning("rboot", f"published without releases: {format_error(error)}")
             return []
@@ -99,29 +102,34 @@ def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
             raise PublishError(
                 f"the checkout changed from {built or 'none'} to {now} during the build; run scons again"
             )
+    date = version.release_date(os.environ, top)
+    tag_notes = {each: version.tag_notes(top, each) for each in {*versions.values()}}
     return [
         release.make_bundle(
             name,
             str(versions[name]),
             [rom.get_contents() for rom in app.roms],
             app.layout,
-            _release_options(app),
+            _release_options(app, date, app.notes.get_contents() if app.notes else tag_notes[app.version]),
         )
         for name, app in web_root.apps.items()
     ]
 
 
-def _release_options(app: App) -> release.ReleaseOptions:
+def _release_options(app: App, date: str | None, notes: bytes | None) -> release.ReleaseOptions:
+    display_names = {names.RECOVERY: str(app.recovery.rom)} if app.recovery else {}
+    display_names |= {names.NOTES: str(app.notes)} if app.notes else {}
     return release.ReleaseOptions(
         device=app.device or manifest.DEVICE,
-        date=version.source_date(os.environ),
+        date=date,
         proved_by=_proving_loader(app),
         elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
         data_files={file: node.get_contents() for file, node in app.files.items()},
         recovery=_release_recovery(app),
         checksum_files=app.checksum_files,
+        notes=notes,
         same_build=app.built_here,
-        display_names={names.RECOVERY: str(app.recovery.rom)} if app.recovery else {},
+        display_names=display_names,
     )
 
 

@@ -52,6 +52,7 @@ VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("RBOOT_VERSION", "", "semantic version of the release (default: from the git tags)"),
     ("RBOOT_DEVICE", "", "device class of the release (default: esp8266)"),
     ("RBOOT_RELEASE_FILES", "", "data files of the release, e.g. a web UI"),
+    ("RBOOT_NOTES", "", "release notes in Markdown (default: the message of the version's annotated git tag)"),
     ("RBOOT_CHECKSUM_FILES", "", "publish a .sha256 file for each ROM: yes no (default: no)"),
     ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs, for their symbols: yes no (default: no)"),
     ("RBOOT_FORCE", "", "overwrite a published version or drop a ROM, for development: yes no (default: no)"),

@@ -10,8 +10,9 @@ from .tables import Heading, Table, plain
 
 if TYPE_CHECKING:  # to start the command line faster
     from ..release.finding import Finding
+    from ..release.history import ListedRelease
     from ..release.manifest import Release
-    from ..release.webroot import ListedRelease, Published
+    from ..release.webroot import Published
 
 
 def published(result: Published, directory: str = "") -> list[str]:
@@ -57,7 +58,7 @@ def releases(listed: Mapping[str, Sequence[ListedRelease]]) -> str:
         rows = tuple(
             (
                 each.version,
-                "current" if each.current else "previous" if each.previous else "",
+                each.label,
                 each.release.date or "" if each.release else "",
                 file_sizes(each.release),
             )

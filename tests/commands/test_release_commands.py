@@ -263,12 +263,13 @@ def test_releases_rollback_and_prune(directory: Path) -> None:
     assert run("rollback")[0].startswith("blink 1.10.0 is current again instead of 1.11.0\n")
     assert run("releases")[0] == (
         "blink\n"
-        "  1.10.0  current   2026-11-23  240 + 240 bytes\n"
-        "  1.11.0            2026-11-23  240 + 240 bytes\n"
-        "  1.9.0   previous  2026-11-23  240 + 240 bytes\n"
+        "  1.10.0  current      2026-11-23  240 + 240 bytes\n"
+        "  1.11.0  rolled back  2026-11-23  240 + 240 bytes\n"
+        "  1.9.0   previous     2026-11-23  240 + 240 bytes\n"
     )
     listed = json.loads(run("releases", "--json")[0])["applications"][0]["releases"]
     assert [entry["version"] for entry in listed if entry["current"]] == ["1.10.0"]
+    assert [entry["version"] for entry in listed if entry["rolled_back"]] == ["1.11.0"]
     assert listed[0]["manifest"] == manifest(directory)
     assert run("rollback")[0].startswith("blink 1.9.0 is current again instead of 1.10.0\n")
     assert refused("rollback") == (

@@ -51,9 +51,7 @@ def test_the_oldest_withdrawn_versions_make_room() -> None:
 
 
 def test_a_release_that_devices_could_not_read_is_not_written() -> None:
-    with pytest.raises(
-        PublishError, match=r"devices cannot read the version .*: expected at most 63 characters, and numb"
-    ):
+    with pytest.raises(PublishError, match=r"devices cannot read the version .*: expected at most 63 char"):
         replace(MINIMAL, version=f"1.0.0-{'a' * 60}").to_bytes()
     with pytest.raises(PublishError, match="update file too large: expected at most 4,096 bytes"):
         replace(MINIMAL, app="a" * 4000).to_bytes()

@@ -594,11 +594,11 @@ def test_several_applications_have_a_directory_each_and_a_page_above(root: Path)
     publish(root, [make("2.1.0", "clock")])
     assert_current(root / "blink", "1.0.0")
     page = (root / "index.html").read_text()
-    assert '<a href="blink/index.html">blink</a></td><td>1.0.0</td>' in page
-    assert '<a href="clock/index.html">clock</a></td><td>2.1.0</td>' in page
+    assert '<a href="blink/index.html">blink</a></td><td class="version">1.0.0</td>' in page
+    assert '<a href="clock/index.html">clock</a></td><td class="version">2.1.0</td>' in page
     assert check_web_root(root) == ()
     rollback(root, app="clock")
-    assert "<td>2.0.0</td>" in (root / "index.html").read_text()
+    assert '<td class="version">2.0.0</td>' in (root / "index.html").read_text()
 
 
 def test_with_several_applications_one_must_be_named(root: Path) -> None:
@@ -947,8 +947,8 @@ def test_the_loss_of_one_history_does_not_touch_the_other_applications(root: Pat
     (root / "blink/releases/history.json").unlink()
     publish(root, [make("1.1.0", "clock")])
     page = (root / "index.html").read_text()
-    assert "<td>1.0.0</td>" in page
-    assert "<td>1.1.0</td>" in page
+    assert '<td class="version">1.0.0</td>' in page
+    assert '<td class="version">1.1.0</td>' in page
     rollback(root, "1.0.0", "blink")
     assert check_web_root(root) == ()
 
