@@ -32,16 +32,20 @@ def issue_update(history: History, release: Release, signer: Signer | None, date
     return replace(history, update=join(sign(message, signer) if signer else SignedMessage(message)))
 
 
+def update_roms(release: Release) -> tuple[UpdateRom, ...]:
+    """Return the ROMs of a release as its update file has them."""
+    return tuple(
+        UpdateRom(rom.slot, rom.flash_address, rom.slot_size, rom.file.size, rom.file.sha256) for rom in release.roms
+    )
+
+
 def _content(history: History, release: Release, serial: int, date: str | None) -> Update:
     return Update(
         app=release.app,
         device=release.device,
         version=release.version,
         serial=serial,
-        roms=tuple(
-            UpdateRom(rom.slot, rom.flash_address, rom.slot_size, rom.file.size, rom.file.sha256)
-            for rom in release.roms
-        ),
+        roms=update_roms(release),
         issued=date,
         # Any other was published by an rbootimg without update files, for devices that do not read them.
         withdrawn=tuple(known for known in history.withdrawn if is_readable_version(known)),

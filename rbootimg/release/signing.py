@@ -7,13 +7,15 @@ import binascii
 import contextlib
 import os
 import re
+import shlex
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import SettingError, SigningError
 from ..fileio import read_file
+from ..text import printable
 from .signify import (
     NUMBER_SIZE,
     SIGNATURE_SIZE,
@@ -156,7 +158,7 @@ def read_key(path: Path, passphrase: bytes | None = None) -> KeySigner:
         private = load_pem_private_key(data, None)
     except ValueError:
         reason = (
-            "wrong passphrase, or a corrupt key" if passphrase and b"ENCRYPTED" in data else "not a private key in PEM"
+            "wrong passphrase, or a corrupt key" if passphrase and is_encrypted(data) else "not a private key in PEM"
         )
         raise SettingError(reason, subject=path) from None
     if not isinstance(private, Ed25519PrivateKey):
@@ -179,6 +181,61 @@ def read_public_key(path: Path) -> PublicKey:
         raise SettingError(error.message, subject=path) from None
 
 
+class SignerSettings(NamedTuple):
+    """What signs, as users set it: a private key, or a command with the public key that verifies its signatures.
+
+    `passphrase_file` has the passphrase of the private key, and may end with a newline.
+    """
+
+    key: Path | None = None
+    command: str = ""
+    public_key: Path | None = None
+    passphrase_file: Path | None = None
+
+
+def make_signer(settings: SignerSettings, ask: Callable[[Path], bytes] | None = None) -> Signer | None:
+    """Return what signs, None if nothing is set. `ask` asks for the passphrase of a key, if somebody can be asked.
+
+    Raises SettingError if the settings do not go together, or if a key cannot be read.
+    """
+    if settings.key and settings.command:
+        raise SettingError("expected a key or a signing command, got both")
+    if settings.command:
+        try:
+            command = shlex.split(settings.command)
+        except ValueError as error:
+            raise SettingError(f"invalid signing command {settings.command!r}: {error}") from None
+        if not command:
+            raise SettingError(f"invalid signing command {settings.command!r}: expected a program")
+        if not settings.public_key:
+            raise SettingError("a signing command needs the public key that verifies its signatures")
+        return CommandSigner(command, read_public_key(settings.public_key))
+    if not settings.key:
+        return None
+    passphrase = None
+    if settings.passphrase_file:
+        passphrase = read_passphrase(settings.passphrase_file)
+    elif ask and is_encrypted(read_file(settings.key, MAX_KEY_SIZE)):
+        passphrase = ask(settings.key)
+    signer = read_key(settings.key, passphrase)
+    if settings.public_key and read_public_key(settings.public_key).key != signer.public.key:
+        raise SettingError(f"not the public key of {settings.key}", subject=settings.public_key)
+    return signer
+
+
+def is_encrypted(private: bytes) -> bool:
+    """Return whether a private key in PEM has a passphrase."""
+    return b"ENCRYPTED" in private
+
+
+def read_passphrase(path: Path) -> bytes:
+    """Read a file with a passphrase, without the newline at its end. Raises SettingError if there is none."""
+    passphrase = read_file(path, MAX_KEY_SIZE).removesuffix(b"\n").removesuffix(b"\r")
+    if not passphrase:
+        raise SettingError("empty: expected a passphrase", subject=path)
+    return passphrase
+
+
 class CommandSigner:
     """A program that gets the message on stdin and prints the signature in base64: an HSM's, a CI secret store's."""
 
@@ -188,27 +245,37 @@ class CommandSigner:
 
     def sign(self, message: bytes) -> bytes:
         name = self._command[0]
+        status, output, errors = self._run(message)
+        if status:
+            lines = errors.decode(errors="replace").strip().splitlines()
+            raise SigningError(f"exit status {status}{f': {printable(lines[-1])}' if lines else ''}", subject=name)
         try:
-            done = subprocess.run(
-                self._command, input=message, capture_output=True, timeout=COMMAND_TIMEOUT, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise SigningError(f"no answer within {COMMAND_TIMEOUT:.0f} s", subject=name) from None
-        except OSError as error:
-            raise SigningError(f"cannot run the signing command: {error.strerror}", subject=name) from None
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").strip().splitlines()
-            raise SigningError(f"exit status {done.returncode}{f': {lines[-1]}' if lines else ''}", subject=name)
-        try:
-            signature = base64.b64decode(done.stdout.strip(), validate=True)
+            signature = base64.b64decode(output.strip(), validate=True)
         except binascii.Error:
             signature = b""
         if len(signature) != SIGNATURE_SIZE:
             raise SigningError(
-                f"invalid answer: expected {SIGNATURE_SIZE} bytes in base64, got {len(done.stdout):,} bytes of output",
+                f"invalid answer: expected {SIGNATURE_SIZE} bytes in base64, got {len(output):,} bytes of output",
                 subject=name,
             )
         return signature
+
+    def _run(self, message: bytes) -> tuple[int, bytes, bytes]:
+        name, pipe = self._command[0], subprocess.PIPE
+        try:
+            process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe)
+        except OSError as error:
+            raise SigningError(f"cannot run the signing command: {error.strerror}", subject=name) from None
+        with process:  # closes the pipes; subprocess.run() would wait until the program's own children have done so
+            try:
+                output, errors = process.communicate(message, COMMAND_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise SigningError(f"no answer within {COMMAND_TIMEOUT:.0f} s", subject=name) from None
+            except BaseException:
+                process.kill()
+                raise
+        return process.returncode, output, errors
 
 
 def _public(private: Ed25519PrivateKey, comment: str) -> PublicKey:

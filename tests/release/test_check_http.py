@@ -105,8 +105,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_plain_server_has_nothing_that_is_noteworthy(server: Server) -> None:
     assert check_url(server.url) == ()
-    assert [request.split()[2] for request in server.requests] == [b"HTTP/1.1", b"HTTP/1.0"] * 6
-    assert [request.split()[1] for request in server.requests[::2]] == [
+    *both, update = server.requests
+    assert update.split()[1:3] == [b"/update", b"HTTP/1.0"]
+    assert [request.split()[2] for request in both] == [b"HTTP/1.1", b"HTTP/1.0"] * 6
+    assert [request.split()[1] for request in both[::2]] == [
         b"/manifest.json",
         b"/version",
         b"/rom0.bin",
@@ -121,7 +123,7 @@ def test_data_files_are_fetched_and_compared(server: Server) -> None:
     publish(server.root, [make("1.1.0", size=4096, files=(("ui.html", b"<p>"),))])
     server.path, server.reply = path, head("Content-Length: 3") + b"<p>"
     assert check_url(server.url) == ()
-    assert server.requests[-2].split()[1] == server.requests[-1].split()[1] == f"/{path}".encode()
+    assert server.requests[-3].split()[1] == server.requests[-2].split()[1] == f"/{path}".encode()
     server.reply = head("Content-Length: 3") + b"<a>"
     text = "not the file of the manifest: SHA-256 mismatch; one of the two is stale or corrupt"
     assert check_url(server.url) == (of_both(path, text),)
@@ -411,7 +413,7 @@ def test_every_odd_reply_is_one_line_for_its_path(server: Server, reply: bytes |
         assert finding.text.startswith(text)
     assert [finding.path for finding in found if finding.fault] == ["rom0.bin"] * len(found)
     assert len(found) >= len(texts)
-    assert len(server.requests) == 12
+    assert len(server.requests) == 13
 
 
 def test_what_a_server_says_cannot_break_the_line_or_run_on(server: Server) -> None:
