@@ -37,6 +37,7 @@ from rbootimg.layout.presets import preset_layout
 from rbootimg.release import page
 from rbootimg.release.history import ListedRelease
 from rbootimg.release.manifest import Release
+from rbootimg.release.notes import Element
 from rbootimg.release.webroot import publish
 from rbootimg.serve import statuspage
 from rbootimg.serve.devices import DeviceLog
@@ -206,6 +207,50 @@ def test_any_text_is(value: str) -> None:
     # These mean something.
     assume(value not in ("0.9.0", "0.8.0", *segments.COLOURS))
     assert_is_text(lambda text: app_page(with_texts(NEW.release, text)), value)
+
+
+MARKDOWN = st.lists(
+    st.sampled_from(
+        [
+            *"*_`<>[]()!#-+&\\\n\t\r\0:\"'",
+            "    ",
+            "1. ",
+            "> ",
+            "https://x",
+            "javascript:x",
+            "<b onclick=x>",
+            "</div>",
+            "&lt;",
+            "a b",
+        ]
+    )
+).map("".join)
+
+
+@given(MARKDOWN | st.text())
+@settings(max_examples=300, deadline=None)
+def test_any_notes_are_text_or_harmless_markup(notes: str) -> None:
+    before = html(page.release_page(OLD.release, None, b"x"))
+    after = html(page.release_page(OLD.release, None, notes.encode(errors="replace") or b"x"))
+    tags = ("p", "h3", "h4", "h5", "h6", "em", "strong", "code", "pre", "blockquote", "ul", "li", "hr", "br")
+    allowed = {(tag,) for tag in tags}
+    allowed |= {(f"/{tag}",) for (tag,) in allowed} | {("a", "href"), ("/a",), ("ol", "start"), ("/ol",)}
+    assert {*after.markup} <= {*before.markup} | allowed
+    names = [element[0] for element in after.markup]
+    for tag in (*tags[:-2], "a", "ol"):
+        assert names.count(tag) == names.count(f"/{tag}")
+    assert all(link.startswith("https://x") for link in after.links if link not in before.links)
+
+
+def test_a_link_that_could_run_a_script_is_an_error_in_the_template() -> None:
+    markdown = 'notes.html" import markdown %}{{ markdown(elements) }}'
+    template = templates._environment().from_string('{% from "' + markdown)
+    assert (
+        template.render(elements=[Element("a", "HTTPS://x/?a&b"), Element("/a")]) == '<a href="HTTPS://x/?a&amp;b"></a>'
+    )
+    for url in ("javascript:x", "data:text/html,x", "../x", "//x", "http:x", "mailto:", " https://x", ""):
+        with pytest.raises(ValueError, match="not a link to a web page"):
+            template.render(elements=[Element("a", url)])
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -548,7 +593,7 @@ def test_no_script_runs_in_a_browser_even_without_a_policy(chromium: Browser) ->
     device = Transfer(1, PAYLOAD, PAYLOAD, "GET", PAYLOAD, 200, 5)
     shown_pages = {
         "/app": app_page(release),
-        "/release": page.release_page(release, release, NOTES),
+        "/release": page.release_page(release, release, f"{PAYLOAD}\n\n    {PAYLOAD}\n".encode()),
         "/index": page.index_page([release]),
         "/status": status_page(device),
         "/live": status_page(),

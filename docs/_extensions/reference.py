@@ -1,14 +1,17 @@
 """Directives that write the reference from the code, so that the two cannot differ.
 
 {rboot-variables}        the construction variables of the SCons tool, by group
+{rboot-messages}         the variables with the messages of its steps
 {rboot-targets}          its targets
 {rboot-builder} NAME     a builder: its arguments and docstring
+{rboot-commands}         the commands of the command line, by group
 {rboot-schema} FILE      the keys that a JSON Schema of rbootimg/schemas describes
 {rboot-api}              in its content: names of the library, with their docstrings
 """
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -20,7 +23,8 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 import rbootimg
-from rbootimg.scons import targets, tool, variables
+from rbootimg.cli import parser
+from rbootimg.scons import messages, targets, tool, variables
 
 _SCHEMAS = Path(rbootimg.__file__).parent / "schemas"
 
@@ -28,8 +32,10 @@ _SCHEMAS = Path(rbootimg.__file__).parent / "schemas"
 def setup(app: Any) -> dict[str, bool]:
     for name, directive in (
         ("rboot-variables", _Variables),
+        ("rboot-messages", _Messages),
         ("rboot-targets", _Targets),
         ("rboot-builder", _Builder),
+        ("rboot-commands", _Commands),
         ("rboot-schema", _Schema),
         ("rboot-api", _Api),
     ):
@@ -51,13 +57,23 @@ class _Variables(_Directive):
     def markdown(self) -> str:
         return "\n\n".join(
             f"## {group}\n\n{_table(('variable', 'default', 'what it is'), map(_variable_row, rows))}"
-            for group, rows in getattr(variables, "VARIABLE_GROUPS", {"All": variables.VARIABLES}).items()
+            for group, rows in variables.VARIABLE_GROUPS.items()
         )
+
+
+class _Messages(_Directive):
+    def markdown(self) -> str:
+        ours = ((name, message) for name, message in messages.MESSAGES.items() if name.startswith("RBOOT"))
+        rows = (
+            (_code(name), _code(f"{message.verb} {message.operand.replace('$_RBOOT_', '$')}"), _code(message.verbose))
+            for name, message in ours
+        )
+        return _table(("variable", "short", "with `RBOOT_VERBOSE=1` (else the command)"), rows)
 
 
 class _Targets(_Directive):
     def markdown(self) -> str:
-        rows = ((_code(name), text) for name, text in getattr(targets, "TARGETS", ()))
+        rows = ((_code(name), text) for name, text in targets.TARGETS)
         return _table(("`scons` …", "what it does"), rows)
 
 
@@ -74,6 +90,14 @@ class _Builder(_Directive):
             if each.kind is not each.VAR_KEYWORD
         ]
         return f"```python\nenv.{name}({', '.join(positional)}, **variables)\n```\n\n{_docstring(method)}"
+
+
+class _Commands(_Directive):
+    def markdown(self) -> str:
+        return "\n\n".join(
+            f"## {group}\n\n" + "\n\n".join(_command(name) for name in commands if name != "esptool2")
+            for group, commands in parser.GROUPS.items()
+        )
 
 
 class _Schema(_Directive):
@@ -100,9 +124,31 @@ def _autodoc(name: str) -> str:
     return f".. autoclass:: rbootimg.{name}\n{options}"
 
 
-def _variable_row(row: tuple[str, str, str]) -> tuple[str, ...]:
-    name, default, text = row
-    return _code(name), _code(default), text
+def _command(name: str) -> str:
+    command = parser.command_parser(name)
+    formatter = command._get_formatter()  # argparse offers no other way to its arguments
+    rows = [
+        (_code(formatter._format_action_invocation(action)), _as_code(formatter._expand_help(action)))
+        for action in command._actions
+        if action.help != argparse.SUPPRESS and action.option_strings != ["-h", "--help"]
+    ]
+    usage = command.format_usage().removeprefix("usage: ")
+    parts = [f"### rbootimg {name}", _as_code(command.description or ""), f"```text\n{usage}```"]
+    if rows:
+        parts.append(_table(("argument", "what it is"), rows))
+    if command.epilog:
+        parts.append(f"```text\n{command.epilog}\n```")
+    return "\n\n".join(parts)
+
+
+def _as_code(text: str) -> str:
+    """Text of a help as Markdown: what Markdown would take for marks is code."""
+    return re.sub(r"(?<!`)(--[a-z][-a-z0-9]*|\*\.[A-Z]+)(?![-\w`])", r"`\1`", text)
+
+
+def _variable_row(variable: variables.Variable) -> tuple[str, ...]:
+    only = " (SConstruct only)" if variable.in_sconstruct_only else ""
+    return _code(variable.name), _code(variable.default), f"{variable.help}{only}"
 
 
 def _schema_rows(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, ...]]:

@@ -38,18 +38,18 @@ class RecoveryRom:
 class ReleaseOptions:
     """The optional content of a release, and what is known of its ROMs.
 
-    device: the class of devices that the release is for.
-    date: YYYY-MM-DD, or None.
-    proved_by: the loader with which all the ROMs were proved to boot, or None.
-    elfs: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
-    data_files: files for the application, such as a web UI or certificates, by their names in the release's directory.
-    recovery: a ROM of another application, for a slot after those of the ROMs.
-    checksum_files: whether each ROM gets a file such as rom0.bin.sha256 next to it.
-    notes: the release notes, Markdown in UTF-8 of at most 64 KB, or None.
-    same_build: whether the ROMs are known to come from the same objects, each linked for its slot, and from `elfs`.
-        Otherwise that is checked, see check_same_app().
-    display_names: names for error messages, by the files' names in the release: rom0.bin, rom0.elf, recovery.bin,
-        notes.md.
+    - `device`: the class of devices that the release is for.
+    - `date`: YYYY-MM-DD, or None.
+    - `proved_by`: the loader with which all the ROMs were proved to boot, or None.
+    - `elfs`: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
+    - `data_files`: files for the application, such as a web UI or certificates, by their names in the release's directory.
+    - `recovery`: a ROM of another application, for a slot after those of the ROMs.
+    - `checksum_files`: whether each ROM gets a file such as rom0.bin.sha256 next to it.
+    - `notes`: the release notes, Markdown in UTF-8 of at most 64 KB, or None.
+    - `same_build`: whether the ROMs are known to come from the same objects, each linked for its slot, and from `elfs`.
+      Otherwise that is checked, see check_same_app().
+    - `display_names`: names for error messages, by the files' names in the release: rom0.bin, rom0.elf, recovery.bin,
+      notes.md.
     """
 
     device: str = DEVICE
@@ -163,13 +163,26 @@ class _DisplayNames:
 
 
 def _check_strings(options: ReleaseOptions) -> None:
-    if not _is_printable(options.device):
-        raise SettingError(f"invalid device class {options.device!r}: expected a word such as {DEVICE}")
+    check_device_class(options.device)
     for loader in (options.proved_by, options.recovery.proved_by if options.recovery else None):
-        if loader is not None and not _is_printable(loader):
-            raise SettingError(f"invalid loader name {loader!r}: expected one such as 'rBoot 1.4.2'")
+        if loader is not None:
+            check_loader_name(loader)
     if options.date is not None:
         check_date(options.date)
+
+
+def check_device_class(text: str) -> str:
+    """Return `text` if devices can have this class. Raises SettingError."""
+    if not _is_printable(text):
+        raise SettingError(f"invalid device class {text!r}: expected a word such as {DEVICE}")
+    return text
+
+
+def check_loader_name(text: str) -> str:
+    """Return `text` if it can name the loader that ROMs were proved with. Raises SettingError."""
+    if not _is_printable(text):
+        raise SettingError(f"invalid loader name {text!r}: expected one such as 'rBoot 1.4.2'")
+    return text
 
 
 def _is_printable(text: str) -> bool:
@@ -204,18 +217,23 @@ def _rom_entry(
 def _recovery_entry(
     app: str, rom_count: int, layout: FlashLayout, recovery: RecoveryRom, names: _DisplayNames
 ) -> ReleaseRom:
-    free = range(rom_count, len(layout.slots))
-    if not free:
-        raise PublishError(
-            f"{app} has a ROM for each of the layout's {len(layout.slots)} slots; add a slot to the layout for the "
-            "recovery ROM"
-        )
-    if recovery.slot not in free:
-        raise PublishError(
-            f"invalid slot {recovery.slot} of the recovery ROM: expected {' or '.join(map(str, free))}, unused by {app}"
-        )
+    check_recovery_slot(app, recovery.slot, rom_count, len(layout.slots))
     entry = _slot_entry(recovery.slot, RECOVERY, recovery.data, layout, names, layout.slots)
     return replace(entry, proved_by=recovery.proved_by)
+
+
+def check_recovery_slot(app: str, slot: int, rom_count: int, slot_count: int) -> None:
+    """Raise PublishError unless `slot` is one of the layout's that the ROMs of `app` leave free."""
+    free = range(rom_count, slot_count)
+    if not free:
+        raise PublishError(
+            f"{app} has a ROM for each of the layout's {slot_count} slots; add a slot to the layout for the recovery "
+            "ROM"
+        )
+    if slot not in free:
+        raise PublishError(
+            f"invalid slot {slot} of the recovery ROM: expected {' or '.join(map(str, free))}, unused by {app}"
+        )
 
 
 def _slot_entry(

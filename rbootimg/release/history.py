@@ -48,9 +48,9 @@ class History:
         return self.before(self.current)
 
     def before(self, release: str) -> str | None:
-        """Return the version that was current before `release` became current; None if there was none.
+        """Return the version that was current before `release` became current, None if there was none.
 
-        Of a version that was rolled back, the one with the next lower number.
+        For a version that was rolled back this is the next lower one of `versions`.
         """
         if release in self.versions:
             position = self.versions.index(release)

@@ -46,8 +46,8 @@ def check(notes: bytes) -> None:
 def elements(notes: bytes) -> list[Element]:
     """Parse the notes as CommonMark: a flat list in which each start has its end, without recursion.
 
-    HTML stays text, an image becomes its description, and only a link to http, https or mailto stays a link: a page
-    shows the notes at two addresses, so a relative one has no meaning.
+    HTML stays text, an image becomes its description, and only a link to http, https or mailto stays a link: the notes
+    are on two pages, so a relative link would lead to different files.
     """
     from markdown_it import MarkdownIt  # only for releases with notes
 

@@ -221,7 +221,7 @@ def _free(start: int, end: int) -> _Piece:
 
 
 _LABEL_WIDTH = 12
-"""Percent of a bar: narrower boxes have no label. The table below has all names."""
+"""Percent of a bar: minimum width of a box with a label. The table below has all names."""
 
 
 def _bar(release: Release, pieces: Sequence[_Piece], start: int, size: int) -> _Bar:

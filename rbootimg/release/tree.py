@@ -308,6 +308,7 @@ def current_files(root: Path, directory: Path, history: History) -> dict[str, by
     releases = read_releases(directory, history) | {history.current: release}
     # Also for a command that was given the directory of one of several applications as web root.
     has_index = directory != root or (root.parent / LOCK).is_file()
+    notes = stored[NOTES] if release.notes else None  # else a data file of an earlier rbootimg may have this name
     roms: dict[str, bytes] = {}
     for rom in release.roms:
         # Each with its checksum file right after it: transaction.py commits them in this order.
@@ -318,7 +319,7 @@ def current_files(root: Path, directory: Path, history: History) -> dict[str, by
         MANIFEST: stored[MANIFEST],
         VERSION: version_content(release),
         STYLE: page.stylesheet().encode(),
-        PAGE: page.app_page(list_history(history, releases), stored.get(NOTES), has_index=has_index).encode(),
+        PAGE: page.app_page(list_history(history, releases), notes, has_index=has_index).encode(),
         **({UPDATE: history.update} if history.update else {}),
     }
 

@@ -75,6 +75,7 @@ class Outcome(enum.Enum):
     """What a command did for an application."""
 
     SWITCHED = "the release became current, or its current files were repaired"
+    REPLACED = "the current release was replaced by another one of its version"
     UNCHANGED = "the release was current already"
     REPAIRED = "a corrupt release was repaired; another one stays current"
 
@@ -405,8 +406,10 @@ def _stage_bundle(
     start = before if before and is_known else empty_history(directory, release.app)
     history = issue_update(start.published(release.version, manifest), release, signer, bundle.release.date)
     stage_current(root, directory, history)
-    unchanged = action is Action.KEEP and before == history
-    outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
+    if action is Action.KEEP and before == history:
+        outcome = Outcome.UNCHANGED
+    else:
+        outcome = Outcome.REPLACED if action is Action.REPLACE and current == release.version else Outcome.SWITCHED
     keys = _key(history), _key(start)
     return _Change(history, Published(directory, release, outcome, current, omitted, *keys))
 

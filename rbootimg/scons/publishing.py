@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+import SCons.Script
+
 from ..errors import CheckoutError, PublishError, RbootError, VersionError
+from ..layout.model import Slot
 from ..release import bundle as release
 from ..release import manifest, names, unversioned, version, webroot
-from ..views import release as report
-from ..views.messages import print_warning
+from ..views import build as report
+from ..views.messages import Style, print_warning, styled
+from ..views.progress import progress
 from . import proving
 from .apps import App, WebRoot, display_path, recovery_to_prove, web_root_subject, web_roots
+from .summary import print_roms
 from .users import format_error
 from .variables import CheckoutVersion
 
@@ -22,17 +28,52 @@ def write_web_roots(target: Any, env: Any) -> None:
     """Publish the applications of a target. Nothing is written before everything is checked and proved."""
     roots = web_roots(target, env)
     files = _collect_files(roots)
+    silent = bool(env.GetOption("silent"))
+    print_roms(env, _slots(roots))
     _prove_roms(roots, env)
     _warn_of_unproved(roots)
     bundles = [_make_bundles(root, env) for root in roots]
     lines: list[str] = []
-    for root, root_files, root_bundles in zip(roots, files, bundles):
-        if root_bundles:
-            lines += _publish_release(root, root_bundles, env)
-        else:
-            lines += _publish_files(root, root_files, env)
-    if not env.GetOption("silent"):
-        sys.stdout.write("".join(f"  {line}\n" for line in lines))
+    with progress(f"publishing to {display_path(roots[0].path, env)}", silent=silent):
+        for root, root_files, root_bundles in zip(roots, files, bundles):
+            if root_bundles:
+                lines += _publish_release(root, root_bundles, env)
+            else:
+                lines += _publish_files(root, root_files, env)
+    if not silent:
+        sys.stdout.write("".join(f"{styled(line, Style.GREEN)}\n" for line in lines))
+        hints = (f"serve it with: {command}" for command in _serve_commands(target, env))
+        sys.stdout.write("".join(f"{styled(hint, Style.DIM)}\n" for hint in hints))
+
+
+def _slots(roots: list[WebRoot]) -> dict[Any, Slot | None]:
+    """The ROMs to publish, with the slots that they are published for."""
+    slots: dict[Any, Slot | None] = {}
+    for app in (app for root in roots for app in root.apps.values()):
+        numbered = [*enumerate(app.roms), *([app.recovery] if app.recovery else [])]
+        known = app.layout.slots
+        slots |= {rom: known[at] if at < len(known) else None for at, rom in numbered}
+    return slots
+
+
+def _serve_commands(target: Any, env: Any) -> list[str]:
+    """The commands that serve the web roots of a target; none if `scons serve` is a target of the project's own.
+
+    `scons serve` needs those settings of the command line that the web root or the SConstruct may depend on.
+    """
+    roots = target[0].attributes.rboot_web_roots.values()
+    if len(roots) > 1:
+        return [shlex.join(("rbootimg", "serve", "--web-root", display_path(root.path, env))) for root in roots]
+    if not getattr(env.Alias("serve")[0].attributes, "rboot", None):
+        return []
+    settings = [
+        f"{name}={value}"
+        for name, value in SCons.Script.ARGUMENTS.items()
+        if name in ("RBOOT_WEBROOT", "RBOOT_SERVE_PORT") or not name.startswith("RBOOT_")
+    ]
+    given = (("-C", env.GetOption("directory")), ("-f", env.GetOption("file")))
+    options = [word for option, values in given for value in values for word in (option, value)]
+    return [shlex.join(("scons", *options, "serve", *settings))]
 
 
 def _collect_files(roots: list[WebRoot]) -> list[dict[str, bytes]]:
@@ -154,15 +195,21 @@ def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any)
             allow_missing_roms=forced,
             allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
         )
-    return [line for each in published for line in report.published(each, display_path(each.directory, env))]
+    return [report.published_line(each, display_path(each.directory, env)) for each in published]
 
 
 def _publish_files(web_root: WebRoot, files: dict[str, bytes], env: Any) -> list[str]:
     """Publish plain ROMs, for projects without a version. Returns the lines to print."""
-    return [
-        f"{display_path(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}"
-        for each in unversioned.publish_files(files, Path(web_root.path))
-    ]
+    published = {each.path: each for each in unversioned.publish_files(files, Path(web_root.path))}
+    lines = []
+    for name, app in web_root.apps.items():
+        directory = Path(web_root.path, name) if web_root.total > 1 else Path(web_root.path)
+        roms = [published[directory / names.rom_name(number)] for number in range(len(app.roms))]
+        changed = any(each.changed for each in published.values() if each.path.parent == directory)
+        sizes = [rom.size for rom in roms]
+        place = display_path(directory, env)
+        lines.append(report.published_files_line(name, place, sizes, _proving_loader(app), changed))
+    return lines
 
 
 def _files_of(web_root: WebRoot) -> dict[str, bytes]:

@@ -9,8 +9,11 @@ from typing import Any
 from ..errors import SettingError, error_subject
 from ..release import webroot
 from ..views import release
+from ..views.build import rolled_back_line
+from ..views.messages import Style, styled
 from .apps import display_path, web_root_subject, web_roots
 from .interrupt import is_interrupted
+from .summary import print_roms
 from .variables import get_bool, get_string
 
 
@@ -28,9 +31,9 @@ def roll_back(target: Any, env: Any) -> None:
     forced = bool(get_bool(env, "RBOOT_FORCE"))
     with web_root_subject(root, env):
         results = webroot.rollback_all(root, get_string(env, "RBOOT_ROLLBACK") or None, only, allow_missing_roms=forced)
-    for result in results:
-        lines = release.rolled_back(result, display_path(result.directory, env))
-        sys.stdout.write("".join(f"  {line}\n" for line in lines))
+    if not env.GetOption("silent"):
+        lines = (rolled_back_line(result, display_path(result.directory, env)) for result in results)
+        sys.stdout.write("".join(f"{styled(line, Style.GREEN)}\n" for line in lines))
 
 
 def serve(target: Any, env: Any) -> None:
@@ -42,6 +45,7 @@ def serve(target: Any, env: Any) -> None:
     with error_subject("RBOOT_SERVE_PORT"):
         port = parse_port(get_string(env, "RBOOT_SERVE_PORT") or "8080")
     root, _ = _select_web_root(target, env)
+    print_roms(env)
     with web_root_subject(root, env):
         serve_and_show(root, "0.0.0.0", port, ServerOptions(), is_interrupted)
 

@@ -34,13 +34,13 @@ import h11
 from .._version import __version__
 from ..errors import ServerError, SettingError, error_subject
 from ..text import printable
+from ..webnames import STATUS_PAGE
 from . import faults
 from .devices import DeviceLog
 from .events import Event, Listening, State, Transfer
 from .responses import Answer, FilePart, answer, is_served, location, page, served_paths, split_target
 from .statuspage import status_answer
 
-STATUS_PAGE = "_status"
 _MAX_REQUEST = 8192
 _PIECE = 64 * 1024
 _TICK = 0.25

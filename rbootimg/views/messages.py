@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 
@@ -25,13 +26,28 @@ def has_colours(stream: TextIO | None) -> bool:
 
 
 def styled(text: str, style: Style, stream: TextIO | None = None) -> str:
-    """Return `text` in that style, for `stream` (default: stdout); unchanged if it has no colours."""
+    """Return `text` in that style, for `stream` (default: stdout); unchanged without colours."""
     return f"\x1b[{style.value}m{text}\x1b[0m" if text and has_colours(stream or sys.stdout) else text
+
+
+def print_result(lines: Sequence[str]) -> None:
+    """Print the lines of a success to stdout, the first one green."""
+    print(styled(lines[0], Style.GREEN), *lines[1:], sep="\n")
+
+
+def print_note(prefix: str, text: str) -> None:
+    """Print a note to stderr, `PREFIX: note:` with `note:` bold."""
+    sys.stderr.write(f"{prefix}: {styled('note:', Style.BOLD, sys.stderr)} {text}\n")
 
 
 def error_line(prefix: str, text: str) -> str:
     """Return an error for stderr: the prefix red, the hint at its end dim."""
     return f"{styled(f'{prefix}:', Style.RED, sys.stderr)} {_with_hint(text)}"
+
+
+def error_text(text: str) -> str:
+    """Return an error for stderr after a prefix that another program prints: red, the hint at its end dim."""
+    return _with_hint(text, Style.RED)
 
 
 def warning_line(prefix: str, text: str) -> str:
@@ -44,7 +60,8 @@ def print_warning(prefix: str, text: str) -> None:
     sys.stderr.write(f"{warning_line(prefix, text)}\n")
 
 
-def _with_hint(text: str) -> str:
-    """Return `text` with its hint dim: what comes after the last semicolon."""
-    message, semicolon, hint = text.rpartition("; ")
-    return f"{message}{semicolon}{styled(hint, Style.DIM, sys.stderr)}" if message else text
+def _with_hint(text: str, style: Style | None = None) -> str:
+    """Return `text` in `style`, with its hint dim: what comes after the last semicolon."""
+    message, semicolon, hint = text.rpartition("; ") if "; " in text else (text, "", "")
+    message = styled(message, style, sys.stderr) if style else message
+    return f"{message}{semicolon}{styled(hint, Style.DIM, sys.stderr)}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .messages import Style, styled
 from .tables import Heading, Table, plain
 
 if TYPE_CHECKING:  # to start the command line faster
@@ -45,6 +46,7 @@ def rolled_back(result: Published, directory: str = "") -> list[str]:
 def _files(release: Release, directory: str) -> list[str]:
     files = {rom.file.name: rom.file for rom in release.roms}
     others = ((release.recovery.file,) if release.recovery else ()) + release.data_files
+    others += (release.notes,) if release.notes else ()
     files |= {f"{release.directory}/{file.name}": file for file in others}
     return [
         f"  {os.path.join(directory, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
@@ -82,5 +84,7 @@ def file_sizes(release: Release | None) -> str:
 
 
 def finding(found: Finding) -> str:
-    """Describe a finding of a check in one line."""
-    return f"{found.path}: {'' if found.fault else 'note: '}{found.text}"
+    """Describe a finding of a check in one line, for stdout: a fault has its path red."""
+    if found.fault:
+        return f"{styled(f'{found.path}:', Style.RED)} {found.text}"
+    return f"{found.path}: {styled('note:', Style.BOLD)} {found.text}"

@@ -75,6 +75,41 @@ def test_publish_reads_defaults_from_the_environment(directory: Path) -> None:
     assert line.endswith("; pass --version X.Y.Z")
 
 
+def commit(directory: Path, *tag: str) -> None:
+    """Make `directory` a checkout whose commit is of 2026-11-23 and has a tag."""
+    who = {f"GIT_{role}_{key}": "x" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    environment = {**os.environ, **who, "GIT_COMMITTER_DATE": "2026-11-23T12:00:00Z", "GIT_CONFIG_GLOBAL": os.devnull}
+    for arguments in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "first"), ("tag", *tag)):
+        subprocess.run(["git", *arguments], cwd=directory, env=environment, check=True)
+
+
+def test_publish_takes_version_date_and_notes_from_the_tag(directory: Path) -> None:
+    commit(directory, "-a", "v1.2.0", "-m", "Sleeps deeply")
+    run(*PUBLISH)
+    found = manifest(directory)
+    assert [found["version"], found["date"]] == ["1.2.0", "2026-11-23"]
+    assert found["notes"]["path"] == "releases/1.2.0/notes.md"
+    assert (directory / "build/webroot/releases/1.2.0/notes.md").read_bytes() == b"Sleeps deeply\n"
+    run(*PUBLISH, "--version", "1.3.0", "--date", "2026-11-24")
+    assert manifest(directory)["date"] == "2026-11-24"
+    assert "notes" not in manifest(directory)
+    run(*PUBLISH, "--version", "1.4.0", SOURCE_DATE_EPOCH="1700000000")
+    assert manifest(directory)["date"] == "2023-11-14"
+
+
+def test_publish_takes_notes_from_a_file(directory: Path) -> None:
+    commit(directory, "-a", "v1.2.0", "-m", "Sleeps deeply")
+    (directory / "NEWS.md").write_bytes(b"# New\n")
+    run(*PUBLISH, "--notes", "NEWS.md")
+    assert (directory / "build/webroot/releases/1.2.0/notes.md").read_bytes() == b"# New\n"
+    assert "<h3>New</h3>" in (directory / "build/webroot/index.html").read_text()
+    (directory / "NEWS.md").write_bytes(b"")
+    assert refused(*PUBLISH, "--notes", "NEWS.md") == "NEWS.md: release notes are empty"
+    assert refused(*PUBLISH, "--notes", "none.md") == "none.md: No such file or directory"
+    (directory / "NEWS.md").write_bytes(b"other")
+    assert "was published already with other release notes" in refused(*PUBLISH, "--notes", "NEWS.md")
+
+
 def test_publish_takes_elfs_and_the_name_of_the_loader(directory: Path) -> None:
     elfs = []
     for slot in (0, 1):
@@ -153,10 +188,12 @@ def test_publish_takes_a_recovery_rom(directory: Path) -> None:
     assert run("check") == ("build/webroot: ok\n", "")
     (directory / "old.bin").write_bytes(rom(1))
     assert refused(*three, "--recovery", "2=old.bin").startswith("old.bin: not published: linked at 0x402")
-    assert refused(*three, "--recovery", "1=old.bin").startswith("invalid slot 1 of the recovery ROM: expected 2")
+    assert refused(*three, "--recovery", "1=old.bin").startswith(
+        "--recovery: invalid slot 1 of the recovery ROM: expected 2"
+    )
     assert refused(*three, "--recovery", "2=none.bin") == "none.bin: No such file or directory"
     assert refused(*PUBLISH, "--version", "1.0.0", "--recovery", "2=old.bin").startswith(
-        "blink has a ROM for each of the layout's 2 slots; add a slot to the layout"
+        "--recovery: blink has a ROM for each of the layout's 2 slots; add a slot to the layout"
     )
     for text in ("old.bin", "=old.bin", "2=", "x=old.bin", "-1=old.bin"):
         _, err = run(*three, f"--recovery={text}", status=2)
@@ -184,8 +221,8 @@ def test_a_data_file_that_is_not_named_as_it_should_is_wrong_usage(file: str, me
     [
         (("--version", "1.0.0", "--file", "ui.html"), "ui.html: No such file or directory"),
         (("--version", "1.0.0", "--file", "ui.html=."), ".: Is a directory"),
-        (("--version", "1.0.0", "--file", "rom0.bin"), "invalid data file name 'rom0.bin': reserved for "),
-        (("--version", "1.0.0", "--file", "a/b=rom0.bin"), "invalid data file name 'a/b': expected up to 100 "),
+        (("--version", "1.0.0", "--file", "rom0.bin"), "--file: invalid data file name 'rom0.bin': reserved for "),
+        (("--version", "1.0.0", "--file", "a/b=rom0.bin"), "--file: invalid data file name 'a/b': expected up to 100 "),
         (("--version", "1.0"), "--version: invalid version '1.0': expected semver, e.g. 1.2.0 or 1.2.0-rc.1"),
         (("--version", ""), "--version: invalid version ''"),
         (("--version", "1.0.0", "--layout", "9MB"), "9MB: neither a file nor a preset"),
@@ -198,8 +235,8 @@ def test_a_data_file_that_is_not_named_as_it_should_is_wrong_usage(file: str, me
         ),
         (("--version", "1.0.0", "--app", "\udcff"), "--app: invalid application name '\\udcff': expected"),
         (("--version", "1.0.0", "--app", "_status"), "--app: invalid application name '_status': reserved for"),
-        (("--version", "1.0.0", "--device", ""), "invalid device class ''"),
-        (("--version", "1.0.0", "--proved-by", ""), "invalid loader name ''"),
+        (("--version", "1.0.0", "--device", ""), "--device: invalid device class ''"),
+        (("--version", "1.0.0", "--proved-by", ""), "--proved-by: invalid loader name ''"),
         (("--version", "1.0.0", "--elf", "missing.elf"), "missing.elf: No such file or directory"),
         (("--version", "1.0.0", "--date", "x"), "--date: invalid date 'x': expected YYYY-MM-DD"),
         (("--version", "1.0.0", "--date", ""), "--date: invalid date ''"),

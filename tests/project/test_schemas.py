@@ -435,6 +435,7 @@ MANIFEST_NEEDS_CODE = {
     r"manifest: files: duplicate name": ("files", 0, "name", "ui.html"),
     r"manifest: data file names .* differ only in case": ("files", 0, "name", "UI.html"),
     r"manifest: invalid data file name .*: reserved for another file of a release": ("files", 0, "name", "Rom0.bin"),
+    r"manifest: files: notes\.md is the file of the release notes": ("files", 0, "name", "notes.md"),
     r"manifest.*: \w+: unpaired surrogate in the string": ("device", "\ud800"),
 }
 HISTORY_NEEDS_CODE = {
@@ -465,7 +466,7 @@ RELEASE_VALUES = (
         "\ud800",
         "x.sha256",
     ),
-    *("releases", "index.html", "style.css", "_status", "ui.html", "UI.html", "rom0.bin", "2026-11-23"),
+    *("releases", "index.html", "style.css", "_status", "ui.html", "UI.html", "rom0.bin", "notes.md", "2026-11-23"),
     *("1.0.0", "v1.0.0", "1.0", "1.0.0-rc.1", "1.0.0+b", "01.0.0", "1.0.0-01", "1.0.0-\u0663", "1.0.0\n"),
     *(f"1.0.0-{'a' * 94}", f"1.0.0-{'a' * 95}", "a" * 64, "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n"),
     *(1.0, 1e300, math.nan, None),
@@ -487,7 +488,9 @@ def as_values(file: Release | History) -> Any:
 
 
 SOME_RELEASE = as_values(
-    with_recovery("1.0.0", files=(("ca.der", b"x"), ("ui.html", b"y")), checksum_files=True, date="2026-11-23").release
+    with_recovery(
+        "1.0.0", files=(("ca.der", b"x"), ("ui.html", b"y")), checksum_files=True, date="2026-11-23", notes=b"z"
+    ).release
 )
 SOME_RELEASE["roms"][0]["elf"] = {"path": "releases/1.0.0/rom0.elf", "size": 1, "sha256": "a" * 64}
 SOME_RELEASE["flash"]["parts"] = SOME_RELEASE["flash"]["parts"][:3]
@@ -500,6 +503,7 @@ LARGE_RELEASE = as_values(
         (FlashPart(PartKind.SLOT, "slot 0", 0, 2**24),),
         data_files=(StoredFile("ui.html", 2**32 - 1, "a" * 64),),
         recovery=ReleaseRom(2**32 - 1, 2**24 - 1, 1, 0, replace(FILE, size=0), Checksum.RAM),
+        notes=StoredFile("notes.md", 65536, "a" * 64),
     )
 )
 LAST_BYTE = LARGE_RELEASE | {

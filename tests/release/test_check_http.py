@@ -328,9 +328,10 @@ def test_a_version_that_is_too_long_for_the_client_is_told(tmp_path: Path) -> No
             for name, data in files.items():
                 (directory / name).write_bytes(data)
         with serving(root) as at:
-            assert check_url(f"http://127.0.0.1:{at.port}/") == (
-                of_both("version", f"{text}; {CLIENT_FAILS}", sample=False),
-            )
+            found = check_url(f"http://127.0.0.1:{at.port}/")
+        assert found[0] == of_both("version", f"{text}; {CLIENT_FAILS}", sample=False)
+        text = "status 404: devices that read it get no updates"
+        assert found[1:] == (of_both("update", text, fault=False, sample=False),)
 
 
 def test_a_header_alone_in_the_first_packet_is_worth_one_note(tmp_path: Path) -> None:
@@ -427,7 +428,7 @@ def test_what_a_server_says_cannot_break_the_line_or_run_on(server: Server) -> N
 def test_a_server_that_goes_away_is_told_for_what_was_not_fetched(server: Server) -> None:
     server.reply = (server.listener.close() or piece for piece in [head(LENGTH) + ROM])  # type: ignore[func-returns-value]
     found = check_url(server.url)
-    paths = ["rom0.bin", "releases/1.0.0/rom0.bin", "rom1.bin", "releases/1.0.0/rom1.bin"]
+    paths = ["rom0.bin", "releases/1.0.0/rom0.bin", "rom1.bin", "releases/1.0.0/rom1.bin", "update"]
     assert [finding.path for finding in found] == paths
     assert {finding.text for finding in found} == {"request failed: Connection refused"}
 
@@ -602,7 +603,8 @@ def test_where_there_is_nothing_there_is_one_line(tmp_path: Path) -> None:
 def test_a_server_that_stalls_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = check_url(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.2)
-    assert [finding.path for finding in found if finding.fault] == ["manifest.json", "version", "rom0.bin", "rom1.bin"]
+    paths = ["manifest.json", "version", "rom0.bin", "rom1.bin", "update"]
+    assert [finding.path for finding in found if finding.fault] == paths
     assert {finding.text for finding in found if finding.fault} == {"request failed: timed out"}
 
 

@@ -27,8 +27,9 @@ import pytest
 import semver
 from support.releases import SPARE, make, make_roms, tree, with_recovery
 
+from rbootimg._version import __version__
 from rbootimg.errors import Hint, LockError, PublishError, RbootError, WebRootError
-from rbootimg.release import storage, transaction, webroot
+from rbootimg.release import datafiles, storage, transaction, webroot
 from rbootimg.release import tree as tree_module
 from rbootimg.release.bundle import Bundle
 from rbootimg.release.check import check_web_root
@@ -258,6 +259,111 @@ def test_a_data_file_that_is_not_as_published_is_found_and_repaired(
     assert publish(root, [with_files("1.0.0")])[0].outcome is Outcome.REPAIRED
     assert path.read_bytes() == b"1.0.0"
     assert_current(root, "1.2.0")
+
+
+def test_notes_are_in_the_releases_own_directory_alone(root: Path) -> None:
+    put(root, "1.0.0", make("1.1.0", notes=b"news"))
+    assert (root / "releases/1.1.0/notes.md").read_bytes() == b"news"
+    assert not (root / "notes.md").exists()
+    assert not publish(root, [make("1.1.0", notes=b"news")])[0].changed
+    put(root, make("1.2.0", notes=b"more"))
+    rollback(root)
+    assert_current(root, "1.1.0")
+    put(root, "1.3.0", "1.4.0")
+    assert prune(root, 0) == ("1.2.0", "1.1.0", "1.0.0")
+    assert not list(root.rglob("notes.md"))
+    assert_current(root, "1.4.0")
+
+
+def test_the_same_version_with_other_notes_is_refused_unless_forced(root: Path) -> None:
+    put(root, make("1.0.0", notes=b"news"))
+    before = tree(root)
+    with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already with other release notes: a publ"):
+        publish(root, [make("1.0.0", notes=b"better")])
+    assert not publish(root, [make("1.0.0")])[0].changed
+    assert tree(root) == before
+    publish(root, [make("1.0.0", notes=b"better")], force=True)
+    assert (root / "releases/1.0.0/notes.md").read_bytes() == b"better"
+    assert check_web_root(root) == ()
+    publish(root, [make("1.0.0")], force=True)
+    assert not (root / "releases/1.0.0/notes.md").exists()
+    assert check_web_root(root) == ()
+    (published,) = publish(root, [make("1.0.0", notes=b"late")])
+    assert not published.changed
+    assert published.omitted == (Omission.NOTES,)
+    assert report.published(published)[0].endswith("was kept, without the new release notes")
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
+def test_notes_that_are_not_as_published_are_found_and_repaired(root: Path, damage: Callable[[Path], object]) -> None:
+    put(root, make("1.0.0", notes=b"news"), "1.1.0")
+    path = root / "releases/1.0.0/notes.md"
+    damage(path)
+    assert [problem.path for problem in check_web_root(root)] == ["releases/1.0.0/notes.md"]
+    with pytest.raises(WebRootError, match=r"releases/1\.0\.0/notes\.md: (missing|does not match its manifest); pub"):
+        rollback(root, "1.0.0")
+    assert publish(root, [make("1.0.0", notes=b"news")])[0].outcome is Outcome.REPAIRED
+    assert path.read_bytes() == b"news"
+    assert_current(root, "1.1.0")
+
+
+def test_a_data_file_called_as_the_notes_stays_in_the_releases_of_earlier_versions(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(datafiles, "is_notes", lambda name: False)
+        put(root, make("1.0.0", files=(("notes.md", b"mine"),)))
+    put(root, "1.1.0")
+    assert check_web_root(root) == ()
+    rollback(root)
+    assert_current(root, "1.0.0")
+    assert "Release notes" not in (root / "index.html").read_text()
+    put(root, "1.1.0", "1.2.0")
+    assert prune(root, 0) == ("1.0.0",)
+
+
+def test_a_page_of_another_rbootimg_is_no_fault(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    pages = [path for name in ("index.html", "style.css") for path in (root / name, root / "blink" / name)]
+    for path in pages:
+        path.write_bytes(path.read_bytes().replace(f"rbootimg {__version__}".encode(), b"rbootimg 0.0.1"))
+    assert check_web_root(root) == ()
+    for path in pages:
+        path.chmod(0o600)
+    assert {finding.text for finding in check_web_root(root)} == {"not readable for the web server: expected mode 644"}
+    for path in pages:
+        path.write_bytes(path.read_bytes()[:100])  # which rbootimg wrote it is not in there, or it was this one
+        path.chmod(0o644)
+    (root / "style.css").unlink()
+    assert len(check_web_root(root)) >= 3
+    put(root / "blink", "1.1.0")
+    assert_current(root / "blink", "1.1.0")
+
+
+def labels(root: Path) -> list[str]:
+    [listed] = list_releases(root).values()
+    return [f"{each.version} {each.label}".rstrip() for each in listed]
+
+
+def test_the_list_says_which_release_is_current_previous_or_rolled_back(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0", "1.2.0", "1.3.0")
+    assert labels(root) == ["1.3.0 current", "1.2.0 previous", "1.1.0", "1.0.0"]
+    rollback(root, "1.1.0")
+    assert labels(root) == ["1.1.0 current", "1.3.0 rolled back", "1.2.0 rolled back", "1.0.0 previous"]
+    put(root, "1.4.0")
+    [listed] = list_releases(root).values()
+    assert {each.version: each.before and each.before.version for each in listed} == {
+        "1.4.0": "1.1.0",
+        "1.3.0": "1.1.0",
+        "1.2.0": "1.1.0",
+        "1.1.0": "1.0.0",
+        "1.0.0": None,
+    }
+    rollback(root, "1.3.0")  # one that was rolled back itself
+    assert labels(root) == ["1.3.0 current", "1.4.0 previous", "1.2.0 rolled back", "1.1.0", "1.0.0"]
+    (root / "releases/history.json").unlink()
+    rollback(root, "1.3.0")
+    assert labels(root) == ["1.3.0 current", "1.4.0 rolled back", "1.2.0", "1.1.0", "1.0.0"]
 
 
 def test_a_recovery_rom_is_in_the_releases_own_directory_alone(root: Path) -> None:

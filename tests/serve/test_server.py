@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -899,23 +900,51 @@ def test_the_log_has_the_latest_of_each_device_up_to_the_maximum() -> None:
     assert log.rows() == tuple(transfers[-3:])
 
 
-def test_the_table_has_a_row_for_each_device() -> None:
+SENDING = Transfer(1, "10.0.0.7", "rBoot-Sample/1.0", "GET", "/rom1.bin", 200, 400_000, 100_000, 2.0)
+
+
+def on_screen(transfers: list[Transfer], width: int, height: int = 24) -> list[str]:
+    """The lines of the live table on a terminal of this size."""
     from rich.console import Console
 
-    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(
-        server.table(
-            [
-                Transfer(1, "10.0.0.7", "rBoot-Sample/1.0", "GET", "/rom1.bin", 200, 400_000, 100_000, 2.0),
-                Transfer(2, "10.0.0.8", "[red]me", "GET", "/no", 404, 0, 0, 0.1, State.DONE),
-            ]
-        )
-    )
-    _, first, second = console.export_text().splitlines()
-    assert first.split()[:4] == ["10.0.0.7", "rBoot-Sample/1.0", "/rom1.bin", "200"]
-    assert first.split()[-6:] == ["100,000", "of", "400,000", "49", "KB/s", "sending"]
-    assert second.split()[:4] == ["10.0.0.8", "[red]me", "/no", "404"]
-    assert second.split()[-1] == "done"
+    with open(os.devnull, "w") as nowhere:
+        console = Console(width=width, record=True, file=nowhere)
+        console.print(server.screen(transfers, width, height))
+    return console.export_text().splitlines()
+
+
+def test_the_table_has_a_row_for_each_device() -> None:
+    other = Transfer(2, "10.0.0.8", "[red]me", "GET", "/no", 404, 0, 0, 0.1, State.DONE)
+    _, first, second = on_screen([SENDING, other], 120)
+    assert first.split()[:5] == ["10.0.0.7", "rBoot-Sample/1.0", "/rom1.bin", "sending", "25%"]
+    assert first.split()[-5:] == ["100,000", "of", "400,000", "49", "KB/s"]
+    assert second.split()[:5] == ["10.0.0.8", "[red]me", "/no", "status", "404"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_table_has_the_complete_address_file_and_state_at_any_width(width: int) -> None:
+    address, path = "2001:db8:85a3:8d3:1319:8a2e:370:7348", "/living-room-thermostat/rom1.bin"
+    transfer = dataclasses.replace(SENDING, address=address, path=path, agent="thermostat/1.2.0 (slot 0)")
+    lines = on_screen([transfer], width)
+    assert max(map(len, lines)) <= width
+    assert lines[1].startswith(f"{address}  ")
+    assert "sending 25%" in lines[1]
+    file = lines[0].index("file")
+    assert "".join(line[file:].split("  ")[0].strip() for line in lines[1:]) == path
+    assert ("thermostat/1.2.0 (slot 0)" in lines[1]) == (width == 200)
+    assert ("100,000 of 400,000" in lines[1]) == (width == 200)
+
+
+def test_two_hundred_devices_are_the_active_ones_the_newest_ones_and_a_count() -> None:
+    done = [
+        dataclasses.replace(SENDING, number=number, address=f"10.0.0.{number}", state=State.DONE)
+        for number in range(2, 200)
+    ]
+    lines = on_screen([SENDING, *done, dataclasses.replace(SENDING, number=200, state=State.ABORTED)], 80, 10)
+    assert len(lines) == 9
+    addresses = [line.split()[0] for line in lines[1:-1]]
+    assert addresses == ["10.0.0.7", "10.0.0.7", *(f"10.0.0.{number}" for number in range(199, 194, -1))]
+    assert lines[-1] == "and 193 more: 193 done"
 
 
 # The command
