@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..errors import SettingError, SigningError
+from ..errors import Hint, SettingError, SigningError
 from ..fileio import read_file
-from ..text import printable
+from ..text import printable, quote
 from .signify import (
     NUMBER_SIZE,
     SIGNATURE_SIZE,
@@ -81,6 +81,13 @@ def signer_name(signed: SignedMessage) -> str | None:
     return match[1] if match else f"key {signed.number.hex()}"
 
 
+def describe_signer(signed: SignedMessage) -> str:
+    """Return the name and the number of the key that made a signature. Not verified: for people."""
+    name = signer_name(signed)
+    number = signed.number.hex() if signed.number else ""
+    return f"key {number}" if name == f"key {number}" else f"{name} (key {number})"
+
+
 def verify(signed: SignedMessage, keys: Sequence[PublicKey]) -> PublicKey | None:
     """Return the key of `keys` that made the signature, None if none of them did."""
     if signed.signature is None:
@@ -106,8 +113,21 @@ def is_development(key: PublicKey) -> bool:
     return DEVELOPMENT in key.comment.split()
 
 
+def check_name(name: str) -> str:
+    """Return `name` if a key can have it: it is part of each signature. Raises SettingError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name) or name.endswith((".key", ".pub")):
+        raise SettingError(
+            f"invalid name of a key {quote(name, 40)}: expected up to 40 letters, digits, '.', '_' and '-', as in prod"
+        )
+    return name
+
+
 def generate(name: str, passphrase: bytes | None, development: bool = False) -> tuple[bytes, bytes]:
-    """Make a key. Returns the files NAME.key (PKCS#8 PEM, encrypted if there is a passphrase) and NAME.pub."""
+    """Make a key. Returns the files NAME.key (PKCS#8 PEM, encrypted if there is a passphrase) and NAME.pub.
+
+    Raises SettingError for an invalid name.
+    """
+    check_name(name)
     with _cryptography():
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -118,12 +138,18 @@ def generate(name: str, passphrase: bytes | None, development: bool = False) -> 
     return pem, public_key_file(_public(private, f"{name} public key{mark}"))
 
 
-def write_key_pair(path: Path, private: bytes, public: bytes) -> tuple[Path, Path]:
-    """Write PATH.key, which only its owner can read, and PATH.pub. Raises SettingError if one of them exists."""
-    key, pub = Path(f"{path}.key"), Path(f"{path}.pub")
-    for file in (key, pub):
+def check_absent(path: Path) -> tuple[Path, Path]:
+    """Return PATH.key and PATH.pub. Raises SettingError if one of them exists."""
+    files = Path(f"{path}.key"), Path(f"{path}.pub")
+    for file in files:
         if os.path.lexists(file):
             raise SettingError("exists already; a key is never overwritten", subject=file)
+    return files
+
+
+def write_key_pair(path: Path, private: bytes, public: bytes) -> tuple[Path, Path]:
+    """Write PATH.key, which only its owner can read, and PATH.pub. Raises SettingError if one of them exists."""
+    key, pub = check_absent(path)
     for file, data, mode in ((key, private, 0o600), (pub, public, 0o644)):
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:
             opened.write(data)
@@ -199,7 +225,7 @@ def make_signer(settings: SignerSettings, ask: Callable[[Path], bytes] | None = 
     Raises SettingError if the settings do not go together, or if a key cannot be read.
     """
     if settings.key and settings.command:
-        raise SettingError("expected a key or a signing command, got both")
+        raise SettingError("expected a key or a signing command, got both", subject="RBOOT_SIGN_KEY")
     if settings.command:
         try:
             command = shlex.split(settings.command)
@@ -208,7 +234,9 @@ def make_signer(settings: SignerSettings, ask: Callable[[Path], bytes] | None = 
         if not command:
             raise SettingError(f"invalid signing command {settings.command!r}: expected a program")
         if not settings.public_key:
-            raise SettingError("a signing command needs the public key that verifies its signatures")
+            raise SettingError(
+                "a signing command needs the public key that verifies its signatures", hint=Hint.SIGN_PUBLIC_KEY
+            )
         return CommandSigner(command, read_public_key(settings.public_key))
     if not settings.key:
         return None

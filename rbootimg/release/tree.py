@@ -16,6 +16,7 @@ from . import page
 from .history import History, list_history, newest_first
 from .manifest import NewerSchemaError, Release
 from .names import MANIFEST, NOTES, PAGE, RELEASES, STYLE, VERSION, checksum_line, checksum_name
+from .signing import signer_name
 from .update import MAX_UPDATE_SIZE, UPDATE, encode_name, parse_update_file
 from .version import parse
 
@@ -308,6 +309,7 @@ def current_files(root: Path, directory: Path, history: History) -> dict[str, by
     releases = read_releases(directory, history) | {history.current: release}
     # Also for a command that was given the directory of one of several applications as web root.
     has_index = directory != root or (root.parent / LOCK).is_file()
+    update = history.update_file
     notes = stored[NOTES] if release.notes else None  # else a data file of an earlier rbootimg may have this name
     roms: dict[str, bytes] = {}
     for rom in release.roms:
@@ -319,7 +321,12 @@ def current_files(root: Path, directory: Path, history: History) -> dict[str, by
         MANIFEST: stored[MANIFEST],
         VERSION: version_content(release),
         STYLE: page.stylesheet().encode(),
-        PAGE: page.app_page(list_history(history, releases), notes, has_index=has_index).encode(),
+        PAGE: page.app_page(
+            list_history(history, releases),
+            notes,
+            has_index=has_index,
+            signed_with=signer_name(update.signed) if update else None,
+        ).encode(),
         **({UPDATE: history.update} if history.update else {}),
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from .issuing import update_roms
 from .manifest import Release
 from .signify import PublicKey
-from .signing import key_name, signer_name, verify
+from .signing import describe_signer, key_name, verify
 from .update import Update, UpdateFile, encode_name
 
 
@@ -20,7 +20,7 @@ def signature_problem(file: UpdateFile, keys: Sequence[PublicKey]) -> str | None
         return f"not signed: expected a signature of {expected}"
     if any(key.number == file.signed.number for key in keys):
         return f"invalid signature of {expected}"
-    return f"signed with {signer_name(file.signed)}, {file.signed.number.hex()}: expected {expected}"
+    return f"signed with {describe_signer(file.signed)}: expected {expected}"
 
 
 def content_problems(update: Update, release: Release) -> Iterator[str]:
@@ -39,4 +39,4 @@ def describe_signed(file: UpdateFile, keys: Sequence[PublicKey]) -> str:
     update = file.update
     issued = f", issued {update.issued}" if update.issued else ""
     verified = "" if verify(file.signed, keys) else ", not verified"
-    return f"serial {update.serial}{issued}, signed with {signer_name(file.signed)}{verified}"
+    return f"serial {update.serial}{issued}, signed with {describe_signer(file.signed)}{verified}"

@@ -18,7 +18,7 @@ import enum
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ from .issuing import issue_update
 from .manifest import Release
 from .names import RELEASES
 from .plan import Action, StoredVersion, plan_release
-from .signing import Signer, signer_name
+from .signing import Signer
 from .storage import error_path, locked, make_directory, remove, sync
 from .transaction import (
     clean,
@@ -64,6 +64,7 @@ from .tree import (
     resolve_root,
     verified_release,
 )
+from .update import UpdateFile
 
 WAIT = 30.0
 """Seconds to wait for another publisher."""
@@ -77,6 +78,7 @@ class Outcome(enum.Enum):
     SWITCHED = "the release became current, or its current files were repaired"
     REPLACED = "the current release was replaced by another one of its version"
     UNCHANGED = "the release was current already"
+    ANNOUNCED = "the release was current already; its update file is new, as with another key"
     REPAIRED = "a corrupt release was repaired; another one stays current"
 
 
@@ -94,8 +96,8 @@ class Omission(enum.Enum):
 class Published:
     """The result of a publication or rollback for an application, whose directory is `directory`.
 
-    `before` is the version that was current before, None if there was none or it is unknown. `key` is the name of the
-    key that signed the update file, None if it is not signed; `key_before` is that of the update file before.
+    `before` is the version that was current before, None if there was none or it is unknown. `update` is the
+    update file, None if a command wrote none, and `update_before` the one before.
     """
 
     directory: Path
@@ -103,8 +105,8 @@ class Published:
     outcome: Outcome
     before: str | None
     omitted: tuple[Omission, ...] = ()
-    key: str | None = None
-    key_before: str | None = None
+    update: UpdateFile | None = None
+    update_before: UpdateFile | None = None
 
     @property
     def changed(self) -> bool:
@@ -248,6 +250,13 @@ def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
 def _listed(directory: Path, history: History) -> tuple[ListedRelease, ...]:
     listed = list_history(history, read_releases(directory, history))
     return tuple(sorted(listed, key=lambda each: not each.current))  # stable: the others stay in their order
+
+
+def list_updates(web_root: Path) -> dict[str, UpdateFile | None]:
+    """Return the update files by application, None for one that has none yet. Raises WebRootError."""
+    with read_locked(web_root) as root:
+        histories = [read_history(directory) for directory in app_directories(root)]
+        return {history.app: history.update_file for history in histories}
 
 
 def has_releases(web_root: Path) -> bool:
@@ -406,18 +415,12 @@ def _stage_bundle(
     start = before if before and is_known else empty_history(directory, release.app)
     history = issue_update(start.published(release.version, manifest), release, signer, bundle.release.date)
     stage_current(root, directory, history)
-    if action is Action.KEEP and before == history:
-        outcome = Outcome.UNCHANGED
+    if action is Action.KEEP and before and replace(before, update=history.update) == history:
+        outcome = Outcome.UNCHANGED if before == history else Outcome.ANNOUNCED
     else:
         outcome = Outcome.REPLACED if action is Action.REPLACE and current == release.version else Outcome.SWITCHED
-    keys = _key(history), _key(start)
-    return _Change(history, Published(directory, release, outcome, current, omitted, *keys))
-
-
-def _key(history: History) -> str | None:
-    """Return the name of the key that signed the update file, None if there is none."""
-    file = history.update_file
-    return signer_name(file.signed) if file else None
+    updates = history.update_file, start.update_file
+    return _Change(history, Published(directory, release, outcome, current, omitted, *updates))
 
 
 def _check_directory(directory: Path, release: Release, before: History | None) -> None:
@@ -507,10 +510,12 @@ def _stage_rollback(root: Path, directory: Path, start: _RollbackStart, options:
         _check_missing_roms(directory, found, start.current)
     history = issue_update(before.rolled_back(version), found, options.signer, options.date)
     stage_current(root, directory, history)
-    unchanged = before == history and not start.repaired
-    outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
-    published = Published(directory, found, outcome, start.current, key=_key(history), key_before=_key(before))
-    return _Change(history, published)
+    if replace(before, update=history.update) == history and not start.repaired:
+        outcome = Outcome.UNCHANGED if before == history else Outcome.ANNOUNCED
+    else:
+        outcome = Outcome.SWITCHED
+    updates = history.update_file, before.update_file
+    return _Change(history, Published(directory, found, outcome, start.current, (), *updates))
 
 
 def _rollback_version(start: _RollbackStart, release: str | None) -> str:

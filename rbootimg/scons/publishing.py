@@ -10,15 +10,18 @@ from typing import Any
 
 import SCons.Script
 
-from ..errors import CheckoutError, PublishError, RbootError, VersionError
+from ..errors import CheckoutError, Hint, PublishError, RbootError, SettingError, VersionError
 from ..layout.model import Slot
 from ..release import bundle as release
 from ..release import manifest, names, unversioned, version, webroot
+from ..release.signing import Signer
 from ..views import build as report
 from ..views.messages import Style, print_warning, styled
 from ..views.progress import progress
+from ..views.release import new_key
 from . import proving
 from .apps import App, WebRoot, display_path, recovery_to_prove, web_root_subject, web_roots
+from .signing import signer_of
 from .summary import print_roms
 from .users import format_error
 from .variables import CheckoutVersion
@@ -33,11 +36,14 @@ def write_web_roots(target: Any, env: Any) -> None:
     _prove_roms(roots, env)
     _warn_of_unproved(roots)
     bundles = [_make_bundles(root, env) for root in roots]
+    signer = signer_of(env)
+    if signer and not all(bundles):
+        raise SettingError("only releases can be signed: they need a version", hint=Hint.VERSION)
     lines: list[str] = []
     with progress(f"publishing to {display_path(roots[0].path, env)}", silent=silent):
         for root, root_files, root_bundles in zip(roots, files, bundles):
             if root_bundles:
-                lines += _publish_release(root, root_bundles, env)
+                lines += _publish_release(root, root_bundles, signer, env)
             else:
                 lines += _publish_files(root, root_files, env)
     if not silent:
@@ -181,7 +187,7 @@ def _release_recovery(app: App) -> release.RecoveryRom | None:
     return release.RecoveryRom(app.recovery.number, app.recovery.rom.get_contents(), proved_by)
 
 
-def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
+def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], signer: Signer | None, env: Any) -> list[str]:
     """Make `bundles` the current releases. Returns the lines to print."""
     forced = {name for name, app in web_root.apps.items() if app.force}
     # During development the same version is built again and again from uncommitted changes.
@@ -194,7 +200,11 @@ def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any)
             force=forced | uncommitted,
             allow_missing_roms=forced,
             allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
+            signer=signer,
         )
+    for each in published:
+        if warning := new_key(each):
+            print_warning("rboot", warning)
     return [report.published_line(each, display_path(each.directory, env)) for each in published]
 
 
