@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     number = signing.read_public_key(pub).number.hex()
     print_result(
         [
-            f"{key}: private key; keep it secret, and keep a copy: devices accept no other",
+            f"{key}: private key; keep it secret, and a copy in a safe place",
             f"{pub}: public key {number}; commit it",
             f"Build the update client with it: env.RbootOtaClient(RBOOT_UPDATE_KEYS=['{pub}'])",
             f"Sign releases with it: scons publish RBOOT_SIGN_KEY={key}",

@@ -146,7 +146,10 @@ def _check_withdrawn(withdrawn: Sequence[str], current: str) -> tuple[str, ...]:
 
 def _check_update(history: History) -> bytes | None:
     """Return the update file. Raises ManifestError if it is not that of the current version."""
-    file = history.update_file
+    try:
+        file = history.update_file
+    except ManifestError as error:
+        raise ManifestError(f"history: update: {error}") from None
     if file and (file.update.app, file.update.version) != (encode_name(history.app), history.current):
         raise ManifestError(
             f"history: update: expected {history.current} of {history.app}, got {file.update.version} of "

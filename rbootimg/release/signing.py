@@ -56,7 +56,7 @@ def sign(message: bytes, signer: Signer) -> SignedMessage:
     public = signer.public
     signature = signer.sign(message)
     if not verify(SignedMessage(message, public.number, signature), (public,)):
-        raise SigningError(f"the signature does not match the public key {key_name(public)}; nothing was changed")
+        raise SigningError(f"signing failed: the signature does not match the public key {key_name(public)}")
     return SignedMessage(message, public.number, signature, _comment(public))
 
 
@@ -276,14 +276,16 @@ class CommandSigner:
         status, output, errors = self._run(message)
         if status:
             lines = errors.decode(errors="replace").strip().splitlines()
-            raise SigningError(f"exit status {status}{f': {printable(lines[-1])}' if lines else ''}", subject=name)
+            reason = f": {printable(lines[-1])}" if lines else ""
+            raise SigningError(f"signing failed with exit status {status}{reason}", subject=name)
         try:
             signature = base64.b64decode(output.strip(), validate=True)
         except binascii.Error:
             signature = b""
         if len(signature) != SIGNATURE_SIZE:
             raise SigningError(
-                f"invalid answer: expected {SIGNATURE_SIZE} bytes in base64, got {len(output):,} bytes of output",
+                f"signing failed with an invalid answer: expected {SIGNATURE_SIZE} bytes in base64, got "
+                f"{len(output):,} bytes of output",
                 subject=name,
             )
         return signature
@@ -299,7 +301,7 @@ class CommandSigner:
                 output, errors = process.communicate(message, COMMAND_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
-                raise SigningError(f"no answer within {COMMAND_TIMEOUT:.0f} s", subject=name) from None
+                raise SigningError(f"signing failed: no answer within {COMMAND_TIMEOUT:.0f} s", subject=name) from None
             except BaseException:
                 process.kill()
                 raise

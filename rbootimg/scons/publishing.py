@@ -10,7 +10,7 @@ from typing import Any
 
 import SCons.Script
 
-from ..errors import CheckoutError, Hint, PublishError, RbootError, SettingError, VersionError
+from ..errors import CheckoutError, PublishError, RbootError, VersionError
 from ..layout.model import Slot
 from ..release import bundle as release
 from ..release import manifest, names, unversioned, version, webroot
@@ -35,10 +35,8 @@ def write_web_roots(target: Any, env: Any) -> None:
     print_roms(env, _slots(roots))
     _prove_roms(roots, env)
     _warn_of_unproved(roots)
-    bundles = [_make_bundles(root, env) for root in roots]
     signer = signer_of(env)
-    if signer and not all(bundles):
-        raise SettingError("only releases can be signed: they need a version", hint=Hint.VERSION)
+    bundles = [_make_bundles(root, signer is not None, env) for root in roots]
     lines: list[str] = []
     with progress(f"publishing to {display_path(roots[0].path, env)}", silent=silent):
         for root, root_files, root_bundles in zip(roots, files, bundles):
@@ -124,7 +122,7 @@ def _proving_loader(app: App) -> str | None:
     return str(request.loader.name)
 
 
-def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
+def _make_bundles(web_root: WebRoot, is_signed: bool, env: Any) -> list[release.Bundle]:
     """The releases for a web root, none if the project is unversioned. Raises PublishError or VersionError."""
     versions = {name: app.version for name, app in web_root.apps.items()}
     top = Path(env.Dir("#").get_abspath())
@@ -136,6 +134,8 @@ def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
         except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
+            if is_signed:
+                raise VersionError(f"a signature needs a release: {error}", hint=error.hint) from None
             if needing := [name for name, app in web_root.apps.items() if app.files or app.recovery or app.notes]:
                 raise VersionError(
                     f"data files, recovery ROMs and release notes need a release: {error}",

@@ -25,11 +25,12 @@ from pathlib import Path
 
 import pytest
 import semver
+from support.keys import signer
 from support.releases import SPARE, make, make_roms, tree, with_recovery
 
 from rbootimg._version import __version__
 from rbootimg.errors import Hint, LockError, PublishError, RbootError, WebRootError
-from rbootimg.release import datafiles, storage, transaction, webroot
+from rbootimg.release import datafiles, signing, storage, transaction, webroot
 from rbootimg.release import tree as tree_module
 from rbootimg.release.bundle import Bundle
 from rbootimg.release.check import check_web_root
@@ -37,6 +38,7 @@ from rbootimg.release.finding import Finding
 from rbootimg.release.history import History
 from rbootimg.release.manifest import Release
 from rbootimg.release.tree import LOCK, NEXT, SWITCH
+from rbootimg.release.update import parse_update_file
 from rbootimg.release.webroot import Omission, Outcome, list_releases, prune, publish, rollback, rollback_all
 from rbootimg.rom.format import Rom
 from rbootimg.views import release as report
@@ -81,6 +83,8 @@ def assert_current(directory: Path, version: str, rom_count: int = 2) -> None:
     assert (directory / "manifest.json").read_bytes() == (directory / f"releases/{version}/manifest.json").read_bytes()
     assert f"<h1>blink {version}</h1>" in (directory / "index.html").read_text()
     assert history(directory).current == version
+    assert (directory / "update").read_bytes() == history(directory).update
+    assert parse_update_file((directory / "update").read_bytes()).update.version == version
     assert check_web_root(directory) == ()
     assert not list(directory.rglob(".rbootimg-*"))
 
@@ -1288,6 +1292,11 @@ def assert_consistent(root: Path, versions: set[str]) -> None:
             assert of == f"{name}\n"
     if (root / "version").exists():
         assert (root / "version").read_text().removesuffix("\n") in versions
+    if (root / "update").exists():
+        update = parse_update_file((root / "update").read_bytes()).update
+        for rom in update.roms:
+            data = (root / f"releases/{update.version}/rom{rom.slot}.bin").read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (rom.size, rom.sha256)
     if (root / "releases/history.json").exists():
         for version, digest in history(root).manifests.items():
             directories = [root / "releases" / name for name in (version, ".rbootimg-next")]
@@ -1477,6 +1486,34 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
         publish(root, [make("1.4.0", checksum_files=kill % 2 == 1)])
         assert_current(root, "1.4.0")
         assert set(sums(root).values()) == {"1.4.0"} if kill % 2 else sums(root) == {}
+
+
+SIGNED = {
+    "publish": lambda root: publish(root, [make("1.2.0")], signer=signer()),
+    "rollback": lambda root: rollback(root, signer=signer()),
+    "another key": lambda root: publish(root, [make("1.1.0")], signer=signer("spare")),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_killed_at_any_point_a_signed_switch_is_finished_without_the_key(memory: Path, name: str) -> None:
+    start, root = memory / "start", memory / "root"
+    keys = [signer().public, signer("spare").public]
+    for version in ("1.0.0", "1.1.0"):
+        publish(start, [make(version)], signer=signer())
+    shutil.copytree(start, root, copy_function=os.link)
+    finished = 0
+    for step in steps_of(lambda: SIGNED[name](root), root):
+        shutil.rmtree(root)
+        shutil.copytree(start, root, copy_function=os.link)
+        assert kill_at(step, lambda: SIGNED[name](root))
+        assert_consistent(root, {"1.0.0", "1.1.0", "1.2.0"})
+        assert signing.verify(parse_update_file((root / "update").read_bytes()).signed, keys)
+        finished += (root / "update").read_bytes() != history(root).update
+        rollback(root, history(root).current)
+        assert (root / "update").read_bytes() == history(root).update
+        assert [finding for finding in check_web_root(root, keys) if finding.fault] == []
+    assert finished
 
 
 def test_an_interrupted_switch_is_found_and_completed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
