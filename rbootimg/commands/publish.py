@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--date",
-        help="release date as YYYY-MM-DD (default: that of $SOURCE_DATE_EPOCH, else of the commit in the git checkout)",
+        help="set the release date, as YYYY-MM-DD (default: that of $SOURCE_DATE_EPOCH, else of the commit)",
     )
     parser.add_argument(
         "--elf",
@@ -68,7 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--notes",
         type=Path,
         metavar="FILE",
-        help="release notes in Markdown (default: the message of the version's annotated git tag)",
+        help="publish release notes in Markdown (default: the message of the annotated git tag of the version)",
     )
     parser.add_argument(
         "--checksum-files",

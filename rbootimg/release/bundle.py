@@ -42,7 +42,7 @@ class ReleaseOptions:
     - `date`: YYYY-MM-DD, or None.
     - `proved_by`: the loader with which all the ROMs were proved to boot, or None.
     - `elfs`: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
-    - `data_files`: files for the application, such as a web UI or certificates, by their names in the release's directory.
+    - `data_files`: files for the application, such as a web UI, by their names in the release's directory.
     - `recovery`: a ROM of another application, for a slot after those of the ROMs.
     - `checksum_files`: whether each ROM gets a file such as rom0.bin.sha256 next to it.
     - `notes`: the release notes, Markdown in UTF-8 of at most 64 KB, or None.
