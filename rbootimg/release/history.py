@@ -60,8 +60,8 @@ class History:
 
     @property
     def update_file(self) -> UpdateFile | None:
-        """The parsed update file."""
-        return parse_update_file(self.update) if self.update else None
+        """The update file, parsed."""
+        return None if self.update is None else parse_update_file(self.update)
 
     def published(self, release: str, manifest: str) -> History:
         """Return this history after `release`, whose manifest has the SHA-256 `manifest`, has become current."""
@@ -101,7 +101,7 @@ class History:
                 "versions": list(self.versions),
                 "manifests": manifests,
                 "withdrawn": list(self.withdrawn),
-                **({"update": self.update.decode()} if self.update else {}),
+                **({} if self.update is None else {"update": self.update.decode()}),
             }
         )
 

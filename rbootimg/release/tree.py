@@ -327,7 +327,7 @@ def current_files(root: Path, directory: Path, history: History) -> dict[str, by
             has_index=has_index,
             signed_with=signer_name(update.signed) if update else None,
         ).encode(),
-        **({UPDATE: history.update} if history.update else {}),
+        **({} if history.update is None else {UPDATE: history.update}),
     }
 
 

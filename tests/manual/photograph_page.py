@@ -1,6 +1,6 @@
 """Makes docs/images/release-page.png, the picture of a release page in README.md; look at it afterwards.
 
-    PYTHONPATH=tests python tests/manual/photograph_page.py
+PYTHONPATH=tests python tests/manual/photograph_page.py
 """
 
 from __future__ import annotations

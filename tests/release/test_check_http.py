@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from support.keys import signer
 from support.project import ROOT
 from support.raw_server import RawServer
 from support.releases import make, make_roms, with_recovery
@@ -156,6 +157,78 @@ def test_checksum_files_are_fetched_and_compared(server: Server) -> None:
     server.reply = head("Content-Length: 75") + b"0" * 64 + b"  rom1.bin\n"
     text = "not the checksum file of the manifest: SHA-256 mismatch; one of the two is stale or corrupt"
     assert check_url(server.url) == (of_both("rom1.bin.sha256", text),)
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Iterator[Server]:
+    publish(tmp_path, [make("1.0.0", size=4096, date="2026-11-27")], signer=signer())
+    server = Server(tmp_path)
+    server.path = ""
+    yield server
+    server.listener.close()
+
+
+def about_update(text: str, fault: bool = True) -> Finding:
+    return of_both("update", text, fault, client=fault, sample=False)
+
+
+NUMBER = signer().public.number.hex()
+NOTE = f"serial 1, issued 2026-11-27, signed with prod (key {NUMBER})"
+
+
+def test_the_update_file_is_held_against_keys(signed: Server) -> None:
+    prod, spare = signer().public, signer("spare").public
+    assert check_url(signed.url) == (about_update(f"{NOTE}, not verified", fault=False),)
+    assert check_url(signed.url, keys=[spare, prod]) == (about_update(NOTE, fault=False),)
+    assert check_url(signed.url, keys=[spare]) == (
+        about_update(f"{NOTE}, not verified", fault=False),
+        about_update(f"signed with prod (key {NUMBER}): expected spare"),
+    )
+    data = (signed.root / "update").read_bytes()
+    for old, new in ((b"issued 2026-11-27", b"issued 2026-11-28"), (b"serial 1\n", b"serial 2\n")):
+        (signed.root / "update").write_bytes(data.replace(old, new))
+        assert check_url(signed.url, keys=[prod])[-1] == about_update("invalid signature of prod")
+
+
+def test_an_unsigned_or_missing_update_file_is_a_fault_with_a_key(server: Server, tmp_path: Path) -> None:
+    assert check_url(server.url, keys=[signer().public]) == (about_update("not signed: expected a signature of prod"),)
+    server.path, server.reply_to_1_0 = "update", head("Content-Length: 0", status="404 Not Found")
+    assert check_url(server.url, keys=[signer().public]) == (about_update("status 404, expected 200"),)
+    text = "status 404: devices that read it get no updates"
+    assert check_url(server.url) == (of_both("update", text, fault=False, sample=False),)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (b"app blink", b"app clock", "application clock: expected blink as in the manifest; one of the two is stale"),
+        (b"device esp8266", b"device lamp", "device class lamp: expected esp8266 as in the manifest; one of the two"),
+        (b"version 1.0.0", b"version 0.9.0", "version 0.9.0: expected 1.0.0 as in the manifest; one of the two is st"),
+        (b"rom 0 2000", b"rom 0 3000", "other ROMs than in the manifest; one of the two is stale"),
+        (b"\nend\n", b"\nend", "corrupt update file: expected the lines app, device"),
+        (b"rbootimg-update 1", b"<html>", "not an update file: expected 'rbootimg-update 1' in the first line"),
+        (b"\nend\n", b"\nend\n" + b"x" * 4096, "update file too large: expected at most 4,096 bytes, got "),
+    ],
+)
+def test_an_update_file_of_something_else_is_found(server: Server, old: bytes, new: bytes, text: str) -> None:
+    data = (server.root / "update").read_bytes()
+    assert old in data
+    (server.root / "update").write_bytes(data.replace(old, new))
+    (finding,) = check_url(server.url)
+    assert finding.text.startswith(text)
+    assert (finding.path, finding.fault, finding.client_fails, finding.sample_fails) == ("update", True, True, False)
+
+
+def test_an_update_file_from_a_cache_is_found(server: Server) -> None:
+    data = (server.root / "update").read_bytes()
+    server.path, server.reply_to_1_0 = "update", head(f"Content-Length: {len(data)}", "Age: 60") + data
+    assert check_url(server.url) == (about_update("from a cache, 60 seconds old; send Cache-Control: no-cache"),)
+
+
+def test_without_a_manifest_the_signature_is_checked_all_the_same(signed: Server) -> None:
+    (signed.root / "manifest.json").write_text("{}")
+    found = check_url(signed.url, keys=[signer("spare").public])
+    assert about_update(f"signed with prod (key {NUMBER}): expected spare") in found
 
 
 def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
