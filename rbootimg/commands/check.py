@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        metavar="FILE.PUB",
+        metavar="KEY.PUB",
         help="require that the update file is signed with this public key, or with one of several; repeatable",
     )
     json_argument(parser)

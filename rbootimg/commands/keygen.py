@@ -23,7 +23,7 @@ Examples:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("name", type=Path, metavar="NAME", help="the name of the key, with a directory if wanted")
+    parser.add_argument("name", metavar="NAME", help="the name of the key; a directory may be before it")
     either = parser.add_mutually_exclusive_group()
     either.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="read the passphrase from a file (default: ask for it)"
@@ -40,10 +40,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the key pair, and print what to do with it. Raises SettingError."""
-    signing.check_name(options.name.name)
-    signing.check_absent(options.name)
-    private, public = signing.generate(options.name.name, _passphrase(options), options.development)
-    key, pub = signing.write_key_pair(options.name, private, public)
+    path = Path(options.name)
+    signing.check_name(path.name)
+    signing.check_absent(path)
+    private, public = signing.generate(path.name, _passphrase(options), options.development)
+    key, pub = signing.write_key_pair(path, private, public)
     number = signing.read_public_key(pub).number.hex()
     print_result(
         [

@@ -35,7 +35,7 @@ def sign_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sign-public-key",
         type=Path,
-        metavar="FILE.PUB",
+        metavar="KEY.PUB",
         help="verify the signature with this public key (default: $RBOOT_SIGN_PUBLIC_KEY; required for --sign-command)",
     )
 

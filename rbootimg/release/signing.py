@@ -90,7 +90,7 @@ def describe_signer(signed: SignedMessage) -> str:
 
 def verify(signed: SignedMessage, keys: Sequence[PublicKey]) -> PublicKey | None:
     """Return the key of `keys` that made the signature, None if none of them did."""
-    if signed.signature is None:
+    if signed.signature is None or not keys:
         return None
     with _cryptography():
         from cryptography.exceptions import InvalidSignature
