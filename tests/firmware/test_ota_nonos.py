@@ -93,7 +93,7 @@ def test_a_layout_that_the_sdk_would_refuse_is_one_line(project: Project, tmp_pa
     assert said.out.startswith("ota: nonos/board.toml: NONOS SDK 3 accepts no partition table for a 512KB flash")
 
 
-def test_its_size_is_what_the_readme_says(tmp_path: Path) -> None:
+def test_its_size_is_what_the_documentation_says(tmp_path: Path) -> None:
     """But for what another version of the compiler makes of it."""
     subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
     dram = code = 0
@@ -105,8 +105,9 @@ def test_its_size_is_what_the_readme_says(tmp_path: Path) -> None:
         for name, size, *_ in (line.split() for line in listed.splitlines() if line.startswith(".")):
             dram += int(size) * name.startswith((".bss", ".rodata", ".data"))
             code += int(size) * name.startswith(".irom")
-    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if "port for the NONOS SDK |" in line)
-    said = [float(number) * 1000 for number in re.findall(r"([0-9.]+) KB(?:,| \|)", row)]
+    page = (ROOT / "docs" / "how-to" / "update-client.md").read_text()
+    row = next(line for line in page.splitlines() if "port for the NONOS SDK |" in line)
+    said = [int(number.replace(",", "")) for number in re.findall(r"([0-9,]+) bytes", row)]
     assert said == pytest.approx([dram, code], rel=0.05)
 
 

@@ -583,6 +583,7 @@ def test_a_release_file_much_changed_is_valid_to_both_or_none(data: st.DataObjec
     form.hold(much_changed(data.draw, as_values(data.draw(files)), form))
 
 
-def test_the_readmes_manifest_keeps_to_the_schema() -> None:
-    (text,) = re.findall(r"```json\n(\{\"schema\".*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_manifest_of_the_documentation_keeps_to_the_schema() -> None:
+    page = (ROOT / "docs" / "reference" / "manifest.md").read_text()
+    (text,) = re.findall(r"```json\n(\{\"schema\".*?)```", page, re.DOTALL)
     Validator(MANIFEST).validate(json.loads(text.replace("ff74…", "ff74" * 16)))

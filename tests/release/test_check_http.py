@@ -249,10 +249,11 @@ def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
 def test_the_other_request_is_that_of_the_example(server: Server) -> None:
     check_url(server.url)
     app = (ROOT / "examples/ota/app.c").read_text()
-    (example,) = re.findall(r'"GET /" file ((?:.|\\\n)*?\\r\\n\\r\\n")', app)
-    for name, value in ("SERVER_HOST", server.url[7:-1]), ("RBOOT_VERSION", "1.0.0"):
-        example = example.replace(f'" {name} "', value)
-    assert server.requests[5].decode() == f"GET /rom0.bin{example[1:-1]}".replace(r"\r\n", "\r\n")
+    end, request = re.findall(r"#define REQUEST(?:_END|\(file\)) ((?:.|\\\n)*?)\n\n?(?=#define|\n|static)", app)
+    values = {"file": "rom0.bin", "SERVER_HOST": server.url[7:-1], "RBOOT_VERSION": "1.0.0", "REQUEST_END": end[1:-1]}
+    words = re.findall(r'"((?:[^"\\]|\\.)*)"|(\w+)', request)
+    example = "".join(text or values.get(name, "") for text, name in words)
+    assert server.requests[5].decode() == example.replace(r"\r\n", "\r\n")
 
 
 CHUNKED = head("Transfer-Encoding: chunked") + f"{len(ROM):x}\r\n".encode() + ROM + b"\r\n0\r\n\r\n"
