@@ -84,7 +84,7 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_SERVE_PORT", "8080", "port for `scons serve`"),
         ),
         "Signatures": (
-            Variable("RBOOT_SIGN_KEY", "", "private key that signs (this and the others: default: the shell's)"),
+            Variable("RBOOT_SIGN_KEY", "", "private key for signed releases (default of these: the shell's)"),
             Variable("RBOOT_SIGN_COMMAND", "", "program that signs instead: update file in, base64 out"),
             Variable("RBOOT_SIGN_PUBLIC_KEY", "", "public key that verifies what the program signed"),
             Variable("RBOOT_SIGN_PASSPHRASE_FILE", "", "passphrase of the private key (default: asked for)"),

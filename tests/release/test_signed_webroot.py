@@ -268,6 +268,18 @@ def test_the_signature_leaves_room_for_less_withdrawn_versions(root: Path) -> No
     assert not [finding for finding in check_web_root(root, [PROD.public]) if finding.fault]
 
 
+def test_a_signature_changes_nothing_else_that_devices_get(root: Path, tmp_path: Path) -> None:
+    """The client of the tutorial, which does not read the update file, finds what it always found."""
+    put(root, "1.0.0", "1.1.0")
+    put(tmp_path / "signed", "1.0.0", "1.1.0", signer=PROD)
+    unsigned, signed = tree(root), tree(tmp_path / "signed")
+    assert unsigned.keys() == signed.keys()
+    assert {name for name, data in unsigned.items() if signed[name] != data} == {
+        *("update", "releases/history.json"),
+        "index.html",  # names the key
+    }
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -291,6 +303,8 @@ def test_what_changes_nothing_needs_no_key(root: Path) -> None:
     put(root, "1.0.0", "1.1.0", "1.2.0", signer=PROD)
     before = (root / "update").read_bytes()
     assert not publish(root, [make("1.2.0")])[0].changed
+    (root / "releases/1.0.0/rom0.bin").write_bytes(b"x")
+    assert publish(root, [make("1.0.0")])[0].outcome is Outcome.REPAIRED
     assert prune(root, 0) == ("1.0.0",)
     (root / "version").write_bytes(b"0")
     (root / "update").unlink()
