@@ -367,6 +367,11 @@ def test_the_list_says_which_release_is_current_previous_or_rolled_back(root: Pa
     assert labels(root) == ["1.3.0 current", "1.4.0 previous", "1.2.0 rolled back", "1.1.0", "1.0.0"]
     (root / "releases/history.json").unlink()
     rollback(root, "1.3.0")
+    # The update file still lists 1.2.0.
+    assert labels(root) == ["1.3.0 current", "1.4.0 rolled back", "1.2.0 rolled back", "1.1.0", "1.0.0"]
+    (root / "releases/history.json").unlink()
+    (root / "update").unlink()
+    rollback(root, "1.3.0")
     assert labels(root) == ["1.3.0 current", "1.4.0 rolled back", "1.2.0", "1.1.0", "1.0.0"]
 
 
