@@ -182,14 +182,24 @@ def _git(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def release_date(environment: Mapping[str, str], directory: Path) -> str | None:
-    """Return the UTC date of SOURCE_DATE_EPOCH (reproducible-builds.org), else of the checked-out commit.
+    """Return the UTC date of SOURCE_DATE_EPOCH, else of the checked-out commit, in the form `2026-11-23`.
 
-    In the form `2026-11-23`; None if the variable is not set and `directory` is not in a checkout that git can read.
-    The variable and the commit's committer date are in seconds. Raises SettingError if the variable is invalid.
+    None if the variable is not set and `directory` is not in a checkout that git can read. The commit's committer date
+    is in seconds. Raises SettingError if the variable is invalid.
+    """
+    if date := source_date(environment):
+        return date
+    return _utc_date(_checkout_output(directory, "git", "log", "-1", "--no-show-signature", "--format=%ct"))
+
+
+def source_date(environment: Mapping[str, str]) -> str | None:
+    """Return the UTC date of SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, as `2026-11-23`.
+
+    None if the variable is not set. Raises SettingError if it is invalid.
     """
     text = environment.get("SOURCE_DATE_EPOCH")
     if not text:
-        return _utc_date(_checkout_output(directory, "git", "log", "-1", "--no-show-signature", "--format=%ct"))
+        return None
     date = _utc_date(text)
     if date is None:
         raise SettingError(

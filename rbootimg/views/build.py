@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..text import counted, printable
 from .messages import Style, has_colours, styled
-from .release import omission_text
+from .release import about_update, omission_text
 from .tables import Table, percent, plain
 from .terminal import is_terminal, share_colour
 
@@ -160,14 +160,14 @@ def published_line(result: Published, directory: str) -> str:
     if result.outcome is Outcome.REPAIRED:
         return f"repaired {place} in {directory}; {result.before} is still current"
     details = f"({_release_sizes(release)}), {_proved_by(release.roms[0].proved_by)}"
-    if not result.changed:
+    if result.outcome in (Outcome.UNCHANGED, Outcome.ANNOUNCED):
         line = f"{place} is current already in {directory} {details}"
     elif result.before == release.version:
         done = "replaced" if result.outcome is Outcome.REPLACED else "repaired"
         line = f"{done} {place} in {directory} {details}"
     else:
         line = f"published {place} to {directory} {details}{f', previously {result.before}' if result.before else ''}"
-    return line + omission_text(result)
+    return line + about_update(result) + omission_text(result)
 
 
 def published_files_line(app: str, directory: str, sizes: Sequence[int], loader: str | None, changed: bool) -> str:
@@ -178,13 +178,16 @@ def published_files_line(app: str, directory: str, sizes: Sequence[int], loader:
 
 def rolled_back_line(result: Published, directory: str) -> str:
     """Format one line about a rollback in `directory`, the application's directory."""
+    from ..release.webroot import Outcome
+
     release, place = result.release, f"{result.release.app} {result.release.version}"
-    if not result.changed:
-        return f"{place} is current already in {directory} ({_release_sizes(release)})"
+    sizes = f"({_release_sizes(release)}){about_update(result)}"
+    if result.outcome in (Outcome.UNCHANGED, Outcome.ANNOUNCED):
+        return f"{place} is current already in {directory} {sizes}"
     if result.before == release.version:
-        return f"repaired {place} in {directory}, which was current already ({_release_sizes(release)})"
+        return f"repaired {place} in {directory}, which was current already {sizes}"
     instead = f" instead of {result.before}" if result.before else ""
-    return f"{place} is current again{instead} in {directory} ({_release_sizes(release)})"
+    return f"{place} is current again{instead} in {directory} {sizes}"
 
 
 def _release_sizes(release: Release) -> str:
