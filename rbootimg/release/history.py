@@ -127,7 +127,7 @@ class History:
 def _rolled_back(history: History) -> list[str]:
     """Return the versions that were rolled back, for a history of an rbootimg that did not record them.
 
-    Not those that are older than all of `versions`: after a lost history was rebuilt these are not known to be.
+    Not those that are older than all of `versions`: after a lost history was rebuilt these may not have been.
     """
     return [
         known

@@ -76,7 +76,7 @@ def is_public_key(data: bytes) -> bool:
 
 
 def parse_public_key(data: bytes) -> PublicKey:
-    """Parse a file KEY.pub. Raises SettingError if it is no signify public key, or one with which anybody can sign."""
+    """Parse a file KEY.pub. Raises SettingError if it is invalid, or a key with which anybody can sign."""
     found = _PUBLIC_KEY.fullmatch(data)
     decoded = found and _decode(found[2])
     if not found or not decoded or decoded[:2] != _ALGORITHM:

@@ -101,7 +101,7 @@ class Update:
     def to_bytes(self, max_size: int = MAX_UPDATE_SIZE) -> bytes:
         """Return the file, without a signature. Where it is too large, the oldest withdrawn versions are left out.
 
-        Raises PublishError if it is larger than `max_size` bytes all the same, or if devices could not read it.
+        Raises PublishError if it is larger than `max_size` bytes without them, or if devices could not read it.
         """
         if not is_readable_version(self.version):
             raise PublishError(
@@ -215,7 +215,7 @@ def _number(text: str) -> int:
 
 
 def _problem(data: bytes) -> str:
-    """Say why `data` is no update file."""
+    """Say why `data` is an invalid update file."""
     first = data.partition(b"\n")[0]
     if not first.startswith(b"rbootimg-update "):
         return "not an update file: expected 'rbootimg-update 1' in the first line"
