@@ -21,6 +21,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!rbootimg).*"), ("py:.*", r"rbootimg\..*\.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
 
+smartquotes = False  # quotes in commands are for the shell
 default_role = "code"  # of docstrings, which are Markdown
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -32,6 +33,8 @@ copybutton_line_continuation_character = "\\"
 
 html_theme = "furo"
 html_title = f"rbootimg {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False

@@ -143,12 +143,14 @@ def _command(name: str) -> str:
 
 def _as_code(text: str) -> str:
     """Text of a help as Markdown: what Markdown would take for marks is code."""
-    return re.sub(r"(?<!`)(--[a-z][-a-z0-9]*|\*\.[A-Z]+)(?![-\w`])", r"`\1`", text)
+    text = re.sub(r"(?<!\w)'([^'\s]+)'(?!\w)", r"`\1`", text)
+    return re.sub(r"(?<!`)(--[a-z][-a-z0-9]*|\$[A-Z_]+|\*\.[A-Z]+)(?![-\w`])", r"`\1`", text)
 
 
 def _variable_row(variable: variables.Variable) -> tuple[str, ...]:
     only = " (SConstruct only)" if variable.in_sconstruct_only else ""
-    return _code(variable.name), _code(variable.default), f"{variable.help}{only}"
+    default = variable.default or variables.FLAGS.get(variable.name, "")
+    return _code(variable.name), _code(default), _names_as_code(f"{variable.help}{only}")
 
 
 def _schema_rows(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, ...]]:
@@ -191,5 +193,9 @@ def _code(text: str) -> str:
 
 
 def _docstring(function: Any) -> str:
-    """A docstring as Markdown: names of variables and of files in it are code already, or are made so."""
-    return re.sub(r"(?<![`\w])(\$?RBOOT_\w+)", r"`\1`", inspect.getdoc(function) or "")
+    return _names_as_code(inspect.getdoc(function) or "")
+
+
+def _names_as_code(text: str) -> str:
+    """Text with the names of variables and of rBoot's options as code."""
+    return re.sub(r"(?<![`\w])(\$?R?BOOT_\w+)(?![`\w])", r"`\1`", text)

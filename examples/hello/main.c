@@ -10,7 +10,7 @@
 /* In the mask ROM; the linker script has the addresses. */
 extern int ets_printf(const char *format, ...);
 extern uint32_t SPIRead(uint32_t address, void *buffer, uint32_t length);
-extern void Cache_Read_Enable(uint32_t odd_megabyte, uint32_t megabyte_pair, uint32_t no_cache);
+extern void Cache_Read_Enable(uint32_t odd_megabyte, uint32_t megabyte_pair, uint32_t is_large_cache);
 
 /* Defined by the linker script. */
 extern uint32_t _bss_start[], _bss_end[];

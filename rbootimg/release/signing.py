@@ -170,7 +170,7 @@ class KeySigner:
 def read_key(path: Path, passphrase: bytes | None = None) -> KeySigner:
     """Read a private key, PEM as of `keygen`, openssl or imgtool. PATH.pub, if it is there, has its name and number.
 
-    Raises SettingError if it is another kind of key, if the passphrase is missing or wrong, or if PATH.pub is another's.
+    Raises SettingError for another kind of key, a missing or wrong passphrase, or a PATH.pub of another key.
     """
     with _cryptography():
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

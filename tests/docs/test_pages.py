@@ -21,6 +21,7 @@ PAGES = {
 
 SUDO = """#!/bin/sh
 # The packages must be Debian's: to install them is not for a test.
+[ "$*" = "apt-get update -qq" ] && exit
 [ "$1 $2" = "apt-get install" ] || [ "$1 $2" = "apt install" ] || { echo "sudo: not in a test: $*"; exit 1; }
 shift 2
 for package; do

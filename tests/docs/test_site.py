@@ -16,7 +16,7 @@ from support.project import ROOT
 from rbootimg import preset_layout
 from rbootimg.views.layout import svg
 
-TOP = sorted(ROOT.glob("*.md"))
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))}
 
 
 def headings(page: Path) -> set[str]:
@@ -33,11 +33,12 @@ def links(page: Path) -> list[str]:
     return [link for link in found if link and not re.match("[a-z]+:", link)]
 
 
-@pytest.mark.parametrize("page", TOP, ids=lambda page: page.name)
-def test_links_of_pages_at_the_top_lead_to_files_and_headings(page: Path) -> None:
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_links_lead_to_files_and_headings_in_the_repository_too(name: str) -> None:
+    page = PAGES[name]
     for link in links(page):
-        name, _, anchor = link.partition("#")
-        target = (page.parent / name) if name else page
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file) if file else page
         assert target.exists(), link
         assert not anchor or anchor in headings(target), link
 

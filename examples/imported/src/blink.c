@@ -5,7 +5,7 @@
 
 /* The mask ROM's; the linker script has their addresses. */
 extern void ets_delay_us(uint32_t microseconds);
-extern void Cache_Read_Enable(uint32_t odd_megabyte, uint32_t megabyte_pair, uint32_t no_cache);
+extern void Cache_Read_Enable(uint32_t odd_megabyte, uint32_t megabyte_pair, uint32_t is_large_cache);
 
 /* ESP8266 technical reference, "GPIO registers". */
 #define GPIO_OUT_SET (*(volatile uint32_t *)0x60000304)

@@ -581,10 +581,10 @@ int rom_SPIUnlock(void)
     return 0;
 }
 
-void rom_Cache_Read_Enable(uint32_t odd_megabyte, uint32_t megabyte_pair, uint32_t no_cache)
+void rom_Cache_Read_Enable(uint32_t odd_megabyte, uint32_t megabyte_pair, uint32_t is_large_cache)
 {
     uint32_t megabyte = megabyte_pair * 2 + (odd_megabyte & 1);
-    (void)no_cache;
+    (void)is_large_cache;
     report("cache %u", megabyte);
     if (megabyte != rom.window) {
         uint32_t start = megabyte * ESP8266_WINDOW_SIZE;

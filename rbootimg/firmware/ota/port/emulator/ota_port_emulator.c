@@ -16,7 +16,7 @@
 #define SIZE_CLOSE 0        /* to the relay: close; from it: closed, or could not connect */
 
 extern void Cache_Read_Disable(void);
-extern void Cache_Read_Enable(uint32 odd_megabyte, uint32 megabyte_pair, uint32 no_cache);
+extern void Cache_Read_Enable(uint32 odd_megabyte, uint32 megabyte_pair, uint32 is_large_cache);
 extern int SPIRead(uint32 address, void *to, uint32 size);
 extern int SPIWrite(uint32 address, const void *from, uint32 size);
 extern int SPIEraseSector(uint32 sector);
