@@ -12,13 +12,11 @@ project = "rbootimg"
 copyright = "the authors of rbootimg"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxarg.ext", "sphinx_copybutton", "reference", "captions"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "reference", "captions"]
 exclude_patterns = ["_*", "ISSUE_TEMPLATE.md"]
 nitpicky = True
 # Standard library, without a network to look it up; and names that are no part of the public API.
 nitpick_ignore_regex = [("py:.*", r"(?!rbootimg).*"), ("py:.*", r"rbootimg\..*\..*")]
-# sphinxarg's domain does not look up links of Markdown, which have none of its targets.
-suppress_warnings = ["myst.domains"]
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -3,12 +3,14 @@
 {rboot-variables}        the construction variables of the SCons tool, by group
 {rboot-targets}          its targets
 {rboot-builder} NAME     a builder: its arguments and docstring
+{rboot-commands}         the commands of the command line, by group
 {rboot-schema} FILE      the keys that a JSON Schema of rbootimg/schemas describes
 {rboot-api}              in its content: names of the library, with their docstrings
 """
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -20,6 +22,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 import rbootimg
+from rbootimg.cli import parser
 from rbootimg.scons import targets, tool, variables
 
 _SCHEMAS = Path(rbootimg.__file__).parent / "schemas"
@@ -30,6 +33,7 @@ def setup(app: Any) -> dict[str, bool]:
         ("rboot-variables", _Variables),
         ("rboot-targets", _Targets),
         ("rboot-builder", _Builder),
+        ("rboot-commands", _Commands),
         ("rboot-schema", _Schema),
         ("rboot-api", _Api),
     ):
@@ -76,6 +80,14 @@ class _Builder(_Directive):
         return f"```python\nenv.{name}({', '.join(positional)}, **variables)\n```\n\n{_docstring(method)}"
 
 
+class _Commands(_Directive):
+    def markdown(self) -> str:
+        return "\n\n".join(
+            f"## {group}\n\n" + "\n\n".join(_command(name) for name in commands if name != "esptool2")
+            for group, commands in parser.GROUPS.items()
+        )
+
+
 class _Schema(_Directive):
     required_arguments = 1
 
@@ -98,6 +110,28 @@ def _autodoc(name: str) -> str:
         return f".. auto{'function' if callable(value) else 'data'}:: rbootimg.{name}\n"
     options = "" if issubclass(value, Exception) else "   :members:\n   :undoc-members:\n"
     return f".. autoclass:: rbootimg.{name}\n{options}"
+
+
+def _command(name: str) -> str:
+    command = parser.command_parser(name)
+    formatter = command._get_formatter()  # argparse offers no other way to its arguments
+    rows = [
+        (_code(formatter._format_action_invocation(action)), _as_code(formatter._expand_help(action)))
+        for action in command._actions
+        if action.help != argparse.SUPPRESS and action.option_strings != ["-h", "--help"]
+    ]
+    usage = command.format_usage().removeprefix("usage: ")
+    parts = [f"### rbootimg {name}", _as_code(command.description or ""), f"```text\n{usage}```"]
+    if rows:
+        parts.append(_table(("argument", "what it is"), rows))
+    if command.epilog:
+        parts.append(f"```text\n{command.epilog}\n```")
+    return "\n\n".join(parts)
+
+
+def _as_code(text: str) -> str:
+    """Text of a help as Markdown: what Markdown would take for marks is code."""
+    return re.sub(r"(?<!`)(--[a-z][-a-z0-9]*|\*\.[A-Z]+)(?![-\w`])", r"`\1`", text)
 
 
 def _variable_row(row: tuple[str, str, str]) -> tuple[str, ...]:

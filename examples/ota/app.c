@@ -14,8 +14,11 @@ extern int ets_printf(const char *format, ...); /* in the mask ROM */
 
 #include "rboot-version.h" /* RBOOT_VERSION, from `env.RbootVersionHeader()` */
 #include "settings.h" /* SERVER_IP, SERVER_PORT, SERVER_HOST, from SConstruct */
+/* The server's status page shows the version and the running slot, which set_slot puts in place of the 0. */
+#define REQUEST_END "0)\r\n\r\n"
 #define REQUEST(file) \
-    "GET /" file " HTTP/1.0\r\nHost: " SERVER_HOST "\r\nUser-Agent: rbootimg-example/" RBOOT_VERSION "\r\n\r\n"
+    "GET /" file " HTTP/1.0\r\nHost: " SERVER_HOST "\r\n" \
+    "User-Agent: rbootimg-example/" RBOOT_VERSION " (slot " REQUEST_END
 
 static enum { CHECK, UPDATE, FORCE } action; /* `check`, `ota`, `ota force` */
 
@@ -33,6 +36,12 @@ static void ICACHE_FLASH_ATTR fail(void)
 static uint8 ICACHE_FLASH_ATTR other_rom(void)
 {
     return rboot_ota_running_rom() == 0 ? 1 : 0;
+}
+
+static uint8 *ICACHE_FLASH_ATTR set_slot(char *request, uint32 size)
+{
+    request[size - sizeof REQUEST_END] = '0' + rboot_ota_running_rom();
+    return (uint8 *)request;
 }
 
 static void ICACHE_FLASH_ATTR restart_into(uint8 rom)
@@ -103,7 +112,7 @@ static void ICACHE_FLASH_ATTR fetch_rom(void)
     static rboot_ota ota = {.ip = {SERVER_IP}, .port = SERVER_PORT, .callback = on_update_end};
     static char request0[] = REQUEST("rom0.bin"), request1[] = REQUEST("rom1.bin");
     ota.rom_slot = other_rom();
-    ota.request = (uint8 *)(ota.rom_slot ? request1 : request0);
+    ota.request = ota.rom_slot ? set_slot(request1, sizeof request1) : set_slot(request0, sizeof request0);
     print("fetching rom%d.bin\r\n", ota.rom_slot);
     if (!rboot_ota_start(&ota)) {
         fail();
@@ -142,6 +151,7 @@ static void ICACHE_FLASH_ATTR check_version(void)
         .own_version = RBOOT_VERSION,
         .callback = on_version,
     };
+    set_slot(request, sizeof request);
     if (!rboot_ota_check_version(&check)) {
         fail();
     }

@@ -1,1 +1,1 @@
-"""The commands of the command line, one module each; see rbootimg.cli.main."""
+"""The commands of the command line, one module each; see rbootimg.cli.parser."""

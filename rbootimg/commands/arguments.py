@@ -109,6 +109,24 @@ def region_and_file(text: str) -> tuple[str, Path]:
     return region, Path(name)
 
 
+def name_and_file(text: str) -> tuple[str, Path]:
+    """Convert [NAME=]PATH; the name is that of the file without one."""
+    name, _, path = text.partition("=") if "=" in text else (Path(text).name, "", text)
+    if not (name and path):
+        raise argparse.ArgumentTypeError(f"invalid file {text!r}: expected PATH or NAME=PATH")
+    return name, Path(path)
+
+
+def recovery_rom(text: str) -> tuple[int, Path]:
+    """Convert SLOT=ROM.BIN."""
+    slot, path = slot_and_file(text)
+    if slot is None or path == Path():
+        raise argparse.ArgumentTypeError(
+            f"invalid recovery ROM {text!r}: expected SLOT=ROM.BIN, such as 2=recovery.bin"
+        )
+    return slot, path
+
+
 def files_by_slot(
     pairs: Iterable[tuple[int | None, Path]], option: str, usage_error: Callable[[str], object]
 ) -> dict[int, Path]:

@@ -21,6 +21,11 @@ DESCRIPTION = (
     "if no ROM started, if it crashed, or if the UART did not print the text of --until."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg boot flash.bin --uart --until ready
+  rbootimg boot flash.bin --slot 1 --interactive"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -8,6 +8,8 @@ from ..errors import CheckError, error_subject
 from ..release import check, check_http
 from ..text import printable
 from ..views import release
+from ..views.messages import print_result
+from ..views.progress import progress
 from .common import json_argument, print_json, web_root_argument
 
 DESCRIPTION = (
@@ -15,10 +17,17 @@ DESCRIPTION = (
     "replies with which an update fails. The exit status is 1 if there is a fault."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg check --web-root build/webroot
+  rbootimg check --url http://192.168.1.10:8080/"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--url", metavar="URL", help="the URL of the application's directory on its server")
+    parser.add_argument(
+        "--url", metavar="URL", help="check through the server, with the URL of the application's directory"
+    )
     json_argument(parser)
     web_root_argument(parser)
 
@@ -27,10 +36,11 @@ def run(options: argparse.Namespace) -> None:
     """Print the findings."""
     if options.url is None:
         subject = options.web_root
-        findings = check.check_web_root(options.web_root)
+        with progress("checking"):
+            findings = check.check_web_root(options.web_root)
     else:
         subject = printable(options.url)
-        with error_subject(subject):
+        with error_subject(subject), progress("checking"):
             findings = check_http.check_url(options.url)
     faults = sum(finding.fault for finding in findings)
     if options.json:
@@ -39,6 +49,6 @@ def run(options: argparse.Namespace) -> None:
         for finding in findings:
             print(release.finding(finding))
         if not faults:
-            print(f"{subject}: ok")
+            print_result([f"{subject}: ok"])
     if faults:
         raise CheckError(f"{faults} fault{'s' * (faults > 1)}", subject=subject)

@@ -38,12 +38,24 @@ def app_argument(parser: argparse.ArgumentParser) -> None:
 
 def wait_argument(parser: argparse.ArgumentParser) -> None:
     """Add --wait, the time limit for the lock of a web root."""
+    from ..release.webroot import WAIT  # not loaded by every command
+
     parser.add_argument(
         "--wait",
         type=seconds,
-        default=30.0,
+        default=WAIT,
         metavar="SECONDS",
-        help="wait at most this long for another process that changes the web root (default: 30)",
+        help=f"wait at most this long for another process that changes the web root (default: {WAIT:g})",
+    )
+
+
+def layout_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --layout, which is required."""
+    parser.add_argument(
+        "--layout",
+        required=True,
+        metavar="LAYOUT",
+        help="a layout file (TOML) or a preset; `rbootimg layout` lists the presets",
     )
 
 

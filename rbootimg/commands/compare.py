@@ -15,11 +15,12 @@ from ..rom.demangle import demangle
 from ..rom.format import RamSection, Rom
 from ..rom.linkaddress import find_link_address
 from ..rom.pack import irom
+from ..views.messages import print_result
 from ..views.rom import MAX_DIFFERENCES, comparison_text
 
 DESCRIPTION = (
     "Check that two ROMs are one application linked for two slots: only relocated words may differ. "
-    "Exit status 1 if there are other differences."
+    "The exit status is 1 if there are other differences."
 )
 
 
@@ -28,9 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="ROM0.BIN", help="the first ROM")
     parser.add_argument("other", type=Path, metavar="ROM1.BIN", help="the second ROM")
     parser.add_argument(
-        "--elf0", type=Path, metavar="APP.ELF", help="show the symbols at differences, from the ELF of ROM0.BIN"
+        "--elf0", type=Path, metavar="APP.ELF", help="name the symbols at differences, from the ELF of ROM0.BIN"
     )
-    parser.add_argument("--elf1", type=Path, metavar="APP.ELF", help="the same, from the ELF of ROM1.BIN")
+    parser.add_argument("--elf1", type=Path, metavar="APP.ELF", help="the same for ROM1.BIN")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -40,8 +41,11 @@ def run(options: argparse.Namespace) -> None:
     links = None if first.link is None or second.link is None else (first.link, second.link)
     comparison = compare_roms(first.rom, second.rom, links)
 
-    print(comparison_text(comparison, _names((first, second), comparison.differences[:MAX_DIFFERENCES])))
-    if not comparison.same_app:
+    text = comparison_text(comparison, _names((first, second), comparison.differences[:MAX_DIFFERENCES]))
+    if comparison.same_app:
+        print_result([text])
+    else:
+        print(text)
         raise RbootError(f"not the same application as {options.other}")
 
 

@@ -51,7 +51,9 @@ _FREQS = MappingProxyType(
 _SWITCHES = ("-iromchksum", "-quiet", "-debug")
 _OPTIONS = frozenset((*_KINDS, *_BOOTS, *_MODES, *_SIZES, *_FREQS, *_SWITCHES))
 
-_USAGE = f"""\
+DESCRIPTION = "Run esptool2's command line, for Makefiles that are written for it."
+
+EPILOG = f"""\
 usage: esptool2 -lib [OPTION]... ELF OUTPUT               the flash code only ({IROM_SECTION})
        esptool2 -bin [OPTION]... ELF OUTPUT SECTION...    an image that loads these sections to RAM
        esptool2 -header [OPTION]... ELF OUTPUT SECTION... these sections as arrays in a C header
@@ -131,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # None in a process without stdout
         sys.stdout.reconfigure(errors="backslashreplace")  # for any file name
     if not arguments:
-        _print(_USAGE)
+        _print(EPILOG)
         return _FAILED
     try:
         command = Command.from_arguments(arguments)

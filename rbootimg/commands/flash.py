@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-import sys
 import tempfile
 from pathlib import Path
 
 from ..emulator.rundir import name_temporary_directory
 from ..errors import error_subject
 from ..flash import writer
+from ..views.messages import print_note
 from .arguments import baud_rate
 from .flash_image import inputs, read_pieces, write_pieces
 
@@ -19,6 +19,12 @@ DESCRIPTION = (
     "Write a flash image, as flash-image builds it, to a device with esptool. "
     "This includes the boot config: the device then boots the slot of --current."
 )
+
+EPILOG = """\
+Examples:
+  rbootimg flash --layout 1MB --loader rboot.bin --rom rom0.bin -p /dev/ttyUSB0
+  rbootimg flash --layout 1MB --loader rboot.bin --rom 1=rom1.bin --current 1 \\
+      --dry-run"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
             names = write_pieces(options.pieces, pieces)
         else:
             names = [piece.file_name for piece in pieces]
-            print("rbootimg: note: use --pieces DIRECTORY to write these files", file=sys.stderr)
+            print_note("rbootimg", "use --pieces DIRECTORY to write these files")
         print(shlex.join(["esptool", *command(names)]))
         return
     with error_subject(options.port or "<auto-detected port>"), contextlib.ExitStack() as at_the_end:

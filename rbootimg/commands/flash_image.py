@@ -16,7 +16,7 @@ from ..layout.model import FlashLayout
 from ..views import rom
 from ..views.messages import print_warning
 from .arguments import files_by_slot, region_and_file, slot_and_file, slot_number
-from .common import check_not_input, read_layout
+from .common import check_not_input, layout_argument, read_layout
 
 _Key = TypeVar("_Key")
 
@@ -24,6 +24,11 @@ DESCRIPTION = (
     "Build a complete flash image from loader, config, ROMs and data, and check each against the layout. "
     "The layout's flash size, mode and frequency are written to the loader's header."
 )
+
+EPILOG = """\
+Examples:
+  rbootimg flash-image --layout 1MB --loader rboot.bin --rom rom0.bin \\
+      --rom rom1.bin -o flash.bin"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def inputs(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for the contents of a flash image."""
-    parser.add_argument(
-        "--layout",
-        required=True,
-        metavar="LAYOUT",
-        help="a layout file (TOML) or a preset; `rbootimg layout` lists the presets",
-    )
+    layout_argument(parser)
     parser.add_argument("--loader", type=Path, required=True, metavar="RBOOT.BIN", help="add this boot loader")
     parser.add_argument(
         "--rom",

@@ -26,8 +26,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", metavar="FILE", help="the file")
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--layout", metavar="LAYOUT", help="a layout file (TOML) or preset: the slots and regions")
-    place.add_argument("--slot", type=flash_slot, metavar="ADDRESS[:SIZE]", help="the slot for the ROM")
+    place.add_argument(
+        "--layout",
+        metavar="LAYOUT",
+        help="show which slots of this layout, a file (TOML) or a preset, the contents are for",
+    )
+    place.add_argument("--slot", type=flash_slot, metavar="ADDRESS[:SIZE]", help="show whether the ROM fits this slot")
     json_argument(parser)
 
 

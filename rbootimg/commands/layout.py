@@ -17,6 +17,11 @@ DESCRIPTION = "Draw a flash layout to scale, with a table of its slots and regio
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "layout.schema.json"
 
+EPILOG = """\
+Examples:
+  rbootimg layout 4MB-big
+  rbootimg layout layout.toml --svg -o layout.svg"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -21,6 +21,11 @@ DESCRIPTION = (
     "bytes as that of esptool2."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg pack app.elf -o rom0.bin --slot 0x2000
+  rbootimg pack app.elf -o rom0.bin --flash-size 4MB --irom-checksum"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

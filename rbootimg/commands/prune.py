@@ -13,7 +13,7 @@ DESCRIPTION = "Delete old releases, but never the current one nor the one before
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--keep", type=count, required=True, metavar="N", help="number of newest releases to keep")
+    parser.add_argument("--keep", type=count, required=True, metavar="N", help="keep this many of the newest releases")
     app_argument(parser)
     wait_argument(parser)
     web_root_argument(parser)

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 
 from ..errors import error_subject
 from ..fileio import read_file
-from ..release import bundle, manifest, names, webroot
+from ..release import bundle, datafiles, manifest, names, webroot
 from ..release.version import from_git, normalize, source_date
 from ..views import release as report
-from .common import read_layout, wait_argument, web_root_argument
+from ..views.messages import print_result
+from ..views.progress import progress
+from .arguments import name_and_file, recovery_rom
+from .common import layout_argument, read_layout, wait_argument, web_root_argument
 
 DESCRIPTION = (
     "Make ROMs the current release of an application, all of them or none. Downloads in progress finish with the old "
     "files."
 )
 
+EPILOG = """\
+Examples:
+  rbootimg publish rom0.bin rom1.bin --app clock --layout 1MB --version 1.2.0
+  rbootimg publish rom0.bin --app clock --layout four-1MB --file www/index.html"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("roms", type=Path, nargs="+", metavar="ROM.BIN", help="the ROMs in the order of the slots")
     parser.add_argument("--app", required=True, metavar="NAME", help="the name of the application")
+    layout_argument(parser)
     parser.add_argument(
-        "--layout", required=True, help="a layout file (TOML) or a preset; `rbootimg layout` lists the presets"
-    )
-    parser.add_argument(
-        "--version", help="semantic version (default: $RBOOT_VERSION, else from the tags of the git checkout)"
+        "--version",
+        help="set the version, e.g. 1.2.0 (default: $RBOOT_VERSION, else from the tags of the git checkout)",
     )
     parser.add_argument(
         "--device",
         default=os.environ.get("RBOOT_DEVICE") or manifest.DEVICE,
         metavar="CLASS",
-        help=f"class of devices (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
+        help=f"set the class of devices (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
     )
     parser.add_argument("--date", help="release date as YYYY-MM-DD (default: from $SOURCE_DATE_EPOCH, else none)")
     parser.add_argument(
@@ -48,7 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--file",
         dest="data_files",
-        type=_name_and_path,
+        type=name_and_file,
         action="append",
         default=[],
         metavar="[NAME=]PATH",
@@ -61,12 +67,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--recovery",
-        type=_slot_and_path,
+        type=recovery_rom,
         metavar="SLOT=ROM.BIN",
         help="add a ROM of another application for another slot, as releases/VERSION/recovery.bin",
     )
     parser.add_argument(
-        "--proved-by", metavar="LOADER", help="name of the loader with which all the ROMs were proved to boot"
+        "--proved-by", metavar="LOADER", help="record that all ROMs were proved to boot with this loader"
     )
     parser.add_argument(
         "--in-directory",
@@ -83,22 +89,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(usage_error=parser.error)
 
 
-def _name_and_path(text: str) -> tuple[str, Path]:
-    name, _, path = text.partition("=") if "=" in text else (Path(text).name, "", text)
-    if not (name and path):
-        raise argparse.ArgumentTypeError(f"invalid file {text!r}: expected PATH or NAME=PATH")
-    return name, Path(path)
-
-
-def _slot_and_path(text: str) -> tuple[int, Path]:
-    match = re.fullmatch(r"([0-9]{1,3})=(.+)", text, re.DOTALL)
-    if not match:
-        raise argparse.ArgumentTypeError(
-            f"invalid recovery ROM {text!r}: expected SLOT=ROM.BIN, such as 2=recovery.bin"
-        )
-    return int(match[1]), Path(match[2])
-
-
 def run(options: argparse.Namespace) -> None:
     """Publish, and print the current files."""
     files = [name for name, _ in options.data_files]
@@ -106,24 +96,40 @@ def run(options: argparse.Namespace) -> None:
         if files.count(name) > 1:
             options.usage_error(f"--file {name} is given twice; rename one with --file NAME=PATH")
     layout = read_layout(options.layout)
-    with error_subject("--app"):
-        names.check_app_name(options.app)
+    _check_texts(options)
     version = _version(options)
-    if options.date is not None:
-        with error_subject("--date"):
-            manifest.check_date(options.date)
     roms = [read_file(path) for path in options.roms]
-    release = bundle.make_bundle(options.app, version, roms, layout, _release_options(options))
-    (published,) = webroot.publish(
-        options.web_root,
-        [release],
-        in_directories=options.in_directory,
-        force=options.force,
-        allow_missing_roms=options.force,
-        allow_downgrade=options.allow_downgrade,
-        timeout=options.wait,
-    )
-    print("\n".join(report.published(published)))
+    contents = _release_options(options)
+    with error_subject("--file"):
+        datafiles.check(contents.data_files)
+    if contents.recovery:
+        with error_subject("--recovery"):
+            bundle.check_recovery_slot(options.app, contents.recovery.slot, len(roms), len(layout.slots))
+    release = bundle.make_bundle(options.app, version, roms, layout, contents)
+    with progress("publishing"):
+        (published,) = webroot.publish(
+            options.web_root,
+            [release],
+            in_directories=options.in_directory,
+            force=options.force,
+            allow_missing_roms=options.force,
+            allow_downgrade=options.allow_downgrade,
+            timeout=options.wait,
+        )
+    print_result(report.published(published))
+
+
+def _check_texts(options: argparse.Namespace) -> None:
+    """Check options that are part of the manifest. Raises SettingError with the option as subject."""
+    for option, check, text in (
+        ("--app", names.check_app_name, options.app),
+        ("--date", manifest.check_date, options.date),
+        ("--device", bundle.check_device_class, options.device),
+        ("--proved-by", bundle.check_loader_name, options.proved_by),
+    ):
+        if text is not None:
+            with error_subject(option):
+                check(text)
 
 
 def _release_options(options: argparse.Namespace) -> bundle.ReleaseOptions:

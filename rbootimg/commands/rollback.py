@@ -6,6 +6,7 @@ import argparse
 
 from ..release import webroot
 from ..views import release
+from ..views.messages import print_result
 from .common import app_argument, wait_argument, web_root_argument
 
 DESCRIPTION = (
@@ -30,4 +31,4 @@ def run(options: argparse.Namespace) -> None:
     result = webroot.rollback(
         options.web_root, options.version, options.app, allow_missing_roms=options.force, timeout=options.wait
     )
-    print("\n".join(release.rolled_back(result)))
+    print_result(release.rolled_back(result))

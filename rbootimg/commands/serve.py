@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 
 from ..serve import faults
-from ..serve.server import STATUS_PAGE, ServerOptions
+from ..serve.server import ServerOptions
 from ..views.server import serve_and_show
+from ..views.tables import Heading, Table, plain
+from ..webnames import STATUS_PAGE
 from .arguments import byte_rate, converter, directory, port_number
 from .common import web_root_argument
 
@@ -15,13 +17,25 @@ DESCRIPTION = (
     "seen in the field."
 )
 
+_FAULTS = plain((Heading("Faults for --fault:"), Table((), faults.HELP, "<<")))
+EPILOG = f"""\
+{_FAULTS}
+
+Examples:
+  rbootimg serve build/webroot --status
+  rbootimg serve --fault 'rom1.bin=reset@5000' --rate 20k"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     either = parser.add_mutually_exclusive_group()
-    either.add_argument("directory", type=directory, nargs="?", metavar="WEBROOT", help="the same as --web-root")
+    either.add_argument(
+        "directory", type=directory, nargs="?", metavar="WEBROOT", help="the web root, as with --web-root"
+    )
     web_root_argument(either)
-    parser.add_argument("--host", default="0.0.0.0", help="listen on this address (default: all of this machine)")
+    parser.add_argument(
+        "--host", default="0.0.0.0", help="listen on this address (default: all addresses of this machine)"
+    )
     parser.add_argument(
         "--port", type=port_number, default=8080, help="listen on this port; 0 selects a free one (default: 8080)"
     )
@@ -32,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[PATH=]FAULT",
         help="inject a fault into all responses, or those for files that match PATH, e.g. 'rom1.bin=reset@5000' or "
-        f"'releases/*=404'; repeatable. {faults.HELP}",
+        "'releases/*=404'; repeatable, see below",
     )
     parser.add_argument(
         "--rate", type=byte_rate, metavar="BYTES", help="limit each connection to BYTES per second, e.g. 20k"

@@ -19,6 +19,11 @@ DESCRIPTION = "Report memory usage by section, symbol, object and library; with 
 
 _NEXT_TO_ELF = Path("")
 
+EPILOG = """\
+Examples:
+  rbootimg size app.elf --map --by object
+  rbootimg size app.elf old.elf"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -30,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=_NEXT_TO_ELF,
         metavar="APP.MAP",
-        help="its map file (-Wl,-Map=), for usage by object and library (default: APP.map next to APP.ELF)",
+        help="the map file of APP.ELF (-Wl,-Map=), for usage by object and library (default: APP.map next to it)",
     )
     parser.add_argument(
         "--old-map", type=Path, nargs="?", const=_NEXT_TO_ELF, metavar="OLD.MAP", help="the map file of OLD.ELF"
@@ -43,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=count, default=20, metavar="N", help="maximum rows per table, 0 for all (default: 20)"
     )
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a treemap to FILE")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a treemap as SVG to this file")
     json_argument(parser)
     parser.set_defaults(usage_error=parser.error)
 

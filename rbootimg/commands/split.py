@@ -11,7 +11,7 @@ from ..flash.image import split
 from ..rom import fit
 from ..views import rom
 from ..views.messages import print_warning
-from .common import read_layout
+from .common import layout_argument, read_layout
 from .flash_image import write_pieces
 
 DESCRIPTION = (
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", type=Path, metavar="FLASH.BIN", help="the dump, as written by `esptool read-flash 0 ALL`"
     )
-    parser.add_argument("--layout", required=True, help="a layout file (TOML) or a preset")
+    layout_argument(parser)
     parser.add_argument(
         "-o",
         "--output",

@@ -9,6 +9,7 @@ from ..analysis.identify import as_json
 from ..analysis.image import rom_info
 from ..fileio import read_file
 from ..views import info
+from ..views.messages import print_result
 from .common import json_argument, print_json
 
 DESCRIPTION = (
@@ -35,4 +36,4 @@ def run(options: argparse.Namespace) -> None:
         print_json({"file": options.file, **as_json(found)})
     check_problems(found)
     if not options.json:
-        print(info.verified(options.file, found))
+        print_result([info.verified(options.file, found)])

@@ -153,13 +153,26 @@ class _DisplayNames:
 
 
 def _check_strings(options: ReleaseOptions) -> None:
-    if not _is_printable(options.device):
-        raise SettingError(f"invalid device class {options.device!r}: expected a word such as {DEVICE}")
+    check_device_class(options.device)
     for loader in (options.proved_by, options.recovery.proved_by if options.recovery else None):
-        if loader is not None and not _is_printable(loader):
-            raise SettingError(f"invalid loader name {loader!r}: expected one such as 'rBoot 1.4.2'")
+        if loader is not None:
+            check_loader_name(loader)
     if options.date is not None:
         check_date(options.date)
+
+
+def check_device_class(text: str) -> str:
+    """Return `text` if devices can have this class. Raises SettingError."""
+    if not _is_printable(text):
+        raise SettingError(f"invalid device class {text!r}: expected a word such as {DEVICE}")
+    return text
+
+
+def check_loader_name(text: str) -> str:
+    """Return `text` if it can name the loader that ROMs were proved with. Raises SettingError."""
+    if not _is_printable(text):
+        raise SettingError(f"invalid loader name {text!r}: expected one such as 'rBoot 1.4.2'")
+    return text
 
 
 def _is_printable(text: str) -> bool:
@@ -194,18 +207,23 @@ def _rom_entry(
 def _recovery_entry(
     app: str, rom_count: int, layout: FlashLayout, recovery: RecoveryRom, names: _DisplayNames
 ) -> ReleaseRom:
-    free = range(rom_count, len(layout.slots))
-    if not free:
-        raise PublishError(
-            f"{app} has a ROM for each of the layout's {len(layout.slots)} slots; add a slot to the layout for the "
-            "recovery ROM"
-        )
-    if recovery.slot not in free:
-        raise PublishError(
-            f"invalid slot {recovery.slot} of the recovery ROM: expected {' or '.join(map(str, free))}, unused by {app}"
-        )
+    check_recovery_slot(app, recovery.slot, rom_count, len(layout.slots))
     entry = _slot_entry(recovery.slot, RECOVERY, recovery.data, layout, names, layout.slots)
     return replace(entry, proved_by=recovery.proved_by)
+
+
+def check_recovery_slot(app: str, slot: int, rom_count: int, slot_count: int) -> None:
+    """Raise PublishError unless `slot` is one of the layout's that the ROMs of `app` leave free."""
+    free = range(rom_count, slot_count)
+    if not free:
+        raise PublishError(
+            f"{app} has a ROM for each of the layout's {slot_count} slots; add a slot to the layout for the recovery "
+            "ROM"
+        )
+    if slot not in free:
+        raise PublishError(
+            f"invalid slot {slot} of the recovery ROM: expected {' or '.join(map(str, free))}, unused by {app}"
+        )
 
 
 def _slot_entry(

@@ -42,7 +42,7 @@ SAMPLE = (
     "Accept: */*",
 )
 """The lines of the request of rBoot's OTA sample."""
-CLIENT = ("GET {path} HTTP/1.0", "Host: {host}", "User-Agent: rbootimg-example/1.0.0")
+CLIENT = ("GET {path} HTTP/1.0", "Host: {host}", "User-Agent: rbootimg-example/1.0.0 (slot 0)")
 """The lines of the request of examples/ota, which uses rbootimg's update client."""
 
 

@@ -6,6 +6,7 @@ import re
 
 from ..errors import SettingError
 from ..text import quote
+from ..webnames import STATUS_PAGE
 
 RELEASES = "releases"
 """The directory of all releases, in that of their application."""
@@ -16,9 +17,7 @@ RECOVERY = "recovery.bin"
 """The recovery ROM. Not rom2.bin, which devices would take for the application's ROM for slot 2."""
 PAGE, STYLE = "index.html", "style.css"
 
-_STATUS_PAGE = "_status"
-"""The development server's page of devices."""
-_RESERVED = frozenset((RELEASES, PAGE, STYLE, _STATUS_PAGE))
+_RESERVED = frozenset((RELEASES, PAGE, STYLE, STATUS_PAGE))
 """The web root has these next to the applications' directories."""
 
 _MAX_LENGTH = 100

@@ -52,7 +52,7 @@ def mapping_problem(data: bytes, slot: Slot | None) -> str | None:
         return None
     return (
         f"{SYMBOL} is the SDK's function, which maps the first or second megabyte of the flash instead of that of "
-        f"{slot.label}; build the application with RbootApp or override the function (README, Flash above 1 MB)"
+        f"{slot.label}; build the application with RbootApp or override the function (docs/how-to/big-flash.md)"
     )
 
 

@@ -49,7 +49,7 @@ _MESSAGES = {
     "RBOOTFLASHCOMSTR": "Writing $SOURCE to the device",
     "RBOOTBOOTCOMSTR": "Booting $SOURCE; press Ctrl-C to stop",
 }
-METHODS = {
+METHODS: dict[str, Callable[..., Any]] = {
     "RbootApp": app.rboot_app,
     "RbootRom": app.rboot_rom,
     "RbootProgram": app.rboot_program,

@@ -53,16 +53,19 @@ _BURST_PAUSE = 0.05
 _MAX_SEARCHED, _MAX_LISTED = 10_000, 8
 
 HELP = (
-    "404, 500: send that status; 404-as-200: send a page `404 Not Found` with status 200; "
-    "redirect: redirect to the same path with ?redirected, which is served; "
-    "truncate@N: close the connection after N bytes of the body; reset@N: reset it there; "
-    "stall@N[:SECONDS]: stop sending there, forever or for SECONDS; "
-    "flip@N: invert byte N of the body, counted from 0; "
-    "split@N: send the first N bytes of the header as a segment of their own; "
-    "chunked: use chunked encoding without a Content-Length; lower-case: send header names in lower case; "
-    f"bursts: send {BURST:,} bytes at a time"
+    ("404, 500", "send this status"),
+    ("404-as-200", "send a page `404 Not Found` with status 200"),
+    ("redirect", "redirect to the same path with ?redirected, which is served"),
+    ("truncate@N", "close the connection after N bytes of the body"),
+    ("reset@N", "reset the connection after N bytes of the body"),
+    ("stall@N[:SECONDS]", "stop after N bytes of the body, forever or for SECONDS"),
+    ("flip@N", "invert byte N of the body, counted from 0"),
+    ("split@N", "send the first N bytes of the header in their own segment"),
+    ("chunked", "use chunked encoding, without a Content-Length"),
+    ("lower-case", "send header names in lower case"),
+    ("bursts", f"send {BURST:,} bytes at a time"),
 )
-"""What each fault does, for --help."""
+"""Each fault and its effect, for --help."""
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,13 @@ import h11
 from .._version import __version__
 from ..errors import ServerError, SettingError, error_subject
 from ..text import printable
+from ..webnames import STATUS_PAGE
 from . import faults
-from .events import Event, Listening, State, Transfer, TransferLog
+from .devices import DeviceLog
+from .events import Event, Listening, State, Transfer
 from .responses import Answer, FilePart, answer, is_served, location, page, served_paths, split_target
-from .statuspage import POLICY, status_page
+from .statuspage import status_answer
 
-STATUS_PAGE = "_status"
 _MAX_REQUEST = 8192
 _PIECE = 64 * 1024
 _TICK = 0.25
@@ -148,7 +149,7 @@ class _Server:
         page(404)  # loads the templates now, so that no device waits for them
         self.web_root = web_root
         self.options = options
-        self.log = TransferLog()
+        self.log = DeviceLog(time.time())
         self.running: dict[asyncio.Task[None], _Connection] = {}
         self._served: set[_Connection] = set()
         self._closing: dict[_Connection, None] = {}  # running but not served, the oldest first
@@ -198,7 +199,7 @@ class _Server:
     def report(self, event: Event) -> None:
         """Report an event. A failing listener ends the server, not just the connection."""
         if isinstance(event, Transfer):
-            self.log.add(event)
+            self.log.add(event, time.time())
         try:
             self._on_event(event)
         except BaseException as error:
@@ -375,10 +376,9 @@ class _Connection:
             path, query = split_target(target)
         except ValueError:
             return target, page(400), ()
-        if self._options.status_page and path == STATUS_PAGE:
-            policy = (("Content-Security-Policy", POLICY), ("Cache-Control", "no-store"))
-            body = status_page(self._server.log.rows())
-            return f"/{path}", Answer(200, (("Content-Type", "text/html; charset=utf-8"), *policy), len(body), body), ()
+        if self._is_status(f"/{path}"):
+            name = path.partition("/")[2]
+            return f"/{path}", status_answer(name, query, self._server.log, time.time()), ()
         active = faults.faults_for(path, self._options.faults)
         for fault in active:
             if fault.kind is faults.FaultKind.REDIRECT and query != _REDIRECTED:
@@ -388,6 +388,15 @@ class _Connection:
                 return f"/{path}", page(faults.STATUS[fault.kind], shown_status=shown_status), active
         return f"/{path}", answer(self._server.web_root, method, path, headers), active
 
+    def _is_status(self, path: str) -> bool:
+        """Return whether `path` is the status page or below it, which no device requests."""
+        return self._options.status_page and path.split("/")[1:2] == [STATUS_PAGE]
+
+    @property
+    def _rate(self) -> int | None:
+        """The maximum rate of the response; the status page has none."""
+        return self._options.rate if self._transfer else None
+
     async def _respond(
         self, method: str, path: str, agent: str, found: Answer, active: tuple[faults.Fault, ...] = ()
     ) -> bool:
@@ -396,7 +405,7 @@ class _Connection:
             head = self._head(found)
             with_body = method != "HEAD" and found.status != 304
             size = found.size if with_body else 0
-            if not self._options.status_page or path != f"/{STATUS_PAGE}":
+            if not self._is_status(path):
                 number = self._server.next_number()
                 shown = printable(agent, 80), printable(method, 80), printable(path, 80)
                 self._transfer = Transfer(number, self._address, *shown, found.status, size)
@@ -435,7 +444,7 @@ class _Connection:
 
     def _framed(self, body: bytes | FilePart, size: int) -> Iterator[bytes]:
         """Generate the body in pieces, framed and checked by h11."""
-        piece_size = max(1, min(_PIECE, (self._options.rate or _PIECE * 10) // 10))
+        piece_size = max(1, min(_PIECE, (self._rate or _PIECE * 10) // 10))
         for start in range(0, size, piece_size):
             length = min(piece_size, size - start)
             if isinstance(body, FilePart):
@@ -455,8 +464,8 @@ class _Connection:
         else:
             await asyncio.sleep(0)  # let other connections run
         self._pending()
-        if self._options.rate:
-            await self._pause(self._start_time + self._written / self._options.rate - time.monotonic())
+        if self._rate:
+            await self._pause(self._start_time + self._written / self._rate - time.monotonic())
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless the client closes the connection."""

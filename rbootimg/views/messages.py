@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 
@@ -25,8 +26,18 @@ def has_colours(stream: TextIO | None) -> bool:
 
 
 def styled(text: str, style: Style, stream: TextIO | None = None) -> str:
-    """Return `text` in that style, for `stream` (default: stdout); unchanged if it has no colours."""
+    """Return `text` in that style, for `stream` (default: stdout); unchanged without colours."""
     return f"\x1b[{style.value}m{text}\x1b[0m" if text and has_colours(stream or sys.stdout) else text
+
+
+def print_result(lines: Sequence[str]) -> None:
+    """Print the lines of a success to stdout, the first one green."""
+    print(styled(lines[0], Style.GREEN), *lines[1:], sep="\n")
+
+
+def print_note(prefix: str, text: str) -> None:
+    """Print a note to stderr, `PREFIX: note:` with `note:` bold."""
+    sys.stderr.write(f"{prefix}: {styled('note:', Style.BOLD, sys.stderr)} {text}\n")
 
 
 def error_line(prefix: str, text: str) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .messages import Style, styled
 from .tables import Heading, Table, plain
 
 if TYPE_CHECKING:  # to start the command line faster
@@ -81,5 +82,7 @@ def file_sizes(release: Release | None) -> str:
 
 
 def finding(found: Finding) -> str:
-    """Describe a finding of a check in one line."""
-    return f"{found.path}: {'' if found.fault else 'note: '}{found.text}"
+    """Describe a finding of a check in one line, for stdout: a fault has its path red."""
+    if found.fault:
+        return f"{styled(f'{found.path}:', Style.RED)} {found.text}"
+    return f"{found.path}: {styled('note:', Style.BOLD)} {found.text}"

@@ -1,28 +1,43 @@
-"""The development server's output: what it serves, and the transfers as a live table or one line each."""
+"""The development server's output: what it serves, and the transfers as a live table or one line each.
+
+The table always has the address, the file and the state of a transfer in full; the other columns if there is room.
+"""
 
 from __future__ import annotations
 
 import socket
-import sys
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..serve.events import Event, Listening, State, Transfer, TransferLog
 from ..serve.responses import answer, location
-from ..serve.server import STATUS_PAGE, ServerOptions, serve
+from ..serve.server import ServerOptions, serve
+from ..webnames import STATUS_PAGE
+from .terminal import is_terminal
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
+
+_MAX_TRANSFERS = 1000
+_COLUMNS = ("address", "user agent", "file", "state", "progress", "bytes", "speed")
+_OPTIONAL = ("user agent", "bytes", "progress", "speed")
+"""The columns that a narrow terminal lacks, the most important first."""
+_GAP = 2
+_BAR_WIDTHS = (10, 40)
+"""The least and the greatest width of a progress bar."""
 
 
 def serve_and_show(
     web_root: Path, host: str, port: int, options: ServerOptions, is_interrupted: Callable[[], bool] = lambda: False
 ) -> None:
     """Serve as serve() does, and show the transfers: a live table on a terminal, else a line for each event."""
-    if sys.stdout is not None and sys.stdout.isatty():
+    if is_terminal():
         _show_table(web_root, host, port, options, is_interrupted)
         return
 
@@ -42,10 +57,13 @@ def _show_table(
     from rich.console import Console  # loads slowly; for terminals only
     from rich.live import Live
 
-    log = TransferLog()
+    log = TransferLog(_MAX_TRANSFERS)
     console = Console()
     live = Live(
-        get_renderable=lambda: table(log.rows()[-max(1, console.height - 6) :]), console=console, refresh_per_second=4
+        get_renderable=lambda: screen(log.rows(), console.width, console.height),
+        console=console,
+        refresh_per_second=4,
+        vertical_overflow="crop",
     )
 
     def show(event: Event) -> None:
@@ -102,27 +120,72 @@ def line(transfer: Transfer) -> str:
     return f"{text}  {transfer.agent}".rstrip()
 
 
-def table(transfers: Iterable[Transfer]) -> Table:
-    """Create the table of the devices and their transfers."""
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
+def screen(transfers: Iterable[Transfer], width: int, height: int) -> RenderableType:
+    """Create the table of the transfers that fit the terminal, those in progress and the newest first.
+
+    A line below it counts the rest.
+    """
+    from rich.console import Group
     from rich.text import Text
 
-    grid = Table("address", "user agent", "file", "status", "", "bytes", "speed", "", box=None)
-    colours = {State.SENDING: "cyan", State.DONE: "green", State.ABORTED: "red"}
-    for transfer in transfers:
-        good = transfer.status < 400
-        grid.add_row(
-            Text(transfer.address),
-            Text(transfer.agent, overflow="ellipsis"),
-            Text(transfer.path, overflow="ellipsis"),
-            Text(str(transfer.status), style="" if good else "red"),
-            ProgressBar(total=transfer.size or 1, completed=transfer.sent if transfer.size else 1, width=24),
-            Text(f"{transfer.sent:,} of {transfer.size:,}"),
-            Text(f"{transfer.speed / 1024:,.0f} KB/s"),
-            Text(transfer.state.value, style=colours[transfer.state]),
-        )
+    ordered = sorted(transfers, key=lambda transfer: (transfer.state is not State.SENDING, -transfer.number))
+    available = max(1, height - 2)  # below the head, and above the line of the cursor
+    if len(ordered) <= available:
+        return table(ordered, width)
+    rows = max(1, available - 1)
+    counts = Counter(transfer.state for transfer in ordered[rows:])
+    states = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    return Group(table(ordered[:rows], width), Text(f"and {len(ordered) - rows} more: {states}", style="dim"))
+
+
+def table(transfers: Iterable[Transfer], width: int) -> Table:
+    """Create the table of transfers, with the columns for which a terminal `width` columns wide has room."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    transfers = [*transfers]
+    rows = [_cells(transfer) for transfer in transfers]
+    widths = {name: max([len(name), *(row[name].cell_len for row in rows if name in row)]) for name in _COLUMNS}
+    names, free = _fitting(widths | {"progress": _BAR_WIDTHS[0]}, width)
+    bar_width = min(_BAR_WIDTHS[0] + free, _BAR_WIDTHS[1])
+    grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    for name in names:
+        grid.add_column("" if name == "progress" else name, no_wrap=name != "file", overflow="fold")
+    for transfer, row in zip(transfers, rows):
+        total = transfer.size or 1
+        bar = ProgressBar(total=total, completed=transfer.sent if transfer.size else 1, width=bar_width)
+        grid.add_row(*(bar if name == "progress" else row[name] for name in names))
     return grid
+
+
+def _fitting(widths: Mapping[str, int], width: int) -> tuple[Sequence[str], int]:
+    """Return the names of the columns that fit, and the width that they leave."""
+    names = {*_COLUMNS} - {*_OPTIONAL}
+    free = width - sum(widths[name] + _GAP for name in names) + _GAP
+    for name in _OPTIONAL:
+        if widths[name] + _GAP <= free:
+            names.add(name)
+            free -= widths[name] + _GAP
+    return [name for name in _COLUMNS if name in names], max(free, 0)
+
+
+def _cells(transfer: Transfer) -> Mapping[str, Text]:
+    from rich.text import Text
+
+    colours = {State.SENDING: "cyan", State.DONE: "green", State.ABORTED: "red"}
+    state, colour = transfer.state.value, colours[transfer.state]
+    if transfer.status >= 400:
+        state, colour = f"status {transfer.status}", "red"
+    elif transfer.size and transfer.state is not State.DONE:
+        state += f" {100 * transfer.sent // transfer.size}%"
+    return {
+        "address": Text(transfer.address),
+        "file": Text(transfer.path),
+        "state": Text(state, style=colour),
+        "bytes": Text(f"{transfer.sent:,} of {transfer.size:,}"),
+        "speed": Text(f"{transfer.speed / 1024:,.0f} KB/s"),
+        "user agent": Text(transfer.agent),
+    }
 
 
 def _own_address() -> str:

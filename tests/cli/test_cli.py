@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from support.project import ROOT, VECTORS
 
 import rbootimg
 from rbootimg.analysis.identify import as_json, identify
-from rbootimg.cli.main import COMMANDS, command_parser
+from rbootimg.cli.parser import COMMANDS, command_parser
 from rbootimg.rom import elf
 from rbootimg.rom.entry import NO_SYMBOLS
 from rbootimg.rom.format import Rom
@@ -289,9 +290,39 @@ def test_each_command_and_each_of_its_arguments_is_described(command: str) -> No
     parser = command_parser(command)
     assert parser.description
     assert [action.dest for action in parser._actions if not action.help] == []
-    readme = (ROOT / "README.md").read_text()
-    assert f"rbootimg {command}" in readme or f"`{command}" in readme
-    assert "`rbootimg COMMAND --help` lists" in readme
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("columns", "longest"), [(80, 80), (200, 100)])
+def test_the_help_of_each_command_fits_the_terminal(command: str, columns: int, longest: int) -> None:
+    shown = run(command, "--help", env={**os.environ, "COLUMNS": str(columns)})
+    assert max(map(len, shown.stdout.splitlines()), default=0) <= longest
+
+
+def examples() -> list[str]:
+    """The command lines at the end of the help of each command."""
+    texts = (command_parser(command).epilog or "" for command in COMMANDS if command not in ("esptool2", "completion"))
+    lines = (line for text in texts for line in text.replace("\\\n", "").splitlines())
+    return [line.strip() for line in lines if line.startswith("  rbootimg ")]
+
+
+@pytest.mark.parametrize("example", examples())
+def test_each_example_in_a_help_is_a_valid_command_line(example: str) -> None:
+    _, command, *arguments = shlex.split(example)
+    assert command_parser(command).parse_args(arguments)
+
+
+@pytest.mark.parametrize("command", ["pack", "publish", "flash", "boot", "prove", "check", "serve"])
+def test_the_help_of_a_command_with_many_options_ends_with_examples(command: str) -> None:
+    assert any(example.startswith(f"rbootimg {command} ") for example in examples())
+
+
+def test_the_usage_lists_the_required_arguments_only() -> None:
+    error = run("publish", env={**os.environ, "COLUMNS": "80"}).stderr
+    assert error.splitlines()[:2] == [
+        "usage: rbootimg publish [options] --app NAME --layout LAYOUT",
+        "                        ROM.BIN [ROM.BIN ...]",
+    ]
 
 
 def test_version_is_the_packages() -> None:

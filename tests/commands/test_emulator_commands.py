@@ -281,9 +281,10 @@ def test_prove_shows_what_was_proved() -> None:
     apps = [elf.parse_elf(chip.linked(chip.SOURCES["mixed"], slot)) for slot in LAYOUT.slots]
     sizes = [sum(section.size for section in app.sections if section.data) for app in apps]
     assert run(*PROVE, "--elf", "rom0.elf", "--elf", "rom1.elf")[0].splitlines() == [
-        "ROM  address     entry       bytes            ran until",
-        f"0    0x00002000  0x40100008  {sizes[0]:>5}  in place  end",
-        f"1    0x00082000  0x40100008  {sizes[1]:>5}  in place  end",
+        "flash.bin: 2 ROMs proved to boot, every byte in place",
+        "  ROM  address     entry       bytes  ran until",
+        f"  0    0x00002000  0x40100008  {sizes[0]:>5}  end",
+        f"  1    0x00082000  0x40100008  {sizes[1]:>5}  end",
     ]
     found = json.loads(run(*PROVE, "--elf", "1=rom1.elf", "--json")[0])
     assert found["proved"] == [{"rom": 1, "address": 0x82000, "entry": 0x40100008, "bytes": sizes[1], "reached": "end"}]
@@ -302,7 +303,7 @@ def test_prove_fails_in_one_line(proved: Path) -> None:
 
 @pytest.mark.usefixtures("proved")
 def test_prove_looks_for_the_sections_that_were_packed() -> None:
-    assert "in place" in run(*PROVE, "--elf", "rom0.elf", "--section", ".text", "--section", ".data")[0]
+    assert "1 ROM proved" in run(*PROVE, "--elf", "rom0.elf", "--section", ".text", "--section", ".data")[0]
     message = "rbootimg: flash.bin: no section .date with data; sections with data: "
     assert failed(*PROVE, "--elf", "rom0.elf", "--section", ".text", "--section", ".date").startswith(message)
 

@@ -153,10 +153,12 @@ def test_publish_takes_a_recovery_rom(directory: Path) -> None:
     assert run("check") == ("build/webroot: ok\n", "")
     (directory / "old.bin").write_bytes(rom(1))
     assert refused(*three, "--recovery", "2=old.bin").startswith("old.bin: not published: linked at 0x402")
-    assert refused(*three, "--recovery", "1=old.bin").startswith("invalid slot 1 of the recovery ROM: expected 2")
+    assert refused(*three, "--recovery", "1=old.bin").startswith(
+        "--recovery: invalid slot 1 of the recovery ROM: expected 2"
+    )
     assert refused(*three, "--recovery", "2=none.bin") == "none.bin: No such file or directory"
     assert refused(*PUBLISH, "--version", "1.0.0", "--recovery", "2=old.bin").startswith(
-        "blink has a ROM for each of the layout's 2 slots; add a slot to the layout"
+        "--recovery: blink has a ROM for each of the layout's 2 slots; add a slot to the layout"
     )
     for text in ("old.bin", "=old.bin", "2=", "x=old.bin", "-1=old.bin"):
         _, err = run(*three, f"--recovery={text}", status=2)
@@ -184,8 +186,8 @@ def test_a_data_file_that_is_not_named_as_it_should_is_wrong_usage(file: str, me
     [
         (("--version", "1.0.0", "--file", "ui.html"), "ui.html: No such file or directory"),
         (("--version", "1.0.0", "--file", "ui.html=."), ".: Is a directory"),
-        (("--version", "1.0.0", "--file", "rom0.bin"), "invalid data file name 'rom0.bin': reserved for "),
-        (("--version", "1.0.0", "--file", "a/b=rom0.bin"), "invalid data file name 'a/b': expected up to 100 "),
+        (("--version", "1.0.0", "--file", "rom0.bin"), "--file: invalid data file name 'rom0.bin': reserved for "),
+        (("--version", "1.0.0", "--file", "a/b=rom0.bin"), "--file: invalid data file name 'a/b': expected up to 100 "),
         (("--version", "1.0"), "--version: invalid version '1.0': expected semver, e.g. 1.2.0 or 1.2.0-rc.1"),
         (("--version", ""), "--version: invalid version ''"),
         (("--version", "1.0.0", "--layout", "9MB"), "9MB: neither a file nor a preset"),
@@ -198,8 +200,8 @@ def test_a_data_file_that_is_not_named_as_it_should_is_wrong_usage(file: str, me
         ),
         (("--version", "1.0.0", "--app", "\udcff"), "--app: invalid application name '\\udcff': expected"),
         (("--version", "1.0.0", "--app", "_status"), "--app: invalid application name '_status': reserved for"),
-        (("--version", "1.0.0", "--device", ""), "invalid device class ''"),
-        (("--version", "1.0.0", "--proved-by", ""), "invalid loader name ''"),
+        (("--version", "1.0.0", "--device", ""), "--device: invalid device class ''"),
+        (("--version", "1.0.0", "--proved-by", ""), "--proved-by: invalid loader name ''"),
         (("--version", "1.0.0", "--elf", "missing.elf"), "missing.elf: No such file or directory"),
         (("--version", "1.0.0", "--date", "x"), "--date: invalid date 'x': expected YYYY-MM-DD"),
         (("--version", "1.0.0", "--date", ""), "--date: invalid date ''"),

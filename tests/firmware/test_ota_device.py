@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.ota_device import (
@@ -19,6 +20,10 @@ from support.ota_device import (
     new_device,
     release,
 )
+
+from rbootimg.serve.devices import Firmware, parse_agent
+from rbootimg.serve.events import Event, State, Transfer
+from rbootimg.serve.server import serving
 
 pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
 
@@ -44,6 +49,22 @@ def test_from_slot_0_to_1_to_0_to_1_over_three_versions(server: Server, rtc: boo
     assert current(device.flash) == 1
     assert_slot(device.flash, 1, example("1.3.0")[1])
     assert_slot(device.flash, 0, example("1.2.0")[0])
+
+
+def test_the_server_is_told_the_version_and_the_slot_that_run(tmp_path: Path) -> None:
+    for name, data in release("1.1.0").items():
+        (tmp_path / name).write_bytes(data)
+    events: list[Event] = []
+    with serving(tmp_path, on_event=events.append) as listening, Device(new_device(), listening.port) as device:
+        device.read_until("> ")
+        device.ask("ota", "version 1.1.0, ROM 1\r\n> ")
+        device.ask("check")
+    ends = [event for event in events if isinstance(event, Transfer) and event.state is State.DONE]
+    assert [(end.path, parse_agent(end.agent)) for end in ends] == [
+        ("/version", Firmware("rbootimg-example", "1.0.0", 0)),
+        ("/rom1.bin", Firmware("rbootimg-example", "1.0.0", 0)),
+        ("/version", Firmware("rbootimg-example", "1.1.0", 1)),
+    ]
 
 
 def test_without_confirmation_the_next_reset_is_back_in_the_old_rom(server: Server) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
+import json
 import os
 import pty
 import random
@@ -24,7 +26,7 @@ import pytest
 from support.project import ROOT, segments
 
 from rbootimg.errors import ServerError
-from rbootimg.serve import faults, statuspage
+from rbootimg.serve import faults
 from rbootimg.serve.events import Event, Listening, State, Transfer, TransferLog
 from rbootimg.serve.server import ServerOptions, serving
 from rbootimg.views import server
@@ -833,17 +835,60 @@ def test_the_status_page_is_off_unless_asked_for(desk: Desk) -> None:
     assert (desk.ends[0].path, desk.ends[0].status) == ("/_status", 404)
 
 
-def test_the_status_page_shows_each_device(web_root: Path) -> None:
+@pytest.fixture
+def status_desk(web_root: Path) -> Iterator[Desk]:
     with running(web_root, status_page=True) as desk:
-        assert b"no requests yet" in desk.ask("/_status")[1]
-        desk.ask("/rom1.bin", User_Agent="<script>")
-        desk.wait_for(lambda: desk.ends)
-        response, body = desk.ask("/_status")
-        assert b"300,000 of 300,000" in body
-        assert b"<td>&lt;script&gt;<td>/rom1.bin<td" in body
-        assert b">done</tr>" in body
-        assert response.getheader("Content-Security-Policy") == statuspage.POLICY
-        assert [end.path for end in desk.ends] == ["/rom1.bin"]
+        yield desk
+
+
+def test_the_status_page_shows_each_device(status_desk: Desk) -> None:
+    assert b"No requests yet" in status_desk.ask("/_status")[1]
+    status_desk.ask("/rom1.bin", User_Agent="<script>")
+    status_desk.wait_for(lambda: status_desk.ends)
+    _, body = status_desk.ask("/_status")
+    assert b'<td class="app">&lt;script&gt;</td>' in body
+    assert b'<td class="path">/rom1.bin</td>' in body
+    assert b'<td class="result">done</td>' in body
+
+
+def test_the_status_page_is_json_too(status_desk: Desk) -> None:
+    status_desk.ask("/rom1.bin", User_Agent="clock/1.2.0 (slot 0)")
+    status_desk.wait_for(lambda: status_desk.ends)
+    response, body = status_desk.ask("/_status/devices.json")
+    state = json.loads(body)
+    assert response.getheader("Content-Type") == "application/json; charset=utf-8"
+    assert (state["schema"], state["totals"]) == (1, {"devices": 1, "active": 0, "done": 1, "failed": 0})
+    assert [(device["version"], device["slot"]) for device in state["devices"]] == [("1.2.0", 0)]
+    assert json.loads(status_desk.ask(f"/_status/devices.json?since={state['revision']}")[1])["devices"] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/", "/devices.json", "/live.js", "/style.css", "/icon.svg", "/no", "/../_status"]
+)
+def test_nothing_of_the_status_page_is_a_request_of_a_device(status_desk: Desk, name: str) -> None:
+    response, _ = status_desk.ask(f"/_status{name}")
+    assert response.status == {"/no": 404, "/../_status": 400}.get(name, 200)
+    status_desk.ask("/version")
+    status_desk.wait_for(lambda: status_desk.ends)
+    assert [end.path for end in status_desk.ends] == ["/version"]
+
+
+@pytest.mark.parametrize("name", ["", "/devices.json", "/live.js"])
+def test_the_status_page_has_a_strict_policy_and_holds_no_connection(status_desk: Desk, name: str) -> None:
+    response, _ = status_desk.ask(f"/_status{name}", Connection="keep-alive")
+    policy = response.getheader("Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; ")
+    assert "unsafe" not in policy
+    assert response.getheader("X-Content-Type-Options") == "nosniff"
+    assert response.getheader("Connection") == "close"
+
+
+def test_the_rate_and_the_faults_are_for_devices_alone(web_root: Path) -> None:
+    with running(web_root, "404", status_page=True, rate=1000) as desk:
+        start = time.monotonic()
+        response, body = desk.ask("/_status/live.js")
+        assert (response.status, len(body) > 3000) == (200, True)
+        assert time.monotonic() - start < 2
 
 
 def test_the_log_has_the_latest_of_each_device_up_to_the_maximum() -> None:
@@ -855,23 +900,51 @@ def test_the_log_has_the_latest_of_each_device_up_to_the_maximum() -> None:
     assert log.rows() == tuple(transfers[-3:])
 
 
-def test_the_table_has_a_row_for_each_device() -> None:
+SENDING = Transfer(1, "10.0.0.7", "rBoot-Sample/1.0", "GET", "/rom1.bin", 200, 400_000, 100_000, 2.0)
+
+
+def on_screen(transfers: list[Transfer], width: int, height: int = 24) -> list[str]:
+    """The lines of the live table on a terminal of this size."""
     from rich.console import Console
 
-    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(
-        server.table(
-            [
-                Transfer(1, "10.0.0.7", "rBoot-Sample/1.0", "GET", "/rom1.bin", 200, 400_000, 100_000, 2.0),
-                Transfer(2, "10.0.0.8", "[red]me", "GET", "/no", 404, 0, 0, 0.1, State.DONE),
-            ]
-        )
-    )
-    _, first, second = console.export_text().splitlines()
-    assert first.split()[:4] == ["10.0.0.7", "rBoot-Sample/1.0", "/rom1.bin", "200"]
-    assert first.split()[-6:] == ["100,000", "of", "400,000", "49", "KB/s", "sending"]
-    assert second.split()[:4] == ["10.0.0.8", "[red]me", "/no", "404"]
-    assert second.split()[-1] == "done"
+    with open(os.devnull, "w") as nowhere:
+        console = Console(width=width, record=True, file=nowhere)
+        console.print(server.screen(transfers, width, height))
+    return console.export_text().splitlines()
+
+
+def test_the_table_has_a_row_for_each_device() -> None:
+    other = Transfer(2, "10.0.0.8", "[red]me", "GET", "/no", 404, 0, 0, 0.1, State.DONE)
+    _, first, second = on_screen([SENDING, other], 120)
+    assert first.split()[:5] == ["10.0.0.7", "rBoot-Sample/1.0", "/rom1.bin", "sending", "25%"]
+    assert first.split()[-5:] == ["100,000", "of", "400,000", "49", "KB/s"]
+    assert second.split()[:5] == ["10.0.0.8", "[red]me", "/no", "status", "404"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_table_has_the_complete_address_file_and_state_at_any_width(width: int) -> None:
+    address, path = "2001:db8:85a3:8d3:1319:8a2e:370:7348", "/living-room-thermostat/rom1.bin"
+    transfer = dataclasses.replace(SENDING, address=address, path=path, agent="thermostat/1.2.0 (slot 0)")
+    lines = on_screen([transfer], width)
+    assert max(map(len, lines)) <= width
+    assert lines[1].startswith(f"{address}  ")
+    assert "sending 25%" in lines[1]
+    file = lines[0].index("file")
+    assert "".join(line[file:].split("  ")[0].strip() for line in lines[1:]) == path
+    assert ("thermostat/1.2.0 (slot 0)" in lines[1]) == (width == 200)
+    assert ("100,000 of 400,000" in lines[1]) == (width == 200)
+
+
+def test_two_hundred_devices_are_the_active_ones_the_newest_ones_and_a_count() -> None:
+    done = [
+        dataclasses.replace(SENDING, number=number, address=f"10.0.0.{number}", state=State.DONE)
+        for number in range(2, 200)
+    ]
+    lines = on_screen([SENDING, *done, dataclasses.replace(SENDING, number=200, state=State.ABORTED)], 80, 10)
+    assert len(lines) == 9
+    addresses = [line.split()[0] for line in lines[1:-1]]
+    assert addresses == ["10.0.0.7", "10.0.0.7", *(f"10.0.0.{number}" for number in range(199, 194, -1))]
+    assert lines[-1] == "and 193 more: 193 done"
 
 
 # The command

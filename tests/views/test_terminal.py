@@ -13,6 +13,7 @@ import pytest
 from support.project import ROOT, VECTORS
 
 from rbootimg.text import printable
+from rbootimg.views import terminal
 from rbootimg.views.tables import Heading, Table, plain
 
 BIG = VECTORS / "big.rom0.elf"
@@ -28,7 +29,7 @@ BAR, ESCAPE = "\N{BOX DRAWINGS HEAVY HORIZONTAL}", "\x1b["
 def on_a_terminal(*arguments: object, **environment: str) -> str:
     """Return the output of rbootimg on a pseudo-terminal."""
     surroundings = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "COLUMNS")}
-    terminal, program = pty.openpty()
+    reader, program = pty.openpty()
     command = [sys.executable, "-B", "-m", "rbootimg", *map(str, arguments)]
     settings = {**surroundings, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
     with subprocess.Popen(command, cwd=ROOT, stdout=program, stderr=subprocess.PIPE, env=settings) as process:
@@ -36,13 +37,13 @@ def on_a_terminal(*arguments: object, **environment: str) -> str:
         shown = b""
         while True:
             try:
-                part = os.read(terminal, 4096)
+                part = os.read(reader, 4096)
             except OSError:  # closed by the last writer
                 break
             if not part:
                 break
             shown += part
-        os.close(terminal)
+        os.close(reader)
         assert process.stderr is not None
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
@@ -112,3 +113,41 @@ def test_blocks_as_plain_text() -> None:
     assert plain(BLOCKS) == "title\n  a  fact\n\n  name    bytes\n  x           1\n  longer     22\n\nnext"
     assert plain(BLOCKS[1:3]) == "a  fact\n\nname    bytes\nx           1\nlonger     22"
     assert printable("a\nb\x1b") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"
+
+
+PATH = "/home/someone/projects/living-room-thermostat/build/libraries/lwip/core/ipv4/icmp_with_a_long_name.o"
+WIDE = Table(
+    ("ROM", "address", "bytes", "of", "%", "linked at", "state"),
+    (("0", "0x102000", "1,040,384", "1,040,384", "100.0", "0x40202010", "invalid"),),
+    "><>>><<",
+    (1.0,),
+)
+LONG = Table(("flash", "%", "address", "object"), (("1,040,384", "100.0", "0x40202010", PATH),), ">><<", (0.5,))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_table_shows_addresses_in_one_line_and_paths_in_full(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    terminal.show([Heading("title"), WIDE, LONG])
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    (row,) = (line for line in lines if "0x102000" in line)
+    assert words(row) == [*WIDE.rows[0]]
+    assert BAR in row
+    start = next(line for line in lines if "object" in line).index("object")
+    assert "".join(line[start:].split(" ")[0] for line in lines[lines.index(row) + 3 :]) == PATH
+    assert "…" not in shown
+
+
+def test_a_heading_is_one_line_however_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The terminal wraps it, so that a path in it can be copied."""
+    monkeypatch.setattr(terminal, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.show([Heading(f"{PATH}: valid", good=True)])
+    assert capsys.readouterr().out == f"{PATH}: valid\n"

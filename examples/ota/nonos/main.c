@@ -1,10 +1,9 @@
-/* Platform for Espressif's NONOS SDK, 2.1 or later: Wi-Fi, and a UART polled every 10 ms. */
+/* Platform for Espressif's NONOS SDK, 2.0 or later: Wi-Fi, and a UART polled every 10 ms. */
 #include "c_types.h"
 #include "ets_sys.h"
 #include "osapi.h"
 #include "os_type.h"
 #include "user_interface.h"
-#include "version.h"
 
 #include "app.h"
 
@@ -36,7 +35,7 @@ static void ICACHE_FLASH_ATTR on_ready(void)
     os_timer_arm(&key_timer, POLL_MS, 1);
 }
 
-#if ESP_SDK_VERSION_MAJOR >= 3
+#ifdef SDK_PARTITIONS /* defined by SConstruct for an SDK with a partition table */
 #include "partitions.h" /* generated from board.toml */
 
 void ICACHE_FLASH_ATTR user_pre_init(void)
