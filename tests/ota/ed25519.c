@@ -6,11 +6,8 @@
 
 #include "ota_ed25519.c"
 
-static uint32 idle_calls;
-
-static void count_idle(void)
+static void idle(void)
 {
-    idle_calls++;
 }
 
 /* Return the bytes of the next word, in memory of exactly that size, so that a read beyond its end is found. */
@@ -56,10 +53,21 @@ static void verify(void)
 {
     uint32 size;
     uint8 *key = read_exactly(32), *signature = read_exactly(64), *message = read_bytes(&size);
-    printf("%d\n", ota_ed25519_verify(signature, key, message, size, count_idle));
+    printf("%d\n", ota_ed25519_verify(signature, key, message, size, idle));
     free(key);
     free(signature);
     free(message);
+}
+
+/* Print whether the bytes are the encoding of a point that a key may be. */
+static void decode(void)
+{
+    uint8 *key = read_exactly(32);
+    uint32 words[WORDS];
+    point negative;
+    read_words(words, key);
+    printf("%d\n", decode_negated(&negative, words));
+    free(key);
 }
 
 static void sha512(void)
@@ -77,7 +85,7 @@ static void sha512(void)
     free(message);
 }
 
-/* Print the limbs of the result, and the number that they mean. */
+/* Print the limbs of the result, and what pack() makes of them. */
 static void calculate(void (*operation)(field *, const field *, const field *))
 {
     field one, other;
@@ -102,12 +110,16 @@ int main(void)
     while (scanf("%15s", command) == 1) {
         if (strcmp(command, "verify") == 0) {
             verify();
+        } else if (strcmp(command, "decode") == 0) {
+            decode();
         } else if (strcmp(command, "sha512") == 0) {
             sha512();
-        } else if (strcmp(command, "idle") == 0) {
-            printf("%u\n", idle_calls);
-        } else {
-            calculate(command[0] == 'm' ? multiply : command[0] == 'a' ? add : subtract);
+        } else if (strcmp(command, "mul") == 0) {
+            calculate(multiply);
+        } else if (strcmp(command, "add") == 0) {
+            calculate(add);
+        } else if (strcmp(command, "sub") == 0) {
+            calculate(subtract);
         }
     }
     return 0;

@@ -13,8 +13,7 @@
 #define LIMB_MASK 0x1FFF
 #define WRAP 608 /* 2^260 mod p */
 
-#define WORDS 8 /* in a number of 256 bits, the lowest first */
-#define ORDER_BITS 253
+#define WORDS 8        /* in a number of 256 bits, the lowest first */
 #define HASH_STEP 1024 /* bytes between calls of `idle` */
 
 /* Inlining would add up the stacks of functions that are called one after the other. */
@@ -106,7 +105,6 @@ static void ICACHE_FLASH_ATTR set(field *result, uint32 value)
     result->limbs[0] = value;
 }
 
-/* Take the low 255 bits of `words`. */
 static void ICACHE_FLASH_ATTR unpack(field *result, const uint32 *words)
 {
     uint32 buffer = 0, bits = 0, limb = 0, i;
@@ -119,30 +117,22 @@ static void ICACHE_FLASH_ATTR unpack(field *result, const uint32 *words)
             bits -= LIMB_BITS;
         }
     }
-    result->limbs[limb] = buffer & 0xFF;
+    result->limbs[limb] = buffer;
 }
 
 static void ICACHE_FLASH_ATTR pack(uint32 *words, const field *element)
 {
-    uint32 i, round, buffer = 0, bits = 0, byte = 0;
-    field low = *element;
-    for (round = 0; round < 2; round++) { /* the first leaves less than 2^255 + 2^12 */
-        uint32 carry = 19 * (low.limbs[LIMBS - 1] >> 8);
-        low.limbs[LIMBS - 1] &= 0xFF;
-        for (i = 0; i < LIMBS; i++) {
-            carry += low.limbs[i];
-            low.limbs[i] = carry & LIMB_MASK;
-            carry >>= LIMB_BITS;
-        }
-    }
+    uint32 highest = element->limbs[LIMBS - 1], carry = 19 * (highest >> 8), buffer = 0, bits = 0, byte = 0, i;
     for (i = 0; i < LIMBS; i++) {
-        buffer |= (uint32)low.limbs[i] << bits;
+        carry += i < LIMBS - 1 ? element->limbs[i] : highest & 0xFF;
+        buffer |= (carry & LIMB_MASK) << bits;
+        carry >>= LIMB_BITS;
         for (bits += LIMB_BITS; bits >= 8 && byte < 4 * WORDS; bits -= 8, byte++) {
             words[byte / 4] = words[byte / 4] >> 8 | buffer << 24;
             buffer >>= 8;
         }
     }
-    reduce(words, prime);
+    reduce(words, prime); /* less than 2^255 + 2^12 before */
 }
 
 static void ICACHE_FLASH_ATTR add(field *sum, const field *one, const field *other)
@@ -210,7 +200,7 @@ static void ICACHE_FLASH_ATTR multiply(field *product, const field *one, const f
 }
 
 /* Raise to the power of 2^252 - 3, which has 250 ones, a zero and a one in binary. */
-static void ICACHE_FLASH_ATTR raise(field *result, const field *element)
+static void ICACHE_FLASH_ATTR exponentiate(field *result, const field *element)
 {
     field power = *element;
     uint32 bit;
@@ -228,7 +218,7 @@ static void NOT_INLINED invert(field *result, const field *element)
 {
     field power;
     uint32 i;
-    raise(&power, element);
+    exponentiate(&power, element);
     for (i = 0; i < 3; i++) {
         multiply(&power, &power, &power);
     }
@@ -264,7 +254,8 @@ static void ICACHE_FLASH_ATTR extend(point *element)
     multiply(&element->t, &element->x, &element->y);
 }
 
-/* Add any two points, or a point to itself. Source: RFC 8032, 5.1.4. */
+/* Add any two points, also equal ones: with a d that is no square these formulas have no exceptions. Source: RFC 8032,
+ * 5.1.4. */
 static void ICACHE_FLASH_ATTR add_points(point *sum, const point *one, const point *other)
 {
     field a, b, c, d, e;
@@ -316,7 +307,7 @@ static bool NOT_INLINED decode_negated(point *result, const uint32 *encoding)
     multiply(&power, x, x);
     multiply(&power, &power, v);
     multiply(&power, &power, u);
-    raise(&power, &power);
+    exponentiate(&power, &power);
     multiply(x, x, u);
     multiply(x, x, &power);
     multiply(&power, x, x);
@@ -338,7 +329,7 @@ static bool NOT_INLINED decode_negated(point *result, const uint32 *encoding)
     return true;
 }
 
-/* The encoding of a point that is not in the form of z = 1. */
+/* Source: RFC 8032, 5.1.2. */
 static void NOT_INLINED encode(uint32 *encoding, const point *element)
 {
     field inverse, x, y;
@@ -424,7 +415,7 @@ bool ICACHE_FLASH_ATTR ota_ed25519_verify(const uint8 *signature, const uint8 *k
     set(&sum.x, 0);
     set(&sum.y, 1);
     extend(&sum);
-    for (i = ORDER_BITS; i-- > 0;) { /* s B - k A, both products at once */
+    for (i = 32 * WORDS; i-- > 0;) { /* s B - k A, both products at once */
         uint32 bits = bit(s, i) + 2 * bit(k, i);
         add_points(&sum, &sum, &sum);
         if (bits) {

@@ -6,8 +6,8 @@
  * B the base point, L its order, and k = SHA-512(R || A || message) mod L, a signature is valid if
  *
  *   - S < L: without this rule S + L would make a second signature of the same message;
- *   - A is a point of the curve, in its canonical encoding, and its order is not small (does not divide 8): for a key of
- *     small order, such as 32 zero bytes, anybody can sign;
+ *   - A is a point of the curve, in its canonical encoding, and its order is not small (does not divide 8): for a key
+ *     of small order, such as 32 zero bytes, anybody can sign;
  *   - the canonical encoding of S B - k A has the bytes of R: RFC 8032's equation, without the cofactor;
  *   - the order of R is not small, as it never is in an honest signature.
  *
@@ -23,7 +23,8 @@
 
 /* Return true if `signature` (64 bytes) of the `size` bytes at `message` is valid for `key` (32 bytes).
  *
- * Calls `idle` at least every 50 ms at 80 MHz, for example to feed a watchdog. */
+ * The three are read byte by byte, so they must be in RAM, not in the flash. Calls `idle` at least every 50 ms at
+ * 80 MHz, for example to feed a watchdog. */
 bool ota_ed25519_verify(const uint8 *signature, const uint8 *key, const uint8 *message, uint32 size,
                         void (*idle)(void));
 
