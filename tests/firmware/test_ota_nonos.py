@@ -12,16 +12,11 @@ from pathlib import Path
 import pytest
 from support import sdk
 from support.images import rom
-from support.ota_host import HARNESS, SANITIZERS, SOURCES, flash, reply
+from support.ota_host import HARNESS, SANITIZERS, SDK_COMPILER, SOURCES, flash, reply
 from support.project import ROOT, Project
 
 pytestmark = pytest.mark.needs("gcc", "xtensa-lx106-elf-gcc")
 
-COMPILER = (
-    *("xtensa-lx106-elf-gcc", "-mlongcalls", "-mtext-section-literals", "-Os", "-ffreestanding"),
-    *("-Wall", "-Wextra", "-Wpointer-arith", "-Wundef", "-Werror"),
-    *("-D__ets__", "-DICACHE_FLASH", f"-I{SOURCES}", f"-I{HARNESS / 'sdk'}", "-c"),
-)
 PORT = SOURCES / "port" / "nonos" / "ota_port_nonos.c"
 EXAMPLE = ROOT / "examples" / "ota"
 CLIENT = [*sorted(SOURCES.glob("*.c")), PORT]
@@ -32,13 +27,17 @@ CLIENT = [*sorted(SOURCES.glob("*.c")), PORT]
 def test_the_client_compiles_without_a_warning(tmp_path: Path, standard: str, options: tuple[str, ...]) -> None:
     sources = [*CLIENT, HARNESS / "sdk" / "user_main.c"]
     done = subprocess.run(
-        [*COMPILER, f"-std={standard}", *options, *sources], cwd=tmp_path, capture_output=True, text=True, check=False
+        [*SDK_COMPILER, f"-std={standard}", *options, *sources],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_all_its_code_is_in_the_flash(tmp_path: Path) -> None:
-    subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    subprocess.run([*SDK_COMPILER, *CLIENT], cwd=tmp_path, check=True)
     for source in CLIENT:
         sizes = subprocess.run(
             ["xtensa-lx106-elf-size", "-A", source.with_suffix(".o").name],
@@ -53,7 +52,7 @@ def test_all_its_code_is_in_the_flash(tmp_path: Path) -> None:
 
 
 def test_it_calls_nothing_beyond_the_sdk(tmp_path: Path) -> None:
-    subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    subprocess.run([*SDK_COMPILER, *CLIENT], cwd=tmp_path, check=True)
     objects = [source.with_suffix(".o").name for source in CLIENT]
     subprocess.run(["xtensa-lx106-elf-ld", "-r", "-o", "all.o", *objects], cwd=tmp_path, check=True)
     named = subprocess.run(
@@ -95,7 +94,7 @@ def test_a_layout_that_the_sdk_would_refuse_is_one_line(project: Project, tmp_pa
 
 def test_its_size_is_what_the_readme_says(tmp_path: Path) -> None:
     """But for what another version of the compiler makes of it."""
-    subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    subprocess.run([*SDK_COMPILER, *CLIENT], cwd=tmp_path, check=True)
     dram = code = 0
     for source in CLIENT:
         if source.name == "rboot-ota-text.c":

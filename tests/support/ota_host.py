@@ -15,6 +15,12 @@ SOURCES = ROOT / "rbootimg" / "firmware" / "ota"
 HARNESS = ROOT / "tests" / "ota"
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SDK_COMPILER = (
+    *("xtensa-lx106-elf-gcc", "-mlongcalls", "-mtext-section-literals", "-Os", "-ffreestanding"),
+    *("-Wall", "-Wextra", "-Wpointer-arith", "-Wundef", "-Werror"),
+    *("-D__ets__", "-DICACHE_FLASH", f"-I{SOURCES}", f"-I{HARNESS / 'sdk'}", "-c"),
+)
+"""What compiles objects for the chip as the NONOS SDK does, with the SDK's double."""
 
 # rboot_ota_reason, in its order.
 _REASONS = """
