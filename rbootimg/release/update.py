@@ -16,7 +16,7 @@ single blanks between the words:
     end
 
 A signature, if there is one, is before that, in the embedded format of OpenBSD's signify: see `signify`. The update
-client has the same grammar in C (firmware/ota/ota_update.c); a test holds the two against each other.
+client has the same grammar in C (firmware/update/ota_update.c); a test holds the two against each other.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ _LAYOUT_VARIABLES = tuple(
     f"RBOOT_{key}" for key in ("FLASH_SIZE", "FLASH_MODE", "FLASH_FREQ", "SLOTS", "BIG_FLASH", "IROM_CHECKSUM")
 )
 # Variables for calls, not for the command line.
-_CALL_VARIABLES = ("RBOOT_SLOT", "RBOOT_FILES", "RBOOT_RECOVERY")
+_CALL_VARIABLES = ("RBOOT_SLOT", "RBOOT_FILES", "RBOOT_RECOVERY", "RBOOT_UPDATE_KEYS", "RBOOT_LOWEST_VERSION")
 # Variables of targets, not for calls.
 _TARGET_VARIABLES = ("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT")
 _COMMAND_LINE_VARIABLES = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS))
@@ -120,6 +120,13 @@ def version_of(env: Any) -> str:
     if isinstance(value, CheckoutVersion):
         return value
     return _parse_version(get_string(env, "RBOOT_VERSION")) or _checkout_version(env.Dir("#").get_abspath())
+
+
+def get_version(env: Any, name: str) -> str:
+    """A variable that is a semantic version, "" if it is not set. Raises SettingError or VersionError."""
+    value = get_string(env, name)
+    with error_subject(name):
+        return value and version.normalize(value)
 
 
 @functools.lru_cache  # all applications ask for the same few versions

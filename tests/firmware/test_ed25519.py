@@ -16,11 +16,11 @@ from typing import NamedTuple
 import pytest
 from support import chip, ota_device
 from support.ed25519 import (
+    CHIP_SOURCES,
     INCLUDES,
     NEUTRAL,
     ORDER,
     SIGN,
-    SIGNATURE_SOURCES,
     SMALL_ORDER_ENCODINGS,
     SMALL_ORDER_POINTS,
     Case,
@@ -184,7 +184,7 @@ OBJECTS = ("ota_ed25519.o", "ota_sha512.o")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory with the objects, compiled as for the NONOS SDK."""
     directory = tmp_path_factory.mktemp("objects")
-    subprocess.run([*SDK_COMPILER, *sorted(SIGNATURE_SOURCES.glob("*.c"))], cwd=directory, check=True)
+    subprocess.run([*SDK_COMPILER, *CHIP_SOURCES], cwd=directory, check=True)
     return directory
 
 
@@ -195,7 +195,7 @@ def tool(name: str, *arguments: str, directory: Path) -> str:
 
 @pytest.mark.parametrize("standard", ["gnu89", "c99", "gnu17"])
 def test_it_compiles_without_a_warning(tmp_path: Path, standard: str) -> None:
-    sources = sorted(SIGNATURE_SOURCES.glob("*.c"))
+    sources = CHIP_SOURCES
     command = [*SDK_COMPILER, f"-std={standard}", *map(str, sources)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -221,7 +221,7 @@ def test_it_needs_no_library(objects: Path) -> None:
 
 def test_what_is_read_from_the_flash_is_read_in_words(objects: Path) -> None:
     """Loads of bytes from there are an exception on the chip, but not in the emulator."""
-    for source in SIGNATURE_SOURCES.glob("*.c"):
+    for source in CHIP_SOURCES:
         constants = re.findall(r"(\w+) \w+\[\w+\] ICACHE_RODATA_ATTR", source.read_text())
         assert set(constants) <= {"uint32", "ota_uint64"}, source.name
         assert len(constants) == source.read_text().count("ICACHE_RODATA_ATTR")
@@ -258,7 +258,7 @@ def run_in_emulator(cases: Sequence[Case]) -> list[Run]:
 
     rows = (f"{{{', '.join(map(c_bytes, case))}, {len(case.message)}}}" for case in cases)
     source = CHIP_CASES.format(", ".join(rows)) + (HARNESS / "ed25519_chip.c").read_text()
-    built = chip.compiled(source, *map(str, sorted(SIGNATURE_SOURCES.glob("*.c"))), *INCLUDES)
+    built = chip.compiled(source, *map(str, CHIP_SOURCES), *INCLUDES)
     flash = ota_device.flash(ota_device.loader(LoaderOptions()), {0: pack(parse_elf(built)).to_bytes()})
     settings = ["resets=0", "uart-in=/dev/stdin", "uart-out=/dev/stdout"]
     with tempfile.TemporaryDirectory() as directory:

@@ -195,8 +195,8 @@ def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:
     app.write(
         "SConstruct",
         f"env = Environment(tools=['default', 'rboot'], {tool}, RBOOT_LAYOUT='1MB')\n"
-        "app = env.RbootOtaClient(port='emulator')\n"
-        "print([str(source) for source in app[0].sources][0])\n",
+        "[client] = env.RbootOtaClient(port='emulator')\n"
+        "print(client.sources[0].sources[0])\n",
     )
     before = set(site.rglob("*"))
     for path in (site, *before):
@@ -233,7 +233,7 @@ def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:
     for directory, compiled, name in ((CLIENT, "slots.o", "1MB"), (f"{CLIENT}-2", "slots2.o", "sming")):
         slots = b"".join(struct.pack("<II", slot.address, slot.size) for slot in preset_layout(name).slots)
         assert app.read(f"{directory}/rboot-layout.h").decode() == client_header(preset_layout(name))
-        assert slots in app.read(f"{directory}/rboot-ota.o"), name
+        assert slots in app.read(f"{directory}/libota.a"), name
         assert slots in app.read(compiled), name
 
 
@@ -253,7 +253,7 @@ def test_an_application_takes_no_client_for_another_layout(app: Project) -> None
         f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
         "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')], RBOOT_LAYOUT='sming')\n",
     )
-    why = f"app: {CLIENT}/ota_http.o was compiled by RbootOtaClient for another layout; use the same"
+    why = f"app: {CLIENT}/libota.a was compiled by RbootOtaClient for another layout; use the same"
     assert why in app.run().err
 
 

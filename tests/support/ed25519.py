@@ -16,11 +16,11 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from support.ota_host import HARNESS, SOURCES, STRICT
+from support.ota_host import HARNESS, SOURCES, STRICT, UPDATE_SOURCES
 from support.project import VECTORS
 
-SIGNATURE_SOURCES = SOURCES / "signature"
-INCLUDES = (f"-I{SIGNATURE_SOURCES}", f"-I{SOURCES}")
+CHIP_SOURCES = tuple(UPDATE_SOURCES / name for name in ("ota_ed25519.c", "ota_sha512.c"))
+INCLUDES = (f"-I{UPDATE_SOURCES}", f"-I{SOURCES}")
 
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -60,7 +60,7 @@ def vectors() -> list[Vector]:
 
 def build_host_program(directory: Path, *options: str) -> Path:
     program = directory / "ed25519"
-    sources = [HARNESS / "ed25519.c", SIGNATURE_SOURCES / "ota_sha512.c"]
+    sources = [HARNESS / "ed25519.c", UPDATE_SOURCES / "ota_sha512.c"]
     command = ["gcc", *STRICT, *options, *INCLUDES, *map(str, sources), "-o", str(program)]
     subprocess.run(command, check=True)
     return program

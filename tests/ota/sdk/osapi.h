@@ -4,6 +4,7 @@
 #include "user_config.h"
 int os_printf_plus(const char *format, ...);
 void *ets_memcpy(void *to, const void *from, size_t size);
+int ets_strcmp(const char *one, const char *other);
 void *ets_memset(void *to, int value, size_t size);
 void ets_timer_arm_new(ETSTimer *timer, uint32_t time, bool repeat, bool is_milliseconds);
 void ets_timer_disarm(ETSTimer *timer);
@@ -16,6 +17,7 @@ void ets_timer_setfn(ETSTimer *timer, ETSTimerFunc *function, void *arg);
     } while (0)
 #define os_memcpy ets_memcpy
 #define os_memset ets_memset
+#define os_strcmp ets_strcmp
 #define os_timer_arm(timer, milliseconds, repeat) ets_timer_arm_new(timer, milliseconds, repeat, 1)
 #define os_timer_disarm ets_timer_disarm
 #define os_timer_setfn ets_timer_setfn
