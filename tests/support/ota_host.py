@@ -79,7 +79,9 @@ class Host:
         """What came of all that; `flash` is what is in the flash then. Fails on any misuse or finding."""
         after = Path(self._directory.name, "after")
         commands = "\n".join([*self._commands, f"save {after}", ""])
-        done = subprocess.run([self._program, after], input=commands, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [self._program, after], input=commands, capture_output=True, text=True, check=False, timeout=60
+        )
         assert done.stderr == ""
         assert done.returncode == 0
         lines = done.stdout.splitlines()

@@ -11,9 +11,9 @@ typedef struct {
 
 /* Kinds. Neither has all bits of the other, so that a write that was interrupted leaves neither. */
 #define SERIAL 0x4C524553
-#define TRIAL 0x4C495257       /* with both of these bits, which are cleared later: */
-#define TRIAL_IS_FIRST 1       /* prepared once only */
-#define TRIAL_IS_NOT_STARTED 2
+#define TRIAL 0x4C495257     /* with both of these bits, which are cleared later: */
+#define TRIAL_IS_FIRST 1     /* prepared once only */
+#define TRIAL_NOT_FAILED 2
 
 #define COUNT (OTA_STORE_WORDS / 3)
 #define ADDRESS(index, word) (RBOOT_CONFIG_ADDRESS + 4 * (OTA_STORE_START + 3 * (index) + (word)))
@@ -22,7 +22,7 @@ static record *const records = (record *)(ota_scratch + OTA_STORE_START);
 
 static bool ICACHE_FLASH_ATTR is_trial(const record *one)
 {
-    return (one->kind | TRIAL_IS_FIRST | TRIAL_IS_NOT_STARTED) == TRIAL;
+    return (one->kind | TRIAL_IS_FIRST | TRIAL_NOT_FAILED) == TRIAL;
 }
 
 static bool ICACHE_FLASH_ATTR load(void)
@@ -128,9 +128,9 @@ static void ICACHE_FLASH_ATTR mask_trials(uint8 slot, uint32 mask)
     }
 }
 
-void ICACHE_FLASH_ATTR ota_store_start_trial(uint8 slot)
+void ICACHE_FLASH_ATTR ota_store_fail_trial(uint8 slot)
 {
-    mask_trials(slot, ~(uint32)TRIAL_IS_NOT_STARTED);
+    mask_trials(slot, ~(uint32)TRIAL_NOT_FAILED);
 }
 
 void ICACHE_FLASH_ATTR ota_store_end_trial(uint8 slot)

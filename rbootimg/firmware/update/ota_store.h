@@ -14,11 +14,10 @@ bool ota_store_raise_serial(uint32 key, uint32 serial);
 
 /* The last trial: a ROM, by the first word of its digest, that was to boot once from `slot`.
  *
- * It counts as failed as soon as the ROM has started it and until it is ended. A trial that was prepared but not
- * started may be prepared a second time: if the power goes before the restart, the ROM never ran. After that it counts
- * as failed too: the ROM may crash before it can start the trial. */
+ * It has failed if the ROM said so, or if it was prepared twice and did not end. Whether a ROM crashed, or the power was
+ * cut before it could confirm itself or even boot, looks alike: so it gets a second trial. */
 bool ota_store_prepare_trial(uint8 slot, uint32 digest);
-void ota_store_start_trial(uint8 slot);
+void ota_store_fail_trial(uint8 slot);
 void ota_store_end_trial(uint8 slot);
 bool ota_store_has_failed(uint32 digest);
 

@@ -181,6 +181,9 @@ static void ICACHE_FLASH_ATTR fail(rboot_ota_reason reason)
         ota_wait(CHECK_INTERVAL, begin_check);
         return;
     }
+    if (gives_up) {
+        ota_store_fail_trial(rboot_ota_running_rom());
+    }
     report(RBOOT_UPDATE_FAILED, reason);
     if (gives_up) {
         ota_port_restart();
@@ -204,10 +207,11 @@ static void ICACHE_FLASH_ATTR remember_serial(void)
 
 bool ICACHE_FLASH_ATTR rboot_update_confirm(void)
 {
+    /* First, so that a power cut while the config is written leaves no failed trial. */
+    ota_store_end_trial(rboot_ota_running_rom());
     if (!rboot_ota_confirm()) {
         return false;
     }
-    ota_store_end_trial(rboot_ota_running_rom());
     remember_serial();
     return true;
 }
@@ -228,14 +232,20 @@ const char *ICACHE_FLASH_ATTR rboot_update_offered_version(void)
 
 /* The ROM */
 
+/* Return true if the slot boots at the next restart, once. */
+static bool ICACHE_FLASH_ATTR is_switched(void)
+{
+    rboot_rtc_data rtc;
+    return rboot_get_rtc_data(&rtc) && rtc.next_mode & MODE_TEMP_ROM && rtc.temp_rom == self.rom;
+}
+
 static void ICACHE_FLASH_ATTR switch_rom(void)
 {
     rboot_rtc_data rtc;
-    bool has_trial = rboot_get_rtc_data(&rtc);
-    bool is_switched = has_trial && rtc.next_mode & MODE_TEMP_ROM && rtc.temp_rom == self.rom;
-    if (has_trial && !is_switched && !ota_store_prepare_trial(self.rom, self.digest)) {
+    bool has_trial = rboot_get_rtc_data(&rtc), is_done = is_switched();
+    if (has_trial && !is_done && !ota_store_prepare_trial(self.rom, self.digest)) {
         fail(OTA_FLASH);
-    } else if (!is_switched && !rboot_ota_switch(self.rom)) {
+    } else if (!is_done && !rboot_ota_switch(self.rom)) {
         fail(OTA_BAD_ROM);
     } else {
         if (!has_trial) {
@@ -330,7 +340,7 @@ static void ICACHE_FLASH_ATTR decide(void)
         settle(RBOOT_UPDATE_HELD_BACK);
     } else if (ota_is_slot_in_use(self.rom)) {
         fail(OTA_SLOT_IN_USE);
-    } else if (!self.update->is_forced && ota_store_has_failed(self.digest)) {
+    } else if (!self.update->is_forced && !is_switched() && ota_store_has_failed(self.digest)) {
         fail(OTA_FAILED_TRIAL);
     } else {
         self.is_installing = true;
@@ -488,10 +498,8 @@ static bool ICACHE_FLASH_ATTR start(const rboot_update *update, bool only_confir
     }
     self.only_confirms = only_confirms;
     self.confirms = is_trial && (only_confirms || !update->keeps_trial);
-    if (is_trial) {
-        ota_store_start_trial(rboot_ota_running_rom());
-    } else { /* confirmed by rboot_ota_confirm, or the power went in rboot_update_confirm */
-        ota_store_end_trial(rboot_ota_running_rom());
+    if (!is_trial) {
+        ota_store_end_trial(rboot_ota_running_rom()); /* confirmed by rboot_ota_confirm */
     }
     ota_wait(NEXT_STEP_DELAY, begin_check);
     return true;

@@ -50,7 +50,7 @@ struct rboot_update {
     void (*on_result)(const rboot_update *update, rboot_update_result result);  /* called once, at the end */
     uint16 trial_seconds; /* time limit for the confirmation of a new ROM; 0: 300 */
     bool keeps_trial;     /* the application confirms a new ROM itself, with rboot_update_confirm */
-    bool is_forced;       /* a person asks: ignore the rollout, and that the ROM failed its trial before */
+    bool is_forced;       /* a person asks: ignore the rollout, and a failed trial of the ROM */
 };
 
 /* Start an update. Return false if it cannot start, see rboot_ota_get_reason: `on_result` is not called then.
@@ -58,7 +58,8 @@ struct rboot_update {
  * On a trial boot (the first boot of a new ROM, if the loader has RTC data) the ROM has to show first that it can be
  * updated: the check is repeated every 10 s until the server's file was fetched and verified, and makes the ROM
  * permanent. After `trial_seconds` without success `on_result` gets RBOOT_UPDATE_FAILED, and the device restarts into
- * the old ROM. `keeps_trial` turns this off.
+ * the old ROM, which does not install that ROM again. After a crash or a power cut on trial it does so once more.
+ * `keeps_trial` turns this off.
  *
  * `update` must stay valid until `on_result`, which may start another one. rBoot's and this client's other functions
  * share a buffer with the file: if the application calls them before the ROM is fetched, the file may be refused. */
