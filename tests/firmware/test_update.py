@@ -283,6 +283,19 @@ def test_a_write_that_fails_ends_the_update(new: NewChip, number: int) -> None:
     chip.follow(server(GOOD, "1.1.0"))
 
 
+@pytest.mark.parametrize("number", range(2, 6))  # the operations are: erase, first word, the rest, first word, record
+def test_a_bit_that_is_written_wrongly_is_found(new: NewChip, number: int) -> None:
+    chip = new()
+    replies = server(GOOD, "1.1.0")
+    result = chip.check(replies, f"flip {number}")
+    if result != "ready":
+        assert result in ("failed DIGEST", "failed FLASH", "failed BAD_ROM")
+        assert chip.flash[0x82000:0x82004] != rom("1.1.0", 1)[:4]
+        assert chip.reset().version == "1.0.0"
+    chip.reset()
+    chip.power_cycle().follow(replies)
+
+
 # Which version
 
 

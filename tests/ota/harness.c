@@ -42,6 +42,7 @@ static const char *requested; /* the file with the reply, "" for none */
 
 /* Power cut in this operation, from 1: before it, half-way, after it, or with every other bit programmed. */
 static long cut_at;
+static long flip_at; /* the operation, from 1, that writes one bit wrongly */
 static int cut_part;
 static const char *after_cut; /* file for the flash */
 
@@ -125,6 +126,9 @@ bool ota_port_write(uint32 address, const uint32 *from, uint32 size)
     printf("write %x %u\n", address, size);
     if (misused(address, size) || ++operations == failing) {
         return false;
+    }
+    if (operations == flip_at) {
+        flash[address + size / 2] &= (uint8)(bytes[size / 2] & (bytes[size / 2] - 1)); /* without its lowest bit */
     }
     if (operations == cut_at) {
         for (i = 0; i < (cut_part == 0 ? 0 : cut_part == 1 ? size / 2 : size); i++) {
@@ -458,6 +462,8 @@ int main(int count, char **arguments)
         } else if (!strcmp(command, "cut") && sscanf(line, "%*s %u %u", &one, &two) == 2) {
             cut_at = operations + one;
             cut_part = (int)two;
+        } else if (!strcmp(command, "flip") && sscanf(line, "%*s %u", &one) == 1) {
+            flip_at = operations + one;
         } else if (!strcmp(command, "host") && sscanf(line, "%*s %99s %u", known_host, &one) == 2) {
             known_address[0] = (uint8)one;
         } else if (!strcmp(command, "resolved") && sscanf(line, "%*s %u", &one) == 1) {

@@ -18,6 +18,7 @@ bool wifi_station_connect(void);
 bool wifi_station_disconnect(void);
 void system_init_done_cb(init_done_cb_t function);
 void system_restart(void);
+uint32 system_get_chip_id(void);
 enum rst_reason {
     REASON_DEFAULT_RST,
     REASON_WDT_RST,
