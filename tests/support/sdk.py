@@ -34,6 +34,7 @@ ROM_ADDRESSES = """\
 PROVIDE ( os_printf_plus = 0x400024cc );
 PROVIDE ( ets_memcpy = 0x400018b4 );
 PROVIDE ( ets_memset = 0x400018a4 );
+PROVIDE ( ets_strcmp = 0x40002aa8 );
 PROVIDE ( Cache_Read_Enable = 0x40004678 );
 PROVIDE ( SPIRead = 0x40004b1c );
 """
@@ -60,6 +61,7 @@ void Cache_Read_Enable_New(void)
     }
 }
 void call_user_start(void) { Cache_Read_Enable_New(); user_pre_init(); phy(); user_init(); }
+int system_get_chip_id, system_get_rst_info, system_soft_wdt_feed;
 int system_restart, system_init_done_cb, system_rtc_mem_read, system_rtc_mem_write;
 int spi_flash_read, spi_flash_write, spi_flash_erase_sector;
 int ets_timer_arm_new, ets_timer_disarm, ets_timer_setfn;
@@ -70,6 +72,7 @@ int wifi_station_connect, wifi_station_disconnect;
     "net80211": "int net(void) { extern int user_rf_cal_sector_set(void); return user_rf_cal_sector_set(); }",
     "lwip": """
 int espconn_port, espconn_connect, espconn_disconnect, espconn_abort, espconn_send;
+int espconn_gethostbyname;
 int espconn_regist_connectcb, espconn_regist_disconcb, espconn_regist_reconcb, espconn_regist_recvcb;
 """,
     "pp": """
