@@ -1,7 +1,7 @@
 """HTML and SVG from the templates in html/. The only user of jinja2.
 
-Templates cannot bypass the escaping: the only filter is `part`, and no value is markup. A line that ends with {##}
-continues on the next one.
+Templates cannot bypass the escaping: the only filters are `part` and `web_link`, and no value is markup. A line
+that ends with {##} continues on the next one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     # Without the filters of jinja2: some, such as `safe`, turn text into markup.
-    environment.filters = {"part": _part}
+    environment.filters = {"part": _part, "web_link": _web_link}
     environment.globals = {}
     return environment
 
@@ -65,3 +65,15 @@ def _part(name: str) -> str:
     """Quote `name` as a single segment of the path of a URL."""
     quoted = quote(name, safe="", errors="replace")
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
+
+
+def is_web_link(url: str) -> bool:
+    """Whether `url` is absolute and leads to a web page or an e-mail address."""
+    return re.match("(https?://|mailto:).", url, re.IGNORECASE) is not None
+
+
+def _web_link(url: str) -> str:
+    """Return `url` for an href if it cannot run a script. Raises ValueError otherwise."""
+    if not is_web_link(url):
+        raise ValueError(f"not a link to a web page: {url!r}")
+    return url

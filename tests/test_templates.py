@@ -35,7 +35,9 @@ from rbootimg.layout import segments
 from rbootimg.layout.model import FlashLayout, FlashRegion, Slot
 from rbootimg.layout.presets import preset_layout
 from rbootimg.release import page
+from rbootimg.release.history import ListedRelease
 from rbootimg.release.manifest import Release
+from rbootimg.release.notes import Element
 from rbootimg.release.webroot import publish
 from rbootimg.serve import statuspage
 from rbootimg.serve.devices import DeviceLog
@@ -160,14 +162,22 @@ NEW = with_recovery(
 )
 
 
+NOTES = b"# A\n*b* **c** `d` <https://example.org>  \ne\n1. f\n- g\n> h\n\n---\n\n    i\n"
+
+
 def app_page(release: Release) -> str:
     # All that it can say twice over: of this release as the current one, as the one before and as a past one.
-    return page.app_page(release, release, {release.version: release, "0.9.0": None, "0.8.0": release})
+    listed = (
+        ListedRelease(release.version, release, release, current=True, previous=False, rolled_back=False),
+        ListedRelease("0.9.0", None, None, current=False, previous=True, rolled_back=False),
+        ListedRelease("0.8.0", release, release, current=False, previous=False, rolled_back=True),
+    )
+    return page.app_page(listed, NOTES, has_index=True)
 
 
 PAGES: dict[str, Callable[[Release], str]] = {
     "app": app_page,
-    "release": lambda release: page.release_page(release, release),
+    "release": lambda release: page.release_page(release, release, NOTES),
     "index": lambda release: page.index_page([OLD.release, release]),
 }
 made = pytest.mark.parametrize("make_page", PAGES.values(), ids=PAGES)
@@ -197,6 +207,50 @@ def test_any_text_is(value: str) -> None:
     # These mean something.
     assume(value not in ("0.9.0", "0.8.0", *segments.COLOURS))
     assert_is_text(lambda text: app_page(with_texts(NEW.release, text)), value)
+
+
+MARKDOWN = st.lists(
+    st.sampled_from(
+        [
+            *"*_`<>[]()!#-+&\\\n\t\r\0:\"'",
+            "    ",
+            "1. ",
+            "> ",
+            "https://x",
+            "javascript:x",
+            "<b onclick=x>",
+            "</div>",
+            "&lt;",
+            "a b",
+        ]
+    )
+).map("".join)
+
+
+@given(MARKDOWN | st.text())
+@settings(max_examples=300, deadline=None)
+def test_any_notes_are_text_or_harmless_markup(notes: str) -> None:
+    before = html(page.release_page(OLD.release, None, b"x"))
+    after = html(page.release_page(OLD.release, None, notes.encode(errors="replace") or b"x"))
+    tags = ("p", "h3", "h4", "h5", "h6", "em", "strong", "code", "pre", "blockquote", "ul", "li", "hr", "br")
+    allowed = {(tag,) for tag in tags}
+    allowed |= {(f"/{tag}",) for (tag,) in allowed} | {("a", "href"), ("/a",), ("ol", "start"), ("/ol",)}
+    assert {*after.markup} <= {*before.markup} | allowed
+    names = [element[0] for element in after.markup]
+    for tag in (*tags[:-2], "a", "ol"):
+        assert names.count(tag) == names.count(f"/{tag}")
+    assert all(link.startswith("https://x") for link in after.links if link not in before.links)
+
+
+def test_a_link_that_could_run_a_script_is_an_error_in_the_template() -> None:
+    markdown = 'notes.html" import markdown %}{{ markdown(elements) }}'
+    template = templates._environment().from_string('{% from "' + markdown)
+    assert (
+        template.render(elements=[Element("a", "HTTPS://x/?a&b"), Element("/a")]) == '<a href="HTTPS://x/?a&amp;b"></a>'
+    )
+    for url in ("javascript:x", "data:text/html,x", "../x", "//x", "http:x", "mailto:", " https://x", ""):
+        with pytest.raises(ValueError, match="not a link to a web page"):
+            template.render(elements=[Element("a", url)])
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -416,7 +470,7 @@ def problems(source: str) -> list[str]:
         return [str(error)]
     if any(tree.find_all((nodes.EvalContextModifier, nodes.ScopedEvalContextModifier))):
         found.append("autoescape is changed")
-    if {call.name for call in tree.find_all(nodes.Filter)} - {"part"} or any(tree.find_all(nodes.MarkSafe)):
+    if {call.name for call in tree.find_all(nodes.Filter)} - {"part", "web_link"} or any(tree.find_all(nodes.MarkSafe)):
         found.append("a filter")
     before = ""
     for token in _TOKEN.finditer(source):
@@ -437,7 +491,9 @@ def problems(source: str) -> list[str]:
             found.append(f"{token[0]} is in a tag, but not between double quotes")
         elif attribute[1].startswith("on") or attribute[1] in ("style", "srcdoc", "srcset"):
             found.append(f"{token[0]} is in {attribute[1]}")
-        elif attribute[1] in ("href", "src", "action", "xlink:href") and not re.search(r"\|part\s*$", token["value"]):
+        elif attribute[1] in ("href", "src", "action", "xlink:href") and not re.search(
+            r"\|part\s*$" if attribute[2] or attribute[1] != "href" else r"\|(part|web_link)\s*$", token["value"]
+        ):
             found.append(f"{token[0]} is in {attribute[1]} without |part")
     return found
 
@@ -464,6 +520,8 @@ def test_no_template_leaves_the_escaping_out(name: str) -> None:
         ("<a href='{{ a|part }}'>", "{{ a|part }} is in a tag, but not between double quotes"),
         ("<a {{ a }}>", "{{ a }} is in a tag, but not between double quotes"),
         ('<a href="{{ a }}">', "{{ a }} is in href without |part"),
+        ('<a href="b/{{ a|web_link }}">', "{{ a|web_link }} is in href without |part"),
+        ('<img src="{{ a|web_link }}">', "{{ a|web_link }} is in src without |part"),
         ('<a class="x" href="b/{{ a|part }}/{{ a }}">', "{{ a }} is in href without |part"),
         ('<a onclick="{{ a }}">', "{{ a }} is in onclick"),
         ('<a style="{{ a }}">', "{{ a }} is in style"),
@@ -535,7 +593,7 @@ def test_no_script_runs_in_a_browser_even_without_a_policy(chromium: Browser) ->
     device = Transfer(1, PAYLOAD, PAYLOAD, "GET", PAYLOAD, 200, 5)
     shown_pages = {
         "/app": app_page(release),
-        "/release": page.release_page(release, release),
+        "/release": page.release_page(release, release, f"{PAYLOAD}\n\n    {PAYLOAD}\n".encode()),
         "/index": page.index_page([release]),
         "/status": status_page(device),
         "/live": status_page(),

@@ -1,6 +1,7 @@
 """Directives that write the reference from the code, so that the two cannot differ.
 
 {rboot-variables}        the construction variables of the SCons tool, by group
+{rboot-messages}         the variables with the messages of its steps
 {rboot-targets}          its targets
 {rboot-builder} NAME     a builder: its arguments and docstring
 {rboot-commands}         the commands of the command line, by group
@@ -23,7 +24,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import rbootimg
 from rbootimg.cli import parser
-from rbootimg.scons import targets, tool, variables
+from rbootimg.scons import messages, targets, tool, variables
 
 _SCHEMAS = Path(rbootimg.__file__).parent / "schemas"
 
@@ -31,6 +32,7 @@ _SCHEMAS = Path(rbootimg.__file__).parent / "schemas"
 def setup(app: Any) -> dict[str, bool]:
     for name, directive in (
         ("rboot-variables", _Variables),
+        ("rboot-messages", _Messages),
         ("rboot-targets", _Targets),
         ("rboot-builder", _Builder),
         ("rboot-commands", _Commands),
@@ -55,13 +57,23 @@ class _Variables(_Directive):
     def markdown(self) -> str:
         return "\n\n".join(
             f"## {group}\n\n{_table(('variable', 'default', 'what it is'), map(_variable_row, rows))}"
-            for group, rows in getattr(variables, "VARIABLE_GROUPS", {"All": variables.VARIABLES}).items()
+            for group, rows in variables.VARIABLE_GROUPS.items()
         )
+
+
+class _Messages(_Directive):
+    def markdown(self) -> str:
+        ours = ((name, message) for name, message in messages.MESSAGES.items() if name.startswith("RBOOT"))
+        rows = (
+            (_code(name), _code(f"{message.verb} {message.operand.replace('$_RBOOT_', '$')}"), _code(message.verbose))
+            for name, message in ours
+        )
+        return _table(("variable", "short", "with `RBOOT_VERBOSE=1` (else the command)"), rows)
 
 
 class _Targets(_Directive):
     def markdown(self) -> str:
-        rows = ((_code(name), text) for name, text in getattr(targets, "TARGETS", ()))
+        rows = ((_code(name), text) for name, text in targets.TARGETS)
         return _table(("`scons` …", "what it does"), rows)
 
 
@@ -134,9 +146,9 @@ def _as_code(text: str) -> str:
     return re.sub(r"(?<!`)(--[a-z][-a-z0-9]*|\*\.[A-Z]+)(?![-\w`])", r"`\1`", text)
 
 
-def _variable_row(row: tuple[str, str, str]) -> tuple[str, ...]:
-    name, default, text = row
-    return _code(name), _code(default), text
+def _variable_row(variable: variables.Variable) -> tuple[str, ...]:
+    only = " (SConstruct only)" if variable.in_sconstruct_only else ""
+    return _code(variable.name), _code(variable.default), f"{variable.help}{only}"
 
 
 def _schema_rows(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, ...]]:

@@ -35,7 +35,7 @@ def scons(*arguments: str) -> None:
     done = subprocess.run(command, cwd=COPY, env=bare_metal, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(f"{done.stdout}demo: scons failed")
-    print(done.stdout[done.stdout.find("Publishing") :], end="", flush=True)
+    print(done.stdout[done.stdout.find("PUBLISH") :], end="", flush=True)
 
 
 class Screen:

@@ -9,12 +9,13 @@ from pathlib import Path
 from ..errors import error_subject
 from ..fileio import read_file
 from ..release import bundle, datafiles, manifest, names, webroot
-from ..release.version import from_git, normalize, source_date
+from ..release.version import from_git, normalize, release_date, tag_notes
 from ..views import release as report
 from ..views.messages import print_result
 from ..views.progress import progress
 from .arguments import name_and_file, recovery_rom
 from .common import layout_argument, read_layout, wait_argument, web_root_argument
+from .signer import read_signer, sign_arguments, warn_of_new_key
 
 DESCRIPTION = (
     "Make ROMs the current release of an application, all of them or none. Downloads in progress finish with the old "
@@ -42,7 +43,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         help=f"set the class of devices (default: $RBOOT_DEVICE, else {manifest.DEVICE})",
     )
-    parser.add_argument("--date", help="release date as YYYY-MM-DD (default: from $SOURCE_DATE_EPOCH, else none)")
+    parser.add_argument(
+        "--date",
+        help="set the release date, as YYYY-MM-DD (default: that of $SOURCE_DATE_EPOCH, else of the commit)",
+    )
     parser.add_argument(
         "--elf",
         type=Path,
@@ -59,6 +63,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[NAME=]PATH",
         help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeatable",
+    )
+    parser.add_argument(
+        "--notes",
+        type=Path,
+        metavar="FILE",
+        help="publish release notes in Markdown (default: the message of the annotated git tag of the version)",
     )
     parser.add_argument(
         "--checksum-files",
@@ -84,6 +94,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="overwrite a published version or drop a ROM (development only)"
     )
     parser.add_argument("--allow-downgrade", action="store_true", help="publish even if the current release is newer")
+    sign_arguments(parser)
     wait_argument(parser)
     web_root_argument(parser)
     parser.set_defaults(usage_error=parser.error)
@@ -99,13 +110,14 @@ def run(options: argparse.Namespace) -> None:
     _check_texts(options)
     version = _version(options)
     roms = [read_file(path) for path in options.roms]
-    contents = _release_options(options)
+    contents = _release_options(options, version)
     with error_subject("--file"):
         datafiles.check(contents.data_files)
     if contents.recovery:
         with error_subject("--recovery"):
             bundle.check_recovery_slot(options.app, contents.recovery.slot, len(roms), len(layout.slots))
     release = bundle.make_bundle(options.app, version, roms, layout, contents)
+    signer = read_signer(options)
     with progress("publishing"):
         (published,) = webroot.publish(
             options.web_root,
@@ -114,9 +126,11 @@ def run(options: argparse.Namespace) -> None:
             force=options.force,
             allow_missing_roms=options.force,
             allow_downgrade=options.allow_downgrade,
+            signer=signer,
             timeout=options.wait,
         )
     print_result(report.published(published))
+    warn_of_new_key(published)
 
 
 def _check_texts(options: argparse.Namespace) -> None:
@@ -132,7 +146,7 @@ def _check_texts(options: argparse.Namespace) -> None:
                 check(text)
 
 
-def _release_options(options: argparse.Namespace) -> bundle.ReleaseOptions:
+def _release_options(options: argparse.Namespace, version: str) -> bundle.ReleaseOptions:
     """Read the files of a release other than the ROMs. Raises OSError."""
     recovery = None
     if options.recovery:
@@ -140,16 +154,18 @@ def _release_options(options: argparse.Namespace) -> bundle.ReleaseOptions:
         recovery = bundle.RecoveryRom(slot, read_file(path), options.proved_by)
     return bundle.ReleaseOptions(
         device=options.device,
-        date=options.date or source_date(os.environ),
+        date=options.date or release_date(os.environ, Path()),
         proved_by=options.proved_by,
         elfs=[read_file(path) for path in options.elf],
         data_files={name: read_file(path) for name, path in options.data_files},
         recovery=recovery,
         checksum_files=options.checksum_files,
+        notes=read_file(options.notes) if options.notes else tag_notes(Path(), version),
         display_names={
             **{names.rom_name(number): str(path) for number, path in enumerate(options.roms)},
             **{names.elf_name(number): str(path) for number, path in enumerate(options.elf)},
             **({names.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
+            **({names.NOTES: str(options.notes)} if options.notes else {}),
         },
     )
 

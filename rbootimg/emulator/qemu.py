@@ -402,7 +402,7 @@ class _Uart:
     def _shorten(self) -> None:
         size = len(self._tail) - UART_TAIL
         size = self._tail.rfind(b"\n", 0, size) + 1 or size  # complete lines, if there are any
-        before = b"" if self._omitted else self._head[-64:]
+        before = b"" if self._omitted else self._head
         found = _BOOTING.findall(before + self._tail[:size])
         self._booted = int(found[-1]) if found else self._booted
         del self._tail[:size]

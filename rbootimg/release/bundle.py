@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from ..errors import ElfError, FitError, PublishError, RomError, SettingError
+from ..errors import ElfError, FitError, PublishError, RomError, SettingError, error_subject
 from ..layout import segments
 from ..layout.model import FlashLayout, Slot
 from ..rom import fit
@@ -17,8 +17,9 @@ from ..rom.format import Rom
 from ..rom.mapping import mapping_problem
 from ..rom.pack import difference
 from . import datafiles, version
+from . import notes as release_notes
 from .manifest import DEVICE, Checksum, FlashPart, PartKind, Release, ReleaseRom, StoredFile, check_date
-from .names import RECOVERY, check_app_name, elf_name, rom_name
+from .names import NOTES, RECOVERY, check_app_name, elf_name, rom_name
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,18 @@ class RecoveryRom:
 class ReleaseOptions:
     """The optional content of a release, and what is known of its ROMs.
 
-    device: the class of devices that the release is for.
-    date: YYYY-MM-DD, or None.
-    proved_by: the loader with which all the ROMs were proved to boot, or None.
-    elfs: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
-    data_files: files for the application, such as a web UI or certificates, by their names in the release's directory.
-    recovery: a ROM of another application, for a slot after those of the ROMs.
-    checksum_files: whether each ROM gets a file such as rom0.bin.sha256 next to it.
-    same_build: whether the ROMs are known to come from the same objects, each linked for its slot, and from `elfs`.
-        Otherwise that is checked, see check_same_app().
-    display_names: names for error messages, by the files' names in the release: rom0.bin, rom0.elf, recovery.bin.
+    - `device`: the class of devices that the release is for.
+    - `date`: YYYY-MM-DD, or None.
+    - `proved_by`: the loader with which all the ROMs were proved to boot, or None.
+    - `elfs`: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
+    - `data_files`: files for the application, such as a web UI, by their names in the release's directory.
+    - `recovery`: a ROM of another application, for a slot after those of the ROMs.
+    - `checksum_files`: whether each ROM gets a file such as rom0.bin.sha256 next to it.
+    - `notes`: the release notes, Markdown in UTF-8 of at most 64 KB, or None.
+    - `same_build`: whether the ROMs are known to come from the same objects, each linked for its slot, and from `elfs`.
+      Otherwise that is checked, see check_same_app().
+    - `display_names`: names for error messages, by the files' names in the release: rom0.bin, rom0.elf, recovery.bin,
+      notes.md.
     """
 
     device: str = DEVICE
@@ -56,6 +59,7 @@ class ReleaseOptions:
     data_files: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     recovery: RecoveryRom | None = None
     checksum_files: bool = False
+    notes: bytes | None = field(default=None, repr=False)
     same_build: bool = False
     display_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -78,7 +82,7 @@ def make_bundle(
     """Make a release of `roms`, which are in the order of the layout's slots.
 
     Raises PublishError for an invalid ROM, one that does not fit its slot or is of another application, an ELF that a
-    ROM was not packed from, or an invalid data file; SettingError for an invalid name, device class or date;
+    ROM was not packed from, or an invalid data file or notes; SettingError for an invalid name, device class or date;
     VersionError for the version.
     """
     options = options or ReleaseOptions()
@@ -88,6 +92,9 @@ def make_bundle(
     _check_counts(app, roms, options.elfs, layout.slots)
     datafiles.check(options.data_files)
     names = _DisplayNames(app, options.display_names)
+    if options.notes is not None:
+        with error_subject(names.of(NOTES)):
+            release_notes.check(options.notes)
     entries = tuple(_rom_entry(number, data, layout, options, names) for number, data in enumerate(roms))
     recovery = _recovery_entry(app, len(roms), layout, options.recovery, names) if options.recovery else None
     if not options.same_build:
@@ -104,11 +111,14 @@ def make_bundle(
         data_files=tuple(StoredFile.of(name, data) for name, data in sorted(options.data_files.items())),
         recovery=recovery,
         checksum_files=options.checksum_files,
+        notes=None if options.notes is None else StoredFile.of(NOTES, options.notes),
     )
     contents = {rom_name(number): data for number, data in enumerate(roms)}
     contents |= {elf_name(number): data for number, data in enumerate(options.elfs)}
     if options.recovery:
         contents[RECOVERY] = options.recovery.data
+    if options.notes is not None:
+        contents[NOTES] = options.notes
     return Bundle(release, {**contents, **release.checksums, **options.data_files})
 
 

@@ -25,6 +25,9 @@ from .http import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import MAX_HEADER_SIZE, read_as_client
 from .manifest import Release, StoredFile
 from .names import MANIFEST, VERSION, checksum_name, rom_name
+from .signify import PublicKey
+from .update import UPDATE, parse_update_file
+from .updatecheck import content_problems, describe_signed, signature_problem
 
 _SEGMENT = 1460
 """Bytes of data in a TCP segment over Ethernet; the sample expects the complete header in the first one."""
@@ -71,12 +74,13 @@ _Content = Callable[[Reply], Iterator[str]]
 """Yields the problems with the body of a reply."""
 
 
-def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
+def check_url(url: str, timeout: float = TIMEOUT, keys: Sequence[PublicKey] = ()) -> tuple[Finding, ...]:
     """Return the faults and notes about the replies for the application at `url`.
 
-    Fetches manifest, version, each ROM (current and in its release), the recovery ROM, data and checksum files; without
-    a manifest version and the ROMs that rBoot's OTA sample requests. `timeout` is as in fetch(). Raises UrlError for an
-    invalid URL, and if there is no server or no application.
+    Fetches manifest, version, each ROM (current and in its release), the recovery ROM, data and checksum files, and the
+    update file, which with `keys` must be signed by one of them; without a manifest version, update file and the ROMs
+    that rBoot's OTA sample requests. `timeout` is as in fetch(). Raises UrlError for an invalid URL, and if there is no
+    server or no application.
     """
     parts = split_url(url)
     found = []
@@ -107,7 +111,7 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
         if all(got.sample.status == 404 for got in replies.values()):
             text = f"no {MANIFEST}: status 404; use the URL of the application's directory"
             raise UrlError(text) from None
-        return tuple(found)
+        return (*found, *_check_update(fetch(parts, UPDATE, timeout, CLIENT), None, keys))
     ask(VERSION, lambda reply: _version_mismatch(reply, release))
     checksums = release.checksums
     for rom in release.all_roms:
@@ -121,7 +125,32 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
                 ask(f"{directory}{file.name}", partial(_content_mismatch, file=file, what=what))
     for file in release.data_files:
         ask(f"{release.directory}/{file.name}", partial(_content_mismatch, file=file, what="file"))
-    return tuple(found)
+    return (*found, *_check_update(fetch(parts, UPDATE, timeout, CLIENT), release, keys))
+
+
+def _check_update(reply: Reply, release: Release | None, keys: Sequence[PublicKey]) -> Iterator[Finding]:
+    """Yield the findings about the reply for the update file, which rBoot's OTA sample does not request."""
+    if reply.status == 404 and not keys:
+        text = "status 404: devices that read it get no updates"
+        yield Finding(UPDATE, text, fault=False, client_fails=True, sample_fails=False)
+        return
+    problems = [problem.text for problem in _client_problems(reply)] + [*_stale(reply)]
+    if not problems:
+        try:
+            file = parse_update_file(reply.body)
+        except ManifestError as error:
+            problems.append(error.message)
+        else:
+            if keys and (problem := signature_problem(file, keys)):
+                problems.append(problem)
+            if release:
+                stale = "one of the two is stale"
+                problems += (f"{problem}; {stale}" for problem in content_problems(file.update, release))
+            if file.signed.number:
+                note = printable(describe_signed(file, keys), _MAX_LINE)
+                yield Finding(UPDATE, note, fault=False, client_fails=False, sample_fails=False)
+    for text in problems:
+        yield Finding(UPDATE, printable(text, _MAX_LINE), client_fails=True, sample_fails=False)
 
 
 def inspect_reply(path: str, sample: Reply, client: Reply, content: _Content | None = None) -> Iterator[Finding]:

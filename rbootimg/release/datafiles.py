@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from ..errors import PublishError
 from ..layout.params import FLASH_SIZES
 from ..text import quote
+from .names import NOTES
 
 MAX_SIZE = max(size.bytes for size in FLASH_SIZES.values())
 """Bytes of the largest data file: no device has a larger flash, and `check --url` fetches no more."""
@@ -23,7 +24,21 @@ _RESERVED = re.compile(
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise PublishError unless the data files of one release can have all these `names`."""
+    """Raise PublishError unless the data files of a new release can have all these `names`."""
+    names = [*names]
+    check_stored_names(names)
+    for name in names:
+        if is_notes(name):
+            raise _reserved(name)
+
+
+def is_notes(name: str) -> bool:
+    """Whether `name` is that of the release notes, in any case. Older releases may have a data file with this name."""
+    return name.lower() == NOTES
+
+
+def check_stored_names(names: Iterable[str]) -> None:
+    """Raise PublishError unless the data files of a release of this or an earlier rbootimg can have these `names`."""
     known: dict[str, str] = {}
     for name in names:
         if not _NAME.fullmatch(name):
@@ -32,10 +47,14 @@ def check_names(names: Iterable[str]) -> None:
                 "and a letter, a digit or '_' first"
             )
         if _RESERVED.fullmatch(name.lower()):
-            raise PublishError(f"invalid data file name {name!r}: reserved for another file of a release")
+            raise _reserved(name)
         other = known.setdefault(name.lower(), name)
         if other != name:
             raise PublishError(f"data file names {other!r} and {name!r} differ only in case")
+
+
+def _reserved(name: str) -> PublishError:
+    return PublishError(f"invalid data file name {name!r}: reserved for another file of a release")
 
 
 def check(files: Mapping[str, bytes]) -> None:

@@ -16,8 +16,8 @@ from ..fileio import sha256_hex
 from ..layout.model import Slot
 from ..layout.params import FLASH_SIZES
 from ..rom import fit
-from . import datafiles, version
-from .names import RECOVERY, RELEASES, check_app_name, checksum_line, checksum_name, elf_name, rom_name
+from . import datafiles, notes, version
+from .names import NOTES, RECOVERY, RELEASES, check_app_name, checksum_line, checksum_name, elf_name, rom_name
 
 
 class NewerSchemaError(ManifestError):
@@ -104,7 +104,8 @@ class Release:
 
     `flash_size` is in bytes; `parts` are in the order of their addresses; `date` is YYYY-MM-DD or None; `data_files`
     are in the order of their names. `recovery` is a ROM of another application, for a slot that none of `roms` uses.
-    With `checksum_files` each ROM has a file such as rom0.bin.sha256 next to it.
+    With `checksum_files` each ROM has a file such as rom0.bin.sha256 next to it. `notes` are the release notes, for
+    people: no device fetches them.
     """
 
     app: str
@@ -117,6 +118,7 @@ class Release:
     data_files: tuple[StoredFile, ...] = ()
     recovery: ReleaseRom | None = None
     checksum_files: bool = False
+    notes: StoredFile | None = None
 
     @property
     def directory(self) -> str:
@@ -125,12 +127,13 @@ class Release:
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
-        """The ROMs, their checksum files, the published ELFs and the data files."""
+        """The ROMs, their checksum files, the published ELFs, the data files and the release notes."""
         return (
             *(rom.file for rom in self.all_roms),
             *(StoredFile.of(name, data) for name, data in self.checksums.items()),
             *(rom.elf for rom in self.roms if rom.elf),
             *self.data_files,
+            *((self.notes,) if self.notes else ()),
         )
 
     @property
@@ -145,12 +148,12 @@ class Release:
         return (*self.roms, self.recovery) if self.recovery else self.roms
 
     def same_roms(self, other: Release) -> bool:
-        """Whether devices get the same from both: only proof, date, ELFs and checksum files may differ."""
+        """Whether devices get the same from both: only proof, date, ELFs, checksum files and notes may differ."""
 
         def for_devices(release: Release) -> Release:
             roms = tuple(replace(rom, proved_by=None, elf=None) for rom in release.roms)
             recovery = replace(release.recovery, proved_by=None) if release.recovery else None
-            return replace(release, roms=roms, recovery=recovery, date=None, checksum_files=False)
+            return replace(release, roms=roms, recovery=recovery, date=None, checksum_files=False, notes=None)
 
         return for_devices(self) == for_devices(other)
 
@@ -172,6 +175,7 @@ class Release:
                 **({"checksum_files": True} if self.checksum_files else {}),
                 **({"recovery": self._rom_json(self.recovery)} if self.recovery else {}),
                 **({"files": files} if files else {}),
+                **({"notes": self._file_json(self.notes)} if self.notes else {}),
                 "flash": {"size": self.flash_size, "parts": parts},
             }
         )
@@ -221,7 +225,10 @@ class Release:
             data_files=_data_files(top.objects("files")) if "files" in top.values else (),
             recovery=_recovery(top.object("recovery"), len(roms)) if "recovery" in top.values else None,
             checksum_files="checksum_files" in top.values and top.flag("checksum_files"),
+            notes=_notes(top.object("notes")) if "notes" in top.values else None,
         )
+        if release.notes and any(datafiles.is_notes(file.name) for file in release.data_files):
+            raise ManifestError(f"manifest: files: {NOTES} is the file of the release notes")
         _check_addresses(release)
         return release
 
@@ -248,10 +255,17 @@ def _data_files(entries: Sequence[Reader]) -> tuple[StoredFile, ...]:
     files = tuple(entry.file(entry.string("name")) for entry in entries)
     names = [file.name for file in files]
     with as_manifest_error("manifest"):
-        datafiles.check_names(names)
+        datafiles.check_stored_names(names)
     if len({*names}) < len(names):
         raise ManifestError("manifest: files: duplicate name")
     return files
+
+
+def _notes(entry: Reader) -> StoredFile:
+    file = entry.file(NOTES)
+    if not 0 < file.size <= notes.MAX_SIZE:
+        raise ManifestError(f"{entry.where}: invalid size: expected 1 to {notes.MAX_SIZE}, got {file.size}")
+    return file
 
 
 def _rom(entry: Reader, number: int) -> ReleaseRom:

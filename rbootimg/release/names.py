@@ -15,6 +15,8 @@ VERSION = "version"
 """Contains the version and a newline, for devices that do not parse JSON."""
 RECOVERY = "recovery.bin"
 """The recovery ROM. Not rom2.bin, which devices would take for the application's ROM for slot 2."""
+NOTES = "notes.md"
+"""The release notes, in Markdown."""
 PAGE, STYLE = "index.html", "style.css"
 
 _RESERVED = frozenset((RELEASES, PAGE, STYLE, STATUS_PAGE))

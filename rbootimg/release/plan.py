@@ -15,7 +15,7 @@ class Action(enum.Enum):
     """What publishing a release does."""
 
     ADD = "add the version and make it current"
-    KEEP = "make the stored release of the version, with the same ROMs, current"
+    KEEP = "make the stored release of the version, with the same ROMs and no other notes, current"
     REPAIR = "write the same release again and make it current"
     REPAIR_OLDER = "write the same release again; a newer one stays current"
     REPLACE = "replace the stored release of the version and make it current"
@@ -47,22 +47,26 @@ def plan_release(
         )
     if stored is None:
         return Action.ADD
-    if stored.release and stored.release.same_roms(release) and not (force and stored.release != release):
+    if stored.release and not _difference(stored.release, release) and not (force and stored.release != release):
         return Action.KEEP
     if is_corrupt:
         return Action.REPAIR
     if force:
         return Action.REPLACE
+    difference = _difference(stored.release, release) if stored.release else "and is corrupt"
     raise PublishError(
-        f"{release.version} of {release.app} was published already {_difference(stored.release, release)}: a published "
-        "version cannot change",
+        f"{release.version} of {release.app} was published already {difference}: a published version cannot change",
         hint=Hint.FORCE,
     )
 
 
-def _difference(stored: Release | None, release: Release) -> str:
-    if stored is None:
-        return "and is corrupt"
+def _difference(stored: Release, release: Release) -> str:
+    """Describe a difference for which `release` is refused; empty if there is none.
+
+    Notes that are missing in one of them are none: a build has some only once its commit has a tag with a message.
+    """
+    if stored.same_roms(release):
+        return "with other release notes" if stored.notes and release.notes not in (None, stored.notes) else ""
     if [rom.file for rom in stored.all_roms] != [rom.file for rom in release.all_roms]:
         return "with other ROMs"
     if stored.data_files != release.data_files:

@@ -70,6 +70,11 @@ def public_key_file(key: PublicKey) -> bytes:
     return _COMMENT + key.comment.encode("ascii", "replace") + b"\n" + encoded + b"\n"
 
 
+def is_public_key(data: bytes) -> bool:
+    """Return whether `data` has the form of a file KEY.pub: a comment and a line of base64 of its length."""
+    return _PUBLIC_KEY.fullmatch(data) is not None
+
+
 def parse_public_key(data: bytes) -> PublicKey:
     """Parse a file KEY.pub. Raises SettingError if it is no signify public key, or one with which anybody can sign."""
     found = _PUBLIC_KEY.fullmatch(data)

@@ -6,15 +6,18 @@
    continues. For several applications at once .rbootimg.switch, which lists them, is written before; so all of them
    change with that file.
 3. releases/.rbootimg-next becomes releases/VERSION.
-4. The current files are replaced: the ROMs, the manifest, `version`, the page. Each is replaced in one step, so that a
-   download in progress finishes with the old bytes. The manifest refers to the ROMs in releases/VERSION, which are
-   there since step 3, so the ROMs of any manifest that a device reads are there and match it.
+4. The current files are replaced: the ROMs, the manifest, `version`, the page, the update file. Each is replaced in one
+   step, so that a download in progress finishes with the old bytes. The manifest refers to the ROMs in
+   releases/VERSION, which are there since step 3, so the ROMs of any manifest that a device reads are there and match
+   it.
 
    A device installs a release that is newer than its own. If `version` is newer than the ROMs, it installs one,
    reboots, is still older than `version`, and installs it again, until the next command if the process was killed
    there. So `version` and the manifest are replaced after the ROMs, but before them if the old file is newer than the
    new release. The file itself decides, so it does not matter whether this is a release, a rollback, a repair, or the
-   rest of an interrupted switch.
+   rest of an interrupted switch. The update file is the very last one, or the very first in the same way: what it
+   announces is in releases/VERSION, and its signature has the digests. It comes from the history with its signature,
+   so that the rest of an interrupted switch needs no key.
 
    A checksum file is replaced right after its ROM, whichever release is newer: a client that gets a new one gets its
    ROM. In between, and if the process is killed there, it belongs to another ROM, and clients refuse the ROM.
@@ -37,7 +40,7 @@ from . import page
 from .bundle import Bundle
 from .history import History
 from .manifest import Release
-from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION
+from .names import MANIFEST, NOTES, PAGE, RELEASES, STYLE, VERSION
 from .storage import error_path, has_content, make_directory, remove, sync, write
 from .tree import (
     HISTORY,
@@ -56,6 +59,7 @@ from .tree import (
     unexpected_files,
     version_content,
 )
+from .update import UPDATE
 from .version import is_newer
 
 
@@ -69,8 +73,8 @@ def stage_release(directory: Path, bundle: Bundle, before: History | None) -> No
     files = {
         **bundle.contents,
         VERSION: version_content(bundle.release),
-        STYLE: page.STYLESHEET.encode(),
-        PAGE: page.release_page(bundle.release, current).encode(),
+        STYLE: page.stylesheet().encode(),
+        PAGE: page.release_page(bundle.release, current, bundle.contents.get(NOTES)).encode(),
         MANIFEST: bundle.release.to_json(),  # last: it completes the release
     }
     for name, data in files.items():
@@ -84,12 +88,12 @@ def stage_release(directory: Path, bundle: Bundle, before: History | None) -> No
             )
 
 
-def stage_current(directory: Path, history: History) -> None:
+def stage_current(root: Path, directory: Path, history: History) -> None:
     """Write the current files and the history under temporary names (the end of step 1).
 
     Raises CorruptReleaseError if the release that becomes current is corrupt.
     """
-    stage_files(directory, current_files(directory, history))
+    stage_files(directory, current_files(root, directory, history))
     stage_files(directory / RELEASES, {HISTORY: history.to_json()})
 
 
@@ -130,7 +134,7 @@ def switch(root: Path, directories: Sequence[Path]) -> None:
             commit(directories[0] / RELEASES, (HISTORY,))
         sync(directories[0] / RELEASES)
     for directory in directories:
-        _complete(directory, read_history(directory))
+        _complete(root, directory, read_history(directory))
     remove(root / SWITCH)
 
 
@@ -146,19 +150,19 @@ def resume_switch(root: Path) -> None:
     _commit_histories(directories)
     for directory in directories:
         with contextlib.suppress(NoHistoryError):
-            repair(directory, read_history(directory))
+            repair(root, directory, read_history(directory))
     remove(root / SWITCH)
 
 
-def repair(directory: Path, history: History) -> bool:
+def repair(root: Path, directory: Path, history: History) -> bool:
     """Complete an interrupted switch, and repair the current files; return whether anything changed."""
     # A corrupt release must not prevent the next one.
     with contextlib.suppress(CorruptReleaseError):
-        return _complete(directory, history)
+        return _complete(root, directory, history)
     return False
 
 
-def _complete(directory: Path, history: History) -> bool:
+def _complete(root: Path, directory: Path, history: History) -> bool:
     """Do steps 3 and 4, or the rest of them; return whether anything changed.
 
     Raises CorruptReleaseError if the release is corrupt.
@@ -166,9 +170,9 @@ def _complete(directory: Path, history: History) -> bool:
     version = pending_version(directory, history)
     if version:
         _install(directory / RELEASES / NEXT, directory / RELEASES / version)
-    files = current_files(directory, history)
+    files = current_files(root, directory, history)
     stage_files(directory, files)
-    announcing = (MANIFEST, VERSION)
+    announcing = (UPDATE, MANIFEST, VERSION)
     first = [name for name in announcing if is_newer(announced_version(directory, name), history.current)]
     roms = [name for name in files if name not in (*announcing, STYLE, PAGE)]
     changed = False

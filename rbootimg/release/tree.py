@@ -8,13 +8,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import Hint, ManifestError, RbootError, VersionError, WebRootError, error_subject
 from ..fileio import read_file, resolve, sha256_hex
 from . import page
-from .history import History, newest_first
+from .history import History, list_history, newest_first
 from .manifest import NewerSchemaError, Release
-from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION, checksum_line, checksum_name
+from .names import MANIFEST, NOTES, PAGE, RELEASES, STYLE, VERSION, checksum_line, checksum_name
+from .signing import signer_name
+from .update import MAX_UPDATE_SIZE, UPDATE, encode_name, parse_update_file
 from .version import parse
 
 LOCK = ".rbootimg.lock"
@@ -113,7 +116,7 @@ def index_files(root: Path, current: Mapping[Path, Release] | None = None) -> di
     releases = [
         release for directory in directories if (release := current.get(directory) or published_release(directory))
     ]
-    return {STYLE: page.STYLESHEET.encode(), PAGE: page.index_page(releases).encode()}
+    return {STYLE: page.stylesheet().encode(), PAGE: page.index_page(releases).encode()}
 
 
 # The history
@@ -147,7 +150,7 @@ def history_from_releases(directory: Path) -> History:
             raise WebRootError(f"contains {release.version} of {release.app}; move it away", subject=entry)
         apps.add(release.app)
         manifests[entry.name] = sha256_hex(read_file(entry / MANIFEST))
-    return History(apps.pop() if apps else directory.name, (), manifests)
+    return empty_history(directory, apps.pop() if apps else directory.name, manifests)
 
 
 def history_from_manifest(directory: Path) -> History | None:
@@ -155,7 +158,19 @@ def history_from_manifest(directory: Path) -> History | None:
     release = published_release(directory)
     if release is None:
         return None
-    return History(release.app, (), {}).published(release.version, sha256_hex(read_file(directory / MANIFEST)))
+    return empty_history(directory, release.app).published(release.version, sha256_hex(read_file(directory / MANIFEST)))
+
+
+def empty_history(directory: Path, app: str, manifests: Mapping[str, str] = MappingProxyType({})) -> History:
+    """Return a history without a current release. It continues the update file in `directory`, if that is of `app`."""
+    try:
+        data = read_file(directory / UPDATE, MAX_UPDATE_SIZE)
+        update = parse_update_file(data).update
+    except (ManifestError, OSError):
+        return History(app, (), manifests)
+    if update.app != encode_name(app):
+        return History(app, (), manifests)
+    return History(app, (), manifests, update.withdrawn, data)
 
 
 def pending_directories(root: Path) -> list[Path]:
@@ -218,6 +233,11 @@ def release_or_none(directory: Path, version: str) -> Release | None:
         return None
 
 
+def read_releases(directory: Path, history: History) -> dict[str, Release | None]:
+    """Read the manifests of all releases of a history, None for an unreadable one."""
+    return {version: release_or_none(directory, version) for version in history.manifests}
+
+
 def verified_release(directory: Path, version: str, manifest: str) -> Release | None:
     """Return the release in releases/VERSION, None if it is corrupt; `manifest` is the SHA-256 of its manifest."""
     try:
@@ -253,10 +273,14 @@ def version_content(release: Release) -> bytes:
 
 
 def announced_version(directory: Path, name: str) -> str:
-    """Return the version that devices read in `name`, the manifest or the file `version`; empty without one."""
+    """Return the version that devices read in `name`: manifest, update file or `version`; empty without one."""
     if name == MANIFEST:
         release = published_release(directory)
         return release.version if release else ""
+    if name == UPDATE:
+        with contextlib.suppress(ManifestError, OSError):
+            return parse_update_file(read_file(directory / UPDATE)).update.version
+        return ""
     try:
         return read_file(directory / name).decode("latin-1").removesuffix("\n")
     except OSError:
@@ -272,19 +296,21 @@ def pending_version(directory: Path, history: History) -> str | None:
     return next((version for version, known in history.manifests.items() if known == manifest), None)
 
 
-def current_files(directory: Path, history: History) -> dict[str, bytes]:
-    """Return the files of the current release for the application's directory, the pages last.
+def current_files(root: Path, directory: Path, history: History) -> dict[str, bytes]:
+    """Return the files of the current release for the application's directory in the web root.
+
+    The pages come last, and after them the update file.
 
     Raises CorruptReleaseError.
     """
     name = NEXT if pending_version(directory, history) == history.current else history.current
     stored = read_contents(directory / RELEASES / name, history.manifests[history.current])
     release = Release.from_json(stored[MANIFEST])
-    releases = {
-        version: release if version == history.current else release_or_none(directory, version)
-        for version in newest_first(history.manifests)
-    }
-    before = releases[history.previous] if history.previous else None
+    releases = read_releases(directory, history) | {history.current: release}
+    # Also for a command that was given the directory of one of several applications as web root.
+    has_index = directory != root or (root.parent / LOCK).is_file()
+    update = history.update_file
+    notes = stored[NOTES] if release.notes else None  # else a data file of an earlier rbootimg may have this name
     roms: dict[str, bytes] = {}
     for rom in release.roms:
         # Each with its checksum file right after it: transaction.py commits them in this order.
@@ -294,8 +320,14 @@ def current_files(directory: Path, history: History) -> dict[str, bytes]:
         **roms,
         MANIFEST: stored[MANIFEST],
         VERSION: version_content(release),
-        STYLE: page.STYLESHEET.encode(),
-        PAGE: page.app_page(release, before, releases).encode(),
+        STYLE: page.stylesheet().encode(),
+        PAGE: page.app_page(
+            list_history(history, releases),
+            notes,
+            has_index=has_index,
+            signed_with=signer_name(update.signed) if update else None,
+        ).encode(),
+        **({} if history.update is None else {UPDATE: history.update}),
     }
 
 

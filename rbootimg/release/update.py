@@ -29,10 +29,12 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote as percent_encode
 
 from ..errors import ManifestError, PublishError
 from ..text import quote
+from .signify import SignedMessage, split
 
 UPDATE = "update"
 """The name of the file, in the application's directory."""
@@ -106,6 +108,11 @@ class Update:
 
         Raises PublishError if it is larger than `max_size` bytes all the same, or if devices could not read it.
         """
+        if not is_readable_version(self.version):
+            raise PublishError(
+                f"devices cannot read the version {quote(self.version, MAX_VERSION_LENGTH)}: expected at most "
+                f"{MAX_VERSION_LENGTH} characters, and numbers of at most 9 digits"
+            )
         for start in range(len(self.withdrawn) + 1):
             data = "".join(f"{line}\n" for line in self._lines(self.withdrawn[start:])).encode()
             if len(data) <= max_size:
@@ -120,8 +127,8 @@ class Update:
 
     def _lines(self, withdrawn: Sequence[str]) -> Iterator[str]:
         yield "rbootimg-update 1"
-        yield f"app {_encode(self.app)}"
-        yield f"device {_encode(self.device)}"
+        yield f"app {encode_name(self.app)}"
+        yield f"device {encode_name(self.device)}"
         yield f"version {self.version}"
         yield f"serial {self.serial}"
         if self.issued is not None:
@@ -141,6 +148,31 @@ def is_in_rollout(app: str, version: str, device_id: str, rollout: int) -> bool:
     """Return whether a device gets a release with this `rollout`. `app` is percent-encoded, as in the file."""
     text = "".join(f"{part}\0" for part in (app, version, device_id))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % ROLLOUT_ALL < rollout
+
+
+class UpdateFile(NamedTuple):
+    """An update file with its signature, if it has one. That is not verified."""
+
+    signed: SignedMessage
+    update: Update
+
+
+def parse_update_file(data: bytes) -> UpdateFile:
+    """Parse an update file with or without a signature, which is not verified. Raises ManifestError."""
+    if len(data) > MAX_UPDATE_SIZE:
+        raise ManifestError(f"update file too large: expected at most {MAX_UPDATE_SIZE:,} bytes, got {len(data):,}")
+    signed = split(data)
+    return UpdateFile(signed, parse_update(signed.message))
+
+
+def encode_name(text: str) -> str:
+    """Return the name of an application or device class as update files have it, percent-encoded as in a URL."""
+    return percent_encode(text, safe="")
+
+
+def is_readable_version(version: str) -> bool:
+    """Return whether devices can read a version: its length, and the digits of its numbers, are limited."""
+    return len(version) <= MAX_VERSION_LENGTH and re.fullmatch(_VERSION, version) is not None
 
 
 def parse_update(data: bytes) -> Update:
@@ -201,8 +233,3 @@ def _problem(data: bytes) -> str:
     if first != b"rbootimg-update 1":
         return f"unknown form of an update file: expected 'rbootimg-update 1', got {quote(first.decode('latin-1'), 40)}"
     return "corrupt update file: expected the lines app, device, version, serial, rom and end in this order"
-
-
-def _encode(text: str) -> str:
-    """Return `text` as in a URL, as the update client compares it."""
-    return percent_encode(text, safe="")

@@ -1,4 +1,4 @@
-"""Versions of releases: semantic versioning 2.0.0 without build metadata; the version of a git checkout."""
+"""Versions of releases: semantic versioning 2.0.0 without build metadata; version, date and notes of a checkout."""
 
 from __future__ import annotations
 
@@ -181,6 +181,18 @@ def _git(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def release_date(environment: Mapping[str, str], directory: Path) -> str | None:
+    """Return the UTC date of SOURCE_DATE_EPOCH, else of the checked-out commit, in the form `2026-11-23`.
+
+    None if the variable is not set and `directory` is not in a checkout that git can read. The commit's committer date
+    is in seconds. Raises SettingError if the variable is invalid.
+    """
+    if date := source_date(environment):
+        return date
+    seconds = _checkout_output(directory, "git", "log", "-1", "--no-show-signature", "--format=%ct")
+    return _utc_date(seconds) if seconds.isdecimal() else None
+
+
 def source_date(environment: Mapping[str, str]) -> str | None:
     """Return the UTC date of SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, as `2026-11-23`.
 
@@ -190,9 +202,42 @@ def source_date(environment: Mapping[str, str]) -> str | None:
     if not text:
         return None
     try:
-        return datetime.fromtimestamp(int(text), timezone.utc).date().isoformat()
+        return _utc_date(text)
     except (ValueError, OverflowError, OSError):
         raise SettingError(
             f"invalid time {text!r}: expected seconds since 1970, as `date +%s` prints them",
             subject="SOURCE_DATE_EPOCH",
         ) from None
+
+
+def _utc_date(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds), timezone.utc).date().isoformat()
+
+
+def tag_notes(directory: Path, release_version: str) -> bytes | None:
+    """Return the message of the checked-out commit's annotated tag for `release_version`, as release notes.
+
+    Without a signature, and without a first line that only says the version. None if there is no such tag or message.
+    """
+    tags = (f"refs/tags/{prefix}{release_version}" for prefix in ("v", ""))
+    fields = "%(objecttype)%00%(contents:subject)%00%(contents:body)%00"
+    text = _checkout_output(
+        directory, "git", "for-each-ref", "--points-at=HEAD", "--count=1", f"--format={fields}", *tags
+    )
+    kind, subject, body, _ = (*text.split("\0"), "", "", "", "")[:4]
+    if kind != "tag":
+        return None
+    says_version = re.fullmatch(rf"(release |version )?v?{re.escape(release_version)}\.?", subject, re.IGNORECASE)
+    message = "\n\n".join(part.strip() for part in ("" if says_version else subject, body) if part.strip())
+    return f"{message}\n".encode() if message else None
+
+
+def _checkout_output(directory: Path, *command: str) -> str:
+    """Return what git prints, empty if it fails or `directory` is in no checkout."""
+    if not is_checkout(directory):
+        return ""
+    try:
+        done = _git(directory, *command)
+    except OSError:
+        return ""
+    return done.stdout.strip() if not done.returncode else ""

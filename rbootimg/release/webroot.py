@@ -2,10 +2,11 @@
 
 An application has its own directory, or the web root itself if it is the only one. That contains
 
-    releases/VERSION/       the release: ROMs, data files, manifest, version, page; never changes
+    releases/VERSION/       the release: ROMs, data files, notes, manifest, version, page; never changes
     releases/history.json   which releases there are, and which are and were current
     rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies from the current release,
                             and rom0.bin.sha256 … if it has them
+    update                  the update file, a copy from the history
 
 All are plain files. transaction.py describes how they change.
 """
@@ -17,17 +18,19 @@ import enum
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import Hint, PublishError, RbootError, WebRootError
 from ..fileio import not_a_directory, resolve, sha256_hex
 from .bundle import Bundle
-from .history import History, newest_first
+from .history import History, ListedRelease, list_history, newest_first
+from .issuing import issue_update
 from .manifest import Release
 from .names import RELEASES
 from .plan import Action, StoredVersion, plan_release
+from .signing import Signer
 from .storage import error_path, locked, make_directory, remove, sync
 from .transaction import (
     clean,
@@ -48,17 +51,20 @@ from .tree import (
     app_directories,
     app_of,
     current_rom_names,
+    empty_history,
     history_from_manifest,
     history_from_releases,
     index_files,
     known_directories,
     read_history,
     read_release,
+    read_releases,
     release_directories,
     release_or_none,
     resolve_root,
     verified_release,
 )
+from .update import UpdateFile
 
 WAIT = 30.0
 """Seconds to wait for another publisher."""
@@ -70,7 +76,9 @@ class Outcome(enum.Enum):
     """What a command did for an application."""
 
     SWITCHED = "the release became current, or its current files were repaired"
+    REPLACED = "the current release was replaced by another one of its version"
     UNCHANGED = "the release was current already"
+    ANNOUNCED = "the release was current already; its update file is new, as with another key"
     REPAIRED = "a corrupt release was repaired; another one stays current"
 
 
@@ -81,13 +89,15 @@ class Omission(enum.Enum):
     PROOF = "proof"
     DATE = "date"
     CHECKSUM_FILES = "checksum files"
+    NOTES = "release notes"
 
 
 @dataclass(frozen=True)
 class Published:
     """The result of a publication or rollback for an application, whose directory is `directory`.
 
-    `before` is the version that was current before, None if there was none or it is unknown.
+    `before` is the version that was current before, None if there was none or it is unknown. `update` is the
+    update file, None if a command wrote none, and `update_before` the one before.
     """
 
     directory: Path
@@ -95,21 +105,13 @@ class Published:
     outcome: Outcome
     before: str | None
     omitted: tuple[Omission, ...] = ()
+    update: UpdateFile | None = None
+    update_before: UpdateFile | None = None
 
     @property
     def changed(self) -> bool:
         """Whether any file changed."""
         return self.outcome is not Outcome.UNCHANGED
-
-
-@dataclass(frozen=True)
-class ListedRelease:
-    """A release in a web root; `release` is None if its manifest cannot be read."""
-
-    version: str
-    release: Release | None
-    current: bool
-    previous: bool
 
 
 class _Change(NamedTuple):
@@ -130,6 +132,7 @@ def publish(
     force: bool | Collection[str] = False,
     allow_missing_roms: bool | Collection[str] = False,
     allow_downgrade: bool | Collection[str] = False,
+    signer: Signer | None = None,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Make each of `bundles` the current release of its application, or none of them.
@@ -138,29 +141,33 @@ def publish(
     the web root has a page that lists them; without it the only application is in the web root itself. None keeps what
     the web root has; a new one gets directories for more than one bundle.
 
-    `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones.
+    `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones. `signer` signs
+    the update files, with the web root locked; where they are signed already it is required.
 
     A release that is current is left alone. A stored release that is corrupt is repaired, without becoming current if
     it is older. An error leaves the current releases as they are. Raises WebRootError if the web root cannot be
     written, LockError if another publisher has locked it for `timeout` seconds; PublishError if the version was
-    published with other ROMs or data files and not `force`, if it lacks a ROM that devices request and not
-    `allow_missing_roms`, or if it is older than the current one and not `allow_downgrade`.
+    published with other ROMs, data files or notes and not `force`, if it lacks a ROM that devices request and not
+    `allow_missing_roms`, if it is older than the current one and not `allow_downgrade`, or if the update file cannot be
+    made without another key; SigningError if it cannot be signed.
     """
     with _web_root_errors(web_root):
         root = resolve(web_root)
         make_directory(root)
         with _write_locked(root, timeout):
             directories = _directories(root, bundles, in_directories)
-            histories = [_history_before(directory) for directory in directories]
+            histories = [_history_before(root, directory) for directory in directories]
             with clean_on_error(root, *directories):
                 changes = [
                     _stage_bundle(
+                        root,
                         directory,
                         bundle,
                         before,
                         force=_applies(force, bundle),
                         allow_missing_roms=_applies(allow_missing_roms, bundle),
                         allow_downgrade=_applies(allow_downgrade, bundle),
+                        signer=signer,
                     )
                     for directory, bundle, before in zip(directories, bundles, histories)
                 ]
@@ -173,16 +180,20 @@ def rollback(
     app: str | None = None,
     *,
     allow_missing_roms: bool = False,
+    signer: Signer | None = None,
+    date: str | None = None,
     timeout: float = WAIT,
 ) -> Published:
     """Make another version, `release`, current again, by default the previous one (History.previous).
 
     With `release` a missing or invalid history is rebuilt from the stored releases. `app` is needed if the web root
-    has several applications. Raises WebRootError, and PublishError if the release lacks a ROM that devices request and
-    not `allow_missing_roms`.
+    has several applications. `signer` is as for publish(); `date`, YYYY-MM-DD, is that in the update file. Raises
+    WebRootError, SigningError, and PublishError if the release lacks a ROM that devices request and not
+    `allow_missing_roms`, or if the update file cannot be made without another key.
     """
+    options = _RollbackOptions(release, allow_missing_roms, signer, date)
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        return _roll_back(root, [_directory_of(root, app)], release, allow_missing_roms)[0]
+        return _roll_back(root, [_directory_of(root, app)], options)[0]
 
 
 def rollback_all(
@@ -191,18 +202,22 @@ def rollback_all(
     apps: Sequence[str] | None = None,
     *,
     allow_missing_roms: bool = False,
+    signer: Signer | None = None,
+    date: str | None = None,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Roll back every application in the web root, or each of `apps`; or none of them if one fails."""
+    options = _RollbackOptions(release, allow_missing_roms, signer, date)
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         directories = app_directories(root) if apps is None else [_directory_of(root, app) for app in apps]
-        return _roll_back(root, directories, release, allow_missing_roms)
+        return _roll_back(root, directories, options)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
     """Delete all releases but the `keep` newest, the current and the previous one; return the deleted versions.
 
-    `app` is needed if the web root has several applications. Raises WebRootError.
+    `app` is needed if the web root has several applications. The update file stays as it is: devices may still run
+    deleted versions that were rolled back. Raises WebRootError.
     """
     with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
         directory = _directory_of(root, app)
@@ -211,13 +226,13 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
         # Also releases that are not in the history: a killed prune left them.
         deleted = {entry.name: None for entry in release_directories(directory)}.keys() - history.manifests
         try:
-            _stage_pruned(directory, before, history)
+            _stage_pruned(root, directory, before, history)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             # Free space for the new history. If this is killed in between, the next prune continues.
             _delete(directory, deleted)
-            _stage_pruned(directory, before, history)
+            _stage_pruned(root, directory, before, history)
         switch(root, [directory])
         _delete(directory, deleted)
         return tuple(newest_first(dict.fromkeys(deleted)))
@@ -233,13 +248,15 @@ def list_releases(web_root: Path) -> dict[str, tuple[ListedRelease, ...]]:
 
 
 def _listed(directory: Path, history: History) -> tuple[ListedRelease, ...]:
-    others = [version for version in newest_first(history.manifests) if version != history.current]
-    return tuple(
-        ListedRelease(
-            version, release_or_none(directory, version), version == history.current, version == history.previous
-        )
-        for version in (history.current, *others)
-    )
+    listed = list_history(history, read_releases(directory, history))
+    return tuple(sorted(listed, key=lambda each: not each.current))  # stable: the others stay in their order
+
+
+def list_updates(web_root: Path) -> dict[str, UpdateFile | None]:
+    """Return the update files by application, None for one that has none yet. Raises WebRootError."""
+    with read_locked(web_root) as root:
+        histories = [read_history(directory) for directory in app_directories(root)]
+        return {history.app: history.update_file for history in histories}
 
 
 def has_releases(web_root: Path) -> bool:
@@ -349,12 +366,12 @@ def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
     return to if isinstance(to, bool) else bundle.release.app in to
 
 
-def _history_before(directory: Path) -> History | None:
+def _history_before(root: Path, directory: Path) -> History | None:
     """Create the application's directory, complete an interrupted switch, and return the history if there is one."""
     make_directory(directory / RELEASES)
     try:
         history = read_history(directory)
-        repair(directory, history)
+        repair(root, directory, history)
     except NoHistoryError:
         if release_directories(directory):
             raise
@@ -364,6 +381,7 @@ def _history_before(directory: Path) -> History | None:
 
 
 def _stage_bundle(
+    root: Path,
     directory: Path,
     bundle: Bundle,
     before: History | None,
@@ -371,6 +389,7 @@ def _stage_bundle(
     force: bool,
     allow_missing_roms: bool,
     allow_downgrade: bool,
+    signer: Signer | None,
 ) -> _Change:
     """Stage the release of `bundle` as the current one."""
     release = bundle.release
@@ -380,7 +399,7 @@ def _stage_bundle(
     action = plan_release(release, current, stored, force=force, allow_downgrade=allow_downgrade)
     if action is Action.REPAIR_OLDER and before:
         stage_release(directory, bundle, before)
-        stage_current(directory, before)
+        stage_current(root, directory, before)
         return _Change(before, Published(directory, release, Outcome.REPAIRED, current))
     if not allow_missing_roms:
         _check_missing_roms(directory, release, current)
@@ -392,12 +411,16 @@ def _stage_bundle(
     else:
         stage_release(directory, bundle, before)
     # If `releases` was lost, the release that devices get is not among the stored ones.
-    start = before if before and (directory / RELEASES / HISTORY).exists() else History(release.app, (), {})
-    history = start.published(release.version, manifest)
-    stage_current(directory, history)
-    unchanged = action is Action.KEEP and before == history
-    outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
-    return _Change(history, Published(directory, release, outcome, current, omitted))
+    is_known = before and (directory / RELEASES / HISTORY).exists()
+    start = before if before and is_known else empty_history(directory, release.app)
+    history = issue_update(start.published(release.version, manifest), release, signer, bundle.release.date)
+    stage_current(root, directory, history)
+    if action is Action.KEEP and before and replace(before, update=history.update) == history:
+        outcome = Outcome.UNCHANGED if before == history else Outcome.ANNOUNCED
+    else:
+        outcome = Outcome.REPLACED if action is Action.REPLACE and current == release.version else Outcome.SWITCHED
+    updates = history.update_file, start.update_file
+    return _Change(history, Published(directory, release, outcome, current, omitted, *updates))
 
 
 def _check_directory(directory: Path, release: Release, before: History | None) -> None:
@@ -423,6 +446,7 @@ def _omissions(stored: Release, release: Release) -> tuple[Omission, ...]:
         Omission.PROOF: any(new.proved_by not in (None, old.proved_by) for old, new in pairs),
         Omission.DATE: release.date not in (None, stored.date),
         Omission.CHECKSUM_FILES: release.checksum_files and not stored.checksum_files,
+        Omission.NOTES: release.notes not in (None, stored.notes),
     }
     return tuple(omission for omission, is_omitted in omitted.items() if is_omitted)
 
@@ -445,15 +469,17 @@ def _check_missing_roms(directory: Path, release: Release, current: str | None) 
 # Rollback
 
 
-def _roll_back(
-    root: Path, directories: Sequence[Path], release: str | None, allow_missing_roms: bool
-) -> tuple[Published, ...]:
-    starts = [_rollback_start(directory, release) for directory in directories]
+class _RollbackOptions(NamedTuple):
+    release: str | None
+    allow_missing_roms: bool
+    signer: Signer | None
+    date: str | None
+
+
+def _roll_back(root: Path, directories: Sequence[Path], options: _RollbackOptions) -> tuple[Published, ...]:
+    starts = [_rollback_start(root, directory, options.release) for directory in directories]
     with clean_on_error(root, *directories):
-        changes = [
-            _stage_rollback(directory, start, release, allow_missing_roms)
-            for directory, start in zip(directories, starts)
-        ]
+        changes = [_stage_rollback(root, directory, start, options) for directory, start in zip(directories, starts)]
     return _switch(root, changes)
 
 
@@ -465,28 +491,31 @@ class _RollbackStart(NamedTuple):
     repaired: bool
 
 
-def _rollback_start(directory: Path, release: str | None) -> _RollbackStart:
+def _rollback_start(root: Path, directory: Path, release: str | None) -> _RollbackStart:
     try:
         history = read_history(directory)
-        return _RollbackStart(history, history.current, repair(directory, history))
+        return _RollbackStart(history, history.current, repair(root, directory, history))
     except NoHistoryError:
         if release is None:
             raise
         return _RollbackStart(history_from_releases(directory), None, True)
 
 
-def _stage_rollback(directory: Path, start: _RollbackStart, release: str | None, allow_missing_roms: bool) -> _Change:
+def _stage_rollback(root: Path, directory: Path, start: _RollbackStart, options: _RollbackOptions) -> _Change:
     """Stage a release that was published before as the current one."""
     before = start.history
-    version = _rollback_version(start, release)
-    history = before.rolled_back(version)
-    stage_current(directory, history)
+    version = _rollback_version(start, options.release)
     found = read_release(directory, version)
-    if not allow_missing_roms:
+    if not options.allow_missing_roms:
         _check_missing_roms(directory, found, start.current)
-    unchanged = before == history and not start.repaired
-    outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
-    return _Change(history, Published(directory, found, outcome, start.current))
+    history = issue_update(before.rolled_back(version), found, options.signer, options.date)
+    stage_current(root, directory, history)
+    if replace(before, update=history.update) == history and not start.repaired:
+        outcome = Outcome.UNCHANGED if before == history else Outcome.ANNOUNCED
+    else:
+        outcome = Outcome.SWITCHED
+    updates = history.update_file, before.update_file
+    return _Change(history, Published(directory, found, outcome, start.current, (), *updates))
 
 
 def _rollback_version(start: _RollbackStart, release: str | None) -> str:
@@ -527,10 +556,10 @@ def _switch(root: Path, changes: Sequence[_Change]) -> tuple[Published, ...]:
 # Pruning
 
 
-def _stage_pruned(directory: Path, before: History, history: History) -> None:
-    repair(directory, before)
+def _stage_pruned(root: Path, directory: Path, before: History, history: History) -> None:
+    repair(root, directory, before)
     with clean_on_error(directory):
-        stage_current(directory, history)
+        stage_current(root, directory, history)
 
 
 def _delete(directory: Path, versions: Iterable[str]) -> None:

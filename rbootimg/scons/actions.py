@@ -20,8 +20,9 @@ import SCons.Tool
 import SCons.Util
 
 from ..errors import RbootError, SettingError
+from ..views.messages import error_text
 from .users import format_error
-from .variables import BUILD_DIR, escape_dollars, get_string
+from .variables import BUILD_DIR, escape_dollars, expand, get_string, is_set
 
 
 def action(
@@ -64,7 +65,7 @@ class _Function:
             self.function(target, source, env)
         except RbootError as error:
             subject = str(source[0]) if self._about_source and source and error.subject is None else None
-            raise SCons.Errors.BuildError(target, format_error(error), filename=subject) from None
+            raise SCons.Errors.BuildError(target, error_text(format_error(error)), filename=subject) from None
         except OSError as error:
             raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
 
@@ -188,6 +189,14 @@ def single_node(env: Any, subject: str, file: Any) -> Any:
     if len(found) > 1:
         raise SettingError(f"expected one file, got {', '.join(map(str, found))}", subject=subject)
     return found[0]
+
+
+def variable_node(env: Any, name: str) -> Any:
+    """The node of the file that the variable `name` gives, None if it is not set. Raises SettingError."""
+    if not is_set(env, name):
+        return None
+    value = env[name]
+    return single_node(env, name, escape_dollars(expand(env, name, value)) if isinstance(value, str) else value)
 
 
 def rebuild_if_altered(node: Any) -> None:

@@ -155,8 +155,8 @@ _LINK_VARIABLES = (
 
 
 def _affects_objects(name: str) -> bool:
-    """Whether objects depend on the variable."""
-    return name not in _LINK_VARIABLES and (name in FLAGS or not name.startswith("RBOOT"))
+    """Whether objects depend on the variable, or what is printed about them."""
+    return name not in _LINK_VARIABLES and (name in FLAGS or name == "RBOOT_VERBOSE" or not name.startswith("RBOOT"))
 
 
 def _link(env: Any, target: Any, objects: list[Any], **overrides: object) -> Any:

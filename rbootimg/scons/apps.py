@@ -27,6 +27,7 @@ class App(NamedTuple):
     """An application's ROMs, in the order of the slots of `layout`, and how to publish them.
 
     `built_here`: RbootApp linked them from the same objects, so they need no check for being one application.
+    `files` are the nodes of the data files by name, `notes` is that of the release notes or None.
     `proof_is_optional`: they are published without a proof if there is none, as QEMU is not installed.
     """
 
@@ -39,6 +40,7 @@ class App(NamedTuple):
     device: str
     with_elfs: bool
     files: dict[str, Any]
+    notes: Any
     checksum_files: bool
     recovery: Recovery | None
     force: bool

@@ -21,6 +21,7 @@ import SCons.Subst
 import SCons.Tool
 
 from ..errors import SettingError
+from ..views.messages import error_text
 from .actions import check_compiled_files
 from .variables import COMPILER
 
@@ -263,6 +264,8 @@ def _fail_without_compiler(target: Any, source: Any, env: Any, for_signature: bo
     searched = f"in RBOOT_TOOLCHAIN ({toolchain})" if toolchain else "on PATH"
     raise SCons.Errors.BuildError(
         node=target,
-        errstr=f"no {COMPILER} {searched}; install it (Debian: gcc-xtensa-lx106 and binutils-xtensa-lx106) "
-        "or set RBOOT_TOOLCHAIN to its directory",
+        errstr=error_text(
+            f"no {COMPILER} {searched}; install it (Debian: gcc-xtensa-lx106 and binutils-xtensa-lx106) "
+            "or set RBOOT_TOOLCHAIN to its directory"
+        ),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,7 @@ from ..errors import RbootError, SettingError, error_subject
 from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
-from ..views.messages import print_warning
+from ..views.messages import error_text, print_warning
 from .actions import OWN_SCANNER, action, build, nodes, split_executor
 from .variables import call_environment, get_layout, get_string, header_params, slots_of
 
@@ -121,14 +120,14 @@ def options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
 def _pack(target: Any, source: Any, env: Any) -> None:
     """Pack each target from its ELF. On an error no ROM is left."""
     from ..rom.pack import irom, usage  # not for every build
-    from ..views.rom import rom_table
+    from .summary import add_roms
 
     packed = []
     for node, packing in zip(target, env["_RBOOT_PACKINGS"]):
         try:
             packed.append((node, packing, packing.convert()))
         except RbootError as error:
-            raise SCons.Errors.BuildError(node, str(error), filename=str(packing.elf)) from None
+            raise SCons.Errors.BuildError(node, error_text(str(error)), filename=str(packing.elf)) from None
     try:
         for node, _, found in packed:
             write_atomic(Path(node.get_abspath()), found.rom.to_bytes())
@@ -137,11 +136,9 @@ def _pack(target: Any, source: Any, env: Any) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(node.get_abspath())
         raise
-    tables = []
+    usages = {}
     for node, packing, found in packed:
         for warning in found.warnings:
             print_warning(f"rboot: {packing.elf}", warning)
-        usages = usage(found.app, found.rom.size, packing.slot)
-        tables.append(rom_table(str(node), packing.slot, irom(found.app).address, usages))
-    if not env.GetOption("silent"):
-        sys.stdout.write("".join(f"{table}\n" for table in tables))  # in one write: other jobs print too
+        usages[node] = irom(found.app).address, usage(found.app, found.rom.size, packing.slot)
+    add_roms(env, usages)

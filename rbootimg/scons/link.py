@@ -28,9 +28,9 @@ from ..fileio import write_atomic
 from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
 from ..rom import ldscript
+from ..views.messages import error_text
 from .actions import OWN_SCANNER, action, build, nodes, package_file, rebuild_if_altered
 from .compiler import COMMANDS, find_program
-from .interrupt import is_interrupted
 from .variables import call_environment, escape_dollars, expand, get_bool, is_set, slots_of
 
 BASE_SCRIPT = Path(__file__).parents[1] / "ld" / "baremetal.ld"
@@ -219,13 +219,13 @@ class _LinkAction(SCons.Action.CommandAction):  # type: ignore[misc]
         missing = re.search(r"cannot find entry symbol (\S+);", text)
         if missing and not result:  # only a warning of ld, which uses the start of the code instead
             reason = _describe_missing_entry(missing[1], Path(node.get_abspath()))
-            result = SCons.Errors.BuildError(node, reason, status=1, exitstatus=2, filename=str(node))
+            result = SCons.Errors.BuildError(node, error_text(reason), status=1, exitstatus=2, filename=str(node))
         elif result:
             result.filename = str(node)  # SCons names the first target, whichever failed
             overflows = re.findall(r"region [`']?(\w+)'? overflowed by (\d+) bytes", text)
             slot = getattr(node.attributes, "rboot_slot", None)
             errors = [_describe_overflow(slot, region, int(excess)) for region, excess in overflows]
-            result.errstr = "; ".join(errors) or result.errstr
+            result.errstr = error_text("; ".join(errors)) or result.errstr
         if result:
             _remove_outputs(node)  # ld leaves an incomplete file if it is killed, e.g. by Ctrl-C
         return result
@@ -243,7 +243,7 @@ class _LinkAction(SCons.Action.CommandAction):  # type: ignore[misc]
             commands = (
                 {}
                 if not isinstance(command, str) or "TEMPFILE" in command
-                else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM)}"}
+                else {"RBOOTLINKCOM": "${TEMPFILE(_RBOOT_LINKCOM, '$RBOOTLINKCOMSTR')}"}
             )
             running = env.Override({"SPAWN": spawn, "_RBOOT_LINKCOM": command, **commands})
             result = super().execute(target, source, running, executor)
@@ -296,6 +296,8 @@ class _LinkThread(threading.Thread):
         self._result: tuple[Any, str] | BaseException | None = None
 
     def run(self) -> None:
+        from .interrupt import is_interrupted  # not for every build
+
         with self._limit:
             if self._cancelled or is_interrupted() or any(link.has_failed() for link in self._earlier):
                 self._result = SCons.Errors.BuildError(self._node, "not linked"), ""

@@ -18,10 +18,10 @@ from ..fileio import write_atomic
 from ..flash.macros import defines
 from ..layout.memory import CONFIG_ADDRESS
 from ..layout.model import LoaderOptions
-from .actions import OWN_SCANNER, action, build, generated_file, package_file, single_node
+from .actions import OWN_SCANNER, action, build, generated_file, package_file, variable_node
 from .compiler import COMMANDS
 from .link import BASE_SCRIPT, link_builder
-from .variables import FLAGS, call_environment, escape_dollars, expand, get_layout, get_string, is_set
+from .variables import FLAGS, call_environment, escape_dollars, get_layout, get_string
 
 _OURS = Path(__file__).parents[1] / "firmware" / "loader"
 # Without the user's flags and link command, which are for applications.
@@ -80,10 +80,8 @@ def rboot_loader(env: Any, target: Any, **overrides: object) -> Any:
 
 def default_loader(env: Any, options: LoaderOptions) -> Any:
     """The node of $RBOOT_LOADER, else of the project's own loader with these options. Raises SettingError."""
-    if is_set(env, "RBOOT_LOADER"):
-        given = env["RBOOT_LOADER"]
-        given = escape_dollars(expand(env, "RBOOT_LOADER", given)) if isinstance(given, str) else given
-        return single_node(env, "RBOOT_LOADER", given)
+    if given := variable_node(env, "RBOOT_LOADER"):
+        return given
     macros = defines(options).items()
     words = (f"{name.removeprefix('BOOT_').lower()}{'' if value is None else value}" for name, value in macros)
     loader = generated_file(env, "-".join(("loader", *words)) + ".bin")

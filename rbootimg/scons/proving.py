@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,13 @@ from ..emulator.program import MISSING
 from ..errors import ProofError, RbootError
 from ..fileio import sha256_hex, write_atomic
 from ..flash import image
+from ..views.build import ProvedRoms, proof_line
+from ..views.messages import Style, styled
+from ..views.progress import progress
 from . import confine
+from .messages import requested_proofs
 from .proofrequest import ProofRequest
+from .summary import print_roms
 
 NO_QEMU = f"{MISSING}, or set RBOOT_PROVE=never"
 """Why ROMs are published without a proof."""
@@ -30,16 +35,9 @@ _PROOF_VERSION = 2
 
 
 def prove_target(target: Any, env: Any) -> None:
-    """Prove the applications of a target, and print those that were proved before."""
-    attributes = target[0].attributes
-    only = getattr(attributes, "rboot_selected", None)
-    requests = [
-        request for request, selected in attributes.rboot_proof_requests if (request.name in only if only else selected)
-    ]
-    if not env.GetOption("silent"):
-        lines = [_proof_line(request, "already ") for request in requests if is_proved(request)]
-        sys.stdout.write("".join(f"  {line}\n" for line in lines))
-    prove_pending(requests, env)
+    """Prove the applications of a target."""
+    print_roms(env)
+    prove_pending(requested_proofs(target[0]), env, Style.GREEN)
 
 
 def is_proved(request: ProofRequest) -> bool:
@@ -47,32 +45,43 @@ def is_proved(request: ProofRequest) -> bool:
     return _inputs(request) == _recorded_inputs(request)
 
 
-def prove_pending(requests: Iterable[ProofRequest], env: Any) -> None:
-    """Prove the `requests` that are not proved yet, in parallel with -j. Raises ProofError."""
+def prove_pending(requests: Sequence[ProofRequest], env: Any, style: Style | None = None) -> None:
+    """Prove the `requests` that are not proved yet, in parallel with -j. Raises ProofError.
+
+    Prints one line about those that are proved then, in `style`, also if others are not.
+    """
+    silent = bool(env.GetOption("silent"))
     unproved = [request for request in requests if not is_proved(request)]
     if unproved:
         confine.check_confinement(env)
     failed: list[tuple[ProofRequest, ProofError]] = []
-    with ThreadPoolExecutor(env.GetOption("num_jobs")) as pool:
+    with (
+        progress("proving", len(unproved), silent=silent) as advance,
+        ThreadPoolExecutor(env.GetOption("num_jobs")) as pool,
+    ):
         for request, booted in [(request, pool.submit(_boot, request)) for request in unproved]:
             try:
                 roms = booted.result()
             except ProofError as error:
                 failed.append((request, error))
                 continue
+            finally:
+                advance()
             proof = json.dumps({"schema": 1, "inputs": _inputs(request), "roms": roms}, indent=2) + "\n"
             write_atomic(Path(request.file.get_abspath()), proof.encode())
-            if not env.GetOption("silent"):
-                sys.stdout.write(f"  {_proof_line(request)}\n")
+    without = [request for request, _ in failed]
+    proved = [
+        ProvedRoms(request.name, len(request.roms), str(request.loader.name), before=request not in unproved)
+        for request in requests
+        if request not in without
+    ]
+    if proved and not silent:
+        line = proof_line(proved)
+        sys.stdout.write(f"{styled(line, style) if style else line}\n")
     if failed:
         (_, first), *others = failed
         more = f"; also not proved: {', '.join(request.name for request, _ in others)}" if others else ""
         raise ProofError(f"{first.message}{more}", subject=first.subject)
-
-
-def _proof_line(request: ProofRequest, already: str = "") -> str:
-    count = len(request.roms)
-    return f"{request.name}: {count} ROM{'s' * (count > 1)} {already}proved with {request.loader.name}"
 
 
 def _inputs(request: ProofRequest) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import SettingError, error_subject
 from ..layout.model import FlashLayout
 from . import proof, targets
-from .actions import action, nodes
+from .actions import action, nodes, variable_node
 from .apps import (
     App,
     Recovery,
@@ -68,7 +68,9 @@ def add_app(
         if not prove and not (prove is None and request.file.exists()):
             request = None  # for `scons prove` only
     files = release_files(env, name)
-    built = [*roms, *([request.loader] if request else []), *files.values(), *([recovery.rom] if recovery else [])]
+    notes = variable_node(env, "RBOOT_NOTES")
+    others = (request and request.loader, recovery and recovery.rom, notes)
+    built = [*roms, *files.values(), *(node for node in others if node)]
     if selected:
         env.Depends(alias, built)  # not Alias(), whose time grows with the square of the ROMs
         env.Depends(targets.add_target(env, "roms", [], None), roms)
@@ -84,6 +86,7 @@ def add_app(
         device=get_string(env, "RBOOT_DEVICE"),
         with_elfs=bool(get_bool(env, "RBOOT_PUBLISH_ELFS")) and elfs_known,
         files=files,
+        notes=notes,
         checksum_files=bool(get_bool(env, "RBOOT_CHECKSUM_FILES")),
         recovery=recovery,
         force=bool(get_bool(env, "RBOOT_FORCE")),

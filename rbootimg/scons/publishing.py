@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+import SCons.Script
+
 from ..errors import CheckoutError, PublishError, RbootError, VersionError
+from ..layout.model import Slot
 from ..release import bundle as release
 from ..release import manifest, names, unversioned, version, webroot
-from ..views import release as report
-from ..views.messages import print_warning
+from ..release.signing import Signer
+from ..views import build as report
+from ..views.messages import Style, print_warning, styled
+from ..views.progress import progress
+from ..views.release import new_key
 from . import proving
 from .apps import App, WebRoot, display_path, recovery_to_prove, web_root_subject, web_roots
+from .signing import signer_of
+from .summary import print_roms
 from .users import format_error
 from .variables import CheckoutVersion
 
@@ -22,17 +31,53 @@ def write_web_roots(target: Any, env: Any) -> None:
     """Publish the applications of a target. Nothing is written before everything is checked and proved."""
     roots = web_roots(target, env)
     files = _collect_files(roots)
+    silent = bool(env.GetOption("silent"))
+    print_roms(env, _slots(roots))
     _prove_roms(roots, env)
     _warn_of_unproved(roots)
-    bundles = [_make_bundles(root, env) for root in roots]
+    signer = signer_of(env)
+    bundles = [_make_bundles(root, signer is not None, env) for root in roots]
     lines: list[str] = []
-    for root, root_files, root_bundles in zip(roots, files, bundles):
-        if root_bundles:
-            lines += _publish_release(root, root_bundles, env)
-        else:
-            lines += _publish_files(root, root_files, env)
-    if not env.GetOption("silent"):
-        sys.stdout.write("".join(f"  {line}\n" for line in lines))
+    with progress(f"publishing to {display_path(roots[0].path, env)}", silent=silent):
+        for root, root_files, root_bundles in zip(roots, files, bundles):
+            if root_bundles:
+                lines += _publish_release(root, root_bundles, signer, env)
+            else:
+                lines += _publish_files(root, root_files, env)
+    if not silent:
+        sys.stdout.write("".join(f"{styled(line, Style.GREEN)}\n" for line in lines))
+        hints = (f"serve it with: {command}" for command in _serve_commands(target, env))
+        sys.stdout.write("".join(f"{styled(hint, Style.DIM)}\n" for hint in hints))
+
+
+def _slots(roots: list[WebRoot]) -> dict[Any, Slot | None]:
+    """The ROMs to publish, with the slots that they are published for."""
+    slots: dict[Any, Slot | None] = {}
+    for app in (app for root in roots for app in root.apps.values()):
+        numbered = [*enumerate(app.roms), *([app.recovery] if app.recovery else [])]
+        known = app.layout.slots
+        slots |= {rom: known[at] if at < len(known) else None for at, rom in numbered}
+    return slots
+
+
+def _serve_commands(target: Any, env: Any) -> list[str]:
+    """The commands that serve the web roots of a target; none if `scons serve` is a target of the project's own.
+
+    `scons serve` needs those settings of the command line that the web root or the SConstruct may depend on.
+    """
+    roots = target[0].attributes.rboot_web_roots.values()
+    if len(roots) > 1:
+        return [shlex.join(("rbootimg", "serve", "--web-root", display_path(root.path, env))) for root in roots]
+    if not getattr(env.Alias("serve")[0].attributes, "rboot", None):
+        return []
+    settings = [
+        f"{name}={value}"
+        for name, value in SCons.Script.ARGUMENTS.items()
+        if name in ("RBOOT_WEBROOT", "RBOOT_SERVE_PORT") or not name.startswith("RBOOT_")
+    ]
+    given = (("-C", env.GetOption("directory")), ("-f", env.GetOption("file")))
+    options = [word for option, values in given for value in values for word in (option, value)]
+    return [shlex.join(("scons", *options, "serve", *settings))]
 
 
 def _collect_files(roots: list[WebRoot]) -> list[dict[str, bytes]]:
@@ -77,20 +122,25 @@ def _proving_loader(app: App) -> str | None:
     return str(request.loader.name)
 
 
-def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
+def _make_bundles(web_root: WebRoot, is_signed: bool, env: Any) -> list[release.Bundle]:
     """The releases for a web root, none if the project is unversioned. Raises PublishError or VersionError."""
     versions = {name: app.version for name, app in web_root.apps.items()}
+    top = Path(env.Dir("#").get_abspath())
     if any(isinstance(each, CheckoutVersion) or not each for each in versions.values()):
         try:
-            now = version.from_git(Path(env.Dir("#").get_abspath()))
+            now = version.from_git(top)
         except CheckoutError:
             raise
         except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
-            if needing := [name for name, app in web_root.apps.items() if app.files or app.recovery]:
+            if is_signed:
+                raise VersionError(f"a signature needs a release: {error}", hint=error.hint) from None
+            if needing := [name for name, app in web_root.apps.items() if app.files or app.recovery or app.notes]:
                 raise VersionError(
-                    f"data files and recovery ROMs need a release: {error}", subject=needing[0], hint=error.hint
+                    f"data files, recovery ROMs and release notes need a release: {error}",
+                    subject=needing[0],
+                    hint=error.hint,
                 ) from None
             print_warning("rboot", f"published without releases: {format_error(error)}")
             return []
@@ -99,29 +149,34 @@ def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
             raise PublishError(
                 f"the checkout changed from {built or 'none'} to {now} during the build; run scons again"
             )
+    date = version.release_date(os.environ, top)
+    tag_notes = {each: version.tag_notes(top, each) for each in {*versions.values()}}
     return [
         release.make_bundle(
             name,
             str(versions[name]),
             [rom.get_contents() for rom in app.roms],
             app.layout,
-            _release_options(app),
+            _release_options(app, date, app.notes.get_contents() if app.notes else tag_notes[app.version]),
         )
         for name, app in web_root.apps.items()
     ]
 
 
-def _release_options(app: App) -> release.ReleaseOptions:
+def _release_options(app: App, date: str | None, notes: bytes | None) -> release.ReleaseOptions:
+    display_names = {names.RECOVERY: str(app.recovery.rom)} if app.recovery else {}
+    display_names |= {names.NOTES: str(app.notes)} if app.notes else {}
     return release.ReleaseOptions(
         device=app.device or manifest.DEVICE,
-        date=version.source_date(os.environ),
+        date=date,
         proved_by=_proving_loader(app),
         elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
         data_files={file: node.get_contents() for file, node in app.files.items()},
         recovery=_release_recovery(app),
         checksum_files=app.checksum_files,
+        notes=notes,
         same_build=app.built_here,
-        display_names={names.RECOVERY: str(app.recovery.rom)} if app.recovery else {},
+        display_names=display_names,
     )
 
 
@@ -132,7 +187,7 @@ def _release_recovery(app: App) -> release.RecoveryRom | None:
     return release.RecoveryRom(app.recovery.number, app.recovery.rom.get_contents(), proved_by)
 
 
-def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
+def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], signer: Signer | None, env: Any) -> list[str]:
     """Make `bundles` the current releases. Returns the lines to print."""
     forced = {name for name, app in web_root.apps.items() if app.force}
     # During development the same version is built again and again from uncommitted changes.
@@ -145,16 +200,26 @@ def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any)
             force=forced | uncommitted,
             allow_missing_roms=forced,
             allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
+            signer=signer,
         )
-    return [line for each in published for line in report.published(each, display_path(each.directory, env))]
+    for each in published:
+        if warning := new_key(each):
+            print_warning("rboot", warning)
+    return [report.published_line(each, display_path(each.directory, env)) for each in published]
 
 
 def _publish_files(web_root: WebRoot, files: dict[str, bytes], env: Any) -> list[str]:
     """Publish plain ROMs, for projects without a version. Returns the lines to print."""
-    return [
-        f"{display_path(each.path, env)}  {each.size:,} bytes{'' if each.changed else ', unchanged'}"
-        for each in unversioned.publish_files(files, Path(web_root.path))
-    ]
+    published = {each.path: each for each in unversioned.publish_files(files, Path(web_root.path))}
+    lines = []
+    for name, app in web_root.apps.items():
+        directory = Path(web_root.path, name) if web_root.total > 1 else Path(web_root.path)
+        roms = [published[directory / names.rom_name(number)] for number in range(len(app.roms))]
+        changed = any(each.changed for each in published.values() if each.path.parent == directory)
+        sizes = [rom.size for rom in roms]
+        place = display_path(directory, env)
+        lines.append(report.published_files_line(name, place, sizes, _proving_loader(app), changed))
+    return lines
 
 
 def _files_of(web_root: WebRoot) -> dict[str, bytes]:

@@ -13,9 +13,11 @@ from ..errors import SettingError, error_subject
 from ..flash import writer
 from ..rom import elf
 from ..rom.elf import Symbol
+from ..views.messages import Style, styled
 from . import confine
 from .flashcontents import pieces_of
 from .interrupt import is_interrupted
+from .summary import print_roms
 from .variables import get_number, get_string
 
 
@@ -36,14 +38,19 @@ def flash(source: Any) -> None:
     """Write the flash image to a device. Raises FlashError."""
     image = _select_image(source, "flash")
     contents, env = image.attributes.rboot_flash, image.attributes.rboot_env
+    print_roms(env)
     port = get_string(env, "RBOOT_PORT") or None
+    pieces = pieces_of(contents)
     with tempfile.TemporaryDirectory(prefix="rbootimg-") as directory:
         files = []
-        for piece in pieces_of(contents):
+        for piece in pieces:
             file = Path(directory) / piece.file_name
             file.write_bytes(piece.data)
             files.append((piece.address, str(file)))
         writer.run(writer.command_line(files, port, get_number(env, "RBOOT_BAUD") or None))
+    if not env.GetOption("silent"):
+        size = sum(len(piece.data) for piece in pieces)
+        print(styled(f"wrote {image} to the device ({len(pieces)} pieces, {size:,} B)", Style.GREEN))
 
 
 def boot(source: Any) -> None:
@@ -54,6 +61,7 @@ def boot(source: Any) -> None:
     net = get_string(env, "RBOOT_NET")
     with error_subject("RBOOT_NET"):
         server = network.parse_address(net) if net else None
+    print_roms(env)
     result = qemu.interact(image.get_contents(), BootOptions(net=server), is_interrupted=is_interrupted)
     qemu.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 

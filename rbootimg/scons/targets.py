@@ -20,6 +20,22 @@ from ..errors import RbootError
 from .actions import action
 
 COMPILE_COMMANDS = "compile_commands.json"
+
+TARGETS: tuple[tuple[str, str], ...] = (
+    ("(none), roms", "build the ROMs of each slot"),
+    ("publish", "publish the ROMs to the web root"),
+    ("releases", "list the releases in the web root"),
+    ("rollback", "make the previous release current again"),
+    ("serve", "run a development server for the web root"),
+    ("prove", "verify in QEMU that the ROMs boot, with every byte in place"),
+    ("flash", "write the flash image to a device"),
+    ("boot", "run the flash image in QEMU"),
+    (COMPILE_COMMANDS, "write the compile commands, for editors"),
+    ("publish-APP", "publish one application; also prove-APP, rollback-APP"),
+    ("flash-IMAGE", "write one of several flash images; also boot-IMAGE"),
+)
+"""The targets and their help, in the order of `scons -h` and of the reference in the documentation."""
+
 _NO_APP = 'no application defined; add `env.RbootApp("app", Glob("*.c"))` to the SConstruct'
 _NO_IMAGE = 'no flash image defined; add `env.RbootFlashImage("flash.bin", roms)` to the SConstruct'
 _NO_ELFS = "the ELFs of the ROMs are unknown; build the ROMs with RbootApp or RbootImage"

@@ -16,6 +16,7 @@ Builders and methods that `generate` adds to an environment:
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import sys
@@ -30,25 +31,20 @@ import SCons.Script
 
 from .._version import __version__
 from ..views.tables import Heading, Table, plain
-from . import app, client, compiler, device, image, link, loader, publish, targets, versionheader
+from . import app, client, compiler, device, image, link, loader, messages, publish, targets, versionheader
 from .users import convert_errors
-from .variables import FLAGS, VARIABLES, check_arguments, check_names, command_line_variables, version_of
+from .variables import (
+    FLAGS,
+    VARIABLE_GROUPS,
+    VARIABLES,
+    Variable,
+    check_arguments,
+    check_names,
+    command_line_variables,
+    get_bool,
+    version_of,
+)
 
-_MESSAGES = {
-    "RBOOTLDSCRIPTCOMSTR": "Writing linker script $TARGET",
-    "RBOOTIMAGECOMSTR": "Packing $TARGET",
-    "RBOOTPUBLISHCOMSTR": "Publishing",
-    "RBOOTLOADERCOMSTR": "Building the boot loader $TARGET",
-    "RBOOTBIGFLASHCOMSTR": "Building $TARGET",
-    "RBOOTHEADERCOMSTR": "Writing $TARGET",
-    "RBOOTFLASHIMAGECOMSTR": "Assembling $TARGET",
-    "RBOOTRELEASESCOMSTR": "Releases",
-    "RBOOTROLLBACKCOMSTR": "Rolling back",
-    "RBOOTSERVECOMSTR": "Serving; press Ctrl-C to stop",
-    "RBOOTPROVECOMSTR": "Proving",
-    "RBOOTFLASHCOMSTR": "Writing $SOURCE to the device",
-    "RBOOTBOOTCOMSTR": "Booting $SOURCE; press Ctrl-C to stop",
-}
 METHODS: dict[str, Callable[..., Any]] = {
     "RbootApp": app.rboot_app,
     "RbootRom": app.rboot_rom,
@@ -69,6 +65,8 @@ _INTERNAL = {
     "_RBOOT_MAP": link.map_flags,
     "_RBOOT_IMAGE_OPTIONS": image.options,
     "_RBOOT_FLASH_OPTIONS": device.flash_options,
+    "_RBOOT_WEB_ROOTS": messages.web_roots,
+    "_RBOOT_PROVED_APPS": messages.proved_apps,
 }
 
 
@@ -92,18 +90,20 @@ def generate(env: Any, **keywords: object) -> None:
     if "_RBOOT_VERSION" in env:  # the tool is loaded again, with other settings
         env.Replace(**keywords)
     env.SetDefault(**keywords)
-    defaults = {name: "" if name.startswith("RBOOT_FLASH_") else default for name, default, _ in VARIABLES}
+    defaults = {each.name: "" if each.name.startswith("RBOOT_FLASH_") else each.default for each in VARIABLES}
     for name, default in {**defaults, **FLAGS}.items():
         env.SetDefault(**{name: default})
     env.Replace(**command_line_variables())
     env["RBOOT_VERSION"] = version_of(env)
     _keep_values(env, (*command_line_variables(), "RBOOT_VERSION"))
-    env.SetDefault(**_MESSAGES)
+    env.SetDefault(**messages.MESSAGES)
+    get_bool(env, "RBOOT_VERBOSE")  # to report an invalid value here
     env.Replace(**_INTERNAL)
     compiler.set_up(env)
     for name, method in METHODS.items():
         env.AddMethod(convert_errors(_prepare_environment(method), name), name)
     targets.explain_missing(env)
+    _print_summary_at_exit(env)
     _add_extras(env)
     _use_for_directories(env)
 
@@ -152,6 +152,21 @@ def _add_extras(env: Any) -> None:
         _append_help(text)
 
 
+def _print_summary_at_exit(env: Any) -> None:
+    """Print the summary when SCons ends, once for a project. Not as a target, which would take part in each build."""
+    attributes = env.fs.Top.attributes
+    if not hasattr(attributes, "rboot_packed"):
+        attributes.rboot_packed = []
+        atexit.register(_print_summary, env)
+
+
+def _print_summary(env: Any) -> None:
+    if env.fs.Top.attributes.rboot_packed or SCons.Script.GetBuildFailures():
+        from . import summary  # not for every build
+
+        summary.print_at_exit(env)
+
+
 def _append_help(text: str) -> None:
     try:
         SCons.Script.HelpFunction(text, append=True, local_only=True)
@@ -160,30 +175,18 @@ def _append_help(text: str) -> None:
 
 
 def _help() -> str:
-    target_rows = (
-        ("(none), roms", "build the ROMs of each slot"),
-        ("publish", "publish the ROMs to the web root"),
-        ("releases", "list the releases in the web root"),
-        ("rollback", "make the previous release current again"),
-        ("serve", "run a development server for the web root"),
-        ("prove", "verify in QEMU that the ROMs boot, with every byte in place"),
-        ("flash", "write the flash image to a device"),
-        ("boot", "run the flash image in QEMU"),
-        ("compile_commands.json", "write the compile commands, for editors"),
-        ("publish-APP", "publish one application; also prove-APP, rollback-APP"),
-        ("flash-IMAGE", "write one of several flash images; also boot-IMAGE"),
-    )
-    variable_rows = (
-        *((name, f"{text}{f' [{default}]' if default else ''}") for name, default, text in VARIABLES),
-        ("RBOOT_FILES", "files for the regions of a flash image (SConstruct only)"),
-        ("RBOOT_RECOVERY", "recovery ROM of a release (SConstruct only)"),
-        ("RBOOT_SLOT", "slot of a single ROM or linker script (SConstruct only)"),
-        ("RBOOT_CCFLAGS", "compiler flags that the chip needs, before CCFLAGS"),
-        ("RBOOT_ASFLAGS", "assembler flags that the chip needs, before ASFLAGS"),
-        ("RBOOT_LINKFLAGS", "linker flags that the chip needs, before LINKFLAGS"),
-        ("RBOOT_LINK_INPUTS", "libraries and objects in link order"),
-    )
-    lines = ["", plain((Heading("rBoot targets:"), Table((), target_rows, "<<"))), ""]
-    heading = "rBoot variables (NAME=VALUE on the command line overrides the SConstruct):"
-    lines.append(plain((Heading(heading), Table((), variable_rows, "<<"))))
-    return "\n".join(lines) + "\n"
+    """The help about targets and variables, all in the same two columns."""
+    groups = [("rBoot targets", targets.TARGETS)]
+    for title, variables in VARIABLE_GROUPS.items():
+        groups.append((title, tuple((each.name, _describe(each)) for each in variables)))
+    width = max(len(name) for _, rows in groups for name, _ in rows)
+    blocks: list[Heading | Table] = []
+    for title, rows in groups:
+        blocks += (Heading(f"{title}:"), Table((), tuple((f"{name:{width}}", text) for name, text in rows), "<<"))
+    blocks.insert(2, Heading("rBoot variables (NAME=VALUE on the command line overrides the SConstruct)"))
+    return f"\n{plain(blocks)}\n"
+
+
+def _describe(variable: Variable) -> str:
+    default = f" [{variable.default}]" if variable.default else ""
+    return f"{variable.help}{default}{' (SConstruct only)' if variable.in_sconstruct_only else ''}"

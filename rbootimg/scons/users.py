@@ -13,6 +13,7 @@ import SCons
 import SCons.Errors
 
 from ..errors import RbootError
+from ..views.messages import error_text
 
 _FOREIGN_CODE = (
     str(Path(__file__).parents[1]),
@@ -38,7 +39,7 @@ def convert_errors(function: Callable[..., Any], name: str = "") -> Callable[...
         except SCons.Errors.UserError as error:
             cause, message = error, str(error)
         except RbootError as error:
-            cause, message = error, f"rboot: {format_error(error)}"
+            cause, message = error, f"rboot: {error_text(format_error(error))}"
         except (AttributeError, TypeError, ValueError) as error:
             cause, message = error, str(error).replace(f"{function.__name__}()", f"{name}()")
             message = f"rboot: {message if not name or message.startswith(name) else f'{name}: {message}'}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import SCons.Errors
 import SCons.Script
@@ -24,42 +24,88 @@ from ..release import version
 COMPILER = "xtensa-lx106-elf-gcc"
 BUILD_DIR = "#build/rboot"
 
-# (name, default, help), in the order of `scons -h`. For the variables of flash layouts the default is only shown in the
-# help: a variable that is set overrides the layout.
-VARIABLES: tuple[tuple[str, str, str], ...] = (
-    ("RBOOT_LAYOUT", "", "layout file (TOML) or preset; the variables up to RBOOT_IROM_CHECKSUM override it"),
-    ("RBOOT_FLASH_SIZE", "1MB", "flash size: 256KB 512KB 1MB 2MB 4MB 8MB 16MB 2MB-c1 4MB-c1"),
-    ("RBOOT_FLASH_MODE", "qio", "flash mode: qio qout dio dout"),
-    ("RBOOT_FLASH_FREQ", "40m", "flash frequency: 20m 26m 40m 80m"),
-    ("RBOOT_HEADER_FLASH_SIZE", "", "flash size in the headers of ROMs (default: RBOOT_FLASH_SIZE)"),
-    ("RBOOT_SLOTS", "", "slots: ADDRESS[:SIZE] ... (default: rBoot's two slots for the flash size)"),
-    ("RBOOT_BIG_FLASH", "", "whether the loader maps more than 1 MB (BOOT_BIG_FLASH): yes no"),
-    ("RBOOT_IROM_CHECKSUM", "", "whether the loader's checksum includes irom (BOOT_IROM_CHKSUM): yes no"),
-    ("RBOOT_LDSCRIPT", "", "base linker script (default: our own, for bare-metal applications)"),
-    ("RBOOT_SECTIONS", "", "RAM sections in ROM order (default: the non-empty ones of .text .data .rodata)"),
-    ("RBOOT_MAP", "", "write the linker's map files, e.g. APP/rom0.map: yes no (default: no)"),
-    ("RBOOT_BUILD_DIR", BUILD_DIR, "directory for shared files: linker scripts, loaders, update client"),
-    ("RBOOT_WEBROOT", "#build/webroot", "directory that `scons publish` writes to"),
-    ("RBOOT_LOADER", "", "prebuilt boot loader for flash images and proofs (default: our own)"),
-    ("RBOOT_SRC", "", "directory of rBoot's sources for RbootLoader (default: our own loader)"),
-    ("RBOOT_CURRENT_ROM", "", "number of the ROM that a flash image boots (default: 0)"),
-    ("RBOOT_PROVE", "auto", "prove ROMs before publishing: auto (if QEMU is installed) always never"),
-    ("RBOOT_CONFINE", "", "confine ROMs in QEMU: auto (if the kernel can) always (default: the shell's, else auto)"),
-    ("RBOOT_PORT", "", "serial port for `scons flash` (default: found by esptool)"),
-    ("RBOOT_BAUD", "", "baud rate for `scons flash` (default: esptool's)"),
-    ("RBOOT_NET", "", "HOST:PORT that connections in `scons boot` are forwarded to"),
-    ("RBOOT_APPS", "", "applications to publish, roll back, ... (default: all)"),
-    ("RBOOT_VERSION", "", "semantic version of the release (default: from the git tags)"),
-    ("RBOOT_DEVICE", "", "device class of the release (default: esp8266)"),
-    ("RBOOT_RELEASE_FILES", "", "data files of the release, e.g. a web UI"),
-    ("RBOOT_CHECKSUM_FILES", "", "publish a .sha256 file for each ROM: yes no (default: no)"),
-    ("RBOOT_PUBLISH_ELFS", "", "publish the ELFs, for their symbols: yes no (default: no)"),
-    ("RBOOT_FORCE", "", "overwrite a published version or drop a ROM, for development: yes no (default: no)"),
-    ("RBOOT_ALLOW_DOWNGRADE", "", "publish a version older than the current one: yes no (default: no)"),
-    ("RBOOT_ROLLBACK", "", "version for `scons rollback` (default: the previous one)"),
-    ("RBOOT_SERVE_PORT", "8080", "port for `scons serve`"),
-    ("RBOOT_TOOLCHAIN", "", f"directory or prefix of {COMPILER} (default: PATH)"),
+
+class Variable(NamedTuple):
+    """A construction variable. `in_sconstruct_only`: it cannot be set on the command line.
+
+    For the variables of flash layouts the default is only for the help: a variable that is set overrides the layout.
+    """
+
+    name: str
+    default: str
+    help: str
+    in_sconstruct_only: bool = False
+
+
+VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
+    {
+        "Flash and layout": (
+            Variable("RBOOT_LAYOUT", "", "layout file (TOML) or preset; the other variables here override it"),
+            Variable("RBOOT_FLASH_SIZE", "1MB", "256KB 512KB 1MB 2MB 4MB 8MB 16MB 2MB-c1 4MB-c1"),
+            Variable("RBOOT_FLASH_MODE", "qio", "qio qout dio dout"),
+            Variable("RBOOT_FLASH_FREQ", "40m", "20m 26m 40m 80m"),
+            Variable("RBOOT_SLOTS", "", "ADDRESS[:SIZE] ... (default: rBoot's two slots for the flash size)"),
+            Variable("RBOOT_BIG_FLASH", "", "whether the loader maps more than 1 MB (BOOT_BIG_FLASH): yes no"),
+            Variable("RBOOT_IROM_CHECKSUM", "", "whether checksums include irom (BOOT_IROM_CHKSUM): yes no"),
+            Variable("RBOOT_HEADER_FLASH_SIZE", "", "flash size in ROM headers (default: RBOOT_FLASH_SIZE)"),
+        ),
+        "Build": (
+            Variable("RBOOT_TOOLCHAIN", "", f"directory or prefix of {COMPILER} (default: PATH)"),
+            Variable("RBOOT_VERBOSE", "", "print complete command lines: yes no (default: no)"),
+            Variable("RBOOT_BUILD_DIR", BUILD_DIR, "shared files: linker scripts, loaders, update client"),
+            Variable("RBOOT_LDSCRIPT", "", "base linker script (default: our own, for bare-metal applications)"),
+            Variable("RBOOT_SECTIONS", "", "RAM sections, in order (default: .text .data .rodata if not empty)"),
+            Variable("RBOOT_MAP", "", "write the linker's map files, e.g. APP/rom0.map: yes no (default: no)"),
+            Variable("RBOOT_SLOT", "", "slot of a single ROM or linker script", in_sconstruct_only=True),
+            Variable("RBOOT_CCFLAGS", "", "compiler flags that the chip needs, before CCFLAGS"),
+            Variable("RBOOT_ASFLAGS", "", "assembler flags that the chip needs, before ASFLAGS"),
+            Variable("RBOOT_LINKFLAGS", "", "linker flags that the chip needs, before LINKFLAGS"),
+            Variable("RBOOT_LINK_INPUTS", "", "libraries and objects in link order"),
+        ),
+        "Boot loader and flash image": (
+            Variable("RBOOT_LOADER", "", "prebuilt loader for flash images and proofs (default: our own)"),
+            Variable("RBOOT_SRC", "", "directory of rBoot's sources for RbootLoader (default: our own loader)"),
+            Variable("RBOOT_CURRENT_ROM", "", "number of the ROM that a flash image boots (default: 0)"),
+            Variable("RBOOT_FILES", "", "files for the regions of a flash image", in_sconstruct_only=True),
+        ),
+        "Release": (
+            Variable("RBOOT_WEBROOT", "#build/webroot", "directory that `scons publish` writes to"),
+            Variable("RBOOT_APPS", "", "applications to publish, roll back, ... (default: all)"),
+            Variable("RBOOT_VERSION", "", "semantic version (default: from the git tags)"),
+            Variable("RBOOT_DEVICE", "", "device class (default: esp8266)"),
+            Variable("RBOOT_RELEASE_FILES", "", "data files of the release, e.g. a web UI"),
+            Variable("RBOOT_RECOVERY", "", "recovery ROM of the release", in_sconstruct_only=True),
+            Variable("RBOOT_NOTES", "", "release notes in Markdown (default: the message of the annotated git tag)"),
+            Variable("RBOOT_CHECKSUM_FILES", "", "publish a .sha256 file for each ROM: yes no (default: no)"),
+            Variable("RBOOT_PUBLISH_ELFS", "", "publish the ELFs, for their symbols: yes no (default: no)"),
+            Variable("RBOOT_FORCE", "", "overwrite a version or drop a ROM, for development: yes no (default: no)"),
+            Variable("RBOOT_ALLOW_DOWNGRADE", "", "publish an older version: yes no (default: no)"),
+            Variable("RBOOT_ROLLBACK", "", "version for `scons rollback` (default: the previous one)"),
+            Variable("RBOOT_SERVE_PORT", "8080", "port for `scons serve`"),
+        ),
+        "Signatures": (
+            Variable("RBOOT_SIGN_KEY", "", "private key for signed releases (default of these: the shell's)"),
+            Variable("RBOOT_SIGN_COMMAND", "", "program that signs instead: update file in, base64 out"),
+            Variable("RBOOT_SIGN_PUBLIC_KEY", "", "public key that verifies what the program signed"),
+            Variable("RBOOT_SIGN_PASSPHRASE_FILE", "", "passphrase of the private key (default: asked for)"),
+            Variable("RBOOT_UPDATE_KEYS", "", "public keys that the update client accepts", in_sconstruct_only=True),
+            Variable("RBOOT_LOWEST_VERSION", "", "oldest version that it installs", in_sconstruct_only=True),
+        ),
+        "Prove and run in QEMU": (
+            Variable("RBOOT_PROVE", "auto", "prove before publishing: auto (if QEMU is installed) always never"),
+            Variable("RBOOT_CONFINE", "", "sandbox for QEMU: auto always (default: the shell's RBOOT_CONFINE, auto)"),
+            Variable("RBOOT_NET", "", "HOST:PORT that connections in `scons boot` are forwarded to"),
+        ),
+        "Device": (
+            Variable("RBOOT_PORT", "", "serial port for `scons flash` (default: found by esptool)"),
+            Variable("RBOOT_BAUD", "", "baud rate for `scons flash` (default: esptool's)"),
+        ),
+    }
 )
+"""The variables by theme, in the order of `scons -h` and of the reference in the documentation."""
+
+VARIABLES = tuple(each for group in VARIABLE_GROUPS.values() for each in group if not each.in_sconstruct_only)
+"""The variables that the command line can set."""
 
 # The flags that the ESP8266 needs, in variables of their own before the user's flags: CCFLAGS or LINKFLAGS of the user
 # may override a flag, but replace none.
@@ -74,12 +120,13 @@ FLAGS = {
 _LAYOUT_VARIABLES = tuple(
     f"RBOOT_{key}" for key in ("FLASH_SIZE", "FLASH_MODE", "FLASH_FREQ", "SLOTS", "BIG_FLASH", "IROM_CHECKSUM")
 )
-# Variables for calls, not for the command line.
-_CALL_VARIABLES = ("RBOOT_SLOT", "RBOOT_FILES", "RBOOT_RECOVERY", "RBOOT_UPDATE_KEYS", "RBOOT_LOWEST_VERSION")
 # Variables of targets, not for calls.
-_TARGET_VARIABLES = ("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT")
-_COMMAND_LINE_VARIABLES = frozenset((*(name for name, _, _ in VARIABLES), *FLAGS))
-_ALL_VARIABLES = _COMMAND_LINE_VARIABLES.union(_CALL_VARIABLES)
+_TARGET_VARIABLES = (
+    *("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT"),
+    *("RBOOT_SIGN_KEY", "RBOOT_SIGN_COMMAND", "RBOOT_SIGN_PUBLIC_KEY", "RBOOT_SIGN_PASSPHRASE_FILE"),
+)
+_COMMAND_LINE_VARIABLES = frozenset(variable.name for variable in VARIABLES)
+_ALL_VARIABLES = frozenset(variable.name for group in VARIABLE_GROUPS.values() for variable in group)
 
 
 def check_names(names: Iterable[str], known: frozenset[str] = _ALL_VARIABLES) -> None:

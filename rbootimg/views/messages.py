@@ -45,6 +45,11 @@ def error_line(prefix: str, text: str) -> str:
     return f"{styled(f'{prefix}:', Style.RED, sys.stderr)} {_with_hint(text)}"
 
 
+def error_text(text: str) -> str:
+    """Return an error for stderr after a prefix that another program prints: red, the hint at its end dim."""
+    return _with_hint(text, Style.RED)
+
+
 def warning_line(prefix: str, text: str) -> str:
     """Return a warning for stderr: `PREFIX: warning:` yellow, the hint at its end dim."""
     return f"{prefix}: {styled('warning:', Style.YELLOW, sys.stderr)} {_with_hint(text)}"
@@ -55,7 +60,8 @@ def print_warning(prefix: str, text: str) -> None:
     sys.stderr.write(f"{warning_line(prefix, text)}\n")
 
 
-def _with_hint(text: str) -> str:
-    """Return `text` with its hint dim: what comes after the last semicolon."""
-    message, semicolon, hint = text.rpartition("; ")
-    return f"{message}{semicolon}{styled(hint, Style.DIM, sys.stderr)}" if message else text
+def _with_hint(text: str, style: Style | None = None) -> str:
+    """Return `text` in `style`, with its hint dim: what comes after the last semicolon."""
+    message, semicolon, hint = text.rpartition("; ") if "; " in text else (text, "", "")
+    message = styled(message, style, sys.stderr) if style else message
+    return f"{message}{semicolon}{styled(hint, Style.DIM, sys.stderr)}"

@@ -11,8 +11,10 @@ from .tables import Heading, Table, plain
 
 if TYPE_CHECKING:  # to start the command line faster
     from ..release.finding import Finding
+    from ..release.history import ListedRelease
     from ..release.manifest import Release
-    from ..release.webroot import ListedRelease, Published
+    from ..release.update import UpdateFile
+    from ..release.webroot import Published
 
 
 def published(result: Published, directory: str = "") -> list[str]:
@@ -22,49 +24,84 @@ def published(result: Published, directory: str = "") -> list[str]:
     release = result.release
     if result.outcome is Outcome.REPAIRED:
         return [f"{release.app} {release.version} repaired; {result.before} is still current"]
-    line = f"{release.app} {release.version} is current{' already' * (not result.changed)}"
-    if result.changed and result.before:
+    is_switched = result.outcome not in (Outcome.UNCHANGED, Outcome.ANNOUNCED)
+    line = f"{release.app} {release.version} is current{' already' * (not is_switched)}"
+    if is_switched and result.before:
         line += f" (previously {result.before})"
+    line += about_update(result)
     if result.omitted:
         names = " and ".join(omission.value for omission in result.omitted)
         line += f"; the stored release has the same ROMs and was kept, without the new {names}"
-    return [line, *_files(release, directory)] if result.changed else [line]
+    return [line, *_files(release, directory)] if is_switched else [line]
 
 
 def rolled_back(result: Published, directory: str = "") -> list[str]:
     """Describe a rollback, with a line for each file; `directory` is the application's directory."""
+    from ..release.webroot import Outcome
+
     release = result.release
-    if not result.changed:
+    if result.outcome is not Outcome.SWITCHED:
         return published(result)
     if result.before == release.version:
-        return [f"{release.app} {release.version} is current already; its files were repaired"]
+        return [f"{release.app} {release.version} is current already; its files were repaired{about_update(result)}"]
     instead = f" instead of {result.before}" if result.before else ""
-    return [f"{release.app} {release.version} is current again{instead}", *_files(release, directory)]
+    line = f"{release.app} {release.version} is current again{instead}{about_update(result)}"
+    return [line, *_files(release, directory)]
+
+
+def about_update(result: Published) -> str:
+    """Return what to add to a line about a publication: whether only the update file is new, and its key."""
+    from ..release.signing import signer_name
+    from ..release.webroot import Outcome
+
+    name = signer_name(result.update.signed) if result.update else None
+    text = "; its update file is new" if result.outcome is Outcome.ANNOUNCED else ""
+    return f"{text}, signed with {name}" if name else text
+
+
+def new_key(result: Published) -> str | None:
+    """Describe, for a warning, that another key than before signed the update file; None if it did not."""
+    from ..release.signing import describe_signer
+
+    if not (result.update and result.update_before and result.update_before.signed.number):
+        return None
+    now, before = result.update.signed, result.update_before.signed
+    if now.number == before.number:
+        return None
+    return (
+        f"{result.release.app} is signed with {describe_signer(now)}, before with {describe_signer(before)}; devices "
+        "that have only the old key refuse it"
+    )
 
 
 def _files(release: Release, directory: str) -> list[str]:
     files = {rom.file.name: rom.file for rom in release.roms}
     others = ((release.recovery.file,) if release.recovery else ()) + release.data_files
+    others += (release.notes,) if release.notes else ()
     files |= {f"{release.directory}/{file.name}": file for file in others}
     return [
         f"  {os.path.join(directory, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
     ]
 
 
-def releases(listed: Mapping[str, Sequence[ListedRelease]]) -> str:
-    """List the releases of each application, one per line."""
+def releases(listed: Mapping[str, Sequence[ListedRelease]], updates: Mapping[str, UpdateFile | None]) -> str:
+    """List the releases of each application, one per line, below its name and the key of its update file."""
+    from ..release.signing import signer_name
+
     blocks: list[Heading | Table] = []
     for app, every in listed.items():
         rows = tuple(
             (
                 each.version,
-                "current" if each.current else "previous" if each.previous else "",
+                each.label,
                 each.release.date or "" if each.release else "",
                 file_sizes(each.release),
             )
             for each in every
         )
-        blocks += (Heading(app), Table((), rows, "<<<<"))
+        update = updates.get(app)
+        key = signer_name(update.signed) if update else None
+        blocks += (Heading(f"{app}, signed with {key}" if key else app), Table((), rows, "<<<<"))
     return f"{plain(blocks)}\n" if blocks else ""
 
 

@@ -27,6 +27,11 @@ def is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def share_colour(share: float) -> str:
+    """Return the colour of a bar for something that is full up to `share`, 1 meaning full."""
+    return next(colour for least, colour in _COLOURS if share >= least)
+
+
 def show(blocks: Sequence[Heading | Table]) -> None:
     """Print the blocks. The environment variable NO_COLOR disables colours (by Rich)."""
     if is_terminal():
@@ -76,7 +81,7 @@ def _table(table: Table, width: int) -> RichTable:
     for row, share in zip(table.rows, table.shares or (None,) * len(table.rows)):
         bar = None
         if share is not None:
-            colour = next(colour for least, colour in _COLOURS if share >= least)
+            colour = share_colour(share)
             bar = ProgressBar(1, min(share, 1), _BAR_WIDTH, complete_style=colour, finished_style=colour)
         cells = [Text(printable(cell)) for cell in row]
         drawn.add_row(*cells, *([bar or ""] if has_bars else []))

@@ -75,6 +75,41 @@ def test_publish_reads_defaults_from_the_environment(directory: Path) -> None:
     assert line.endswith("; pass --version X.Y.Z")
 
 
+def commit(directory: Path, *tag: str) -> None:
+    """Make `directory` a checkout whose commit is of 2026-11-23 and has a tag."""
+    who = {f"GIT_{role}_{key}": "x" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    environment = {**os.environ, **who, "GIT_COMMITTER_DATE": "2026-11-23T12:00:00Z", "GIT_CONFIG_GLOBAL": os.devnull}
+    for arguments in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "first"), ("tag", *tag)):
+        subprocess.run(["git", *arguments], cwd=directory, env=environment, check=True)
+
+
+def test_publish_takes_version_date_and_notes_from_the_tag(directory: Path) -> None:
+    commit(directory, "-a", "v1.2.0", "-m", "Sleeps deeply")
+    run(*PUBLISH)
+    found = manifest(directory)
+    assert [found["version"], found["date"]] == ["1.2.0", "2026-11-23"]
+    assert found["notes"]["path"] == "releases/1.2.0/notes.md"
+    assert (directory / "build/webroot/releases/1.2.0/notes.md").read_bytes() == b"Sleeps deeply\n"
+    run(*PUBLISH, "--version", "1.3.0", "--date", "2026-11-24")
+    assert manifest(directory)["date"] == "2026-11-24"
+    assert "notes" not in manifest(directory)
+    run(*PUBLISH, "--version", "1.4.0", SOURCE_DATE_EPOCH="1700000000")
+    assert manifest(directory)["date"] == "2023-11-14"
+
+
+def test_publish_takes_notes_from_a_file(directory: Path) -> None:
+    commit(directory, "-a", "v1.2.0", "-m", "Sleeps deeply")
+    (directory / "NEWS.md").write_bytes(b"# New\n")
+    run(*PUBLISH, "--notes", "NEWS.md")
+    assert (directory / "build/webroot/releases/1.2.0/notes.md").read_bytes() == b"# New\n"
+    assert "<h3>New</h3>" in (directory / "build/webroot/index.html").read_text()
+    (directory / "NEWS.md").write_bytes(b"")
+    assert refused(*PUBLISH, "--notes", "NEWS.md") == "NEWS.md: release notes are empty"
+    assert refused(*PUBLISH, "--notes", "none.md") == "none.md: No such file or directory"
+    (directory / "NEWS.md").write_bytes(b"other")
+    assert "was published already with other release notes" in refused(*PUBLISH, "--notes", "NEWS.md")
+
+
 def test_publish_takes_elfs_and_the_name_of_the_loader(directory: Path) -> None:
     elfs = []
     for slot in (0, 1):
@@ -265,12 +300,13 @@ def test_releases_rollback_and_prune(directory: Path) -> None:
     assert run("rollback")[0].startswith("blink 1.10.0 is current again instead of 1.11.0\n")
     assert run("releases")[0] == (
         "blink\n"
-        "  1.10.0  current   2026-11-23  240 + 240 bytes\n"
-        "  1.11.0            2026-11-23  240 + 240 bytes\n"
-        "  1.9.0   previous  2026-11-23  240 + 240 bytes\n"
+        "  1.10.0  current      2026-11-23  240 + 240 bytes\n"
+        "  1.11.0  rolled back  2026-11-23  240 + 240 bytes\n"
+        "  1.9.0   previous     2026-11-23  240 + 240 bytes\n"
     )
     listed = json.loads(run("releases", "--json")[0])["applications"][0]["releases"]
     assert [entry["version"] for entry in listed if entry["current"]] == ["1.10.0"]
+    assert [entry["version"] for entry in listed if entry["rolled_back"]] == ["1.11.0"]
     assert listed[0]["manifest"] == manifest(directory)
     assert run("rollback")[0].startswith("blink 1.9.0 is current again instead of 1.10.0\n")
     assert refused("rollback") == (

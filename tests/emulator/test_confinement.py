@@ -277,6 +277,15 @@ def test_the_expected_text_and_the_rom_are_found_in_omitted_output() -> None:
     assert result.uart.endswith("and now the end")
 
 
+def test_the_rom_is_found_at_the_start_of_omitted_output() -> None:
+    body = "static char text[65536]; for (unsigned i = 0; i < sizeof text; i++) text[i] = i % 64 == 63 ? 10 : 65;"
+    body += 'ets_printf("Booting rom 1 at\\n"); int out = OPEN("/dev/stdout", 1);'
+    body += "for (int i = 0; i < 99; i++) host(4, out, (unsigned)text, 65536, 0);"
+    body += 'ets_printf("the end"); for (;;);'
+    result = boot(rom(body), BootOptions(until="the end", timeout=30))
+    assert (result.ended, result.rom) == (BootEnd.UNTIL, 1)
+
+
 ENDLESS = {
     "erases": "for (;;) SPIEraseSector(5);",
     "a report": 'int r = OPEN("report", 1); for (;;) host(4, r, 0x3FFE8000, 0x10000, 0);',

@@ -185,8 +185,8 @@ def test_the_client_is_compiled_into_the_build(app: Project) -> None:
     assert set((ROOT / "rbootimg").rglob("*.o")) == before
     assert "up to date" in app.build()
     output = app.build("RBOOT_LAYOUT=sming")
-    assert "-o build/rboot/ota-client-emulator/rboot-ota.o" in output
-    assert "-o main.o" in output
+    assert "CC       build/rboot/ota-client-emulator/rboot-ota.o\n" in output
+    assert "CC       main.o\n" in output
 
 
 def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:

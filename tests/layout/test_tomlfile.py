@@ -441,9 +441,9 @@ def test_the_picture_is_to_scale_and_stands_alone() -> None:
     assert right <= float(root.attrib["width"])
 
 
-def test_the_readmes_layout_file_is_one() -> None:
-    readme = (ROOT / "README.md").read_text()
-    (text,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+def test_the_layout_file_of_the_documentation_is_valid() -> None:
+    page = (ROOT / "docs" / "reference" / "layout-files.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     assert [slot.label for slot in parse_layout(text).slots] == ["slot 0 at 0x2000", "slot 1 at 0x202000"]
 
 

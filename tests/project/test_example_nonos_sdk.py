@@ -51,7 +51,7 @@ def test_with_sdk_3_it_registers_the_partitions_of_its_layout(example: Project, 
 def test_a_layout_file_moves_the_partitions_and_the_calibration(example: Project, new_sdk: Path) -> None:
     text = 'flash_size = "2MB-c1"\n'
     example.write("board.toml", text)
-    said = example.run(f"SDK_BASE={new_sdk}", "RBOOT_LAYOUT=board.toml")
+    said = example.run(f"SDK_BASE={new_sdk}", "RBOOT_LAYOUT=board.toml", "RBOOT_VERBOSE=yes")
     assert (said.status, said.err) == (0, "")
     assert example.read("build/partitions.h").decode() == sdk_partitions(parse_layout(text))
     assert table_in(example.read("build/app/rom0.elf")) >= {0x2000, 0x82000, 0x1FB000, 0x1FC000, 0x1FD000}
@@ -68,7 +68,7 @@ def test_a_layout_without_a_table_is_refused_with_the_reason(example: Project, n
 @pytest.mark.parametrize("name", ["1MB", "512KB", "board.toml"])
 def test_with_sdk_2_there_are_no_partitions(example: Project, old_sdk: Path, name: str) -> None:
     example.write("board.toml", 'flash_size = "1MB"\nsdk_data = false\n')
-    said = example.run(f"SDK_BASE={old_sdk}", f"RBOOT_LAYOUT={name}")
+    said = example.run(f"SDK_BASE={old_sdk}", f"RBOOT_LAYOUT={name}", "RBOOT_VERBOSE=yes")
     assert (said.status, said.err) == (0, "")
     assert example.exists("build/app/rom1.bin")
     assert not example.exists("build/partitions.h")

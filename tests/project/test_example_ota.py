@@ -37,9 +37,9 @@ def boot(directory: Path, *arguments: str, typed: str, status: int = 0) -> str:
 def test_the_demo_shows_an_update(example: Path) -> None:
     said = run_scons(example, "demo")
     expected = (
-        ("scons RBOOT_VERSION=1.0.0", "app 1.0.0 is current"),
+        ("scons RBOOT_VERSION=1.0.0", "published app 1.0.0 to "),
         ("Booting rom 0 at 2000", "version 1.0.0, ROM 0", "the server has 1.0.0: the same"),
-        ("scons RBOOT_VERSION=1.1.0 publish", "app 1.1.0 is current"),
+        ("scons RBOOT_VERSION=1.1.0 publish", "published app 1.1.0 to "),
         ("> ota", "the server has 1.1.0: newer", "fetching rom1.bin"),
         ("bytes written and verified", "Booting temp rom.", "version 1.1.0, ROM 1"),
         ("running ROM 1, not confirmed", "> confirm\nconfirmed"),

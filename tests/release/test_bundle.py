@@ -208,6 +208,51 @@ def test_a_data_file_has_a_name_that_is_safe_everywhere_and_no_other_file_of_a_r
         Release.from_json(json.dumps(values).encode())
 
 
+def test_notes_are_in_the_manifest_and_among_the_files() -> None:
+    found = make("1.2.0", notes="# Größer\n".encode())
+    entry = json.loads(found.release.to_json())["notes"]
+    assert entry == {
+        "path": "releases/1.2.0/notes.md",
+        "size": 11,
+        "sha256": sha256_hex("# Größer\n".encode()),
+    }
+    assert found.contents["notes.md"].decode() == "# Größer\n"
+    assert Release.from_json(found.release.to_json()) == found.release
+    assert found.release.files[-1] == found.release.notes
+    assert "notes" not in json.loads(make("1.2.0").release.to_json())
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        (b"", "release notes are empty"),
+        (b" \n", "release notes are empty"),
+        (b"Gr\xf6\xdfer", "release notes are not UTF-8: invalid byte at offset 2"),
+        (b"x" * 65537, "release notes are too large: expected at most 65,536 bytes, got 65,537"),
+    ],
+)
+def test_invalid_notes_are_refused(notes: bytes, message: str) -> None:
+    with pytest.raises(PublishError, match=f"^notes.md of blink: {message}$"):
+        make("1.0.0", notes=notes)
+    options = ReleaseOptions(notes=notes, display_names={"notes.md": "NEWS"})
+    with pytest.raises(PublishError, match=f"^NEWS: {message}$"):
+        make_bundle("blink", "1.0.0", [rom(0), rom(1)], LAYOUT, options)
+    make("1.0.0", notes=b"x" * 65536)
+
+
+@pytest.mark.parametrize("name", ["notes.md", "Notes.MD"])
+def test_a_release_of_an_earlier_rbootimg_may_have_a_data_file_with_the_name_of_the_notes(name: str) -> None:
+    with pytest.raises(PublishError, match=f"invalid data file name '{name}': reserved for another file of a release"):
+        make("1.0.0", files=((name, b"x"),))
+    values = json.loads(make("1.0.0", files=(("ui.html", b"x"),)).release.to_json())
+    values["files"][0]["name"] = name
+    release = Release.from_json(json.dumps(values).encode())
+    assert [file.name for file in release.data_files] == [name]
+    values["notes"] = {key: values["files"][0][key] for key in ("path", "size", "sha256")}
+    with pytest.raises(ManifestError, match=r"^manifest: files: notes\.md is the file of the release notes$"):
+        Release.from_json(json.dumps(values).encode())
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -232,6 +277,12 @@ def test_a_data_file_of_invalid_name_or_size_is_refused(
         (lambda m: m.update(recovery=[]), r"manifest: invalid 'recovery': expected an object"),
         (lambda m: m.update(recovery={"slot": 2}), r"manifest: recovery: missing 'flash_address': expected a number"),
         (lambda m: m.update(files={}), r"manifest: invalid 'files': expected a list"),
+        (lambda m: m.update(notes="x"), r"manifest: invalid 'notes': expected an object"),
+        (
+            lambda m: m.update(notes={**m["files"][0], "size": 0}),
+            r"manifest: notes: invalid size: expected 1 to 65536, ",
+        ),
+        (lambda m: m.update(notes={**m["files"][0], "size": 65537}), r"manifest: notes: invalid size: .*, got 65537$"),
         (lambda m: m.update(checksum_files=1), r"manifest: invalid 'checksum_files': expected true or false"),
         (lambda m: m.update(files=["x"]), r"manifest: files: not a JSON object"),
         (lambda m: m.update(files=m["files"] * 2), r"manifest: files: duplicate name"),

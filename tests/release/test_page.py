@@ -7,17 +7,26 @@ import http.server
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 from support import browser
-from support.releases import make, with_recovery
+from support.releases import make, make_roms, with_recovery
 
+from rbootimg._version import __version__
 from rbootimg.fileio import sha256_hex
+from rbootimg.layout.tomlfile import parse_layout
 from rbootimg.release import page
+from rbootimg.release.bundle import RecoveryRom
+from rbootimg.release.check import check_web_root
+from rbootimg.release.history import History, list_history
+from rbootimg.release.manifest import PartKind, Release
 from rbootimg.release.webroot import publish, rollback
+
+TIMES, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
 
 
 @pytest.fixture
@@ -47,25 +56,117 @@ def test_the_page_has_the_numbers_of_the_release(root: Path) -> None:
     size = (root / "rom0.bin").stat().st_size
     before = (root / "releases/1.0.0/rom0.bin").stat().st_size
     for words in (
-        "blink 1.1.0 for esp8266 · 2026-11-23 · manifest.json",
-        "slot 1 0x082000 0x0fb000 484",
-        "ROMs, compared with 1.0.0",
-        f"size {size:,} bytes (+{size - before:,})",
-        f"used {100 * size / 0x80000:.1f} %",
+        "blink 1.1.0 current for esp8266 released 2026-11-23 1 MB flash manifest.json",
+        "slot 1 0x082000 to 0x0fb000 484 KB",
+        "Sizes compared with 1.0.0",
+        f"rom0.bin {size:,} bytes (+{size - before:,})",
+        f"{100 * size / 0x80000:.1f} % of slot 0 flash address 0x2000 slot size 524,288 bytes",
         "linked at 0x40282010",
         "boot proved with rBoot 1.4.2",
         f"Data files name bytes SHA-256 ca.der 1 {sha256_hex(b'0')} ui.html 3 {sha256_hex(b'<p>')}",
-        f"1.1.0 current 2026-11-23 {size:,} + {size:,}",
-        f"1.0.0 {before:,} + {before:,}",
+        f"1.1.0 current 2026-11-23 2 {TIMES} {size:,} +{size - before:,} 1.0.0 previous 2 {TIMES} {before:,}",
+        f"Published with rbootimg {__version__}",
     ):
         assert words in text
     rollback(root)
     text = text_of((root / "index.html").read_text())
-    assert "blink 1.0.0 for esp8266" in text
+    assert "blink 1.0.0 current for esp8266 1 MB flash" in text
     assert "boot proved no" in text
-    assert f"1.0.0 current {before:,}" in text
+    assert (
+        f"1.1.0 rolled back 2026-11-23 2 {TIMES} {size:,} +{size - before:,} 1.0.0 current 2 {TIMES} {before:,}" in text
+    )
     assert "compared" not in text
-    assert "Files" not in text
+    assert "Data files" not in text
+
+
+def test_sizes_that_differ_are_listed_with_the_change_of_each_rom() -> None:
+    def sized(version: str, *sizes: int) -> Release:
+        release = make(version).release
+        roms = (replace(rom, file=replace(rom.file, size=size)) for rom, size in zip(release.roms, sizes, strict=True))
+        return replace(release, roms=tuple(roms))
+
+    releases = {"1.0.0": sized("1.0.0", 400, 500), "1.1.0": sized("1.1.0", 1400, 480), "0.9.0": None}
+    history = History("blink", ("0.9.0", "1.0.0", "1.1.0"), dict.fromkeys(releases, ""))
+    text = text_of(page.app_page(list_history(history, releases), None, has_index=False))
+    assert f"1.1.0 current 1,400 + 480 +1,000, {MINUS}20 1.0.0 previous 400 + 500 0.9.0 manifest unreadable" in text
+
+
+NOTES = b"""\
+A *new* LED [driver](https://example.org/?a&b).
+Two lines,  \nthree.
+
+# Fixed
+
+- `x < y`
+- <b onclick="x">bold</b> ![a picture](https://example.org/x.png) [elsewhere](../secret.html) [run](javascript:x)
+
+### Deeper
+
+1. one
+2. two
+
+> \xc3\x84rger
+
+***
+
+```c
+\tif (a)
+
+  b();
+```
+"""
+RENDERED = """\
+<p>A <em>new</em> LED <a href="https://example.org/?a&amp;b">driver</a>.
+Two lines,<br>three.</p>\
+<h3>Fixed</h3>\
+<ul><li><code>x &lt; y</code></li>\
+<li>&lt;b onclick=&#34;x&#34;&gt;bold&lt;/b&gt; a picture elsewhere [run](javascript:x)</li></ul>\
+<h4>Deeper</h4>\
+<ol start="1"><li>one</li><li>two</li></ol>\
+<blockquote><p>Ärger</p></blockquote>\
+<hr>\
+<pre><code>    if (a)
+
+  b();
+</code></pre>"""
+
+
+def test_release_notes_are_on_both_pages(tmp_path: Path) -> None:
+    publish(tmp_path, [make("1.0.0", notes=NOTES), make("1.0.0", "clock")])
+    shown = f'<h2>Release notes</h2>\n<div class="notes">{RENDERED}</div>'
+    for name in ("blink/index.html", "blink/releases/1.0.0/index.html"):
+        assert shown in (tmp_path / name).read_text(encoding="utf-8")
+    assert (tmp_path / "blink/releases/1.0.0/notes.md").read_bytes() == NOTES
+    assert "notes" not in (tmp_path / "clock/index.html").read_text()
+    publish(tmp_path, [make("1.1.0")])
+    assert "Release notes" not in (tmp_path / "blink/index.html").read_text()
+    rollback(tmp_path, app="blink")
+    assert shown in (tmp_path / "blink/index.html").read_text(encoding="utf-8")
+
+
+def test_deep_or_odd_notes_become_a_page() -> None:
+    release = make("1.0.0").release
+    for notes in (b"*" * 30000 + b"a" + b"*" * 30000, b"> " * 30000, b"- " * 30000, b"[" * 60000, b"\xff\0\x1b[31m\tx"):
+        html = page.release_page(release, None, notes)
+        assert html.count("<em>") == html.count("</em>")
+        assert html.count("<blockquote>") == html.count("</blockquote>") <= 50
+        assert not re.search("[\0-\x09\x0b-\x1f]", html)
+
+
+def test_each_page_links_to_the_one_above(root: Path) -> None:
+    several = root.parent / "several"
+    publish(several, [make("1.0.0"), make("1.0.0", "clock")])
+    up = {
+        several / "index.html": [],
+        several / "blink/index.html": ["../index.html"],
+        several / "blink/releases/1.0.0/index.html": ["../../index.html"],
+        root / "index.html": [],
+        root / "releases/1.0.0/index.html": ["../../index.html"],
+    }
+    for path, links in up.items():
+        assert re.findall('<nav><a href="([^"]*)">', path.read_text()) == links, path
+    rollback(several / "blink", "1.0.0")  # its own directory as web root
+    assert check_web_root(several) == ()
 
 
 def test_the_page_has_the_recovery_rom(spare: Path) -> None:
@@ -75,20 +176,20 @@ def test_the_page_has_the_recovery_rom(spare: Path) -> None:
     for name, link in (("index.html", "releases/1.1.0/recovery.bin"), ("releases/1.1.0/index.html", "recovery.bin")):
         html = (spare / "blink" / name).read_text()
         assert f'<a href="{link}">recovery.bin</a>' in html
-        assert f"recovery.bin size {len(data):,} bytes ({change:+,}) slot 2 at 0x202000, 1,0" in text_of(html)
+        assert f"recovery.bin {len(data):,} bytes ({change:+,})" in text_of(html)
         assert f"SHA-256 {sha256_hex(data)}" in text_of(html)
         assert f"recovery.bin: 0x202000 to {0x202000 + len(data):#x}" in html
 
 
 def test_the_flash_is_drawn_to_scale(root: Path) -> None:
-    svg = re.search("<svg.*?</svg>", (root / "index.html").read_text())[0]
+    flash = re.search('<div class="flash">.*?</div>', (root / "index.html").read_text(), re.DOTALL)[0]
     boxes = {
         name: (float(x), float(width))
-        for x, width, name in re.findall(r'x="([\d.]+)" .*?width="([\d.]+)".*?<title>([^:]+):', svg)
+        for x, width, name in re.findall(r'x="([\d.]+)%" .*?width="([\d.]+)%".*?<title>([^:]+):', flash)
     }
-    assert boxes["slot 1"] == pytest.approx((0x82000 / 0x100000 * 1000, 0x79000 / 0x100000 * 1000), abs=0.001)
+    assert boxes["slot 1"] == pytest.approx((0x82000 / 0x100000 * 100, 0x79000 / 0x100000 * 100), abs=0.001)
     size = (root / "rom1.bin").stat().st_size
-    assert boxes["rom1.bin"] == pytest.approx((0x82000 / 0x100000 * 1000, size / 0x100000 * 1000), abs=0.001)
+    assert boxes["rom1.bin"] == pytest.approx((0x82000 / 0x100000 * 100, size / 0x100000 * 100), abs=0.001)
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:
@@ -165,3 +266,70 @@ def test_a_browser_shows_it_without_a_complaint_or_a_request_elsewhere(
         directory = name.rpartition("index.html")[0]
         assert sorted(asked) == [f"/{name}", f"/{directory}style.css"]
         asked.clear()
+
+
+FOUR_SLOTS = parse_layout(
+    'flash_size = "4MB"\n[loader]\nbig_flash = true\n'
+    + "".join(f'[[slot]]\naddress = {(number << 20) + 0x2000}\nsize = "512KB"\n' for number in range(4))
+    + '[[region]]\nname = "a_file_system_with_a_long_name"\naddress = 0x182000\nsize = "256KB"\n'
+)
+LONG_NAME = "temperature-sensor-" * 5
+
+
+@pytest.fixture(scope="module")
+def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A web root with 30 applications; the one with the long name has 40 releases and everything else that there is."""
+    root = tmp_path_factory.mktemp("awkward")
+    publish(root, [make("1.2.3", f"app{number}", date="2026-11-23" if number % 2 else None) for number in range(29)])
+    for number in range(39):
+        publish(root, [make(f"1.{number // 9}.{number % 9 + 1}", LONG_NAME, size=64 + 16 * number)])
+    rollback(root, app=LONG_NAME)
+    files = (("ui.html", b"<p>"), ("a_data_file_with_quite_a_long_name-0123456789.json.gz", b"x" * 300000))
+    recovery = RecoveryRom(3, make_roms("recovery", count=1)[0], "rBoot 1.4.2")
+    options = {"files": files, "recovery": recovery, "notes": NOTES, "elfs": (b"elf",) * 3}
+    publish(root, [make("9.0.0-rc.1", LONG_NAME, layout=FOUR_SLOTS, count=3, **options)])
+    publish(root, [make("9.0.0-rc.1.0.dev.5.gabcdef0123.dirty", LONG_NAME, layout=FOUR_SLOTS, count=3, **options)])
+    return root
+
+
+@pytest.mark.parametrize("view", browser.VIEWS, ids=str)
+@pytest.mark.needs("chromium")
+def test_pages_with_much_on_them_fit_each_window_and_are_accessible(
+    awkward: Path, view: browser.View, chromium: Browser
+) -> None:
+    handler = functools.partial(_Handler, directory=awkward)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in ("index.html", f"{LONG_NAME}/index.html"):
+            url = f"http://127.0.0.1:{server.server_port}/{name}"
+            with browser.page(chromium, url, view) as window:
+                assert browser.overflow(window) == 0
+                for digits in window.query_selector_all(".sha256"):
+                    assert digits.evaluate("each => getComputedStyle(each).userSelect") == "all"
+                    assert digits.evaluate("each => each.scrollWidth - each.clientWidth") <= 0
+            assert browser.accessibility_faults(chromium, url, view) == []
+        server.shutdown()
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG 2 of a colour such as #21618c."""
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_colours_of_the_flash_map_have_enough_contrast_in_both_schemes() -> None:
+    """axe-core looks at text in HTML only. WCAG 2 AA: 4.5 for text, 3 for graphics."""
+    schemes = [dict(re.findall("--([a-z-]+): (#[0-9a-f]{6})", part)) for part in page.stylesheet().split("@media")[:2]]
+    for colours in schemes:
+        for kind in (*(kind.value for kind in PartKind), "free"):
+            assert contrast(colours["on-box"], colours[kind]) >= 4.5, kind
+            assert contrast(colours["edge"], colours[kind]) >= 3, kind
+        assert contrast(colours["used"], colours["slot"]) >= 3
+        assert contrast(colours["used"], colours["track"]) >= 3
+        assert contrast(colours["edge"], colours["page"]) >= 3

@@ -12,6 +12,7 @@ from rbootimg.release.plan import Action, StoredVersion, plan_release
 
 RELEASE = make("1.1.0").release
 DATED = make("1.1.0", date="2026-11-23").release
+NOTED = make("1.1.0", notes=b"new").release
 OTHER = make("1.1.0", size=128).release
 
 
@@ -24,9 +25,14 @@ def corrupt(release: Release) -> StoredVersion:
 
 
 def plan(
-    version: StoredVersion | None, current: str | None = "1.0.0", force: bool = False, allow_downgrade: bool = False
+    version: StoredVersion | None,
+    current: str | None = "1.0.0",
+    release: Release = RELEASE,
+    *,
+    force: bool = False,
+    allow_downgrade: bool = False,
 ) -> Action:
-    return plan_release(RELEASE, current, version, force=force, allow_downgrade=allow_downgrade)
+    return plan_release(release, current, version, force=force, allow_downgrade=allow_downgrade)
 
 
 def test_a_version_that_is_not_stored_is_added() -> None:
@@ -38,6 +44,8 @@ def test_a_version_that_is_not_stored_is_added() -> None:
 def test_a_stored_release_with_the_same_roms_is_kept(current: str) -> None:
     assert plan(stored(RELEASE), current) is plan(stored(DATED), current) is Action.KEEP
     assert plan(stored(RELEASE), current, force=True) is Action.KEEP
+    assert plan(stored(NOTED), current) is plan(stored(RELEASE), current, NOTED) is Action.KEEP
+    assert plan(stored(NOTED), current, NOTED) is Action.KEEP
 
 
 def test_a_corrupt_release_is_repaired() -> None:
@@ -50,7 +58,7 @@ def test_an_older_corrupt_release_is_repaired_without_becoming_current() -> None
 
 
 def test_with_force_a_stored_release_is_replaced() -> None:
-    for version in (stored(OTHER), corrupt(OTHER), stored(DATED)):
+    for version in (stored(OTHER), corrupt(OTHER), stored(DATED), stored(NOTED)):
         assert plan(version, force=True) is Action.REPLACE
 
 
@@ -80,3 +88,12 @@ def test_an_older_release_is_refused(version: StoredVersion | None) -> None:
             plan(version, "1.2.0", force=force)
         assert str(refused.value) == "1.1.0 of blink is older than the current 1.2.0"
         assert refused.value.hint is Hint.DOWNGRADE
+
+
+def test_a_published_version_with_other_notes_is_refused() -> None:
+    other = make("1.1.0", notes=b"newer").release
+    with pytest.raises(
+        PublishError, match=r"^1\.1\.0 of blink was published already with other release notes: a publis"
+    ):
+        plan(stored(NOTED), release=other)
+    assert plan(stored(NOTED), release=other, force=True) is Action.REPLACE

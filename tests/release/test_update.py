@@ -51,7 +51,7 @@ def test_the_oldest_withdrawn_versions_make_room() -> None:
 
 
 def test_a_release_that_devices_could_not_read_is_not_written() -> None:
-    with pytest.raises(PublishError, match="devices cannot read this release: update file: invalid version"):
+    with pytest.raises(PublishError, match=r"devices cannot read the version .*: expected at most 63 char"):
         replace(MINIMAL, version=f"1.0.0-{'a' * 60}").to_bytes()
     with pytest.raises(PublishError, match="update file too large: expected at most 4,096 bytes"):
         replace(MINIMAL, app="a" * 4000).to_bytes()
@@ -186,7 +186,7 @@ def test_base64_that_is_not_canonical_is_refused(key: Path) -> None:
         ("echo no token >&2; exit 1", "exit status 1: no token"),
         ("echo garbage!", "invalid answer: expected 64 bytes in base64"),
         ("head -c 63 /dev/zero | base64 -w0", "invalid answer"),
-        ("head -c 64 /dev/zero | base64 -w0", "does not match the public key prod; nothing was changed"),
+        ("head -c 64 /dev/zero | base64 -w0", "does not match the public key prod$"),
         ("cat >/dev/null; echo", "invalid answer"),
     ],
 )
@@ -199,7 +199,7 @@ def test_a_signing_command_that_fails_signs_nothing(script: str, message: str, k
 def test_a_signing_command_that_does_not_answer_is_ended(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signing, "COMMAND_TIMEOUT", 0.2)
     signer = signing.CommandSigner(("sleep", "60"), signing.read_key(key).public)
-    with pytest.raises(SigningError, match="sleep: no answer within 0 s"):
+    with pytest.raises(SigningError, match="sleep: signing failed: no answer within 0 s"):
         signing.sign(TEXT.encode(), signer)
     with pytest.raises(SigningError, match="cannot run the signing command: No such file"):
         signing.sign(TEXT.encode(), signing.CommandSigner(("no-such-program",), signer.public))

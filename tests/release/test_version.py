@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rbootimg.errors import CheckoutError, Hint, VersionError
-from rbootimg.release.version import from_describe, from_git, parse
+from rbootimg.errors import CheckoutError, Hint, SettingError, VersionError
+from rbootimg.release.version import from_describe, from_git, parse, release_date, tag_notes
 
 
 @pytest.mark.parametrize("text", ["0.0.0", "1.2.0", "1.2.0-rc.1", "1.2.1-0.dev.5.gabc1234567.dirty"])
@@ -185,3 +185,56 @@ def test_a_checkout_that_git_cannot_read_is_not_one_without_a_tag(
     with pytest.raises(CheckoutError, match=f"^git describe failed: .*{words}.*$") as refused:
         from_git(checkout)
     assert "\n" not in str(refused.value)
+
+
+# The date and the notes of a release
+
+
+def test_the_date_is_that_of_the_variable_else_of_the_commit(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-11-23T23:30:00-0200")  # in UTC the next day
+    monkeypatch.setenv("GIT_AUTHOR_DATE", "2020-01-01T00:00:00Z")
+    git(checkout, "commit", "-q", "--allow-empty", "-m", "second")
+    (checkout / "sub").mkdir()
+    (checkout / "main.c").write_text("int changed;\n")
+    assert release_date({}, checkout) == release_date({}, checkout / "sub") == "2026-11-24"
+    assert release_date({"SOURCE_DATE_EPOCH": ""}, checkout) == "2026-11-24"
+    assert release_date({"SOURCE_DATE_EPOCH": "1700000000"}, checkout) == "2023-11-14"
+    with pytest.raises(SettingError, match=r"^SOURCE_DATE_EPOCH: invalid time 'now': expected seconds since 1970"):
+        release_date({"SOURCE_DATE_EPOCH": "now"}, checkout)
+    other = tmp_path_factory.mktemp("other")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(other.parent))
+    assert release_date({}, other) is None
+    git(other, "init", "-q")
+    assert release_date({}, other) is None  # there is no commit
+    monkeypatch.setenv("PATH", str(other))
+    assert release_date({}, checkout) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "notes"),
+    [
+        ("Longer battery life\n\n- Sleeps *deeply*\n- <b>", b"Longer battery life\n\n- Sleeps *deeply*\n- <b>\n"),
+        ("Release 1.3.0\n\n- Sleeps", b"- Sleeps\n"),
+        ("v1.3.0\n\nLänger.\n\nNeu.\n", "Länger.\n\nNeu.\n".encode()),
+        ("1.3.0", None),
+        ("version 1.3.0.", None),
+        ("v1.3.0 sleeps", b"v1.3.0 sleeps\n"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["v", ""])
+def test_the_message_of_a_versions_annotated_tag_is_its_notes(
+    checkout: Path, prefix: str, message: str, notes: bytes | None
+) -> None:
+    git(checkout, "tag", "-a", f"{prefix}1.3.0", "-m", message)
+    assert tag_notes(checkout, "1.3.0") == notes
+    assert tag_notes(checkout, "1.2.0") is None  # not annotated
+    assert tag_notes(checkout, "1.4.0") is None
+    git(checkout, "commit", "-q", "--allow-empty", "-m", "second")
+    assert tag_notes(checkout, "1.3.0") is None  # of another commit
+
+
+def test_without_a_checkout_there_are_no_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert tag_notes(tmp_path, "1.2.0") is None

@@ -25,10 +25,12 @@ from pathlib import Path
 
 import pytest
 import semver
+from support.keys import signer
 from support.releases import SPARE, make, make_roms, tree, with_recovery
 
+from rbootimg._version import __version__
 from rbootimg.errors import Hint, LockError, PublishError, RbootError, WebRootError
-from rbootimg.release import storage, transaction, webroot
+from rbootimg.release import datafiles, signing, storage, transaction, webroot
 from rbootimg.release import tree as tree_module
 from rbootimg.release.bundle import Bundle
 from rbootimg.release.check import check_web_root
@@ -36,6 +38,7 @@ from rbootimg.release.finding import Finding
 from rbootimg.release.history import History
 from rbootimg.release.manifest import Release
 from rbootimg.release.tree import LOCK, NEXT, SWITCH
+from rbootimg.release.update import parse_update_file
 from rbootimg.release.webroot import Omission, Outcome, list_releases, prune, publish, rollback, rollback_all
 from rbootimg.rom.format import Rom
 from rbootimg.views import release as report
@@ -80,6 +83,8 @@ def assert_current(directory: Path, version: str, rom_count: int = 2) -> None:
     assert (directory / "manifest.json").read_bytes() == (directory / f"releases/{version}/manifest.json").read_bytes()
     assert f"<h1>blink {version}</h1>" in (directory / "index.html").read_text()
     assert history(directory).current == version
+    assert (directory / "update").read_bytes() == history(directory).update
+    assert parse_update_file((directory / "update").read_bytes()).update.version == version
     assert check_web_root(directory) == ()
     assert not list(directory.rglob(".rbootimg-*"))
 
@@ -105,6 +110,7 @@ def test_a_release_is_current_and_stored(root: Path) -> None:
         "rom0.bin",
         "rom1.bin",
         "style.css",
+        "update",
         "version",
     ]
     assert_current(root, "1.0.0")
@@ -259,6 +265,116 @@ def test_a_data_file_that_is_not_as_published_is_found_and_repaired(
     assert_current(root, "1.2.0")
 
 
+def test_notes_are_in_the_releases_own_directory_alone(root: Path) -> None:
+    put(root, "1.0.0", make("1.1.0", notes=b"news"))
+    assert (root / "releases/1.1.0/notes.md").read_bytes() == b"news"
+    assert not (root / "notes.md").exists()
+    assert not publish(root, [make("1.1.0", notes=b"news")])[0].changed
+    put(root, make("1.2.0", notes=b"more"))
+    rollback(root)
+    assert_current(root, "1.1.0")
+    put(root, "1.3.0", "1.4.0")
+    assert prune(root, 0) == ("1.2.0", "1.1.0", "1.0.0")
+    assert not list(root.rglob("notes.md"))
+    assert_current(root, "1.4.0")
+
+
+def test_the_same_version_with_other_notes_is_refused_unless_forced(root: Path) -> None:
+    put(root, make("1.0.0", notes=b"news"))
+    before = tree(root)
+    with pytest.raises(PublishError, match=r"1\.0\.0 of blink was published already with other release notes: a publ"):
+        publish(root, [make("1.0.0", notes=b"better")])
+    assert not publish(root, [make("1.0.0")])[0].changed
+    assert tree(root) == before
+    publish(root, [make("1.0.0", notes=b"better")], force=True)
+    assert (root / "releases/1.0.0/notes.md").read_bytes() == b"better"
+    assert check_web_root(root) == ()
+    publish(root, [make("1.0.0")], force=True)
+    assert not (root / "releases/1.0.0/notes.md").exists()
+    assert check_web_root(root) == ()
+    (published,) = publish(root, [make("1.0.0", notes=b"late")])
+    assert not published.changed
+    assert published.omitted == (Omission.NOTES,)
+    assert report.published(published)[0].endswith("was kept, without the new release notes")
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
+def test_notes_that_are_not_as_published_are_found_and_repaired(root: Path, damage: Callable[[Path], object]) -> None:
+    put(root, make("1.0.0", notes=b"news"), "1.1.0")
+    path = root / "releases/1.0.0/notes.md"
+    damage(path)
+    assert [problem.path for problem in check_web_root(root)] == ["releases/1.0.0/notes.md"]
+    with pytest.raises(WebRootError, match=r"releases/1\.0\.0/notes\.md: (missing|does not match its manifest); pub"):
+        rollback(root, "1.0.0")
+    assert publish(root, [make("1.0.0", notes=b"news")])[0].outcome is Outcome.REPAIRED
+    assert path.read_bytes() == b"news"
+    assert_current(root, "1.1.0")
+
+
+def test_a_data_file_called_as_the_notes_stays_in_the_releases_of_earlier_versions(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(datafiles, "is_notes", lambda name: False)
+        put(root, make("1.0.0", files=(("notes.md", b"mine"),)))
+    put(root, "1.1.0")
+    assert check_web_root(root) == ()
+    rollback(root)
+    assert_current(root, "1.0.0")
+    assert "Release notes" not in (root / "index.html").read_text()
+    put(root, "1.1.0", "1.2.0")
+    assert prune(root, 0) == ("1.0.0",)
+
+
+def test_a_page_of_another_rbootimg_is_no_fault(root: Path) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    pages = [path for name in ("index.html", "style.css") for path in (root / name, root / "blink" / name)]
+    for path in pages:
+        path.write_bytes(path.read_bytes().replace(f"rbootimg {__version__}".encode(), b"rbootimg 0.0.1"))
+    assert check_web_root(root) == ()
+    for path in pages:
+        path.chmod(0o600)
+    assert {finding.text for finding in check_web_root(root)} == {"not readable for the web server: expected mode 644"}
+    for path in pages:
+        path.write_bytes(path.read_bytes()[:100])  # which rbootimg wrote it is not in there, or it was this one
+        path.chmod(0o644)
+    (root / "style.css").unlink()
+    assert len(check_web_root(root)) >= 3
+    put(root / "blink", "1.1.0")
+    assert_current(root / "blink", "1.1.0")
+
+
+def labels(root: Path) -> list[str]:
+    [listed] = list_releases(root).values()
+    return [f"{each.version} {each.label}".rstrip() for each in listed]
+
+
+def test_the_list_says_which_release_is_current_previous_or_rolled_back(root: Path) -> None:
+    put(root, "1.0.0", "1.1.0", "1.2.0", "1.3.0")
+    assert labels(root) == ["1.3.0 current", "1.2.0 previous", "1.1.0", "1.0.0"]
+    rollback(root, "1.1.0")
+    assert labels(root) == ["1.1.0 current", "1.3.0 rolled back", "1.2.0 rolled back", "1.0.0 previous"]
+    put(root, "1.4.0")
+    [listed] = list_releases(root).values()
+    assert {each.version: each.before and each.before.version for each in listed} == {
+        "1.4.0": "1.1.0",
+        "1.3.0": "1.1.0",
+        "1.2.0": "1.1.0",
+        "1.1.0": "1.0.0",
+        "1.0.0": None,
+    }
+    rollback(root, "1.3.0")  # one that was rolled back itself
+    assert labels(root) == ["1.3.0 current", "1.4.0 previous", "1.2.0 rolled back", "1.1.0", "1.0.0"]
+    (root / "releases/history.json").unlink()
+    rollback(root, "1.3.0")
+    # The update file still lists 1.2.0.
+    assert labels(root) == ["1.3.0 current", "1.4.0 rolled back", "1.2.0 rolled back", "1.1.0", "1.0.0"]
+    (root / "releases/history.json").unlink()
+    (root / "update").unlink()
+    rollback(root, "1.3.0")
+    assert labels(root) == ["1.3.0 current", "1.4.0 rolled back", "1.2.0", "1.1.0", "1.0.0"]
+
+
 def test_a_recovery_rom_is_in_the_releases_own_directory_alone(root: Path) -> None:
     """Not where devices request the ROM for their slot."""
     root.mkdir(parents=True)
@@ -389,7 +505,7 @@ def test_a_checksum_file_of_the_user_stays_while_it_is_correct(root: Path) -> No
         (
             with_sums("1.1.0"),
             lambda root: rollback(root),
-            ["manifest.json", "version", "rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256"],
+            ["update", "manifest.json", "version", "rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256"],
         ),
         (
             with_sums("1.0.0"),
@@ -419,7 +535,7 @@ def test_a_checksum_file_comes_right_after_its_rom_up_and_down(
     monkeypatch.setattr(os, "replace", replaced)
     monkeypatch.setattr(Path, "unlink", removed)
     change(root)
-    assert done == ["history.json", *steps, "index.html"]
+    assert done == ["history.json", *steps, "index.html", *(["update"] if steps[0] != "update" else [])]
 
 
 def test_parts_that_are_not_published_are_named(root: Path) -> None:
@@ -540,7 +656,7 @@ def test_a_download_in_progress_finishes_with_the_old_bytes(root: Path) -> None:
         assert start + download.read() == make_roms("1.0.0")[0]
 
 
-def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_switch_goes_roms_manifest_version_page_update_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     replaced: list[str] = []
     real = os.replace
@@ -554,13 +670,14 @@ def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "replace", replace)
     put(root, "1.1.0")
-    assert replaced == ["releases/history.json", "rom0.bin", "rom1.bin", "manifest.json", "version", "index.html"]
+    announced = ["manifest.json", "version"]
+    assert replaced == ["releases/history.json", "rom0.bin", "rom1.bin", *announced, "index.html", "update"]
     for back in (lambda: rollback(root), lambda: put(root, "1.0.5-rc.1", allow_downgrade=True)):
         put(root, "1.1.0", allow_downgrade=True)
         replaced.clear()
         monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), replaced.append(Path(paths[1]).name)))
         back()
-        assert replaced == ["history.json", "manifest.json", "version", "rom0.bin", "rom1.bin", "index.html"]
+        assert replaced == ["history.json", "update", *announced, "rom0.bin", "rom1.bin", "index.html"]
 
 
 def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -570,11 +687,11 @@ def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkey
     real = os.replace
     monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), done.append(Path(paths[1]).name)))
     monkeypatch.setattr(transaction, "sync", lambda directory: done.append("sync") if directory == root else None)
-    pages = ["index.html", "sync"]
+    announced, roms = ["manifest.json", "version"], ["rom0.bin", "rom1.bin", "sync"]
     rollback(root)
-    assert done[-9:] == ["history.json", "manifest.json", "version", "sync", "rom0.bin", "rom1.bin", "sync", *pages]
+    assert done[-10:] == ["history.json", "update", *announced, "sync", *roms, "index.html", "sync"]
     put(root, "1.2.0")
-    assert done[-7:] == ["rom0.bin", "rom1.bin", "sync", "manifest.json", "version", *pages]
+    assert done[-8:] == [*roms, *announced, "index.html", "update", "sync"]
 
 
 # Several applications
@@ -592,11 +709,11 @@ def test_several_applications_have_a_directory_each_and_a_page_above(root: Path)
     publish(root, [make("2.1.0", "clock")])
     assert_current(root / "blink", "1.0.0")
     page = (root / "index.html").read_text()
-    assert '<a href="blink/index.html">blink</a></td><td>1.0.0</td>' in page
-    assert '<a href="clock/index.html">clock</a></td><td>2.1.0</td>' in page
+    assert '<a href="blink/index.html">blink</a></td><td class="version">1.0.0</td>' in page
+    assert '<a href="clock/index.html">clock</a></td><td class="version">2.1.0</td>' in page
     assert check_web_root(root) == ()
     rollback(root, app="clock")
-    assert "<td>2.0.0</td>" in (root / "index.html").read_text()
+    assert '<td class="version">2.0.0</td>' in (root / "index.html").read_text()
 
 
 def test_with_several_applications_one_must_be_named(root: Path) -> None:
@@ -945,8 +1062,8 @@ def test_the_loss_of_one_history_does_not_touch_the_other_applications(root: Pat
     (root / "blink/releases/history.json").unlink()
     publish(root, [make("1.1.0", "clock")])
     page = (root / "index.html").read_text()
-    assert "<td>1.0.0</td>" in page
-    assert "<td>1.1.0</td>" in page
+    assert '<td class="version">1.0.0</td>' in page
+    assert '<td class="version">1.1.0</td>' in page
     rollback(root, "1.0.0", "blink")
     assert check_web_root(root) == ()
 
@@ -1180,6 +1297,11 @@ def assert_consistent(root: Path, versions: set[str]) -> None:
             assert of == f"{name}\n"
     if (root / "version").exists():
         assert (root / "version").read_text().removesuffix("\n") in versions
+    if (root / "update").exists():
+        update = parse_update_file((root / "update").read_bytes()).update
+        for rom in update.roms:
+            data = (root / f"releases/{update.version}/rom{rom.slot}.bin").read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (rom.size, rom.sha256)
     if (root / "releases/history.json").exists():
         for version, digest in history(root).manifests.items():
             directories = [root / "releases" / name for name in (version, ".rbootimg-next")]
@@ -1369,6 +1491,34 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
         publish(root, [make("1.4.0", checksum_files=kill % 2 == 1)])
         assert_current(root, "1.4.0")
         assert set(sums(root).values()) == {"1.4.0"} if kill % 2 else sums(root) == {}
+
+
+SIGNED = {
+    "publish": lambda root: publish(root, [make("1.2.0")], signer=signer()),
+    "rollback": lambda root: rollback(root, signer=signer()),
+    "another key": lambda root: publish(root, [make("1.1.0")], signer=signer("spare")),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_killed_at_any_point_a_signed_switch_is_finished_without_the_key(memory: Path, name: str) -> None:
+    start, root = memory / "start", memory / "root"
+    keys = [signer().public, signer("spare").public]
+    for version in ("1.0.0", "1.1.0"):
+        publish(start, [make(version)], signer=signer())
+    shutil.copytree(start, root, copy_function=os.link)
+    finished = 0
+    for step in steps_of(lambda: SIGNED[name](root), root):
+        shutil.rmtree(root)
+        shutil.copytree(start, root, copy_function=os.link)
+        assert kill_at(step, lambda: SIGNED[name](root))
+        assert_consistent(root, {"1.0.0", "1.1.0", "1.2.0"})
+        assert signing.verify(parse_update_file((root / "update").read_bytes()).signed, keys)
+        finished += (root / "update").read_bytes() != history(root).update
+        rollback(root, history(root).current)
+        assert (root / "update").read_bytes() == history(root).update
+        assert [finding for finding in check_web_root(root, keys) if finding.fault] == []
+    assert finished
 
 
 def test_an_interrupted_switch_is_found_and_completed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

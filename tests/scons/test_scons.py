@@ -20,6 +20,8 @@ from support.project import APP, ROOT, TOOL, VECTORS, Project, clean_copy
 
 from rbootimg.rom import elf
 from rbootimg.rom.format import Rom
+from rbootimg.scons.targets import TARGETS
+from rbootimg.scons.variables import VARIABLE_GROUPS
 
 pytestmark = pytest.mark.needs("qemu-system-xtensa", "xtensa-lx106-elf-gcc")
 
@@ -49,7 +51,7 @@ def symbols(path: Path) -> str:
 
 
 def test_each_source_is_compiled_once_and_linked_and_packed_for_each_slot(project: Project) -> None:
-    output = project.build()
+    output = project.commands()
     assert output.count(" -c ") == 1
     assert output.count(" -T ") == 2
     assert link_address(project.directory / "app/rom0.elf") == 0x40202010
@@ -66,14 +68,15 @@ def test_the_roms_nodes_are_returned_in_slot_order(project: Project) -> None:
     assert "['out/app/rom0.bin', 'out/app/rom1.bin']" in project.build()
 
 
-def test_a_table_says_what_each_rom_takes(project: Project) -> None:
-    assert (
-        "app/rom1.bin: slot 1 at 0x82000, linked at 0x40282010\n"
-        "  memory  bytes       of    %\n"
-        "  IRAM       40   32,768  0.1\n"
-        "  DRAM       20   81,920  0.0\n"
-        "  flash     160  495,616  0.0\n"
-    ) in project.build()
+def test_one_table_says_what_each_rom_takes(project: Project) -> None:
+    table = (
+        "\n"
+        "ROM           slot          linked at   IRAM      of    %  DRAM      of    %  flash       of    %\n"
+        "app/rom0.bin  0 at 0x2000   0x40202010    40  32,768  0.1    20  81,920  0.0    160  524,288  0.0\n"
+        "app/rom1.bin  1 at 0x82000  0x40282010    40  32,768  0.1    20  81,920  0.0    160  495,616  0.0\n"
+    )
+    assert project.build().endswith(table)
+    assert f"PUBLISH  build/webroot\n{table}\n" in project.build("publish"), "also of ROMs that are up to date"
 
 
 def test_silent_builds_print_nothing(project: Project) -> None:
@@ -98,7 +101,7 @@ def test_objects_and_libraries_can_be_sources(project: Project) -> None:
         "env.RbootApp('app', [env.Object('user.c'), library])",
         "env.RbootApp('other', 'user.c', LIBS=['own'], LIBPATH=['.'])",
     )
-    output = project.build("-j2")
+    output = project.commands("-j2")
     assert output.count("user.c") == 1
     assert "xtensa-lx106-elf-ar" in output
     assert project.read("app/rom0.bin") == project.read("other/rom0.bin")
@@ -106,7 +109,7 @@ def test_objects_and_libraries_can_be_sources(project: Project) -> None:
 
 def test_the_users_flags_stay_and_come_after_ours(project: Project) -> None:
     app(project, "CFLAGS='-DMINE', LINKFLAGS='-Wl,-Map=app.map', CPPDEFINES=['TOO']")
-    output = project.build()
+    output = project.commands()
     compiling, linking = (next(line for line in output.splitlines() if flag in line) for flag in (" -c ", " -T "))
     assert "-mlongcalls -mtext-section-literals -DMINE -Os -DTOO" in compiling
     assert "-nostdlib -static -Wl,-Map=app.map" in linking
@@ -117,7 +120,7 @@ def test_the_users_compiler_stays(project: Project) -> None:
     wrapper = project.write("wrap-xtensa-gcc", f'#!/bin/sh\nexec {COMPILER} "$@"\n')
     wrapper.chmod(0o755)
     app(project, f"CC={str(wrapper)!r}")
-    assert f"{wrapper} -o main.o" in project.build()
+    assert f"{wrapper} -o main.o" in project.commands()
 
 
 def test_overrides_are_for_one_application(project: Project) -> None:
@@ -127,7 +130,7 @@ def test_overrides_are_for_one_application(project: Project) -> None:
         "env.RbootApp('one', 'main.c')",
         "env.RbootApp('two', 'other.c', CCFLAGS='-O2', RBOOT_FLASH_MODE='dio')",
     )
-    output = project.build()
+    output = project.commands()
     assert "-Os main.c" in output
     assert "-O2 other.c" in output
     assert project.read("one/rom0.bin")[2] == 0
@@ -144,10 +147,10 @@ def test_the_sconstruct_goes_before_the_tools_keywords_and_the_command_line_befo
 
 
 def test_the_compilers_variables_too_can_come_from_the_command_line_and_from_a_call(project: Project) -> None:
-    assert "-c -mlongcalls -DX" in project.build("RBOOT_CCFLAGS=-mlongcalls -DX")
+    assert "-c -mlongcalls -DX" in project.commands("RBOOT_CCFLAGS=-mlongcalls -DX")
     project.write("other.c", APP)
     sconstruct(project, "env.RbootProgram('one', 'other.c', RBOOT_CCFLAGS='-mlongcalls -DY')")
-    assert "-c -mlongcalls -DY" in project.build("one.elf")
+    assert "-c -mlongcalls -DY" in project.commands("one.elf")
 
 
 def test_a_slot_is_not_for_the_command_line(project: Project) -> None:
@@ -164,6 +167,11 @@ def test_help_names_targets_and_variables(project: Project) -> None:
     project.write("SConstruct", project.read("SConstruct").decode() + "env.Clone(tools=['rboot'])\n")
     text = project.build("-h")
     assert text.count("rBoot targets:") == 1
+    lines = text.splitlines()
+    assert len(lines) <= 90
+    assert max(map(len, lines)) <= 100
+    names = [name for name, _ in TARGETS] + [each.name for group in VARIABLE_GROUPS.values() for each in group]
+    assert [line.split("  ")[1] for line in lines if line.startswith("  ") and line[2] != " "][-len(names) :] == names
     for word in ("publish", "compile_commands.json", "RBOOT_SLOTS", "RBOOT_WEBROOT", "[1MB]"):
         assert word in text
 
@@ -451,16 +459,16 @@ def test_a_toolchain_of_the_project_is_named_from_the_top_and_its_change_builds_
     project: Project, named: str
 ) -> None:
     gcc = with_own_toolchain(project, "tools", named)
-    output = project.build()
+    output = project.commands()
     assert f"{gcc} -o sub/main.o" in output
     assert "up to date" in project.build()
     gcc.write_text(gcc.read_text() + "# another version\n")
-    assert steps(project.build()) == ["gcc sub/main.o", "gcc sub/app/rom0.elf", "gcc sub/app/rom1.elf"]
+    assert steps(project.build()) == ["CC sub/main.o", "LD sub/app/rom0.elf", "LD sub/app/rom1.elf"]
 
 
 def test_a_toolchain_with_a_space_in_its_path(project: Project) -> None:
     gcc = with_own_toolchain(project, "tool chain", "tool chain")
-    assert f'"{gcc}" -o sub/main.o' in project.build()
+    assert f'"{gcc}" -o sub/main.o' in project.commands()
     assert "up to date" in project.build()
     project.build("compile_commands.json")
     (command,) = json.loads(project.read("compile_commands.json"))
@@ -476,7 +484,7 @@ def test_the_toolchain_can_be_anywhere(project: Project, kind: str) -> None:
         "directory above bin": bin_directory.parent,
         "prefix": bin_directory / "xtensa-lx106-elf-",
     }[kind]
-    output = project.build(environment={"RBOOT_TOOLCHAIN": str(value)})
+    output = project.commands(environment={"RBOOT_TOOLCHAIN": str(value)})
     assert f"{bin_directory}/xtensa-lx106-elf-gcc -o main.o" in output
 
 
@@ -496,8 +504,7 @@ def test_a_toolchain_that_is_not_there_is_one_line(project: Project, tmp_path: P
 def test_three_slots_with_sizes(project: Project) -> None:
     app(project, "RBOOT_SLOTS=[0x2000, ('0x40000', '128KB'), '0x80000:0x20000'], RBOOT_FLASH_SIZE='4MB'")
     output = project.build()
-    assert "slot 0 at 0x2000" in output
-    assert "  253,952  " in output
+    assert re.search(r"app/rom0.bin  0 at 0x2000 .* 253,952 ", output)
     assert [link_address(project.directory / f"app/rom{n}.elf") for n in range(3)] == [
         0x40202010,
         0x40240010,
@@ -507,7 +514,7 @@ def test_three_slots_with_sizes(project: Project) -> None:
 
 def test_slots_with_one_link_address_share_one_link(project: Project) -> None:
     app(project, "RBOOT_FLASH_SIZE='4MB', RBOOT_BIG_FLASH=True, RBOOT_SLOTS='0x2000 0x82000 0x102000 0x182000'")
-    output = project.build()
+    output = project.commands()
     assert output.count(" -T ") == 2
     assert project.read("app/rom0.bin") == project.read("app/rom2.bin")
     assert project.read("app/rom1.bin") == project.read("app/rom3.bin")
@@ -592,13 +599,11 @@ size = "64KB"
 def test_a_layout_file_sets_what_the_variables_do_not(project: Project) -> None:
     project.write("board.toml", LAYOUT)
     app(project, "RBOOT_LAYOUT='board.toml', RBOOT_FLASH_FREQ='80m'")
-    assert "slot 1 at 0x202000" in project.build()
+    assert "  1 at 0x202000  " in project.build()
     rom = Rom.from_bytes(project.read("app/rom1.bin"), irom_checksum=True)
     assert rom.params.describe() == "dio, 4MB, 80m"
     project.write("board.toml", LAYOUT.replace("dio", "dout"))
-    output = project.build()
-    assert "Packing" in output
-    assert "xtensa" not in output
+    assert steps(project.build()) == PACKED
     project.build("publish", "RBOOT_IROM_CHECKSUM=no", "RBOOT_SLOTS=0x2000")
     assert not Rom.from_bytes(project.read("app/rom0.bin")).irom_checksum
     assert not project.exists("build/webroot/rom1.bin")
@@ -625,9 +630,9 @@ def test_a_layout_file_is_relative_to_its_sconscript(project: Project, how: str)
 
 def test_a_preset_is_a_layout(project: Project) -> None:
     app(project, "RBOOT_LAYOUT='four-1MB'")
-    output = project.build()
+    output = project.commands()
     assert output.count(" -T ") == 1
-    assert "slot 3 at 0x302000" in output
+    assert "  3 at 0x302000  0x40202010  " in output
 
 
 @pytest.mark.parametrize(
@@ -673,7 +678,7 @@ def test_an_edited_script_relinks_without_compiling(project: Project, name: str,
     assert "up to date" in project.build(jobs)
     old = project.read("app/rom0.bin")
     project.write(name, project.read(name).replace(b"0x400024cc", b"0x400024d0") + b"/* edited */\n")
-    output = project.build(jobs)
+    output = project.commands(jobs)
     assert output.count(" -T ") == 2
     assert " -c " not in output
     assert (project.read("app/rom0.bin") != old) == (name == "sdk/ld/nested.ld")
@@ -687,7 +692,7 @@ def test_includes_are_found_along_the_library_path(project: Project) -> None:
     app(project, "RBOOT_LDSCRIPT='sdk/ld/eagle.app.v6.ld', LIBPATH=['scripts']")
     project.build()
     project.write("scripts/elsewhere.ld", "PROVIDE(ets_printf = 0x400024d0);\n")
-    assert project.build().count(" -T ") == 2
+    assert project.commands().count(" -T ") == 2
 
 
 def test_an_include_in_the_library_path_goes_before_one_beside_the_script(project: Project) -> None:
@@ -751,7 +756,7 @@ def test_a_generated_base_script_and_a_generated_include_are_built_first(project
     project.build("-j8")
     assert "up to date" in project.build("-j8")
     project.write("made.in", "PROVIDE(ets_printf = 0x400024d0);\n")
-    assert project.build("-j8").count(" -T ") == 2
+    assert project.commands("-j8").count(" -T ") == 2
 
 
 def test_base_scripts_of_one_name_do_not_get_in_each_others_way(project: Project) -> None:
@@ -793,11 +798,11 @@ def test_the_builders_without_rboot_app(project: Project) -> None:
         "env.RbootImage('my.bin', program, RBOOT_SLOT=('0x82000', '64KB'))",
         "env.RbootProgram('other.elf', 'main.c', RBOOT_LDSCRIPT='my.ld')",
     )
-    output = project.build()
+    output = project.commands()
     assert output.count(" -c ") == 1
     assert link_address(project.directory / "my.elf") == 0x40282010
     assert project.read("my.elf") == project.read("other.elf")
-    assert "my.bin: slot at 0x82000, linked at 0x40282010" in output
+    assert "\nmy.bin  0x82000  0x40282010  " in output
 
 
 def test_an_elf_linked_elsewhere_gives_esptool2s_bytes(project: Project) -> None:
@@ -834,7 +839,7 @@ def test_of_several_images_each_has_its_slot(project: Project) -> None:
     elfs = [str(VECTORS / f"mixed.rom{n}.elf") for n in (0, 1)]
     images = f"env.RbootImage(['a.bin', 'b.bin'], {elfs!r}, RBOOT_SLOT={{}})"
     sconstruct(project, images.format("['0x2000', ('0x82000', '16KB')]"))
-    assert "b.bin: slot at 0x82000" in project.build()
+    assert "\nb.bin  0x82000  0x40282010  " in project.build()
     sconstruct(project, images.format("['0x82000', '0x2000']"))
     assert "expected 0x40282010 for slot at 0x82000" in project.fail()
     sconstruct(project, images.format("'0x2000'"))
@@ -937,34 +942,36 @@ def test_a_failed_pack_leaves_no_rom_that_a_later_run_accepts(project: Project) 
 # Rebuilds
 
 
+PACKED = ["PACK app/rom0.bin", "PACK app/rom1.bin"]
+
+
 def test_a_changed_flash_mode_only_repacks(project: Project) -> None:
     project.build()
-    assert steps(project.build("RBOOT_FLASH_MODE=dio")) == ["Packing app/rom0.bin"]
+    assert steps(project.build("RBOOT_FLASH_MODE=dio")) == PACKED
 
 
 def steps(output: str) -> list[str]:
     """What a build did: compiling, linking and packing, each by its target."""
-    found = re.findall(r"^(Writing linker script \S+|Packing \S+|\S*gcc -o \S+)", output, re.MULTILINE)
-    return [re.sub(r"^\S*gcc -o", "gcc", step) for step in found]
+    return [" ".join(step) for step in re.findall(r"^(CC|LD|LDSCRIPT|PACK) +(\S+)$", output, re.MULTILINE)]
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ("RBOOT_FLASH_FREQ='80m'", ["Packing app/rom0.bin"]),
-        ("RBOOT_HEADER_FLASH_SIZE='512KB'", ["Packing app/rom0.bin"]),
-        ("RBOOT_IROM_CHECKSUM='yes'", ["Packing app/rom0.bin"]),
-        ("RBOOT_SECTIONS='.text .rodata .data'", ["Packing app/rom0.bin"]),
-        ("LINKFLAGS='-Wl,--gc-sections'", ["gcc app/rom0.elf", "gcc app/rom1.elf", "Packing app/rom0.bin"]),
-        ("CCFLAGS='-Os -DX'", ["gcc main.o"]),
+        ("RBOOT_FLASH_FREQ='80m'", PACKED),
+        ("RBOOT_HEADER_FLASH_SIZE='512KB'", PACKED),
+        ("RBOOT_IROM_CHECKSUM='yes'", PACKED),
+        ("RBOOT_SECTIONS='.text .rodata .data'", PACKED),
+        ("LINKFLAGS='-Wl,--gc-sections'", ["LD app/rom0.elf", "LD app/rom1.elf", *PACKED]),
+        ("CCFLAGS='-Os -DX'", ["CC main.o"]),
         (
             "RBOOT_SLOTS='0x2000 0x42000'",
             [
-                "Writing linker script build/rboot/baremetal-002000-042000.ld",
-                "Writing linker script build/rboot/baremetal-042000-0fb000.ld",
-                "gcc app/rom0.elf",
-                "gcc app/rom1.elf",
-                "Packing app/rom0.bin",
+                "LDSCRIPT build/rboot/baremetal-002000-042000.ld",
+                "LDSCRIPT build/rboot/baremetal-042000-0fb000.ld",
+                "LD app/rom0.elf",
+                "LD app/rom1.elf",
+                *PACKED,
             ],
         ),
     ],
@@ -989,10 +996,11 @@ def test_a_changed_option_of_one_application_rebuilds_only_that(project: Project
 
     build("-Os")
     assert steps(build("-O2 -DX")) == [
-        "gcc other.o",
-        "gcc changed/rom0.elf",
-        "gcc changed/rom1.elf",
-        "Packing changed/rom0.bin",
+        "CC other.o",
+        "LD changed/rom0.elf",
+        "LD changed/rom1.elf",
+        "PACK changed/rom0.bin",
+        "PACK changed/rom1.bin",
     ]
 
 
@@ -1010,7 +1018,7 @@ def test_the_overrides_of_one_call_do_not_leak_into_the_next(project: Project, c
         "env.Object('third.c')",
         "env.RbootProgram('alone', 'third.o', RBOOT_LDSCRIPT='build/rboot/baremetal-002000-082000.ld')",
     )
-    for line in project.build().splitlines():
+    for line in project.commands().splitlines():
         assert ("-DLOUD" in line) == ("-c " in line and "other.c" in line)
         assert ("--gc-sections" in line) == ("-T " in line and "loud" in line)
     assert project.read("plain/rom0.bin")[2] == 0
@@ -1051,7 +1059,7 @@ def test_an_interactive_session_builds_once(project: Project) -> None:
     project.build()
     project.write("main.o", b"altered")
     done = subprocess.run(
-        [sys.executable, "-m", "SCons", "-Q", "--interactive"],
+        [sys.executable, "-m", "SCons", "-Q", "--interactive", "RBOOT_VERBOSE=yes"],
         cwd=project.directory,
         input="build publish\nshell touch main.c\nbuild publish\n",
         capture_output=True,
@@ -1112,9 +1120,8 @@ def test_another_version_of_the_tool_packs_again(project: Project) -> None:
     project.write("SConstruct", "Environment(tools=['rboot']).RbootApp('app', 'main.c')\n")
     project.build()
     project.write("rbootimg/_version.py", "__version__ = '99.0'\n")
-    output = project.build()
-    assert "Packing" in output
-    assert "xtensa" not in output
+    scripts = [f"LDSCRIPT build/rboot/baremetal-{slot}.ld" for slot in ("002000-082000", "082000-0fb000")]
+    assert steps(project.build()) == [*scripts, *PACKED]
 
 
 def roms(project: Project, directory: str = "app") -> list[bytes]:
@@ -1158,7 +1165,11 @@ def test_publish_puts_the_roms_of_one_application_at_the_root(project: Project) 
         output = project.build("publish")
     finally:
         os.umask(previous)
-    assert "  build/webroot/rom1.bin  160 bytes" in output
+    assert (
+        "\npublished app to build/webroot (rom0 160 B, rom1 160 B), proved with loader-max_roms4.bin, "
+        "without a version\n"
+        "serve it with: scons serve\n"
+    ) in output
     web_root = project.directory / "build/webroot"
     assert sorted(path.name for path in web_root.iterdir()) == ["rom0.bin", "rom1.bin"]
     assert stat.S_IMODE((web_root / "rom0.bin").stat().st_mode) == 0o644
@@ -1193,8 +1204,8 @@ def test_a_published_file_that_was_altered_is_repaired(project: Project) -> None
     project.write("build/webroot/other.txt", b"not ours")
     output = project.build("publish")
     assert project.read("build/webroot/rom0.bin") == good
-    assert "rom0.bin  160 bytes\n" in output
-    assert "rom1.bin  160 bytes, unchanged\n" in output
+    assert "\npublished app to build/webroot (" in output
+    assert "\napp is current already in build/webroot (" in project.build("publish")
     assert project.exists("build/webroot/other.txt")
 
 

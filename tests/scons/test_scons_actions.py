@@ -59,7 +59,7 @@ def test_a_failed_action_fails_the_build_and_leaves_no_rom_that_counts(project: 
     project.write("SConstruct", SCONSTRUCT + "AddPostAction(roms[1], '@test -e ready')\n")
     assert project.fail() == "scons: *** [app/rom0.bin] Error 1"
     project.write("ready", "")
-    assert "Packing app/rom0.bin" in project.build()
+    assert "PACK     app/rom0.bin\n" in project.build()
 
 
 def test_an_action_may_change_the_elf_before_it_is_packed(project: Project) -> None:
@@ -103,7 +103,7 @@ def test_nocache_files_are_not_cached(project: Project) -> None:
     project.write("SConstruct", SCONSTRUCT + "\n".join(lines) + "\n")
     output = project.build()
     assert "Retrieved `app/rom1.elf' from cache" in output
-    assert "Packing app/rom0.bin" in output
+    assert "PACK     app/rom0.bin\n" in output
 
 
 def test_no_clean_keeps_one_rom(project: Project) -> None:

@@ -195,7 +195,9 @@ def test_flash_writes_exactly_the_pieces(project: Project) -> None:
     flash_image(project)
     project.build()
     with FakeChip(b"\xff" * 0x400000) as chip:
-        project.build("flash", f"RBOOT_PORT={chip.port}", "RBOOT_BAUD=115200")
+        output = project.build("flash", f"RBOOT_PORT={chip.port}", "RBOOT_BAUD=115200")
+        assert output.startswith("FLASH    flash.bin\n")
+        assert output.endswith("\nwrote flash.bin to the device (4 pieces, 5,888 B)\n")
         assert bytes(chip.flash[:0x100000]) == project.read("flash.bin")
 
 

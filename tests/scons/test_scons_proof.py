@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,8 @@ QUIET = APP.replace("Cache_Read_Enable(0, 0, 1); in_flash();", "ets_printf(text)
 BAD = APP.replace("Cache_Read_Enable(0, 0, 1);", "")
 """An application that runs code in flash that is not mapped."""
 
-PROVED = "  app: 2 ROMs proved with loader-max_roms4.bin\n"
+PROVED = "\nproved 2 ROMs with loader-max_roms4.bin, every byte in place\n"
+PROVED_BEFORE = "\nproved before: 2 ROMs with loader-max_roms4.bin\n"
 NO_QEMU = "qemu-system-xtensa not found on PATH; install it with `apt-get install qemu-system-misc`"
 
 
@@ -44,13 +46,13 @@ def test_publish_proves_each_rom_once(project: Project) -> None:
     assert PROVED in project.build("publish")
     proof = json.loads(project.read("app/proof.json"))
     assert [rom["slot"] for rom in proof["roms"]] == [0, 1]
-    assert "proved" not in project.build("publish")
+    assert PROVED_BEFORE in project.build("publish")
     project.write("main.c", APP.replace("= 3", "= 4"))
     assert "proved" not in project.build()
-    assert "proved" in project.build("prove")
-    assert "proved" not in project.build("publish")
+    assert PROVED in project.build("prove")
+    assert PROVED_BEFORE in project.build("publish")
     project.write("app/proof.json", "{}")
-    assert "proved" in project.build("publish")
+    assert PROVED in project.build("publish")
 
 
 def test_every_application_is_proved_in_its_own_layout(project: Project) -> None:
@@ -82,20 +84,23 @@ def test_roms_of_elfs_from_elsewhere_are_proved_too(project: Project) -> None:
         "    roms = env.RbootImage([f'{begin}{n}.bin' for n in (0, 1)], [f'{begin}{n}.elf' for n in (0, 1)])",
         "    env.RbootPublish('app', roms, RBOOT_WEBROOT=f'www{begin}')",
     )
-    assert project.build("publish").count(PROVED) == 2
-    assert "proved" not in project.build("publish"), "each has a proof of its own"
+    line = "4 ROMs of app with loader-max_roms4.bin"
+    assert f"\nproved {line}, every byte in place\n" in project.build("publish")
+    assert f"\nproved before: {line}\n" in project.build("publish"), "each has a proof of its own"
     assert sorted(path.name for path in project.directory.glob("*.json")) == ["app-0-proof.json", "app-new0-proof.json"]
 
 
 def test_prove_prints_roms_proved_before_with_their_loader(project: Project) -> None:
-    assert "Proving\n" + PROVED in project.build("prove")
+    output = project.build("prove")
+    assert output.endswith(f"\n{PROVED}")
+    assert output.index("PROVE    app\n") < output.index("linked at"), "the proof comes last"
     before = project.read("app/proof.json")
-    assert project.build("prove", "-j4") == "Proving\n  app: 2 ROMs already proved with loader-max_roms4.bin\n"
+    assert project.build("prove", "-j4") == f"PROVE    app{PROVED_BEFORE}"
     assert project.read("app/proof.json") == before
     assert project.build("prove", "-s") == ""
     shutil.copy(project.directory / "build/rboot/loader-max_roms4.bin", project.directory / "mine.bin")
-    assert "  app: 2 ROMs proved with mine.bin\n" not in project.build("prove", "RBOOT_LOADER=mine.bin")
-    assert "  app: 2 ROMs already proved with mine.bin\n" in project.build("prove", "RBOOT_LOADER=mine.bin")
+    for _ in range(2):
+        assert "\nproved before: 2 ROMs with mine.bin\n" in project.build("prove", "RBOOT_LOADER=mine.bin")
 
 
 def test_prove_ignores_rboot_prove(project: Project) -> None:
@@ -109,7 +114,7 @@ def proved_by(project: Project) -> list[str | None]:
 
 
 def test_a_dry_run_proves_and_publishes_nothing(project: Project) -> None:
-    assert project.build("-n", "publish").endswith("Publishing\n")
+    assert project.build("-n", "publish").endswith("PUBLISH  build/webroot\n")
     assert sorted(path.name for path in project.directory.glob("[!.]*")) == ["SConstruct", "main.c"]
 
 
@@ -164,11 +169,10 @@ def test_of_several_applications_those_that_boot_need_no_second_proof(project: P
     run = project.run("publish", jobs)
     assert "*** [publish] bad: not proved: application in slot 0 at 0x2000 crashes after its entry point" in run.err
     assert run.err.endswith("; also not proved: worse\n")
-    assert [line for line in run.out.splitlines() if "proved" in line] == [
-        f"  {name}: 2 ROMs proved with loader-max_roms4.bin" for name in ("a", "b", "c")
-    ]
+    roms = "6 ROMs of a, b, c with loader-max_roms4.bin"
+    assert run.out.endswith(f"\n\nproved {roms}, every byte in place\n")
     assert not project.exists("build/webroot")
-    assert "proved with" not in project.run("publish", jobs).out
+    assert project.run("publish", jobs).out.endswith(f"\n\nproved before: {roms}\n")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +205,9 @@ def test_roms_of_unknown_elfs_cannot_always_be_proved(project: Project) -> None:
     for number in (0, 1):
         shutil.copy(project.directory / f"app/rom{number}.bin", project.directory / f"{number}.bin")
     sconstruct(project, "env.RbootPublish('app', ['0.bin', '1.bin'])")
-    project.build("publish")
+    output = project.build("publish")
+    assert re.search(r"\n0.bin  0 at 0x2000 +160  524,288  0.0\n", output)
+    assert "), not proved, without a version\n" in output
     assert (
         "RBOOT_PROVE: cannot be always: the ELFs of these ROMs are unknown; build the ROMs with RbootApp or RbootImage"
         in project.fail("publish", "RBOOT_PROVE=always")
@@ -218,7 +224,7 @@ def test_roms_of_unknown_elfs_cannot_always_be_proved(project: Project) -> None:
 def test_a_corrupt_proof_is_made_again(project: Project, corrupt: bytes) -> None:
     project.write("app/proof.json", corrupt)
     assert PROVED in project.build("publish")
-    assert "proved" not in project.build("publish")
+    assert PROVED_BEFORE in project.build("publish")
 
 
 def test_a_proof_that_cannot_be_written_is_one_line(project: Project) -> None:
@@ -261,7 +267,7 @@ def test_without_qemu_an_existing_proof_counts(project: Project, tmp_path: Path)
         run = project.run("publish", "RBOOT_VERSION=1.0.0", f"RBOOT_PROVE={how}", environment=environment)
         assert (run.status, run.err) == (0, "")
         assert proved_by(project) == ["loader-max_roms4.bin"] * 2
-    assert "2 ROMs already proved" in project.build("prove", environment=environment)
+    assert PROVED_BEFORE in project.build("prove", environment=environment)
     project.write("main.c", APP.replace("= 3", "= 4"))
     run = project.run("publish", "RBOOT_VERSION=1.0.1", environment=environment)
     assert "rboot: warning: published without a proof: app: " in run.err

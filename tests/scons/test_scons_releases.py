@@ -45,11 +45,17 @@ def change(project: Project, counter: int) -> None:
 
 def test_a_version_makes_a_release(released: Project) -> None:
     output = released.build("publish", "RBOOT_VERSION=1.0.0")
-    assert "  app 1.0.0 is current\n" in output
-    assert f"    {ROOT}/rom1.bin  160 bytes  sha256 {released.digest('app/rom1.bin')}\n" in output
+    place = f"{ROOT} (rom0 160 B, rom1 160 B), not proved"
+    assert output.endswith(f"\npublished app 1.0.0 to {place}\nserve it with: scons serve\n")
     assert version_of(released) == "1.0.0"
     assert released.read(f"{ROOT}/rom0.bin") == released.read("app/rom0.bin")
-    assert "app 1.0.0 is current already" in released.build("publish", "RBOOT_VERSION=1.0.0")
+    assert f"\napp 1.0.0 is current already in {place}\n" in released.build("publish", "RBOOT_VERSION=1.0.0")
+    change(released, 4)
+    output = released.build("publish", "RBOOT_VERSION=1.1.0")
+    assert f"\npublished app 1.1.0 to {place}, previously 1.0.0\n" in output
+    change(released, 5)
+    output = released.build("publish", "RBOOT_VERSION=1.1.0", "RBOOT_FORCE=yes")
+    assert f"\nreplaced app 1.1.0 in {place}\n" in output
 
 
 def test_the_release_says_which_loader_proved_it(project: Project) -> None:
@@ -117,8 +123,11 @@ def test_releases_are_listed_and_rolled_back(released: Project) -> None:
         ("1.2.0", "previous"),
         ("1.1.0", ""),
     ]
-    assert "app 1.2.0 is current again instead of 1.3.0" in released.build("rollback")
+    assert released.build("rollback") == (
+        f"ROLLBACK {ROOT}\napp 1.2.0 is current again instead of 1.3.0 in {ROOT} (rom0 160 B, rom1 160 B)\n"
+    )
     assert version_of(released) == "1.2.0"
+    assert re.search("^  1.3.0  rolled back ", released.build("releases"), re.MULTILINE)
     released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
     assert version_of(released) == "1.1.0"
     assert "9.9.9" in released.fail("rollback", "RBOOT_ROLLBACK=9.9.9")
@@ -126,7 +135,7 @@ def test_releases_are_listed_and_rolled_back(released: Project) -> None:
     (released.directory / ROOT / "releases/history.json").unlink()
     line = released.fail("publish", "RBOOT_VERSION=1.4.0")
     assert line.endswith("; run `scons rollback RBOOT_ROLLBACK=VERSION` to rebuild it with VERSION current")
-    assert "app 1.1.0 is current again\n" in released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
+    assert f"app 1.1.0 is current again in {ROOT} (" in released.build("rollback", "RBOOT_ROLLBACK=1.1.0")
     released.build("-c")
     assert version_of(released) == "1.1.0"
 
@@ -227,8 +236,8 @@ def test_the_version_that_is_published_is_there_while_compiling(released: Projec
     assert "VERSION '1.2.0'" in output
     assert "I am 1.2.0\n" in output
     assert version_of(released) == "1.2.0"
-    assert "-o version.o" in output
-    assert "-o other.o" not in output
+    assert "CC       version.o\n" in output
+    assert "other.o" not in output
     assert "I am 1.3.0\n" in released.build("publish", "boot", "RBOOT_VERSION=v1.3.0")
     assert version_of(released) == "1.3.0"
     assert "VERSION '1.2.0'" in released.build()
@@ -324,7 +333,7 @@ def test_one_application_is_published_and_rolled_back_alone(released: Project) -
 
 def test_roms_are_built_without_being_published(released: Project) -> None:
     released.write("SConstruct", released.read("SConstruct").decode() + "Default(None)\n")
-    assert "Packing app/rom0.bin" in released.build("roms")
+    assert "PACK     app/rom0.bin\n" in released.build("roms")
     assert not released.exists(ROOT)
     assert "Nothing to be done" in released.build("roms")
 
@@ -351,6 +360,46 @@ def test_a_web_root_with_releases_needs_a_version(released: Project) -> None:
 def test_the_date_is_that_of_the_source(released: Project) -> None:
     released.build("publish", "RBOOT_VERSION=1.0.0", environment={"SOURCE_DATE_EPOCH": "1700000000"})
     assert json.loads(released.read(f"{ROOT}/manifest.json"))["date"] == "2023-11-14"
+
+
+def test_date_and_notes_are_those_of_the_tag(released: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-11-23T12:00:00Z")
+    git(released, "init", "-q")
+    git(released, "add", ".")
+    git(released, "commit", "-qm", "first")
+    git(released, "tag", "-a", "v1.2.0", "-m", "Sleeps *deeply*")
+    released.build("publish")
+    found = json.loads(released.read(f"{ROOT}/manifest.json"))
+    assert [found["version"], found["date"]] == ["1.2.0", "2026-11-23"]
+    assert released.read(f"{ROOT}/releases/1.2.0/notes.md") == b"Sleeps *deeply*\n"
+    assert b"Sleeps <em>deeply</em>" in released.read(f"{ROOT}/index.html")
+    released.build("publish", "RBOOT_VERSION=1.3.0")
+    assert "notes" not in json.loads(released.read(f"{ROOT}/manifest.json"))
+
+
+def test_notes_are_a_variable_and_an_argument_of_a_call(released: Project) -> None:
+    released.write("CHANGES.md", "# Changes\n")
+    released.write("clock.md", "# Clock\n")
+    released.write(
+        "SConstruct",
+        f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_VERSION='1.0.0')\n"
+        "env.RbootApp('app', 'main.c')\n"
+        "env.RbootApp('clock', 'main.c', RBOOT_NOTES=env.Command('out.md', 'clock.md', Copy('$TARGET', '$SOURCE')))\n",
+    )
+    released.build("publish")
+    assert not released.exists(f"{ROOT}/app/releases/1.0.0/notes.md")
+    assert released.read(f"{ROOT}/clock/releases/1.0.0/notes.md") == b"# Clock\n"
+    released.build("publish", "RBOOT_VERSION=1.1.0", "RBOOT_NOTES=CHANGES.md")
+    assert released.read(f"{ROOT}/app/releases/1.1.0/notes.md") == b"# Changes\n"
+    assert released.read(f"{ROOT}/clock/releases/1.1.0/notes.md") == b"# Changes\n"
+    assert "up to date" in released.build()  # notes are for publishing alone
+    released.write("CHANGES.md", "# Other\n")
+    line = released.fail("publish", "RBOOT_VERSION=1.1.0", "RBOOT_NOTES=CHANGES.md")
+    assert "1.1.0 of app was published already with other release notes" in line
+    released.write("CHANGES.md", " ")
+    assert "CHANGES.md: release notes are empty" in released.fail("publish", "RBOOT_NOTES=CHANGES.md")
+    assert "`none.md' not found" in released.fail("publish", "RBOOT_NOTES=none.md")
+    assert "RBOOT_NOTES: expected a file, got the directory" in released.fail("publish", "RBOOT_NOTES=build")
 
 
 def test_serve_hands_out_the_web_root_until_ctrl_c(released: Project) -> None:
@@ -410,7 +459,7 @@ def test_data_files_go_into_the_release_and_its_manifest(released: Project) -> N
         "RBOOT_RELEASE_FILES=[page, 'ca.der']",
         "page = env.Command('out/ui.html', 'www/index.html', Copy('$TARGET', '$SOURCE'))",
     )
-    assert "releases/1.0.0/ui.html" in released.build("publish")
+    assert " (rom0 160 B, rom1 160 B, 2 files 25 B), not proved\n" in released.build("publish")
     manifest = json.loads(released.read(f"{ROOT}/manifest.json"))
     assert [(entry["name"], entry["path"], entry["size"]) for entry in manifest["files"]] == [
         ("ca.der", "releases/1.0.0/ca.der", 11),
@@ -445,7 +494,7 @@ def test_data_files_need_a_version(released: Project) -> None:
         f"env = Environment({TOOL}, RBOOT_PROVE='never', RBOOT_RELEASE_FILES='main.c')\n"
         "env.RbootApp('app', 'main.c')\n",
     )
-    assert "app: data files and recovery ROMs need a release: no version: " in released.fail("publish")
+    assert "app: data files, recovery ROMs and release notes need a release: no version: " in released.fail("publish")
     assert not released.exists(ROOT)
 
 
@@ -475,14 +524,16 @@ def test_a_recovery_rom_is_published_with_the_others(released: Project) -> None:
         prove="always",
     )
     output = released.build("publish")
-    assert "app: 3 ROMs proved with" in output
+    assert "\nproved 3 ROMs with loader-max_roms4.bin, every byte in place\n" in output
+    assert re.search(r"\nrescue.bin +2 at 0x82000 +0x40282010 ", output)
+    assert re.search(r" \(rom0 160 B, rom1 160 B, recovery \d+ B\), proved with loader-max_roms4.bin\n", output)
     assert released.exists("app/rom1.bin")
     assert not released.exists("app/rom2.bin"), "that slot is the recovery ROM's"
     assert released.read(f"{ROOT}/releases/1.0.0/recovery.bin") == released.read("rescue.bin")
     manifest = json.loads(released.read(f"{ROOT}/manifest.json"))
     assert (manifest["recovery"]["slot"], manifest["recovery"]["flash_address"]) == (2, 0x82000)
     assert manifest["recovery"]["proved_by"] == "loader-max_roms4.bin"
-    assert released.build("prove") == "Proving\n  app: 3 ROMs already proved with loader-max_roms4.bin\n"
+    assert released.build("prove") == "PROVE    app\nproved before: 3 ROMs with loader-max_roms4.bin\n"
 
 
 @pytest.mark.parametrize(

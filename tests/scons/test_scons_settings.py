@@ -62,7 +62,7 @@ def test_the_environment_has_the_command_lines_values(project: Project) -> None:
         "env.RbootApp('app', 'main.c')",
     )
     for arguments, version in (((), "1.0.0"), (("RBOOT_VERSION=v1.1.0",), "1.1.0")):
-        output = project.build(*arguments)
+        output = project.commands(*arguments)
         assert f"VERSION {version} {version}\n" in output
         assert f"-DMINE={version} " in output
 
@@ -87,7 +87,7 @@ def test_slots_on_the_command_line_override_a_layout(project: Project) -> None:
 
 def test_compiler_flags_on_the_command_line_override_those_of_a_call(project: Project) -> None:
     environment(project, "", "env.RbootApp('app', 'main.c', RBOOT_CCFLAGS='-mlongcalls')")
-    output = project.build("RBOOT_CCFLAGS=-mlongcalls -mtext-section-literals -DTYPED")
+    output = project.commands("RBOOT_CCFLAGS=-mlongcalls -mtext-section-literals -DTYPED")
     assert "-DTYPED" in output
 
 
@@ -131,7 +131,7 @@ def test_the_tool_comes_in_any_order(project: Project, tools: str) -> None:
         "env.Install('out', roms)\n"
         "env.Textfile('note.txt', 'a line')\n",
     )
-    output = project.build()
+    output = project.commands()
     assert project.exists("out/rom0.bin")
     assert project.exists("note.txt")
     assert output.count("-mlongcalls") == 3
@@ -203,7 +203,7 @@ def test_a_define_has_the_version_of_the_call(project: Project) -> None:
         "RBOOT_VERSION='1.0.0', CPPDEFINES=[('V', '$RBOOT_VERSION')]",
         "env.RbootApp('app', 'main.c', RBOOT_VERSION='v1.2.0')",
     )
-    assert "-DV=1.2.0 " in project.build()
+    assert "-DV=1.2.0 " in project.commands()
 
 
 def test_an_empty_value_is_none(project: Project) -> None:

@@ -121,7 +121,7 @@ def test_ctrl_c_ends_all_links_and_leaves_no_incomplete_elf(linked: Project, job
 
 
 def test_a_dry_run_with_jobs_links_nothing(linked: Project) -> None:
-    assert linked.build("-n", "-j2", "WAIT=0").count("./linker") == 2
+    assert linked.commands("-n", "-j2", "WAIT=0").count("./linker") == 2
     assert not linked.exists("notes")
 
 

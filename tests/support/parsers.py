@@ -22,7 +22,7 @@ from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.layout import tomlfile
 from rbootimg.layout.model import Slot
 from rbootimg.release import httpreply, page
-from rbootimg.release.history import History
+from rbootimg.release.history import History, list_history
 from rbootimg.release.manifest import Release
 from rbootimg.rom import compare, elf, entry, ldscript, mapping, pack
 from rbootimg.rom.format import Rom
@@ -78,8 +78,9 @@ def _layout(data: bytes) -> None:
 
 def _manifest(data: bytes) -> None:
     release = Release.from_json(data)
-    page.release_page(release, None).encode()
-    page.app_page(release, release, {release.version: release}).encode()
+    page.release_page(release, None, None).encode()
+    history = History(release.app, (release.version,), {release.version: ""})
+    page.app_page(list_history(history, {release.version: release}), None, has_index=False).encode()
     page.index_page([release]).encode()
 
 

@@ -93,6 +93,10 @@ class Project:
         assert run.status == 0, run.text
         return run.out
 
+    def commands(self, *arguments: str, **options: object) -> str:
+        """As build(), with the complete commands instead of short lines."""
+        return self.build("RBOOT_VERBOSE=yes", *arguments, **options)
+
     def fail(self, *arguments: str, **options: object) -> str:
         """Run scons, which must fail without a traceback; the line that says why."""
         run = self.run(*arguments, **options)

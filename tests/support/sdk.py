@@ -35,6 +35,8 @@ PROVIDE ( os_printf_plus = 0x400024cc );
 PROVIDE ( ets_memcpy = 0x400018b4 );
 PROVIDE ( ets_memset = 0x400018a4 );
 PROVIDE ( ets_strcmp = 0x40002aa8 );
+PROVIDE ( ets_strlen = 0x40002ac8 );
+PROVIDE ( ets_strstr = 0x40002ad8 );
 PROVIDE ( Cache_Read_Enable = 0x40004678 );
 PROVIDE ( SPIRead = 0x40004b1c );
 """
@@ -50,10 +52,11 @@ STUBS = {
     "main": """
 void user_init(void); void user_pre_init(void); extern int phy(void);
 extern void Cache_Read_Enable(unsigned odd, unsigned pair, unsigned size);
-static volatile unsigned char boots_second; /* set by nobody here: the SDK's own loader starts the first megabyte */
+static volatile unsigned char boots_second[4] /* set by nobody here: the SDK's own loader starts the first megabyte */
+    __attribute__((section(".data"))); /* .bss is not cleared yet */
 void Cache_Read_Enable_New(void)
 {
-    unsigned char second = boots_second;
+    unsigned char second = boots_second[0];
     if (second == 0) {
         Cache_Read_Enable(0, 0, 1);
     } else if (second == 1) {
@@ -65,7 +68,7 @@ int system_get_chip_id, system_get_rst_info, system_soft_wdt_feed;
 int system_restart, system_init_done_cb, system_rtc_mem_read, system_rtc_mem_write;
 int spi_flash_read, spi_flash_write, spi_flash_erase_sector;
 int ets_timer_arm_new, ets_timer_disarm, ets_timer_setfn;
-int wifi_set_opmode_current, wifi_station_set_config, wifi_station_get_config_default;
+int wifi_set_event_handler_cb, wifi_set_opmode_current, wifi_station_set_config, wifi_station_get_config_default;
 int wifi_station_connect, wifi_station_disconnect;
 """,
     "phy": "int phy(void) { extern int net(void); return net(); }",

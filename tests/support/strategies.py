@@ -50,5 +50,6 @@ def releases(draw: st.DrawFn) -> Release:
     about = [address, size, draw(NUMBERS), draw(file), draw(CHECKSUMS)]
     recovery = draw(st.none() | st.builds(ReleaseRom, st.integers(3, 9), *map(st.just, about), st.none() | TEXTS))
     date = draw(st.none() | TEXTS)
-    others = (files, recovery, draw(st.booleans()))
+    notes = draw(st.none() | stored("notes.md", st.integers(1, 65536)))
+    others = (files, recovery, draw(st.booleans()), notes)
     return Release("blink", draw(VERSIONS), draw(TEXTS), roms, flash_size, parts, date, *others)

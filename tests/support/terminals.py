@@ -1,4 +1,4 @@
-"""rbootimg on a pseudo-terminal of a given size."""
+"""Programs on a pseudo-terminal of a given size."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from support.project import ROOT, Run
 
 def run_on_terminal(*arguments: object, columns: int = 80, cwd: Path = ROOT, **environment: str) -> Run:
     """Run rbootimg with stdin, stdout and stderr on a terminal with `columns`; the text has its control sequences."""
+    return run_python_on_terminal("-m", "rbootimg", *arguments, columns=columns, cwd=cwd, **environment)
+
+
+def run_python_on_terminal(*arguments: object, columns: int = 80, cwd: Path = ROOT, **environment: str) -> Run:
+    """Run Python in the same way."""
     terminal, program = pty.openpty()
     fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
     with subprocess.Popen(
-        [sys.executable, "-B", "-m", "rbootimg", *map(str, arguments)],
+        [sys.executable, "-B", *map(str, arguments)],
         cwd=cwd,
         env={**inherited, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **environment},
         stdin=program,

@@ -4,8 +4,10 @@
 #include "user_config.h"
 int os_printf_plus(const char *format, ...);
 void *ets_memcpy(void *to, const void *from, size_t size);
-int ets_strcmp(const char *one, const char *other);
 void *ets_memset(void *to, int value, size_t size);
+int ets_strcmp(const char *one, const char *two);
+int ets_strlen(const char *text);
+char *ets_strstr(const char *text, const char *part);
 void ets_timer_arm_new(ETSTimer *timer, uint32_t time, bool repeat, bool is_milliseconds);
 void ets_timer_disarm(ETSTimer *timer);
 void ets_timer_setfn(ETSTimer *timer, ETSTimerFunc *function, void *arg);
@@ -18,6 +20,8 @@ void ets_timer_setfn(ETSTimer *timer, ETSTimerFunc *function, void *arg);
 #define os_memcpy ets_memcpy
 #define os_memset ets_memset
 #define os_strcmp ets_strcmp
+#define os_strlen ets_strlen
+#define os_strstr ets_strstr
 #define os_timer_arm(timer, milliseconds, repeat) ets_timer_arm_new(timer, milliseconds, repeat, 1)
 #define os_timer_disarm ets_timer_disarm
 #define os_timer_setfn ets_timer_setfn

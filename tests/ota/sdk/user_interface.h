@@ -11,6 +11,12 @@ struct station_config {
     uint8 bssid_set;
     uint8 bssid[6];
 };
+enum { EVENT_STAMODE_GOT_IP = 3 };
+typedef struct {
+    uint32 event;
+} System_Event_t;
+typedef void (*wifi_event_handler_cb_t)(System_Event_t *event);
+void wifi_set_event_handler_cb(wifi_event_handler_cb_t function);
 bool wifi_set_opmode_current(uint8 mode);
 bool wifi_station_set_config(struct station_config *config);
 bool wifi_station_get_config_default(struct station_config *config);

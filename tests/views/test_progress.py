@@ -1,0 +1,44 @@
+"""Progress of what takes more than a second: on a terminal with Rich, else nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.programs import ROOT
+from support.terminals import run_python_on_terminal, without_controls
+
+PROGRAM = """
+import sys, time
+from rbootimg.views.progress import progress
+with progress("proving", 3, silent={silent}) as advance:
+    for _ in range(3):
+        time.sleep({seconds})
+        advance()
+print("rich" in sys.modules)
+"""
+
+
+def on_terminal(seconds: float, tmp_path: Path, silent: bool = False) -> str:
+    program = PROGRAM.format(seconds=seconds, silent=silent)
+    return without_controls(run_python_on_terminal("-c", program, cwd=tmp_path).out)
+
+
+def test_slow_steps_are_counted_on_a_terminal(tmp_path: Path) -> None:
+    shown = on_terminal(0.8, tmp_path)
+    assert "proving" in shown
+    assert "2/3" in shown
+    assert shown.endswith("True\n")
+
+
+@pytest.mark.parametrize(("seconds", "silent"), [(0.01, False), (0.5, True)])
+def test_fast_or_silent_steps_are_not(tmp_path: Path, seconds: float, silent: bool) -> None:
+    assert on_terminal(seconds, tmp_path, silent) == "False\n"
+
+
+def test_a_pipe_gets_nothing() -> None:
+    program = PROGRAM.format(seconds=0.5, silent=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
