@@ -57,6 +57,18 @@ def test_all_its_code_is_in_the_flash(tmp_path: Path) -> None:
         assert sections.get(".data", "0") == "0", source.name
 
 
+def test_nothing_is_added_to_an_address_of_code_before_the_linker_shortens_calls(tmp_path: Path) -> None:
+    """It would not adjust such a sum, and rboot_ota_running_rom could take its own slot for the one before."""
+    subprocess.run([*SDK_COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    objects = [source.with_suffix(".o").name for source in CLIENT]
+    listed = subprocess.run(
+        ["xtensa-lx106-elf-objdump", "-r", *objects], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    relocations = re.findall(r"R_XTENSA_32 +(\S+)", listed.stdout)
+    assert any(target.startswith(".irom0.text") for target in relocations)
+    assert not [target for target in relocations if re.search(r"[+-]0x[4-9a-f][0-9a-f]{7}$", target)]
+
+
 def test_it_calls_nothing_beyond_the_sdk(tmp_path: Path) -> None:
     subprocess.run([*SDK_COMPILER, *CLIENT], cwd=tmp_path, check=True)
     objects = [source.with_suffix(".o").name for source in CLIENT]

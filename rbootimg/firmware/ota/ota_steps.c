@@ -63,9 +63,13 @@ static void ICACHE_FLASH_ATTR set_timer(uint32 milliseconds)
 uint8 ICACHE_FLASH_ATTR rboot_ota_running_rom(void)
 {
     rboot_config config = rboot_get_config();
-    size_t code_offset = (size_t)rboot_ota_running_rom - ESP8266_WINDOW_START;
+    size_t code_offset = (size_t)rboot_ota_running_rom;
     uint32 slot_offset = 0, i;
     uint8 rom;
+    /* Keep the compiler from subtracting: when the linker shortens calls, it adjusts addresses of code only if nothing was
+     * added to them. */
+    __asm__("" : "+r"(code_offset));
+    code_offset -= ESP8266_WINDOW_START;
     if (!rboot_get_last_boot_rom(&rom)) {
         rom = config.current_rom;
     }
