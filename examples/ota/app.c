@@ -56,6 +56,10 @@ static void ICACHE_FLASH_ATTR on_result(const rboot_update *update, rboot_update
         break;
     default:
         print("failed: %s\r\n", rboot_ota_reason_text(rboot_ota_get_reason()));
+        if (rboot_update_is_trial()) {
+            print("restarting into the old ROM\r\n"); /* the client does so now */
+            return;
+        }
         break;
     }
     prompt();

@@ -1,12 +1,13 @@
 /* Signed over-the-air updates: one call fetches the file `update` of a release, verifies its signature, and installs the
  * ROM that it announces if it is for this device. A device also follows a rollback. Format, order of the checks and
- * threats: docs/explanation/signed-updates.md.
+ * threats: rbootimg/release/update.py.
  *
  * `env.RbootOtaClient(RBOOT_UPDATE_KEYS=["prod.pub", "spare.pub"])` of the SCons tool compiles it. With a Makefile:
  * compile the sources in update/ and update/port/nonos/ like those in ota/, put their objects into an archive
- * (`xtensa-lx106-elf-ar rcs libupdate.a ...`) and link it in one group with the objects of ota/. For signatures, write
- * rboot-keys.h (`rbootimg keys --client-header`) and compile all of them with -DRBOOT_UPDATE_KEYS. A floor for versions
- * is -DRBOOT_LOWEST_VERSION='"1.2.0"'.
+ * (`xtensa-lx106-elf-ar rcs libupdate.a ...`) and link it in one group with the objects of ota/. For signatures,
+ * compile all of them with -DRBOOT_UPDATE_KEYS and a header rboot-keys.h, which has of each key the number (8 bytes) and
+ * the key (32 bytes) in little-endian words: #define RBOOT_KEYS {{0x..., 0x...}, {0x..., ...}}, {...}. Give no empty
+ * keys. The oldest version that may be installed is -DRBOOT_LOWEST_VERSION='"1.2.0"'.
  *
  * The last 252 bytes of rBoot's config sector belong to this client: see ota_store.h. */
 #ifndef RBOOT_UPDATE_H
