@@ -127,9 +127,6 @@ bool ota_port_write(uint32 address, const uint32 *from, uint32 size)
     if (misused(address, size) || ++operations == failing) {
         return false;
     }
-    if (operations == flip_at) {
-        flash[address + size / 2] &= (uint8)(bytes[size / 2] & (bytes[size / 2] - 1)); /* without its lowest bit */
-    }
     if (operations == cut_at) {
         for (i = 0; i < (cut_part == 0 ? 0 : cut_part == 1 ? size / 2 : size); i++) {
             flash[address + i] &= cut_part == 3 ? bytes[i] | 0x55 : bytes[i];
@@ -141,6 +138,9 @@ bool ota_port_write(uint32 address, const uint32 *from, uint32 size)
             printf("misuse unerased %x\n", address + i);
         }
         flash[address + i] &= bytes[i];
+    }
+    if (operations == flip_at) {
+        flash[address + size / 2] &= (uint8)(flash[address + size / 2] - 1); /* without its lowest bit */
     }
     return true;
 }

@@ -128,11 +128,14 @@ static bool ICACHE_FLASH_ATTR is_word(const char *text)
 
 static bool ICACHE_FLASH_ATTR is_path(const char *text)
 {
-    uint32 last = 0;
-    while (is_word(text) && text[last + 1]) {
-        last++;
+    const char *end = text;
+    if (!is_word(text) || *text != '/') {
+        return false;
     }
-    return is_word(text) && text[0] == '/' && text[last] == '/';
+    while (end[1]) {
+        end++;
+    }
+    return *end == '/';
 }
 
 static bool ICACHE_FLASH_ATTR is_valid(const rboot_update *update)
@@ -380,11 +383,12 @@ static rboot_ota_reason ICACHE_FLASH_ATTR read_update(void)
     uint32 size = ota_text_size();
     rboot_ota_reason reason;
     self.is_verified = false;
+    self.rom = choose_slot();
     reason = ota_verify_signature(&text, &size, &self.key);
     if (reason != OTA_OK) {
         return reason;
     }
-    self.rom = choose_slot();
+    /* The bytes that were verified: nothing may use ota_scratch in between. */
     if (!ota_update_parse(&self.offer, text, size, self.update->version, self.rom)) {
         return OTA_NOT_AN_UPDATE;
     }
