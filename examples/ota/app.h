@@ -13,6 +13,9 @@ void app_key(char character);
 /* Implemented by the platform. */
 void machine_restart(void);
 
+/* Return a text that differs between devices. */
+const char *machine_get_id(void);
+
 #define SSID_SIZE 33 /* maximum length, and the terminating 0 */
 #define PASSWORD_SIZE 65
 

@@ -7,6 +7,7 @@ import queue
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rbootimg.emulator import confinement, qemu
@@ -19,23 +20,70 @@ HERE = Path(__file__).resolve().parent
 COPY = HERE / "build" / "demo"
 """Where it is built, beside what `scons` builds here."""
 FLASH = "build/emulator/flash.bin"
-NEXT_VERSION = "(a new version is published)"
+PUBLISHED = COPY / "build" / "webroot" / "update"
 CTRL_C = "\x03"
+DEVICE_OPTIONS = ("KEYS=prod.pub", "TRIAL_SECONDS=15")
+SIGN = "RBOOT_SIGN_KEY=prod.key"
 
 
 def say(text: str) -> None:
     print(f"\n--- {text}", flush=True)
 
 
-def scons(*arguments: str) -> None:
-    """What a developer types."""
-    say(f"scons {' '.join(arguments)}")
-    command = [sys.executable, "-m", "SCons", "-Q", *arguments]
+def run(shown: str, *command: str) -> str:
+    """Run what a developer types, which is shown as `shown`."""
+    say(shown)
     bare_metal = {**os.environ, "SDK_BASE": ""}
     done = subprocess.run(command, cwd=COPY, env=bare_metal, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{done.stdout}demo: scons failed")
-    print(done.stdout[done.stdout.find("PUBLISH") :], end="", flush=True)
+        sys.exit(f"{done.stdout}demo: {shown.split()[0]} failed")
+    return done.stdout
+
+
+def scons(*arguments: str) -> None:
+    printed = run(f"scons {' '.join(arguments)}", sys.executable, "-m", "SCons", "-Q", *DEVICE_OPTIONS, *arguments)
+    print(printed[max(printed.find("PUBLISH"), 0) :], end="", flush=True)
+
+
+def keygen(name: str) -> None:
+    run(f"rbootimg keygen {name}", sys.executable, "-m", "rbootimg", "keygen", "--no-passphrase", name)
+
+
+def publish(version: str, *more: str) -> None:
+    scons(f"RBOOT_VERSION={version}", "publish", SIGN, *more)
+
+
+def forge() -> None:
+    """Somebody on the network answers with a newer release, signed with a key of theirs."""
+    keygen("forger")
+    scons("RBOOT_VERSION=9.9.9", "publish", "RBOOT_SIGN_KEY=forger.key", "RBOOT_WEBROOT=build/forged")
+    say("the network answers with the forged file `update`")
+    PUBLISHED.replace(PUBLISHED.with_name("update.published"))
+    shutil.copy(COPY / "build" / "forged" / "update", PUBLISHED)
+
+
+def unforge() -> None:
+    say("the network is as before")
+    PUBLISHED.with_name("update.published").replace(PUBLISHED)
+
+
+def scenes() -> Iterator[str | Callable[[], None]]:
+    """What is done when the device waits for a command, and what is typed then."""
+    yield lambda: publish("1.1.0")
+    yield "update"
+    yield "info"
+    yield forge
+    yield "update"
+    yield unforge
+    yield lambda: publish("1.2.0", "SERVER=nowhere.invalid:80")
+    yield "update"
+    yield "update"  # after it has reverted
+    yield lambda: publish("1.3.0")
+    yield "update"
+    yield lambda: scons("rollback", "RBOOT_ROLLBACK=1.1.0", SIGN)
+    yield "update"
+    yield "info"
+    yield CTRL_C
 
 
 class Screen:
@@ -58,15 +106,16 @@ class Screen:
 
 
 def main() -> None:
-    """Publish 1.0.0, switch the device on, publish 1.1.0 while it runs, and let it update itself."""
+    """A device that runs 1.0.0 gets an update, refuses a forged one, reverts a bad one, and follows a rollback."""
     warning = confinement.check(os.environ.get("RBOOT_CONFINE", ""))
     if warning:
         print(f"demo: warning: {warning}", file=sys.stderr)
     shutil.rmtree(COPY, ignore_errors=True)
     shutil.copytree(HERE, COPY, ignore=shutil.ignore_patterns("build", "*.o", "*.elf", "*.bin", ".sconsign.dblite"))
-    scons("RBOOT_VERSION=1.0.0", FLASH, "publish")
+    keygen("prod")
+    publish("1.0.0", FLASH)
     keyboard, typing = os.pipe()
-    lines = iter(("check", NEXT_VERSION, "ota", "info", "confirm", "restart", "info", CTRL_C))
+    steps = scenes()
     printed = bytearray()
     screen = Screen()
 
@@ -75,22 +124,22 @@ def main() -> None:
         printed.extend(text)
         if printed.endswith(b"\n> "):
             printed.clear()
-            line = next(lines)
-            if line == NEXT_VERSION:
-                scons("RBOOT_VERSION=1.1.0", "publish")
-                line = ""
-            os.write(typing, line.encode() + b"\n")
+            step = next(steps)
+            if callable(step):
+                step()
+                step = ""
+            os.write(typing, step.encode() + b"\n")
 
     with server.serving(COPY / "build" / "webroot", on_event=screen.add_download) as listening:
         say(f"rbootimg serve --port {listening.port}")
         say(f"rbootimg boot {FLASH} --interactive --net localhost:{listening.port}")
         flash = (COPY / FLASH).read_bytes()
         address = (listening.host, listening.port)
-        options = qemu.BootOptions(timeout=60, net=address)
+        options = qemu.BootOptions(timeout=300, net=address)
         result = qemu.boot(flash, options, on_uart=on_uart, keyboard=keyboard)
     print()
     if result.ended is not qemu.BootEnd.KEYBOARD or result.rom != 1:
-        sys.exit(f"demo: the device has not updated itself; it ended with: {result.ended.text}")
+        sys.exit(f"demo: the device has not followed the releases; it ended with: {result.ended.text}")
 
 
 if __name__ == "__main__":

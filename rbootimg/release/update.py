@@ -15,12 +15,17 @@ single blanks between the words:
     delta 1.2.7 0 1 4591 …       none or more: from this version in the first slot to the second slot, size, SHA-256
     end
 
+Which devices a rollout of N includes: those where SHA-256 over the application, the version and the text that names the
+device, each followed by a zero byte, has its first 4 bytes, as a big-endian number modulo 10,000, below N. So a device
+that had a release at 5 % has it at 10 % too, and another release begins with other devices.
+
 A signature, if there is one, is before that, in the embedded format of OpenBSD's signify: see `signify`. The update
-client has the same grammar in C (firmware/ota/ota_update.c); a test holds the two against each other.
+client has the same grammar in C (firmware/update/ota_update.c); a test holds the two against each other.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -137,6 +142,12 @@ class Update:
         for delta in self.deltas:
             yield f"delta {delta.source} {delta.source_slot} {delta.slot} {delta.size} {delta.sha256}"
         yield "end"
+
+
+def is_in_rollout(app: str, version: str, device_id: str, rollout: int) -> bool:
+    """Return whether a device gets a release with this `rollout`. `app` is percent-encoded, as in the file."""
+    text = "".join(f"{part}\0" for part in (app, version, device_id))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % ROLLOUT_ALL < rollout
 
 
 class UpdateFile(NamedTuple):

@@ -7,77 +7,126 @@ import itertools
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import SCons.Builder
 import SCons.Errors
 
 from ..errors import SettingError, error_subject
-from ..fileio import write_atomic
+from ..fileio import read_file, write_atomic
 from ..flash import clientheader
 from ..layout.model import FlashLayout
-from .actions import OWN_SCANNER, action, build, generated_file, package_file
-from .variables import call_environment, escape_dollars, expand, get_layout
+from ..release import clientkeys, signify
+from .actions import OWN_SCANNER, action, build, generated_file, nodes, package_file
+from .variables import call_environment, escape_dollars, expand, get_layout, get_version, is_set
 
-_CLIENT = Path(__file__).parents[1] / "firmware" / "ota"
+_FIRMWARE = Path(__file__).parents[1] / "firmware"
 _PORTS = ("nonos", "emulator")
 _DEFINE = "RBOOT_LAYOUT"
+_LIBRARY = "libota"
+_MAX_KEY_SIZE = 4096
+
+
+class _Client(NamedTuple):
+    """What a client is compiled with: the header for its layout alone, and the texts of the two headers."""
+
+    layout: str
+    header: str
+    keys: str
 
 
 @functools.lru_cache
 def _header_builder() -> Any:
-    """The builder of the client's header."""
+    """The builder of the client's headers."""
     return SCons.Builder.Builder(
         name="_RbootClientHeader",
-        action=action(_write_header, "$RBOOTHEADERCOMSTR", "_RBOOT_CLIENT_LAYOUT"),
+        action=action(_write_headers, "$RBOOTHEADERCOMSTR", "_RBOOT_CLIENT_TEXTS"),
         target_scanner=OWN_SCANNER,
     )
 
 
 def rboot_ota_client(env: Any, port: str = "nonos", directory: str | None = None, **overrides: object) -> Any:
-    """Compile the update client with its `port`, "nonos" or "emulator". Returns the objects, for an RbootApp.
+    """Compile the update client with its `port`, "nonos" or "emulator". Returns a library, for an RbootApp.
 
-    They and the header rboot-layout.h are put into `directory`, by default into the build directory. `env` gets the
-    include paths and the define RBOOT_LAYOUT, with which the application compiles against the client. An environment
-    has the client for one layout; use a Clone() for another one. Raises SettingError or LayoutError.
+    An application gets what it uses of the library. $RBOOT_UPDATE_KEYS are the files of the public keys whose
+    signatures it accepts; with keys it installs no unsigned ROM. $RBOOT_LOWEST_VERSION is the oldest version that it
+    installs. Library, objects and the headers rboot-layout.h and rboot-keys.h are put into `directory`, by default into
+    the build directory. `env` gets the include paths and the define RBOOT_LAYOUT, with which the application compiles
+    against the client. An environment has one client; use a Clone() for another layout or other keys. Raises
+    SettingError, VersionError or LayoutError.
     """
     compiling = call_environment(env, overrides)
     if port not in _PORTS:
         raise SettingError(f"unknown port {port!r}: expected {' or '.join(_PORTS)}", subject="RbootOtaClient")
-    sources = [*sorted(_CLIENT.glob("*.c")), *sorted((_CLIENT / "port" / port).glob("*.c"))]
-    ours = [package_file(env, sources[0]).dir, package_file(env, sources[-1]).dir]
+    directories = [_FIRMWARE / part / sub for part in ("ota", "update") for sub in ("", f"port/{port}")]
+    sources = [source for each in directories for source in sorted(each.glob("*.c"))]
+    ours = [package_file(env, each / "file").dir for each in directories]
     with error_subject("RbootOtaClient"):
-        layout = get_layout(compiling)
+        client = _client(compiling)
         node = directory and compiling.Dir(escape_dollars(expand(compiling, "directory", str(directory))))
         flags = "" if node else _compile_flags(compiling, ours)
-        header = _header(compiling, node, f"ota-client-{port}", layout, flags)
+        header = _header(compiling, node, f"ota-client-{port}", client, flags)
     _attach_header(env, header)
     for each in (env, *([compiling] if compiling is not env else [])):
         each.AppendUnique(CPPPATH=[*ours, header.dir], CPPDEFINES=[_DEFINE])
     suffix = compiling.subst("$OBJSUFFIX")
-    # With explicit targets, as SCons puts an object beside its source, which may be in site-packages.
-    targets = [header.dir.File(f"{source.stem}{suffix}") for source in sources]
-    objects = [
-        target if target.has_builder() else build(compiling, "Object", target, package_file(compiling, source))[0]
-        for target, source in zip(targets, sources)
-    ]
-    for node in objects:
-        node.attributes.rboot_client = header.attributes.rboot_client
-    return objects
+    library = header.dir.File(_LIBRARY + compiling.subst("$LIBSUFFIX"))
+    if not library.has_builder():
+        # With explicit targets, as SCons puts an object beside its source, which may be in site-packages.
+        objects = [
+            build(compiling, "Object", header.dir.File(f"{source.stem}{suffix}"), package_file(compiling, source))
+            for source in sources
+        ]
+        build(compiling, "StaticLibrary", library, objects)
+        library.attributes.rboot_client = client
+    return [library]
 
 
 def check_client(name: str, objects: Iterable[Any], layout: FlashLayout) -> None:
-    """Raise SettingError if one of `objects` is of a client that was compiled for another layout."""
-    for node in objects:
-        if getattr(node.attributes, "rboot_client", None) not in (None, clientheader.client_header(layout)):
+    """Raise SettingError if `objects` has a client that was compiled for another layout, or two different ones."""
+    clients = {node: client for node in objects if (client := getattr(node.attributes, "rboot_client", None))}
+    for node, client in clients.items():
+        if client.layout != clientheader.client_header(layout):
             raise SettingError(
                 f"{node} was compiled by RbootOtaClient for another layout; use the same RBOOT_LAYOUT for both",
                 subject=name,
             )
+    if len(set(clients.values())) > 1:
+        raise SettingError(
+            f"{' and '.join(map(str, clients))} were compiled by RbootOtaClient with different keys; use one of them",
+            subject=name,
+        )
+
+
+def _client(env: Any) -> _Client:
+    """Raises SettingError, VersionError or LayoutError."""
+    layout = get_layout(env)
+    keys = [_read_key(node) for node in _key_files(env)]
+    with error_subject("RBOOT_UPDATE_KEYS"):
+        text = clientkeys.keys_header(keys) if keys else ""
+    header = clientheader.client_header(layout, bool(keys), get_version(env, "RBOOT_LOWEST_VERSION"))
+    return _Client(clientheader.client_header(layout), header, text)
+
+
+def _key_files(env: Any) -> list[Any]:
+    if not is_set(env, "RBOOT_UPDATE_KEYS"):
+        return []
+    value = env["RBOOT_UPDATE_KEYS"]
+    return nodes(env, "RBOOT_UPDATE_KEYS", value.split() if isinstance(value, str) else value)
+
+
+def _read_key(node: Any) -> signify.PublicKey:
+    with error_subject(node):
+        if not node.has_builder() and (source := node.srcnode()).rexists():
+            node = source  # SCons copies it to a variant_dir only when it builds
+        try:
+            return signify.parse_public_key(read_file(node.rfile().get_abspath(), _MAX_KEY_SIZE))
+        except OSError as error:
+            raise SettingError(f"cannot read the public key: {error.strerror}") from None
 
 
 def _attach_header(env: Any, header: Any) -> None:
-    """Make `header` the client's header of `env`. Raises SettingError if it has one for another layout.
+    """Make `header` the client's header of `env`. Raises SettingError if it has one for another layout or other keys.
 
     All objects of an environment have the same include paths.
     """
@@ -85,11 +134,16 @@ def _attach_header(env: Any, header: Any) -> None:
     if used is not None and used.attributes.rboot_client != header.attributes.rboot_client:
         if owner() is env:
             raise SettingError(
-                "this environment has a client for another layout; use a Clone()", subject="RbootOtaClient"
+                f"this environment has a client {_difference(used, header)}; use a Clone()", subject="RbootOtaClient"
             )
         # Remove the path of the environment that this is a clone of.
         env["CPPPATH"] = [path for path in env.Flatten(env["CPPPATH"]) if path is not used.dir]
     env["_RBOOT_CLIENT"] = (weakref.ref(env), header)
+
+
+def _difference(used: Any, header: Any) -> str:
+    other = used.attributes.rboot_client.layout != header.attributes.rboot_client.layout
+    return "for another layout" if other else "with other keys or another RBOOT_LOWEST_VERSION"
 
 
 def _compile_flags(env: Any, ours: list[Any]) -> str:
@@ -102,12 +156,11 @@ def _compile_flags(env: Any, ours: list[Any]) -> str:
     return " ".join([*words, *(word for word in macros if word != f"-D{_DEFINE}"), *paths])
 
 
-def _header(env: Any, directory: Any, name: str, layout: FlashLayout, flags: str) -> Any:
-    """The node of the header for `layout`, in `directory` or else in the directory `name` of the build directory.
+def _header(env: Any, directory: Any, name: str, client: _Client, flags: str) -> Any:
+    """The node of rboot-layout.h for `client`, in `directory` or else in the directory `name` of the build directory.
 
-    The directory gets a number if it has the client for another layout or with other `flags`.
+    The directory gets a number if it has another client, or one with other `flags`.
     """
-    text = clientheader.client_header(layout)
     for number in itertools.count(1):
         suffix = f"-{number}" if number > 1 else ""
         if directory:
@@ -115,13 +168,14 @@ def _header(env: Any, directory: Any, name: str, layout: FlashLayout, flags: str
         else:
             node = generated_file(env, f"{name}{suffix}/{clientheader.NAME}")
         if not node.has_builder():
-            build(env, _header_builder(), node, [], _RBOOT_CLIENT_LAYOUT=layout)
-            node.attributes.rboot_client, node.attributes.rboot_flags = text, flags
-        if (node.attributes.rboot_client, node.attributes.rboot_flags) == (text, flags):
+            headers = [node, node.dir.File(clientkeys.NAME)] if client.keys else [node]
+            build(env, _header_builder(), headers, [], _RBOOT_CLIENT_TEXTS=(client.header, client.keys))
+            node.attributes.rboot_client, node.attributes.rboot_flags = client, flags
+        if (node.attributes.rboot_client, node.attributes.rboot_flags) == (client, flags):
             return node
     raise AssertionError
 
 
-def _write_header(target: Any, source: Any, env: Any) -> None:
-    text = clientheader.client_header(env["_RBOOT_CLIENT_LAYOUT"])
-    write_atomic(Path(target[0].get_abspath()), text.encode())
+def _write_headers(target: Any, source: Any, env: Any) -> None:
+    for node, text in zip(target, env["_RBOOT_CLIENT_TEXTS"]):
+        write_atomic(Path(node.get_abspath()), text.encode())

@@ -88,6 +88,8 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_SIGN_COMMAND", "", "program that signs instead: update file in, base64 out"),
             Variable("RBOOT_SIGN_PUBLIC_KEY", "", "public key that verifies what the program signed"),
             Variable("RBOOT_SIGN_PASSPHRASE_FILE", "", "passphrase of the private key (default: asked for)"),
+            Variable("RBOOT_UPDATE_KEYS", "", "public keys that the update client accepts", in_sconstruct_only=True),
+            Variable("RBOOT_LOWEST_VERSION", "", "oldest version that it installs", in_sconstruct_only=True),
         ),
         "Prove and run in QEMU": (
             Variable("RBOOT_PROVE", "auto", "prove before publishing: auto (if QEMU is installed) always never"),
@@ -165,6 +167,13 @@ def version_of(env: Any) -> str:
     if isinstance(value, CheckoutVersion):
         return value
     return _parse_version(get_string(env, "RBOOT_VERSION")) or _checkout_version(env.Dir("#").get_abspath())
+
+
+def get_version(env: Any, name: str) -> str:
+    """A variable that is a semantic version, "" if it is not set. Raises SettingError or VersionError."""
+    value = get_string(env, name)
+    with error_subject(name):
+        return value and version.normalize(value)
 
 
 @functools.lru_cache  # all applications ask for the same few versions

@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 from .events import State, Transfer
 
-_AGENT = re.compile(r"(?P<app>[^\s/()]+)/(?P<version>[^\s/()]+)(?: \(slot (?P<slot>[0-9]{1,3})\))?")
+_AGENTS = (
+    re.compile(r"(?P<app>[^\s/()]+)/(?P<version>[^\s/()]+)(?: \(slot (?P<slot>[0-9]{1,3})\))?"),
+    # Of the signed update client: firmware/update/rboot-update.c.
+    re.compile(
+        r"rboot-update/1 \(app (?P<app>[^\s;()]+); version (?P<version>[^\s;()]+); slot (?P<slot>[0-9]{1,3})"
+        r"(?:; failed [0-9]{1,3})?(?:; reset [0-9]{1,5} [0-9a-f]{8})?\)"
+    ),
+)
 
 
 class Firmware(NamedTuple):
@@ -22,8 +29,8 @@ class Firmware(NamedTuple):
 
 
 def parse_agent(agent: str) -> Firmware | None:
-    """Parse a User-Agent of the form `NAME/VERSION` or `NAME/VERSION (slot N)`; None for any other."""
-    match = _AGENT.fullmatch(agent)
+    """Parse a User-Agent of an update client, `NAME/VERSION` or `NAME/VERSION (slot N)`; None for any other."""
+    match = next((found for pattern in _AGENTS if (found := pattern.fullmatch(agent))), None)
     return match and Firmware(match["app"], match["version"], int(match["slot"]) if match["slot"] else None)
 
 

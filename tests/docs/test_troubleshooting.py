@@ -99,6 +99,12 @@ def test_every_reason_of_the_update_client_has_a_heading_with_its_name_below(nam
     assert entry.startswith(f"`{name}`"), f"{text} is followed by {entry[:30]!r}"
 
 
+def test_the_numbers_of_the_reasons_are_those_that_devices_send() -> None:
+    rows = re.findall(r"^\| (\d+) \| `(OTA_[A-Z_]+)` \| (.+) \|$", PAGE, re.MULTILINE)
+    assert [(name, text) for _, name, text in rows] == reasons()[1:]
+    assert [int(number) for number, _, _ in rows] == list(range(1, len(reasons())))
+
+
 @pytest.mark.parametrize("cause", _CAUSES)
 def test_every_exception_that_the_emulator_names_is_in_the_table(cause: int) -> None:
     name = _CAUSES[cause].partition(" ")[0]

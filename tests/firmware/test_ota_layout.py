@@ -14,12 +14,14 @@ import pytest
 from support.images import rom
 from support.ota_host import HARNESS, REASONS, SLOTS, Host, build, flash, reply, update
 from support.project import ROOT, TOOL, Project
+from support.update_host import PROD, SPARE, STRANGER
 
 from rbootimg.flash.bootconfig import BootConfig
 from rbootimg.flash.clientheader import client_header
 from rbootimg.layout.model import FlashLayout
 from rbootimg.layout.presets import preset_layout
 from rbootimg.layout.tomlfile import parse_layout
+from rbootimg.release.signify import public_key_file
 
 pytestmark = pytest.mark.needs("gcc", "xtensa-lx106-elf-gcc")
 
@@ -195,8 +197,8 @@ def test_the_package_may_be_read_only(app: Project, tmp_path: Path) -> None:
     app.write(
         "SConstruct",
         f"env = Environment(tools=['default', 'rboot'], {tool}, RBOOT_LAYOUT='1MB')\n"
-        "app = env.RbootOtaClient(port='emulator')\n"
-        "print([str(source) for source in app[0].sources][0])\n",
+        "[client] = env.RbootOtaClient(port='emulator')\n"
+        "print(client.sources[0].sources[0])\n",
     )
     before = set(site.rglob("*"))
     for path in (site, *before):
@@ -233,7 +235,7 @@ def test_two_applications_share_it_and_layouts_do_not_mix(app: Project) -> None:
     for directory, compiled, name in ((CLIENT, "slots.o", "1MB"), (f"{CLIENT}-2", "slots2.o", "sming")):
         slots = b"".join(struct.pack("<II", slot.address, slot.size) for slot in preset_layout(name).slots)
         assert app.read(f"{directory}/rboot-layout.h").decode() == client_header(preset_layout(name))
-        assert slots in app.read(f"{directory}/rboot-ota.o"), name
+        assert slots in app.read(f"{directory}/libota.a"), name
         assert slots in app.read(compiled), name
 
 
@@ -253,8 +255,106 @@ def test_an_application_takes_no_client_for_another_layout(app: Project) -> None
         f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
         "env.RbootApp('app', [*Glob('*.c'), *env.RbootOtaClient(port='emulator')], RBOOT_LAYOUT='sming')\n",
     )
-    why = f"app: {CLIENT}/ota_http.o was compiled by RbootOtaClient for another layout; use the same"
+    why = f"app: {CLIENT}/libota.a was compiled by RbootOtaClient for another layout; use the same"
     assert why in app.run().err
+
+
+# Keys
+
+UPDATE_MAIN = """
+#include "rboot-update.h"
+#include "rboot-ota.h"
+const bool has_keys =
+#ifdef RBOOT_UPDATE_KEYS
+    true;
+#else
+    false;
+#endif
+void __attribute__((section(".irom0.text"))) update(const rboot_update *update) { rboot_update_start(update); }
+void call_user_start(void) { update(0); }
+"""
+
+
+@pytest.fixture
+def signed(project: Project) -> Project:
+    for key in (PROD, SPARE):
+        (project.directory / f"{key.name}.pub").write_bytes(public_key_file(key.public))
+    project.write("main.c", UPDATE_MAIN)
+    return project
+
+
+def keys_sconstruct(keys: str, more: str = "") -> str:
+    return (
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
+        f"client = env.RbootOtaClient(port='emulator', RBOOT_UPDATE_KEYS={keys}{more})\n"
+        "env.RbootApp('app', ['main.c', client])\n"
+    )
+
+
+def test_the_public_keys_are_compiled_in(signed: Project) -> None:
+    signed.write("SConstruct", keys_sconstruct("['prod.pub', File('spare.pub')]", ", RBOOT_LOWEST_VERSION='v1.2.0'"))
+    signed.build()
+    rom = signed.read("app/rom1.bin")
+    assert PROD.public.number + PROD.public.key + SPARE.public.number + SPARE.public.key in rom
+    assert b"1.2.0\0" in rom
+    assert "up to date" in signed.build()
+    (signed.directory / "prod.pub").write_bytes(public_key_file(STRANGER.public))
+    assert "ota_signature.c" in signed.build()
+    assert STRANGER.public.key + SPARE.public.number in signed.read("app/rom1.bin")
+
+
+def test_a_client_with_keys_links_no_path_to_an_unsigned_rom(signed: Project) -> None:
+    signed.write("SConstruct", keys_sconstruct("'prod.pub'"))
+    signed.write("main.c", UPDATE_MAIN.replace("rboot_update_start(update)", "rboot_ota_start((rboot_ota *)update)"))
+    signed.build()
+    listed = subprocess.run(
+        ["xtensa-lx106-elf-nm", signed.directory / "app" / "rom0.elf"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "rboot_ota_start" in listed
+    assert "end_update" not in listed
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ("'lost.pub'", "lost.pub: cannot read the public key: No such file or directory"),
+        ("'main.c'", "main.c: not a public key: expected a file of signify or `rbootimg keygen`, such as prod.pub"),
+        ("'prod.pub weak.pub'", "weak.pub: unsafe public key"),
+        ("['prod.pub', 'prod.pub']", "RBOOT_UPDATE_KEYS: the same key twice"),
+        ("[]", "RBOOT_UPDATE_KEYS: no files given"),
+        ("['prod.pub'] * 5", "RBOOT_UPDATE_KEYS: invalid number of keys: expected 1 to 4, got 5"),
+        ("'prod.pub', RBOOT_LOWEST_VERSION='1.2'", "RBOOT_LOWEST_VERSION: invalid version '1.2'"),
+    ],
+)
+def test_keys_that_cannot_be_used_are_one_line(signed: Project, keys: str, why: str) -> None:
+    weak = PROD.public._replace(key=(1).to_bytes(32, "little"))
+    (signed.directory / "weak.pub").write_bytes(public_key_file(weak))
+    signed.write("SConstruct", keys_sconstruct(keys))
+    said = signed.run()
+    assert why in said.err
+    assert not signed.exists("app")
+
+
+def test_one_environment_has_the_client_with_one_set_of_keys(signed: Project) -> None:
+    signed.write("SConstruct", keys_sconstruct("'prod.pub'") + "env.RbootOtaClient(port='emulator')\n")
+    why = "RbootOtaClient: this environment has a client with other keys or another RBOOT_LOWEST_VERSION; use a Clone()"
+    assert why in signed.run().err
+
+
+def test_an_application_takes_no_two_clients_with_different_keys(signed: Project) -> None:
+    signed.write(
+        "SConstruct",
+        f"env = Environment({FREESTANDING}, RBOOT_LAYOUT='1MB')\n"
+        "one = env.RbootOtaClient(port='emulator', RBOOT_UPDATE_KEYS='prod.pub')\n"
+        "other = env.Clone().RbootOtaClient(port='emulator')\n"
+        "env.RbootApp('app', ['main.c', one, other])\n",
+    )
+    assert "were compiled by RbootOtaClient with different keys; use one of them" in signed.run().err
+
+
+def test_keys_are_not_for_the_command_line(signed: Project) -> None:
+    signed.write("SConstruct", keys_sconstruct("'prod.pub'"))
+    assert "RBOOT_UPDATE_KEYS: unknown variable" in signed.run("RBOOT_UPDATE_KEYS=spare.pub").err
 
 
 def test_a_port_that_is_not_there_is_one_line(app: Project) -> None:

@@ -12,19 +12,20 @@ from pathlib import Path
 import pytest
 from support import sdk
 from support.images import rom
-from support.ota_host import HARNESS, SANITIZERS, SOURCES, flash, reply
+from support.ota_host import HARNESS, SANITIZERS, SDK_COMPILER, SOURCES, UPDATE_SOURCES, flash, reply
 from support.project import ROOT, Project
+from support.update_host import PROD, SPARE
+
+from rbootimg.flash.clientheader import client_header
+from rbootimg.layout.presets import preset_layout
+from rbootimg.release.clientkeys import keys_header
 
 pytestmark = pytest.mark.needs("gcc", "xtensa-lx106-elf-gcc")
 
-COMPILER = (
-    *("xtensa-lx106-elf-gcc", "-mlongcalls", "-mtext-section-literals", "-Os", "-ffreestanding"),
-    *("-Wall", "-Wextra", "-Wpointer-arith", "-Wundef", "-Werror"),
-    *("-D__ets__", "-DICACHE_FLASH", f"-I{SOURCES}", f"-I{HARNESS / 'sdk'}", "-c"),
-)
 PORT = SOURCES / "port" / "nonos" / "ota_port_nonos.c"
 EXAMPLE = ROOT / "examples" / "ota"
-CLIENT = [*sorted(SOURCES.glob("*.c")), PORT]
+UPDATE = [*sorted(UPDATE_SOURCES.glob("*.c")), UPDATE_SOURCES / "port" / "nonos" / "ota_update_port_nonos.c"]
+CLIENT = [*sorted(SOURCES.glob("*.c")), PORT, *UPDATE]
 
 
 @pytest.mark.parametrize("standard", ["gnu89", "c99", "gnu17"])
@@ -32,13 +33,17 @@ CLIENT = [*sorted(SOURCES.glob("*.c")), PORT]
 def test_the_client_compiles_without_a_warning(tmp_path: Path, standard: str, options: tuple[str, ...]) -> None:
     sources = [*CLIENT, HARNESS / "sdk" / "user_main.c"]
     done = subprocess.run(
-        [*COMPILER, f"-std={standard}", *options, *sources], cwd=tmp_path, capture_output=True, text=True, check=False
+        [*SDK_COMPILER, f"-std={standard}", *options, *sources],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_all_its_code_is_in_the_flash(tmp_path: Path) -> None:
-    subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    subprocess.run([*SDK_COMPILER, *CLIENT], cwd=tmp_path, check=True)
     for source in CLIENT:
         sizes = subprocess.run(
             ["xtensa-lx106-elf-size", "-A", source.with_suffix(".o").name],
@@ -52,8 +57,20 @@ def test_all_its_code_is_in_the_flash(tmp_path: Path) -> None:
         assert sections.get(".data", "0") == "0", source.name
 
 
+def test_nothing_is_added_to_an_address_of_code_before_the_linker_shortens_calls(tmp_path: Path) -> None:
+    """It would not adjust such a sum, and rboot_ota_running_rom could take its own slot for the one before."""
+    subprocess.run([*SDK_COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    objects = [source.with_suffix(".o").name for source in CLIENT]
+    listed = subprocess.run(
+        ["xtensa-lx106-elf-objdump", "-r", *objects], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    relocations = re.findall(r"R_XTENSA_32 +(\S+)", listed.stdout)
+    assert any(target.startswith(".irom0.text") for target in relocations)
+    assert not [target for target in relocations if re.search(r"[+-]0x[4-9a-f][0-9a-f]{7}$", target)]
+
+
 def test_it_calls_nothing_beyond_the_sdk(tmp_path: Path) -> None:
-    subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
+    subprocess.run([*SDK_COMPILER, *CLIENT], cwd=tmp_path, check=True)
     objects = [source.with_suffix(".o").name for source in CLIENT]
     subprocess.run(["xtensa-lx106-elf-ld", "-r", "-o", "all.o", *objects], cwd=tmp_path, check=True)
     named = subprocess.run(
@@ -61,7 +78,10 @@ def test_it_calls_nothing_beyond_the_sdk(tmp_path: Path) -> None:
     )
     undefined = {line.split()[-1] for line in named.stdout.splitlines()}
     known = ("espconn_", "spi_flash_", "system_rtc_mem_", "ets_timer_", "ets_mem")
-    assert not {name for name in undefined if not name.startswith(known)} - {"memcpy", "memset"}
+    assert not {name for name in undefined if not name.startswith(known)} - {
+        *("memcpy", "memset", "ets_strcmp"),
+        *("system_get_rst_info", "system_restart", "system_soft_wdt_feed"),
+    }
 
 
 def test_the_example_is_built_on_the_sdk(project: Project, tmp_path: Path) -> None:
@@ -71,7 +91,7 @@ def test_the_example_is_built_on_the_sdk(project: Project, tmp_path: Path) -> No
     said = copy.run(f"SDK_BASE={sdk.make(tmp_path / 'sdk')}", "SERVER=10.1.2.3:8080")
     assert (said.status, said.err) == (0, "")
     built = copy.read("build/nonos/app/rom1.bin")
-    assert b"GET /rom1.bin HTTP/1.0\r\nHost: 10.1.2.3:8080\r\n" in built
+    assert b"10.1.2.3\0" in built
     assert copy.read("build/nonos/flash.bin")[0xFC000:0xFC080] == bytes(range(5, 133))
 
 
@@ -93,22 +113,73 @@ def test_a_layout_that_the_sdk_would_refuse_is_one_line(project: Project, tmp_pa
     assert said.out.startswith("ota: nonos/board.toml: NONOS SDK 3 accepts no partition table for a 512KB flash")
 
 
-def test_its_size_is_what_the_documentation_says(tmp_path: Path) -> None:
+SIZES_SCRIPT = """
+SECTIONS
+{
+  . = 0x40202010; .irom : { *(.irom0.literal .irom.literal .irom.text.literal .irom0.text .irom.text) }
+  . = 0x3FFE8000; .dram : { *(.data .rodata .rodata.* .bss COMMON) }
+  . = 0x40100000; .iram : { *(.text .literal) }
+}
+"""
+
+
+def sizes(directory: Path, *functions: str, keys: bool = False) -> tuple[int, int, int]:
+    """IRAM, DRAM and flash of what an application links that calls these functions of the client."""
+    (directory / "rboot-layout.h").write_text(client_header(preset_layout("1MB"), has_keys=keys))
+    if keys:
+        (directory / "rboot-keys.h").write_text(keys_header([PROD.public, SPARE.public]))
+    (directory / "sizes.ld").write_text(SIZES_SCRIPT)
+    subprocess.run([*SDK_COMPILER, "-DRBOOT_LAYOUT", "-I.", *CLIENT], cwd=directory, check=True)
+    objects = [source.with_suffix(".o").name for source in CLIENT]
+    sdk.run_tool(directory, "ar", "rcs", "libota.a", *objects)
+    wanted = [option for function in functions for option in ("-u", function)]
+    options = ["-T", "sizes.ld", "--unresolved-symbols=ignore-all", "-e", functions[0]]
+    sdk.run_tool(directory, "ld", *options, *wanted, "libota.a", "-o", "all.elf")
+    listed = subprocess.run(
+        ["xtensa-lx106-elf-size", "-A", directory / "all.elf"], capture_output=True, text=True, check=True
+    ).stdout
+    found = {name: int(size) for name, size, *_ in (line.split() for line in listed.splitlines() if line[:1] == ".")}
+    return found.get(".iram", 0), found[".dram"], found[".irom"]
+
+
+OLD = ("rboot_ota_start", "rboot_ota_check_version", "rboot_ota_switch", "rboot_ota_confirm")
+NEW = ("rboot_update_start", "rboot_update_confirm_after_check")
+
+
+@pytest.mark.parametrize(
+    ("row", "functions", "keys"),
+    [
+        ("the client with its port for the NONOS SDK", OLD, False),
+        ("signed updates, built without keys", NEW, False),
+        ("signed updates, with 2 keys", NEW, True),
+    ],
+)
+def test_its_size_is_what_the_documentation_says(
+    tmp_path: Path, row: str, functions: tuple[str, ...], keys: bool
+) -> None:
     """But for what another version of the compiler makes of it."""
-    subprocess.run([*COMPILER, *CLIENT], cwd=tmp_path, check=True)
-    dram = code = 0
-    for source in CLIENT:
-        if source.name == "rboot-ota-text.c":
-            continue
-        command = ["xtensa-lx106-elf-size", "-A", source.with_suffix(".o").name]
-        listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-        for name, size, *_ in (line.split() for line in listed.splitlines() if line.startswith(".")):
-            dram += int(size) * name.startswith((".bss", ".rodata", ".data"))
-            code += int(size) * name.startswith(".irom")
+    iram, dram, flash = sizes(tmp_path, *functions, keys=keys)
     page = (ROOT / "docs" / "how-to" / "update-client.md").read_text()
-    row = next(line for line in page.splitlines() if "port for the NONOS SDK |" in line)
-    said = [int(number.replace(",", "")) for number in re.findall(r"([0-9,]+) bytes", row)]
-    assert said == pytest.approx([dram, code], rel=0.05)
+    line = next(line for line in page.splitlines() if line.startswith(f"| {row} |"))
+    said = [int(number.replace(",", "")) for number in re.findall(r"\| ([0-9,]+)(?: bytes)?", line)]
+    assert said == [iram, pytest.approx(dram, rel=0.03), pytest.approx(flash, rel=0.03)]
+
+
+def test_signed_updates_stay_small(tmp_path: Path) -> None:
+    iram, dram, flash = sizes(tmp_path, *NEW, keys=True)
+    assert iram == 0
+    assert dram < 6_200
+    assert flash < 19_600
+
+
+def test_an_application_without_signed_updates_pays_nothing_for_them(tmp_path: Path) -> None:
+    sizes(tmp_path, *OLD)
+    symbols = subprocess.run(
+        ["xtensa-lx106-elf-nm", tmp_path / "all.elf"], capture_output=True, text=True, check=True
+    ).stdout
+    linked = {line.split()[-1] for line in symbols.splitlines() if line.split()[-2] not in "Uw"}
+    assert "rboot_ota_start" in linked
+    assert not {name for name in linked if name.startswith(("rboot_update", "ota_ed25519", "ota_sha512", "ota_store"))}
 
 
 # On the host, with an SDK that does what its documentation says
@@ -121,7 +192,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("nonos") / "program"
     options = ["-std=c99", *SANITIZERS, "-Wall", "-Wextra", "-Werror", "-D__ets__"]
     sources = [HARNESS / "nonos.c", *CLIENT]
-    subprocess.run(["gcc", *options, f"-I{SOURCES}", f"-I{HARNESS / 'sdk'}", *sources, "-o", program], check=True)
+    subprocess.run(
+        ["gcc", *options, f"-I{SOURCES}", f"-I{UPDATE_SOURCES}", f"-I{HARNESS / 'sdk'}", *sources, "-o", program],
+        check=True,
+    )
     return program
 
 
@@ -273,3 +347,50 @@ def test_a_request_that_cannot_be_sent_ends_the_connection_from_a_timer(happen: 
         "fire 1",
         "callback 0 connection lost",
     ]
+
+
+# The names of hosts
+
+
+def test_a_name_is_resolved_and_a_timer_goes_on(happen: Callable[..., list[str]]) -> None:
+    assert happen("update", "updates.example", "fire", "resolved", "fire") == [
+        "start 1",
+        "resolve updates.example",
+        "fire 1",
+        "connect 10.0.0.2:80",
+        "fire 1",
+    ]
+
+
+def test_a_name_that_the_sdk_knows_already_needs_no_callback(happen: Callable[..., list[str]]) -> None:
+    assert "connect 10.0.0.1:80" in happen("known", "update", "updates.example", "fire", "fire")
+
+
+@pytest.mark.parametrize("answer", [["unknown"], []], ids=["unknown", "no answer"])
+def test_a_name_without_an_address(happen: Callable[..., list[str]], answer: list[str]) -> None:
+    lines = happen("update", "updates.example", "fire", *answer, "run")
+    assert lines[-1] == "result 4 host not found"
+
+
+def test_a_resolver_that_fails_at_once(happen: Callable[..., list[str]]) -> None:
+    assert happen("no-resolver", "update", "updates.example", "run")[-1] == "result 4 host not found"
+
+
+def test_a_late_answer_about_another_host_is_ignored(happen: Callable[..., list[str]]) -> None:
+    lines = happen("update", "old.example", "run", "update", "new.example", "fire", "resolved", "run")
+    assert not [line for line in lines if line.startswith("connect")]
+    assert lines.count("result 4 host not found") == 2
+    lines = happen("update", "old.example", "run", "update", "new.example", "fire", "unknown", "resolved", "fire")
+    assert lines[-2:] == ["connect 10.0.0.2:80", "fire 1"]
+
+
+def test_a_late_answer_about_the_same_host_counts_once(happen: Callable[..., list[str]]) -> None:
+    once = ["update", "updates.example", "fire"]
+    lines = happen(*once, "run", *once, "resolved", "fire", "failed", "run", "resolved", "run")
+    assert lines.count("connect 10.0.0.2:80") == 1
+
+
+def test_the_last_crash_is_told(happen: Callable[..., list[str]]) -> None:
+    for reason, told in ((0, ""), (1, "; reset 1 40201234"), (2, "; reset 2 40201234"), (4, ""), (6, "")):
+        lines = happen("crashed", str(reason), "update", "10.0.0.1", "fire", "connected")
+        assert f"agent rboot-update/1 (app blink; version 1.0.0; slot 0{told})" in lines

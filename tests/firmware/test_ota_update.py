@@ -24,8 +24,13 @@ Ask = Callable[[bytes], str]
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Asks the client's parser."""
     program = tmp_path_factory.mktemp("update") / "program"
-    sources = [ota_host.HARNESS / "update.c", *(ota_host.SOURCES / name for name in ("ota_update.c", "ota_version.c"))]
-    command = ["gcc", *ota_host.STRICT, *ota_host.SANITIZERS, f"-I{ota_host.SOURCES}", *sources, "-o", program]
+    sources = [
+        ota_host.HARNESS / "update.c",
+        ota_host.UPDATE_SOURCES / "ota_update.c",
+        ota_host.SOURCES / "ota_version.c",
+    ]
+    includes = [f"-I{ota_host.SOURCES}", f"-I{ota_host.UPDATE_SOURCES}"]
+    command = ["gcc", *ota_host.STRICT, *ota_host.SANITIZERS, *includes, *sources, "-o", program]
     subprocess.run(command, check=True)
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin

@@ -10,7 +10,9 @@
 #include "ota_port.h"
 #include "ota_sha256.h"
 #include "ota_verify.h"
-#include "rboot-ota.h"
+#include "ota_store.h"
+#include "ota_update_port.h"
+#include "rboot-update.h"
 
 #define FLASH_SIZE (256u * SECTOR_SIZE)
 
@@ -31,16 +33,60 @@ static uint8 request[2000] = "GET /rom1.bin HTTP/1.1\r\n\r\n";
 static bool has_network = true;
 static uint32 unreadable = FLASH_SIZE;
 
+/* A server: for each path the raw reply, from a file. With it `run` makes what a network would do happen. */
+static struct {
+    char path[200], file[200];
+} replies[8];
+static bool has_server, is_down, is_connecting;
+static const char *requested; /* the file with the reply, "" for none */
+
+/* Power cut in this operation, from 1: before it, half-way, after it, or with every other bit programmed. */
+static long cut_at;
+static long flip_at; /* the operation, from 1, that writes one bit wrongly */
+static int cut_part;
+static const char *after_cut; /* file for the flash */
+
+static char known_host[100];
+static uint8 known_address[4];
+static uint32 reset_cause, reset_address;
+static bool has_crashed, is_restarting;
+
+static void save(const char *path);
+
+static void lose_power(void)
+{
+    save(after_cut);
+    printf("cut\nrtc %08x %08x %08x\n", rtc[0], rtc[1], rtc[2]);
+    exit(0);
+}
+
 /* The port */
 
 bool ota_port_connect(const uint8 *ip, uint16 port)
 {
     printf("connect %d.%d.%d.%d:%d\n", ip[0], ip[1], ip[2], ip[3], port);
+    is_connecting = has_server && has_network;
     return has_network;
 }
 
 bool ota_port_send(const uint8 *data, uint16 size)
 {
+    if (has_server) {
+        char line[2000] = "";
+        uint32 i;
+        for (i = 0; i < size; i++) {
+            line[i] = data[i] == '\r' ? '|' : data[i] == '\n' ? ' ' : (char)data[i];
+        }
+        printf("request %s\n", line);
+        requested = "";
+        for (i = 0; i < 8; i++) {
+            size_t length = strlen(replies[i].path);
+            if (length && !memcmp(line + 4, replies[i].path, length) && line[4 + length] == ' ') {
+                requested = replies[i].file;
+            }
+        }
+        return true;
+    }
     printf("send %d\n", size);
     return size == strlen((char *)request) && memcmp(data, request, size) == 0;
 }
@@ -81,11 +127,20 @@ bool ota_port_write(uint32 address, const uint32 *from, uint32 size)
     if (misused(address, size) || ++operations == failing) {
         return false;
     }
+    if (operations == cut_at) {
+        for (i = 0; i < (cut_part == 0 ? 0 : cut_part == 1 ? size / 2 : size); i++) {
+            flash[address + i] &= cut_part == 3 ? bytes[i] | 0x55 : bytes[i];
+        }
+        lose_power();
+    }
     for (i = 0; i < size; i++) {
         if ((flash[address + i] & bytes[i]) != bytes[i]) {
             printf("misuse unerased %x\n", address + i);
         }
         flash[address + i] &= bytes[i];
+    }
+    if (operations == flip_at) {
+        flash[address + size / 2] &= (uint8)(flash[address + size / 2] - 1); /* without its lowest bit */
     }
     return true;
 }
@@ -95,6 +150,10 @@ bool ota_port_erase(uint32 sector)
     printf("erase %x\n", sector * SECTOR_SIZE);
     if (misused(sector * SECTOR_SIZE, SECTOR_SIZE) || ++operations == failing) {
         return false;
+    }
+    if (operations == cut_at) {
+        memset(flash + sector * SECTOR_SIZE, 0xFF, cut_part == 0 ? 0 : cut_part == 2 ? SECTOR_SIZE : SECTOR_SIZE / 2);
+        lose_power();
     }
     memset(flash + sector * SECTOR_SIZE, 0xFF, SECTOR_SIZE);
     return true;
@@ -110,6 +169,31 @@ bool ota_port_rtc_write(uint32 block, const uint32 *from, uint32 words)
 {
     memcpy(rtc, from, words * 4);
     return has_rtc && block == RBOOT_RTC_ADDR;
+}
+
+void ota_port_resolve(const char *host)
+{
+    printf("resolve %s\n", host);
+    if (!strcmp(host, known_host)) {
+        ota_event_resolved(known_address[0] ? known_address : NULL);
+    }
+}
+
+void ota_port_restart(void)
+{
+    puts("restart");
+    is_restarting = true;
+}
+
+void ota_port_idle(void)
+{
+}
+
+bool ota_port_reset_info(uint32 *cause, uint32 *address)
+{
+    *cause = reset_cause;
+    *address = reset_address;
+    return has_crashed;
 }
 
 /* The commands */
@@ -129,6 +213,46 @@ static void at_end(void *arg, bool result)
     printf("callback %d %d\n", arg == ota, result);
     free(ota);
     restart();
+}
+
+static void at_result(const rboot_update *update, rboot_update_result result)
+{
+    static const char *const names[] = {"ready", "current", "held-back", "confirmed", "failed"};
+    (void)update;
+    printf("result %s %d %s\n", names[result], rboot_ota_get_reason(), rboot_update_offered_version());
+}
+
+static void at_progress(const rboot_update *update, uint32 done, uint32 total)
+{
+    (void)update;
+    printf("progress %u %u\n", done, total);
+}
+
+/* `update HOST PORT PATH APP DEVICE ID VERSION SECONDS FLAGS`; flags: k keeps the trial, f forced, c confirm only, p
+ * with progress, - none. */
+static void start_update(const char *line)
+{
+    static char host[100], path[300], app[100], device[100], id[100], version[100], flags[10];
+    static rboot_update update;
+    unsigned port, seconds;
+    if (sscanf(line, "%*s %99s %u %299s %99s %99s %99s %99s %u %9s", host, &port, path, app, device, id, version,
+               &seconds, flags) != 9) {
+        puts("misuse update");
+        return;
+    }
+    update.host = host;
+    update.port = (uint16)port;
+    update.path = path;
+    update.app = app;
+    update.device = device;
+    update.device_id = id;
+    update.version = version;
+    update.on_result = at_result;
+    update.on_progress = strchr(flags, 'p') ? at_progress : NULL;
+    update.trial_seconds = (uint16)seconds;
+    update.keeps_trial = strchr(flags, 'k') != NULL;
+    update.is_forced = strchr(flags, 'f') != NULL;
+    printf("start %d\n", strchr(flags, 'c') ? rboot_update_confirm_after_check(&update) : rboot_update_start(&update));
 }
 
 static void at_version(rboot_version_check *arg, rboot_version_order order)
@@ -240,10 +364,31 @@ static void save(const char *path)
     fclose(file);
 }
 
+/* The server answers, and closes the connection. */
+static void answer(void)
+{
+    const char *file = requested;
+    requested = NULL;
+    if (*file) {
+        receive_file(file, 1460);
+    }
+    ota_event_closed();
+}
+
 static void run(void)
 {
-    while (timer || closing) {
-        if (closing) {
+    uint32 i;
+    for (i = 0; i < 1000000 && !is_restarting && (timer || closing || is_connecting); i++) {
+        if (is_connecting) {
+            is_connecting = false;
+            if (is_down) {
+                ota_event_failed();
+            } else {
+                ota_event_connected();
+            }
+        } else if (requested && !closing) {
+            answer();
+        } else if (closing) {
             closing = false;
             ota_event_closed();
         } else {
@@ -278,11 +423,23 @@ static void start(uint8 slot, uint32 slot_size, uint32 irom_checksum, const char
     printf("start %d\n", is_started);
 }
 
-int main(void)
+static void serve(const char *path, const char *file)
+{
+    uint32 i = 0;
+    while (replies[i].path[0] && strcmp(replies[i].path, path)) {
+        i++;
+    }
+    strcpy(replies[i].path, path);
+    strcpy(replies[i].file, file);
+    has_server = true;
+}
+
+int main(int count, char **arguments)
 {
     static char line[0x40000];
     static uint8 data[0x20000];
     memset(flash, 0xFF, sizeof flash);
+    after_cut = count > 1 ? arguments[1] : NULL;
     while (fgets(line, sizeof line, stdin)) {
         char command[20] = "", text[200] = "", more[200] = "";
         unsigned one = 0, two = 0, three = 0;
@@ -294,6 +451,38 @@ int main(void)
         } else if (!strcmp(command, "save") && sscanf(line, "%*s %199s", text) == 1) {
             save(text);
         } else if (!strcmp(command, "rtc") && sscanf(line, "%*s %x %x %x", &rtc[0], &rtc[1], &rtc[2]) == 3) {
+        } else if (!strcmp(command, "update")) {
+            start_update(line);
+        } else if (!strcmp(command, "serve") && sscanf(line, "%*s %199s %199s", text, more) == 2) {
+            serve(text, more);
+        } else if (!strcmp(command, "down")) {
+            is_down = has_server = true;
+        } else if (!strcmp(command, "up")) {
+            is_down = false;
+        } else if (!strcmp(command, "cut") && sscanf(line, "%*s %u %u", &one, &two) == 2) {
+            cut_at = operations + one;
+            cut_part = (int)two;
+        } else if (!strcmp(command, "flip") && sscanf(line, "%*s %u", &one) == 1) {
+            flip_at = operations + one;
+        } else if (!strcmp(command, "host") && sscanf(line, "%*s %99s %u", known_host, &one) == 2) {
+            known_address[0] = (uint8)one;
+        } else if (!strcmp(command, "resolved") && sscanf(line, "%*s %u", &one) == 1) {
+            known_address[0] = (uint8)one;
+            ota_event_resolved(one ? known_address : NULL);
+        } else if (!strcmp(command, "crashed") && sscanf(line, "%*s %u %x", &reset_cause, &reset_address) == 2) {
+            has_crashed = true;
+        } else if (!strcmp(command, "confirm-update")) {
+            printf("confirm-update %d\n", rboot_update_confirm());
+        } else if (!strcmp(command, "is-trial")) {
+            printf("is-trial %d\n", rboot_update_is_trial());
+        } else if (!strcmp(command, "serial") && sscanf(line, "%*s %x", &one) == 1) {
+            printf("serial %u\n", ota_store_get_serial(one));
+        } else if (!strcmp(command, "raise") && sscanf(line, "%*s %x %u", &one, &two) == 2) {
+            printf("raise %d\n", ota_store_raise_serial(one, two));
+        } else if (!strcmp(command, "prepare") && sscanf(line, "%*s %u %x", &one, &two) == 2) {
+            printf("prepare %d\n", ota_store_prepare_trial((uint8)one, two));
+        } else if (!strcmp(command, "failed-trial") && sscanf(line, "%*s %x", &one) == 1) {
+            printf("failed-trial %d\n", ota_store_has_failed(one));
         } else if (!strcmp(command, "no-rtc")) {
             has_rtc = false;
         } else if (!strcmp(command, "again")) {

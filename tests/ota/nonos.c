@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "espconn.h"
 #include "osapi.h"
-#include "rboot-ota.h"
+#include "rboot-update.h"
 #include "spi_flash.h"
 #include "user_interface.h"
+#include "espconn.h"
 
 #define FLASH_SIZE (256u * SECTOR_SIZE)
 
@@ -72,7 +72,8 @@ sint8 espconn_connect(struct espconn *conn)
         }
     }
     whole = tcp->connect_callback && tcp->reconnect_callback && tcp->disconnect_callback && conn->recv_callback;
-    printf("connect %d%s\n", tcp->remote_port,
+    printf("connect %s%d%s\n", tcp->remote_ip[0] == 10 ? tcp->remote_ip[3] == 1 ? "10.0.0.1:" : "10.0.0.2:" : "",
+           tcp->remote_port,
            place_of(conn) >= 0 ? " misuse: the SDK still has it" : whole ? "" : " misuse: callbacks");
     if (conn == stuck) { /* it is compared with itself: the local port is taken */
         return ESPCONN_ISCONN;
@@ -116,7 +117,11 @@ sint8 espconn_abort(struct espconn *conn)
 
 sint8 espconn_send(struct espconn *conn, uint8 *data, uint16 size)
 {
+    const char *agent = strstr((const char *)data, "rboot-update/1"); /* the client terminates its request */
     printf("send %d%s\n", size, place_of(conn) < 0 || conn->state == ESPCONN_CLOSE || data[0] != 'G' ? " misuse" : "");
+    if (agent) {
+        printf("agent %.*s\n", (int)strcspn(agent, "\r"), agent);
+    }
     return send_fails ? ESPCONN_MEM : ESPCONN_OK;
 }
 
@@ -142,6 +147,41 @@ sint8 espconn_regist_recvcb(struct espconn *conn, espconn_recv_callback function
 {
     conn->recv_callback = function;
     return ESPCONN_OK;
+}
+
+/* Names of hosts: each query is answered once, in the order of the queries, however late. */
+static struct query {
+    dns_found_callback found;
+    struct espconn *connection;
+    char name[100];
+} queries[4];
+static err_t next_resolve = ESPCONN_INPROGRESS;
+
+err_t espconn_gethostbyname(struct espconn *conn, const char *hostname, ip_addr_t *addr, dns_found_callback found)
+{
+    int i;
+    printf("resolve %s%s\n", hostname, conn && addr && found ? "" : " misuse");
+    if (next_resolve == ESPCONN_OK) {
+        addr->addr = 0x0100000A; /* 10.0.0.1 */
+    } else if (next_resolve == ESPCONN_INPROGRESS) {
+        for (i = 0; queries[i].found; i++) {
+        }
+        queries[i].found = found;
+        queries[i].connection = conn;
+        strcpy(queries[i].name, hostname);
+    }
+    return next_resolve;
+}
+
+static void answer_query(bool is_known)
+{
+    static ip_addr_t address = {0x0200000A}; /* 10.0.0.2 */
+    struct query query = queries[0];
+    memmove(queries, queries + 1, sizeof queries - sizeof queries[0]);
+    memset(&queries[3], 0, sizeof queries[3]);
+    in_callback = true;
+    query.found(query.name, is_known ? &address : NULL, query.connection);
+    in_callback = false;
 }
 
 /* The flash: addresses and buffers in words */
@@ -205,6 +245,27 @@ void *ets_memset(void *to, int value, size_t size)
     return memset(to, value, size);
 }
 
+int ets_strcmp(const char *one, const char *other)
+{
+    return strcmp(one, other);
+}
+
+static struct rst_info reset_info;
+
+struct rst_info *system_get_rst_info(void)
+{
+    return &reset_info;
+}
+
+void system_restart(void)
+{
+    puts("restart");
+}
+
+void system_soft_wdt_feed(void)
+{
+}
+
 void ets_timer_disarm(ETSTimer *timer)
 {
     int i;
@@ -259,6 +320,27 @@ static void at_end(void *arg, bool result)
     printf("callback %d %s\n", result, rboot_ota_reason_text(rboot_ota_get_reason()));
 }
 
+static void at_result(const rboot_update *update, rboot_update_result result)
+{
+    (void)update;
+    printf("result %d %s\n", result, rboot_ota_reason_text(rboot_ota_get_reason()));
+}
+
+static void start_update(const char *host)
+{
+    static rboot_update update = {
+        .port = 80,
+        .path = "/",
+        .app = "blink",
+        .device = "esp8266",
+        .device_id = "1",
+        .version = "1.0.0",
+        .on_result = at_result,
+    };
+    update.host = host;
+    printf("start %d\n", rboot_update_start(&update));
+}
+
 int main(int count, char **arguments)
 {
     static uint8 request[] = "GET /rom1.bin HTTP/1.0\r\n\r\n";
@@ -286,6 +368,15 @@ int main(int count, char **arguments)
         }
         if (!strcmp(command, "start")) {
             printf("start %d\n", rboot_ota_start(&ota));
+        } else if (!strcmp(command, "update")) {
+            start_update(arguments[++i]);
+        } else if (!strcmp(command, "known") || !strcmp(command, "no-resolver")) {
+            next_resolve = command[0] == 'k' ? ESPCONN_OK : ESPCONN_ARG;
+        } else if (!strcmp(command, "resolved") || !strcmp(command, "unknown")) {
+            answer_query(command[0] == 'r');
+        } else if (!strcmp(command, "crashed")) {
+            reset_info.reason = (uint32)atoi(arguments[++i]);
+            reset_info.epc1 = 0x40201234;
         } else if (!strcmp(command, "connected")) {
             called(now->proto.tcp->connect_callback, now);
         } else if (!strcmp(command, "closed")) {

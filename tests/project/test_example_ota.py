@@ -34,35 +34,44 @@ def boot(directory: Path, *arguments: str, typed: str, status: int = 0) -> str:
     return done.stdout.replace("\r", "")
 
 
-def test_the_demo_shows_an_update(example: Path) -> None:
+def test_the_demo_shows_four_scenes(example: Path) -> None:
     said = run_scons(example, "demo")
     expected = (
-        ("scons RBOOT_VERSION=1.0.0", "published app 1.0.0 to "),
-        ("Booting rom 0 at 2000", "version 1.0.0, ROM 0", "the server has 1.0.0: the same"),
-        ("scons RBOOT_VERSION=1.1.0 publish", "published app 1.1.0 to "),
-        ("> ota", "the server has 1.1.0: newer", "fetching rom1.bin"),
-        ("bytes written and verified", "Booting temp rom.", "version 1.1.0, ROM 1"),
-        ("running ROM 1, not confirmed", "> confirm\nconfirmed"),
-        ("> restart", "Booting rom 1 at 82000", "version 1.1.0, ROM 1", "ROM 1 at 0x82000, current"),
+        ("rbootimg keygen prod", "published app 1.0.0", "signed with prod"),
+        ("Booting rom 0 at 2000", "version 1.0.0, ROM 0"),
+        # An update.
+        ("scons RBOOT_VERSION=1.1.0 publish", "> update", "restarting into 1.1.0", "Booting temp rom."),
+        ("version 1.1.0, ROM 1", "on trial until", "confirmed: ROM 1 is permanent", "ROM 1 at 0x82000, current"),
+        # A forged release.
+        ("published app 9.9.9", "signed with forger", "> update", "failed: signed with an unknown key"),
+        # A release that cannot reach its server.
+        ("scons RBOOT_VERSION=1.2.0 publish", "> update", "restarting into 1.2.0", "version 1.2.0, ROM 0"),
+        ("failed: host not found", "restarting into the old ROM", "version 1.1.0, ROM 1"),
+        ("> update", "failed: ROM failed its trial before"),
+        # A rollback.
+        ("scons RBOOT_VERSION=1.3.0 publish", "> update", "version 1.3.0, ROM 0", "confirmed: ROM 0 is permanent"),
+        ("scons rollback RBOOT_ROLLBACK=1.1.0", "> update", "restarting into 1.1.0", "version 1.1.0, ROM 1"),
+        ("confirmed: ROM 1 is permanent", "> info", "running ROM 1"),
     )
     place = 0
     for text in (text for row in expected for text in row):
         assert text in said[place:], f"{text!r} is not there, or not after what comes before it: {said}"
         place = said.index(text, place) + len(text)
-    assert re.search(r"server: 127\.0\.0\.1  GET /rom1\.bin  200  done, [\d,]+ bytes", said)
+    assert re.search(r"server: 127\.0\.0\.1  GET /releases/1\.1\.0/rom1\.bin  200  done, [\d,]+ bytes", said)
+    assert "GET /releases/1.1.0" not in said[said.index("scons rollback") :], "it is still in its slot"
 
 
 def test_what_is_typed_updates_the_device_from_the_server_of_net(example: Path) -> None:
     with serving(example / "build" / "webroot") as listening:
-        said = boot(example, "--net", f"localhost:{listening.port}", "--timeout", "3", typed="ota\n")
-    assert "> ota\nthe server has 1.1.0: newer\nfetching rom1.bin\n" in said
-    assert said.endswith("version 1.1.0, ROM 1\n> ")
+        said = boot(example, "--net", f"localhost:{listening.port}", "--timeout", "3", typed="update\n")
+    assert "> update\nrestarting into 1.1.0\n" in said
+    assert said.endswith("confirmed: ROM 1 is permanent\n> ")
 
 
 def test_scons_boot_has_the_network_of_rboot_net(example: Path) -> None:
     with serving(example / "build" / "webroot") as listening:
-        said = run_scons(example, "boot", f"RBOOT_NET=localhost:{listening.port}", typed="ota\n")
-    assert "the server has 1.1.0: newer" in said
+        said = run_scons(example, "boot", f"RBOOT_NET=localhost:{listening.port}", typed="update\n")
+    assert "restarting into 1.1.0" in said
 
 
 def test_a_rboot_net_that_is_no_address_is_one_line(project: Project) -> None:
@@ -75,8 +84,8 @@ def test_a_rboot_net_that_is_no_address_is_one_line(project: Project) -> None:
 
 
 def test_without_net_there_is_no_connection(example: Path) -> None:
-    said = boot(example, "--timeout", "2", typed="check\n")
-    assert said.endswith("> check\nfailed: no connection to the server\n> ")
+    said = boot(example, "--timeout", "2", typed="update\n")
+    assert said.endswith("> update\nfailed: no connection to the server\n> ")
 
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:", ":80", "localhost:0", "localhost:65536", "a:b"])

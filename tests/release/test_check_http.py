@@ -248,7 +248,7 @@ def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
 
 def test_the_other_request_is_that_of_the_example(server: Server) -> None:
     check_url(server.url)
-    app = (ROOT / "examples/ota/app.c").read_text()
+    app = (ROOT / "tests/ota/tutorial/app.c").read_text()
     end, request = re.findall(r"#define REQUEST(?:_END|\(file\)) ((?:.|\\\n)*?)\n\n?(?=#define|\n|static)", app)
     values = {"file": "rom0.bin", "SERVER_HOST": server.url[7:-1], "RBOOT_VERSION": "1.0.0", "REQUEST_END": end[1:-1]}
     words = re.findall(r'"((?:[^"\\]|\\.)*)"|(\w+)', request)

@@ -25,6 +25,8 @@ from support.programs import run_module
 from support.project import ROOT
 
 EXAMPLE = ROOT / "examples" / "ota"
+TUTORIAL = ROOT / "tests" / "ota" / "tutorial"
+"""An application of the client without signatures, with the calls of rBoot's tutorial."""
 PACKAGE = ROOT / "rbootimg"
 SLOTS = (0x2000, 0x82000)
 
@@ -35,10 +37,10 @@ def loader(options: LoaderOptions) -> bytes:
     return image[:2] + b"\x00\x20" + image[4:]  # QIO, 1 MB
 
 
-def copy_example(directory: Path) -> Path:
+def copy_example(directory: Path, source: Path = EXAMPLE) -> Path:
     """The example without what was built there."""
     return shutil.copytree(
-        EXAMPLE, directory, ignore=shutil.ignore_patterns("build", ".sconsign.dblite", "*.elf", "*.bin")
+        source, directory, ignore=shutil.ignore_patterns("build", ".sconsign.dblite", "*.elf", "*.bin")
     )
 
 
@@ -51,8 +53,8 @@ def run_scons(directory: Path, *arguments: str, typed: str = "") -> str:
 
 
 def build_example(directory: Path, version: str, *flags: str) -> tuple[bytes, bytes]:
-    """The ROMs of the example in `version`, for both slots, compiled with `flags` too."""
-    copy = copy_example(directory / version)
+    """The ROMs of the tutorial's application in `version`, for both slots, compiled with `flags` too."""
+    copy = copy_example(directory / version, TUTORIAL)
     chip = f"RBOOT_CCFLAGS=-mlongcalls -mtext-section-literals {' '.join(flags)}"
     run_scons(copy, f"RBOOT_VERSION={version}", chip)
     return tuple((copy / "build" / "emulator" / "app" / f"rom{slot}.bin").read_bytes() for slot in (0, 1))  # type: ignore[return-value]
@@ -111,11 +113,15 @@ Answer = Callable[[socket.socket, bytes], None]
 
 
 class Server:
-    """Serves `files` by HTTP/1.0 on a port of this machine; `answer`, if set, does it otherwise once."""
+    """Serves `files` by HTTP/1.0 on a port of this machine.
+
+    `answer`, if set, does it otherwise once, for a ROM; `answers` has what does so for each request of a file.
+    """
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
         self.answer: Answer | None = None
+        self.answers: dict[str, Answer] = {}
         self.requests: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -153,6 +159,7 @@ class Server:
             self.requests.append(name)
             body = self.files.get(name)
             answer, self.answer = (self.answer, None) if name.endswith(".bin") else (None, self.answer)
+            answer = answer or self.answers.get(name)
             try:
                 if answer is not None:
                     answer(client, body or b"")

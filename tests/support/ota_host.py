@@ -12,15 +12,24 @@ from support.images import rom
 from support.project import ROOT
 
 SOURCES = ROOT / "rbootimg" / "firmware" / "ota"
+UPDATE_SOURCES = ROOT / "rbootimg" / "firmware" / "update"
 HARNESS = ROOT / "tests" / "ota"
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SDK_COMPILER = (
+    *("xtensa-lx106-elf-gcc", "-mlongcalls", "-mtext-section-literals", "-Os", "-ffreestanding"),
+    *("-Wall", "-Wextra", "-Wpointer-arith", "-Wundef", "-Werror"),
+    *("-D__ets__", "-DICACHE_FLASH", f"-I{SOURCES}", f"-I{UPDATE_SOURCES}"),
+    *(f"-I{HARNESS / 'sdk'}", "-c"),
+)
+"""What compiles objects for the chip as the NONOS SDK does, with the SDK's double."""
 
 # rboot_ota_reason, in its order.
 _REASONS = """
     OK ARGUMENT BUSY CONFIG SLOT_IN_USE NO_CONNECTION CONNECTION_LOST TIMEOUT BAD_HTTP HEADER_SIZE STATUS
     REDIRECT BAD_ENCODING NO_LENGTH TOO_BIG TRUNCATED EXCESS_DATA NOT_A_ROM FLASH BAD_ROM DIGEST WRONG_SLOT
-    NOT_A_VERSION LAYOUT
+    NOT_A_VERSION LAYOUT NO_HOST NOT_AN_UPDATE UNSIGNED UNKNOWN_KEY BAD_SIGNATURE OTHER_APP OTHER_DEVICE
+    OLD_SERIAL LOWEST_VERSION NO_ROM FAILED_TRIAL
 """
 REASONS = _REASONS.split()
 
@@ -33,8 +42,9 @@ CONFIG = BootConfig(SLOTS).to_bytes() + b"settings of the application"
 def build(directory: Path, *sources: Path, options: Sequence[str] = ()) -> Path:
     """A program of the client and `sources`, in `directory`."""
     program = directory / "program"
-    files = [*sources, *sorted(SOURCES.glob("*.c"))]
-    command = ["gcc", *STRICT, *SANITIZERS, *options, f"-I{SOURCES}", *map(str, files), "-o", str(program)]
+    files = [*sources, *sorted(SOURCES.glob("*.c")), *sorted(UPDATE_SOURCES.glob("*.c"))]
+    includes = [f"-I{SOURCES}", f"-I{UPDATE_SOURCES}"]
+    command = ["gcc", *STRICT, *SANITIZERS, *options, *includes, *map(str, files), "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return program
@@ -69,7 +79,9 @@ class Host:
         """What came of all that; `flash` is what is in the flash then. Fails on any misuse or finding."""
         after = Path(self._directory.name, "after")
         commands = "\n".join([*self._commands, f"save {after}", ""])
-        done = subprocess.run([self._program], input=commands, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [self._program, after], input=commands, capture_output=True, text=True, check=False, timeout=60
+        )
         assert done.stderr == ""
         assert done.returncode == 0
         lines = done.stdout.splitlines()

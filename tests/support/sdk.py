@@ -64,6 +64,7 @@ void Cache_Read_Enable_New(void)
     }
 }
 void call_user_start(void) { Cache_Read_Enable_New(); user_pre_init(); phy(); user_init(); }
+int system_get_chip_id, system_get_rst_info, system_soft_wdt_feed;
 int system_restart, system_init_done_cb, system_rtc_mem_read, system_rtc_mem_write;
 int spi_flash_read, spi_flash_write, spi_flash_erase_sector;
 int ets_timer_arm_new, ets_timer_disarm, ets_timer_setfn;
@@ -74,6 +75,7 @@ int wifi_station_connect, wifi_station_disconnect;
     "net80211": "int net(void) { extern int user_rf_cal_sector_set(void); return user_rf_cal_sector_set(); }",
     "lwip": """
 int espconn_port, espconn_connect, espconn_disconnect, espconn_abort, espconn_send;
+int espconn_gethostbyname;
 int espconn_regist_connectcb, espconn_regist_disconcb, espconn_regist_reconcb, espconn_regist_recvcb;
 """,
     "pp": """

@@ -14,6 +14,11 @@ void ICACHE_FLASH_ATTR machine_restart(void)
     software_reset();
 }
 
+const char *ICACHE_FLASH_ATTR machine_get_id(void)
+{
+    return "emulator";
+}
+
 bool ICACHE_FLASH_ATTR machine_set_wifi(const char *ssid, const char *password)
 {
     (void)ssid;

@@ -20,6 +20,18 @@ void ICACHE_FLASH_ATTR machine_restart(void)
     system_restart();
 }
 
+/* The number of the chip, in hexadecimal. */
+const char *ICACHE_FLASH_ATTR machine_get_id(void)
+{
+    static char id[9];
+    uint32 number = system_get_chip_id(), i;
+    for (i = 0; i < 8; i++) {
+        uint32 digit = number >> (28 - 4 * i) & 15;
+        id[i] = digit < 10 ? '0' + digit : 'a' + digit - 10;
+    }
+    return id;
+}
+
 static void ICACHE_FLASH_ATTR read_keys(void *arg)
 {
     (void)arg;

@@ -81,9 +81,9 @@ void ICACHE_FLASH_ATTR ota_sha256_add(ota_sha256 *sha, const uint8 *data, uint32
     }
 }
 
-bool ICACHE_FLASH_ATTR ota_sha256_matches(ota_sha256 *sha, const uint8 *digest)
+void ICACHE_FLASH_ATTR ota_sha256_finish(ota_sha256 *sha)
 {
-    uint32 size = sha->size, i;
+    uint32 size = sha->size;
     add_byte(sha, 0x80);
     while (sha->size % 64 != 56) {
         add_byte(sha, 0);
@@ -91,6 +91,12 @@ bool ICACHE_FLASH_ATTR ota_sha256_matches(ota_sha256 *sha, const uint8 *digest)
     sha->words[14] = size >> 29;
     sha->words[15] = size << 3;
     add_block(sha->state, sha->words);
+}
+
+bool ICACHE_FLASH_ATTR ota_sha256_matches(ota_sha256 *sha, const uint8 *digest)
+{
+    uint32 i;
+    ota_sha256_finish(sha);
     for (i = 0; i < 32; i++) {
         if (digest[i] != (uint8)(sha->state[i / 4] >> (24 - i % 4 * 8))) {
             return false;

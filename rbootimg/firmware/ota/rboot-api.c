@@ -100,10 +100,31 @@ static uint32 ICACHE_FLASH_ATTR difference_size(const uint8 *one, const uint8 *o
     return size;
 }
 
+/* Write words of ota_scratch to their place in the config sector, without the erased ones at the end: the shorter, the
+ * less likely to be interrupted. */
+static bool ICACHE_FLASH_ATTR write_config_words(uint32 first, uint32 end)
+{
+    while (end > first && ota_scratch[end - 1] == 0xFFFFFFFF) {
+        end--;
+    }
+    return end == first ||
+           ota_port_write(RBOOT_CONFIG_ADDRESS + 4 * first, ota_scratch + first, 4 * (end - first));
+}
+
+bool ICACHE_FLASH_ATTR ota_rewrite_config_sector(void)
+{
+    if (ota_store_compact) {
+        ota_store_compact();
+    }
+    /* Write the magic last: rBoot would accept an incomplete config with wrong addresses. */
+    return ota_port_erase(BOOT_CONFIG_SECTOR) && write_config_words(OTA_STORE_START, SECTOR_SIZE / 4) &&
+           write_config_words(1, OTA_STORE_START) && write_config_words(0, 1);
+}
+
 bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
 {
     const uint8 *bytes = (const uint8 *)conf, *stored = (const uint8 *)ota_scratch;
-    uint32 used = sizeof(rboot_config), size = SECTOR_SIZE, changed, old_word;
+    uint32 used = sizeof(rboot_config), changed, old_word;
     bool done;
 #ifdef BOOT_CONFIG_CHKSUM
     used = ADDRESSES_END;
@@ -125,13 +146,7 @@ bool ICACHE_FLASH_ATTR rboot_set_config(rboot_config *conf)
         /* Bits can be cleared without an erase, as from ROM 1 to 0: a power cut then leaves a valid config. */
         done = ota_port_write(RBOOT_CONFIG_ADDRESS, ota_scratch, 4);
     } else {
-        while (size > 4 && ota_scratch[size / 4 - 1] == 0xFFFFFFFF) { /* shorter: less likely to be interrupted */
-            size -= 4;
-        }
-        /* Write the magic last: rBoot would accept an incomplete config with wrong addresses. */
-        done = ota_port_erase(BOOT_CONFIG_SECTOR) &&
-               ota_port_write(RBOOT_CONFIG_ADDRESS + 4, ota_scratch + 1, size - 4) &&
-               ota_port_write(RBOOT_CONFIG_ADDRESS, ota_scratch, 4);
+        done = ota_rewrite_config_sector();
     }
     return done && ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, sizeof(rboot_config)) &&
            difference_size(stored, bytes, used) == 0;

@@ -24,10 +24,21 @@ const char *ICACHE_FLASH_ATTR rboot_ota_reason_text(rboot_ota_reason reason)
         "file is not a ROM",
         "flash read or write failed",
         "invalid ROM: header, section or checksum",
-        "SHA-256 mismatch",
+        "SHA-256 or size mismatch",
         "ROM is linked for another slot",
         "file is not a semantic version",
         "built for another loader or flash layout",
+        "host not found",
+        "not an update file",
+        "not signed",
+        "signed with an unknown key",
+        "bad signature",
+        "release of another application",
+        "release for another device class",
+        "update file older than the last one",
+        "older than the lowest version",
+        "no ROM for the slot",
+        "ROM failed its trial before",
     };
     return (uint32)reason < sizeof texts / sizeof *texts ? texts[reason] : "unknown reason";
 }

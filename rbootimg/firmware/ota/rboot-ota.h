@@ -49,10 +49,22 @@ typedef enum {
     OTA_NOT_A_ROM,       /* the file does not start like a ROM */
     OTA_FLASH,           /* the flash could not be read, erased or written */
     OTA_BAD_ROM,         /* the ROM in the slot is invalid: bad header, section or checksum */
-    OTA_DIGEST,          /* the SHA-256 of the file does not match */
+    OTA_DIGEST,          /* the SHA-256 of the file does not match, or its size */
     OTA_WRONG_SLOT,      /* the ROM is linked for another slot */
     OTA_NOT_A_VERSION,   /* the file is not a semantic version */
-    OTA_LAYOUT           /* the flash layout or the loader's options are not those that this code was compiled for */
+    OTA_LAYOUT,          /* the flash layout or the loader's options are not those that this code was compiled for */
+    /* Of rboot-update.h: */
+    OTA_NO_HOST,         /* the name of the server could not be resolved */
+    OTA_NOT_AN_UPDATE,   /* the file `update` has another form */
+    OTA_UNSIGNED,        /* the file is not signed; or a call that would install an unsigned ROM */
+    OTA_UNKNOWN_KEY,     /* signed with a key that was not compiled in */
+    OTA_BAD_SIGNATURE,   /* the signature does not match the file */
+    OTA_OTHER_APP,       /* a release of another application */
+    OTA_OTHER_DEVICE,    /* a release for another device class */
+    OTA_OLD_SERIAL,      /* an older file than one that was accepted before */
+    OTA_LOWEST_VERSION,  /* the version is older than RBOOT_LOWEST_VERSION */
+    OTA_NO_ROM,          /* the release has no ROM for the slot */
+    OTA_FAILED_TRIAL     /* this ROM was booted before, and not confirmed */
 } rboot_ota_reason;
 
 /* Called once when an update ends. `arg` is the rboot_ota that it was started with. The callback may free it, and may
@@ -69,8 +81,8 @@ typedef struct {
 
 /* Start an update: fetch a ROM and write it to a slot.
  *
- * Return false if it cannot start; the callback is not called then, see rboot_ota_get_reason. `ota` and its request
- * must stay valid until the callback. After a success the slot has a valid ROM; to boot it, the callback calls
+ * Return false if it cannot start; the callback is not called then, see rboot_ota_get_reason. It never starts in a client
+ * with keys (see rboot-update.h): OTA_UNSIGNED. `ota` and its request must stay valid until the callback. After a success the slot has a valid ROM; to boot it, the callback calls
  * rboot_ota_switch.
  *
  * A file larger than the slot is refused before anything is erased. With RBOOT_LAYOUT (see rboot.h) the slots are those

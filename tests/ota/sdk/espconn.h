@@ -31,6 +31,9 @@ struct espconn {
     uint8 link_cnt;
     void *reverse;
 };
+typedef sint8 err_t;
+typedef void (*dns_found_callback)(const char *name, ip_addr_t *ipaddr, void *callback_arg);
+err_t espconn_gethostbyname(struct espconn *connection, const char *hostname, ip_addr_t *addr, dns_found_callback found);
 uint32 espconn_port(void);
 sint8 espconn_connect(struct espconn *connection);
 sint8 espconn_disconnect(struct espconn *connection);

@@ -1,6 +1,7 @@
 #ifndef USER_INTERFACE_H
 #define USER_INTERFACE_H
 #include "c_types.h"
+#include "ip_addr.h"
 typedef void (*init_done_cb_t)(void);
 enum { NULL_MODE, STATION_MODE, SOFTAP_MODE, STATIONAP_MODE };
 struct station_config {
@@ -23,6 +24,21 @@ bool wifi_station_connect(void);
 bool wifi_station_disconnect(void);
 void system_init_done_cb(init_done_cb_t function);
 void system_restart(void);
+uint32 system_get_chip_id(void);
+enum rst_reason {
+    REASON_DEFAULT_RST,
+    REASON_WDT_RST,
+    REASON_EXCEPTION_RST,
+    REASON_SOFT_WDT_RST,
+    REASON_SOFT_RESTART,
+    REASON_DEEP_SLEEP_AWAKE,
+    REASON_EXT_SYS_RST
+};
+struct rst_info {
+    uint32 reason, exccause, epc1, epc2, epc3, excvaddr, depc;
+};
+struct rst_info *system_get_rst_info(void);
+void system_soft_wdt_feed(void);
 const char *system_get_sdk_version(void);
 typedef enum {
     SYSTEM_PARTITION_INVALID,

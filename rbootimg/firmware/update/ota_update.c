@@ -54,11 +54,14 @@ static uint32 ICACHE_FLASH_ATTR read_number(reader *text, char last, uint32 base
     uint32 value = 0, i;
     for (i = 0; digits[i]; i++) {
         uint8 digit = digit_value(digits[i]);
-        if (digit >= base || digit > max || value > (max - digit) / base || (i && value == 0)) {
+        uint32 next = value * base + digit;
+        /* With such values `next` wraps at most once. A division would take a function of libgcc. */
+        if (digit >= base || (i && value == 0) || value >= 0x1999999A || (base == 16 && value >= 0x10000000) ||
+            next < value || next > max) {
             text->is_valid = false;
             return 0;
         }
-        value = value * base + digit;
+        value = next;
     }
     return value;
 }
