@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..layout.model import FlashLayout, Slot
 
 DESCRIPTION = (
-    "Identify a file and describe its contents: a ROM, an image for the mask ROM, a flash image, a boot config or an "
-    "ELF. The exit status is 1 if it is invalid."
+    "Identify a file and describe its contents: a ROM, an image for the mask ROM, a flash image, a boot config, an "
+    "ELF or a LittleFS image. The exit status is 1 if it is invalid."
 )
 
 

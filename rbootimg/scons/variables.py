@@ -67,6 +67,8 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_SRC", "", "directory of rBoot's sources for RbootLoader (default: our own loader)"),
             Variable("RBOOT_CURRENT_ROM", "", "number of the ROM that a flash image boots (default: 0)"),
             Variable("RBOOT_FILES", "", "files for the regions of a flash image", in_sconstruct_only=True),
+            Variable("RBOOT_FS_BLOCK_SIZE", "4096", "block size of RbootFileSystem: 4096 8192"),
+            Variable("RBOOT_FS_NAME_MAX", "31", "maximum length of a file name of RbootFileSystem, in bytes"),
         ),
         "Release": (
             Variable("RBOOT_WEBROOT", "#build/webroot", "directory that `scons publish` writes to"),
