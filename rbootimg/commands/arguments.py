@@ -117,6 +117,14 @@ def name_and_file(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def name_and_region(text: str) -> tuple[str, str]:
+    """Convert NAME=REGION."""
+    name, _, region = text.partition("=")
+    if not (name and region):
+        raise argparse.ArgumentTypeError(f"invalid region {text!r}: expected NAME=REGION, such as www.bin=files")
+    return name, region
+
+
 def recovery_rom(text: str) -> tuple[int, Path]:
     """Convert SLOT=ROM.BIN."""
     slot, path = slot_and_file(text)

@@ -76,6 +76,7 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_VERSION", "", "semantic version (default: from the git tags)"),
             Variable("RBOOT_DEVICE", "", "device class (default: esp8266)"),
             Variable("RBOOT_RELEASE_FILES", "", "data files of the release, e.g. a web UI"),
+            Variable("RBOOT_FILE_REGIONS", "", "regions that data files are for", in_sconstruct_only=True),
             Variable("RBOOT_RECOVERY", "", "recovery ROM of the release", in_sconstruct_only=True),
             Variable("RBOOT_NOTES", "", "release notes in Markdown (default: the message of the annotated git tag)"),
             Variable("RBOOT_CHECKSUM_FILES", "", "publish a .sha256 file for each ROM: yes no (default: no)"),
