@@ -56,6 +56,7 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_LDSCRIPT", "", "base linker script (default: our own, for bare-metal applications)"),
             Variable("RBOOT_SECTIONS", "", "RAM sections, in order (default: .text .data .rodata if not empty)"),
             Variable("RBOOT_MAP", "", "write the linker's map files, e.g. APP/rom0.map: yes no (default: no)"),
+            Variable("RBOOT_BUDGET", "", "limits that fail the build, e.g. 'IRAM=95% rom=460KB'; also DRAM"),
             Variable("RBOOT_SLOT", "", "slot of a single ROM or linker script", in_sconstruct_only=True),
             Variable("RBOOT_CCFLAGS", "", "compiler flags that the chip needs, before CCFLAGS"),
             Variable("RBOOT_ASFLAGS", "", "assembler flags that the chip needs, before ASFLAGS"),
