@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from ..errors import LayoutError, SettingError
 from ..layout.memory import DRAM, IRAM, WINDOW, Usage
 from ..layout.units import parse_number
 from ..rom.elf import Elf
-from .size import SizeDifference, Sizes
+from .size import NO_SYMBOL, Change, MemoryPart, SizeDifference, Sizes
 
 ROM = "rom"
 """The ROM's file, which contains flash code and the initial contents of RAM."""
@@ -105,11 +106,20 @@ def contributors(
     For a growth these are the symbols that grew most.
     """
     sections = _sections(excess.limit.memory, app)
+    found = Counter[str]()
     if excess.limit.kind is LimitKind.GROWTH and difference:
-        found = [(each.name, each.change) for each in difference.by["symbol"] if each.section in sections]
+        for change in difference.by["symbol"]:
+            if change.section in sections:
+                found[_name(change)] += change.change
     else:
-        found = [(part.name, part.size) for part in sizes.by["symbol"] if part.section in sections]
-    return tuple(item for item in sorted(found, key=lambda item: (-item[1], item[0])) if item[1] > 0)
+        for part in sizes.by["symbol"]:
+            if part.section in sections:
+                found[_name(part)] += part.size
+    return tuple(item for item in sorted(found.items(), key=lambda item: (-item[1], item[0])) if item[1] > 0)
+
+
+def _name(item: MemoryPart | Change) -> str:
+    return f"(no symbol, {item.section})" if item.name == NO_SYMBOL else item.name
 
 
 def _sections(memory: str, app: Elf) -> Sequence[str]:

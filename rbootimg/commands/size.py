@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -66,7 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         type=Path,
-        metavar="BUILD",
+        metavar="PATH",
         help="compare with this build: an ELF as OLD.ELF, or the directory of a release or of an application in a web "
         "root, if the ELFs were published",
     )
@@ -129,6 +130,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         _show(options, new, difference, names, excesses)
     if excesses:
+        sys.stdout.flush()  # or a log of both has the error before the tables
         raise FitError("; ".join(excesses))
 
 
@@ -188,7 +190,7 @@ def _show(
     excesses: Iterable[str],
 ) -> None:
     groupings = (options.by,) if options.by else size.GROUPINGS
-    title = options.file.name
+    title = str(options.file)
     if difference:
         title += f" compared with {options.old or options.against}"
         blocks = difference_tables(difference, groupings, options.top, names)

@@ -22,8 +22,8 @@ def published_elf(directory: Path, link_address: int) -> bytes:
         elf = next((rom.elf for rom in release.roms if rom.link_address == link_address and rom.elf), None)
         if elf is None:
             raise WebRootError(
-                f"{release.app} {release.version} has no ELF that is linked at {link_address:#x}; publish with "
-                "RBOOT_PUBLISH_ELFS=yes or --elf"
+                f"{release.app} {release.version} was published without an ELF linked at {link_address:#x}; publish "
+                "with RBOOT_PUBLISH_ELFS=yes or --elf"
             )
     path = directory / elf.name
     if directory.name != release.version:

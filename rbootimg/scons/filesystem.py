@@ -55,7 +55,7 @@ def file_system(env: Any, target: Any, source: Any, region: str) -> Any:
     image = build(env, _builder(), target, sources, _RBOOT_FILE_SYSTEM_PARAMETERS=parameters)
     directories = [] if isinstance(source, Mapping) else [_directory(env, item) for item in env.Flatten([source])]
     if any(image[0].is_under(directory) for directory in directories if directory):
-        raise SettingError("would be a file of its own file system; write it to another directory", subject=target)
+        raise SettingError("would be a file of its own file system; use another directory", subject=target)
     image[0].attributes.rboot_file_system = system
     return image
 

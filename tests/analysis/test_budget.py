@@ -85,7 +85,7 @@ def described(memory: str, text: str) -> str:
 
 def test_the_largest_symbols_of_the_memory_are_named() -> None:
     assert described("IRAM", "32") == (
-        "IRAM: 36 bytes, 4 over the limit of 32; largest: call_user_start 32, (no symbol) 4"
+        "IRAM: 36 bytes, 4 over the limit of 32; largest: call_user_start 32, (no symbol, .text) 4"
     )
     assert described("DRAM", "1%").startswith(
         "DRAM: 1,232 bytes, 413 over the limit of 819 (1%); largest: zeroed 1,200, "

@@ -61,8 +61,8 @@ def test_a_release_without_the_elf_is_refused(directory: Path, web_root: Path) -
     run(*shlex.split("publish 0.bin 1.bin --app blink --layout 1MB --version 1.1.0 --web-root www"))
     _, err = run("size", "0.elf", "--against", "www", status=1)
     assert err == (
-        "rbootimg: www/manifest.json: blink 1.1.0 has no ELF that is linked at 0x40202010; publish with "
-        "RBOOT_PUBLISH_ELFS=yes or --elf\n"
+        "rbootimg: www/manifest.json: blink 1.1.0 was published without an ELF linked at 0x40202010; publish "
+        "with RBOOT_PUBLISH_ELFS=yes or --elf\n"
     )
     _, err = run("size", "0.elf", "--against", ".", status=1)
     assert err == "rbootimg: manifest.json: No such file or directory\n"
@@ -72,7 +72,7 @@ def test_a_limit_that_is_exceeded_fails_after_the_tables() -> None:
     out, err = run("size", APP, "--fail-over", "IRAM=32", "--fail-over", "DRAM=99%", status=1)
     assert out == run("size", APP)[0]
     assert err == (
-        f"rbootimg: {APP}: IRAM: 36 bytes, 4 over the limit of 32; largest: call_user_start 32, (no symbol) 4\n"
+        f"rbootimg: {APP}: IRAM: 36 bytes, 4 over the limit of 32; largest: call_user_start 32, (no symbol, .text) 4\n"
     )
     run("size", APP, "--fail-over", "IRAM=36", "--fail-over", "rom=0.1%", "--layout", "1MB")
 
@@ -88,7 +88,7 @@ def test_markdown_has_the_memories_first_and_what_is_over_the_limit() -> None:
     command = ("size", APP, "--against", OLD, "--format", "markdown", "--fail-over", "IRAM=32")
     out, _ = run(*command, status=1)
     lines = out.splitlines()
-    assert lines[0] == f"### mixed.rom0.elf compared with {OLD}"
+    assert lines[0] == f"### {APP} compared with {OLD}"
     assert lines[2].startswith("**Over the limit:** `IRAM: 36 bytes, 4 over the limit of 32; largest: call_user_start")
     assert lines[4:6] == ["| old | new | change | % | memory |", "| ---: | ---: | ---: | ---: | --- |"]
     assert "<details><summary>by section</summary>" in lines

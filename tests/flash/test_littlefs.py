@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import struct
@@ -9,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rbootimg.errors import FileSystemError
@@ -282,3 +283,29 @@ def test_without_the_library_the_error_has_the_command(monkeypatch: pytest.Monke
     for use in (lambda: make_file_system(FILES, SIZE), lambda: read_file_system(image)):
         with pytest.raises(FileSystemError, match=r"^LittleFS images require littlefs-python: run .* -m pip install "):
             use()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), min_size=1, max_size=4), st.booleans())
+def test_an_image_with_any_bytes_changed_gives_files_or_an_error(
+    monkeypatch: pytest.MonkeyPatch, changes: list[tuple[int, int]], with_checksums: bool
+) -> None:
+    def change(block: bytearray) -> None:
+        for offset, value in changes:
+            block[offset] = value
+
+    image = make_file_system(FILES, SIZE)
+    if with_checksums:
+        image = altered(image, change)
+    else:
+        data = bytearray(image)
+        for start in range(0, SIZE, 4096):
+            block = data[start : start + 4096]
+            change(block)
+            data[start : start + 4096] = block
+        image = bytes(data)
+    monkeypatch.setattr(littlefs, "MAX_SECONDS", 1)
+    with contextlib.suppress(FileSystemError):
+        files = read_file_system(image)
+        assert sum(map(len, files.values())) <= SIZE
+        assert not any(part in ("", ".", "..") for path in files for part in path.split("/"))

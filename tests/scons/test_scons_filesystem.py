@@ -97,7 +97,7 @@ def test_a_directory_of_a_variant_has_the_files_of_its_source(www: Project, dupl
         ("env.RbootFileSystem(None, 'www', 'files')", "rboot: RbootFileSystem: expected the name of one file"),
         (
             "env.RbootFileSystem('www/sub/a.bin', 'www', 'files')",
-            "rboot: www/sub/a.bin: would be a file of its own file system; write it to another directory",
+            "rboot: www/sub/a.bin: would be a file of its own file system; use another directory",
         ),
         ("env.RbootFileSystem('a.bin', ['www', 'www/index.html'], 'files')", "two files are called index.html"),
         ("env.RbootFileSystem('a.bin', 'www', 'files', RBOOT_FS_NAME_MAX=9)", "'index.html': name of 10 bytes"),
