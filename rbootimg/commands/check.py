@@ -6,7 +6,7 @@ import argparse
 
 from ..errors import CheckError, error_subject
 from ..release import check, check_http
-from ..text import printable
+from ..text import counted, printable
 from ..views import release
 from ..views.messages import print_result
 from ..views.progress import progress
@@ -51,4 +51,4 @@ def run(options: argparse.Namespace) -> None:
         if not faults:
             print_result([f"{subject}: ok"])
     if faults:
-        raise CheckError(f"{faults} fault{'s' * (faults > 1)}", subject=subject)
+        raise CheckError(counted(faults, "fault"), subject=subject)

@@ -170,7 +170,7 @@ def _release_options(options: argparse.Namespace, version: str) -> bundle.Releas
             **{names.rom_name(number): str(path) for number, path in enumerate(options.roms)},
             **{names.elf_name(number): str(path) for number, path in enumerate(options.elf)},
             **({names.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
-            **({names.NOTES: str(options.notes)} if options.notes else {}),
+            names.NOTES: str(options.notes or f"message of the git tag of {version}"),
         },
     )
 

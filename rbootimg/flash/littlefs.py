@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from ..errors import FileSystemError, RbootError
 from ..layout.memory import BLANK
 from ..requirements import how_to_install
-from ..text import quote
+from ..text import counted, quote
 
 if TYPE_CHECKING:
     from littlefs import LittleFS
@@ -157,8 +157,8 @@ def check_superblock(superblock: Superblock, size: int) -> None:
     """Raise FileSystemError unless the file system is within `size` bytes."""
     if not 128 <= superblock.block_size <= size or not 0 < superblock.size <= size:
         raise FileSystemError(
-            f"invalid LittleFS image: {superblock.block_count:,} blocks of {superblock.block_size:,} bytes, in "
-            f"{size:,} bytes"
+            f"invalid LittleFS image: {counted(superblock.block_count, 'block')} of "
+            f"{counted(superblock.block_size, 'byte')}, in {counted(size, 'byte')}"
         )
 
 
@@ -178,9 +178,10 @@ def _check_paths(files: Mapping[str, bytes], name_max: int) -> None:
     for path in files:
         for name in path.split("/"):
             _check_name(name, path)
-            if len(name.encode()) > name_max:
+            length = len(name.encode())
+            if length > name_max:
                 raise FileSystemError(
-                    f"{quote(path, 100)}: name of {len(name.encode())} bytes, maximum {name_max}; shorten it, or raise "
+                    f"{quote(path, 100)}: name of {counted(length, 'byte')}, maximum {name_max}; shorten it, or raise "
                     "the limit if LFS_NAME_MAX of the device's driver allows it"
                 )
         if path in directories:
@@ -194,7 +195,7 @@ def _check_name(name: str, path: str) -> None:
 
 
 def _total(files: Mapping[str, bytes]) -> str:
-    return f"{len(files):,} file{'s' * (len(files) != 1)} of {sum(map(len, files.values())):,} bytes"
+    return f"{counted(len(files), 'file')} of {counted(sum(map(len, files.values())), 'byte')}"
 
 
 def _require_package() -> None:

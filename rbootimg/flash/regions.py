@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import FileSystemError, FitError, LayoutError
 from ..layout.model import FlashLayout, FlashRegion
+from ..text import counted
 from .littlefs import check_superblock, find_superblock
 
 INIT_DATA_REGION = "phy_init"
@@ -32,7 +33,7 @@ def check_file(data: bytes, region: FlashRegion) -> None:
         )
     if len(data) > region.size:
         raise FitError(
-            f"file for {region.label} is {len(data):,} bytes, {len(data) - region.size:,} more than the region"
+            f"file for {region.label} is {counted(len(data), 'byte')}, {len(data) - region.size:,} more than the region"
         )
     superblock = find_superblock(data)
     if superblock:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ..errors import FitError, ManifestError, RomError, UrlError, VersionError
 from ..fileio import sha256_hex
 from ..rom import fit
-from ..text import printable
+from ..text import counted, printable
 from . import version
 from .finding import Finding
 from .http import CLIENT, TIMEOUT, Reply, fetch, number, split_url
@@ -174,7 +174,7 @@ def _client_problems(reply: Reply) -> list[_Problem]:
     size = reply.received - found.size
     problem = found.problem
     if not problem and size != found.length:
-        problem = f"{size:,} bytes, expected {found.length:,} from the Content-Length"
+        problem = f"{counted(size, 'byte')}, expected {found.length:,} from the Content-Length"
     if not problem and not found.length:
         problem = "empty reply"
     if not problem:
@@ -217,7 +217,7 @@ def _problems(reply: Reply) -> Iterator[_Problem]:
     elif len(lengths) > 1:
         yield _Problem(f"different Content-Lengths: {' and '.join(values)}; devices use one of them")
     elif not chunks and reply.surplus > 0:
-        text = f"{reply.surplus:,} byte{'s' * (reply.surplus > 1)} more than its Content-Length"
+        text = f"{counted(reply.surplus, 'byte')} more than its Content-Length"
         yield _Problem(f"{text}; devices never detect the end", "surplus")
     if reply.failure:
         yield _Problem(reply.failure, "failure")
@@ -303,7 +303,7 @@ def _rom_problem(reply: Reply) -> Iterator[str]:
 
 def _content_mismatch(reply: Reply, file: StoredFile, what: str) -> Iterator[str]:
     if len(reply.body) != file.size:
-        text = f"{len(reply.body):,} bytes, expected {file.size:,} from the manifest"
+        text = f"{counted(len(reply.body), 'byte')}, expected {file.size:,} from the manifest"
     elif sha256_hex(reply.body) != file.sha256:
         text = f"not the {what} of the manifest: SHA-256 mismatch"
     else:
@@ -316,13 +316,13 @@ def _stale(reply: Reply) -> Iterator[str]:
     if reply.status != 200:
         return
     if (age := re.fullmatch(_NUMBER, reply.get("age"))) and int(age[0]) > 0:
-        yield f"from a cache, {int(age[0]):,} seconds old; send Cache-Control: no-cache"
+        yield f"from a cache, {counted(int(age[0]), 'second')} old; send Cache-Control: no-cache"
     control = reply.get("cache-control").lower()
     if re.search("no-cache|no-store", control):
         return
     ages = [int(age) for age in re.findall(rf'(?:s-maxage|max-age)="?({_NUMBER})', control)]
     if any(ages):
-        yield f"may be cached for {max(ages):,} seconds after a release; send Cache-Control: no-cache"
+        yield f"may be cached for {counted(max(ages), 'second')} after a release; send Cache-Control: no-cache"
     expires, now = _date(reply.get("expires")), _date(reply.get("date")) or datetime.now(timezone.utc)
     if expires and expires > now and not ages:
         yield f"may be cached until {reply.get('expires')}; send Cache-Control: no-cache"

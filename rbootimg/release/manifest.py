@@ -16,7 +16,7 @@ from ..fileio import sha256_hex
 from ..layout.model import Slot
 from ..layout.params import FLASH_SIZES
 from ..rom import fit
-from ..text import quote
+from ..text import counted, quote
 from . import datafiles, notes, version
 from .names import NOTES, RECOVERY, RELEASES, check_app_name, checksum_line, checksum_name, elf_name, rom_name
 
@@ -248,8 +248,8 @@ def _check_addresses(release: Release) -> None:
     for part in release.parts:
         if part.address < end or not part.size or part.address + part.size > release.flash_size:
             raise ManifestError(
-                f"manifest: invalid part at {part.address:#x} of {part.size:,} bytes: expected at least 1 byte, after "
-                f"the part before it and within the flash of {release.flash_size:,} bytes"
+                f"manifest: invalid part at {part.address:#x} of {counted(part.size, 'byte')}: expected at least 1 "
+                f"byte, after the part before it and within the flash of {release.flash_size:,} bytes"
             )
         end = part.address + part.size
     for rom in release.all_roms:
@@ -266,8 +266,8 @@ def _check_regions(release: Release) -> None:
     for file in release.data_files:
         if file.region is not None and file.size > sizes.get(file.region, -1):
             raise ManifestError(
-                f"manifest: files: {file.name} of {file.size:,} bytes does not fit region {quote(file.region)}: "
-                "expected the name of a part of kind region with that many bytes"
+                f"manifest: files: {file.name} of {counted(file.size, 'byte')} does not fit region "
+                f"{quote(file.region)}: expected the name of a part of kind region with that many bytes"
             )
 
 

@@ -140,14 +140,17 @@ def _commit_histories(directories: Iterable[Path]) -> None:
         sync(directory / RELEASES)
 
 
-def resume_switch(root: Path) -> None:
-    """Continue an interrupted switch of several applications."""
+def resume_switch(root: Path) -> frozenset[Path]:
+    """Continue an interrupted switch of several applications; return the directories of those that changed."""
     directories = pending_directories(root)
     _commit_histories(directories)
+    changed = set()
     for directory in directories:
         with contextlib.suppress(NoHistoryError):
-            repair(root, directory, read_history(directory))
+            if repair(root, directory, read_history(directory)):
+                changed.add(directory)
     remove(root / SWITCH)
+    return frozenset(changed)
 
 
 def repair(root: Path, directory: Path, history: History) -> bool:

@@ -142,9 +142,9 @@ def publish(
     with _web_root_errors(web_root):
         root = resolve(web_root)
         make_directory(root)
-        with _write_locked(root, timeout):
+        with _write_locked(root, timeout) as (_, resumed):
             directories = _directories(root, bundles, in_directories)
-            histories = [_history_before(root, directory) for directory in directories]
+            starts = [_publication_start(root, directory, resumed) for directory in directories]
             with clean_on_error(root, *directories):
                 changes = [
                     _stage_bundle(
@@ -152,11 +152,12 @@ def publish(
                         directory,
                         bundle,
                         before,
+                        repaired,
                         force=_applies(force, bundle),
                         allow_missing_roms=_applies(allow_missing_roms, bundle),
                         allow_downgrade=_applies(allow_downgrade, bundle),
                     )
-                    for directory, bundle, before in zip(directories, bundles, histories)
+                    for directory, bundle, (before, repaired) in zip(directories, bundles, starts)
                 ]
             return _switch(root, changes)
 
@@ -175,8 +176,8 @@ def rollback(
     has several applications. Raises WebRootError, and PublishError if the release lacks a ROM that devices request and
     not `allow_missing_roms`.
     """
-    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        return _roll_back(root, [_directory_of(root, app)], release, allow_missing_roms)[0]
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as (root, resumed):
+        return _roll_back(root, [_directory_of(root, app)], release, allow_missing_roms, resumed)[0]
 
 
 def rollback_all(
@@ -188,9 +189,9 @@ def rollback_all(
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Roll back every application in the web root, or each of `apps`; or none of them if one fails."""
-    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as (root, resumed):
         directories = app_directories(root) if apps is None else [_directory_of(root, app) for app in apps]
-        return _roll_back(root, directories, release, allow_missing_roms)
+        return _roll_back(root, directories, release, allow_missing_roms, resumed)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
@@ -198,7 +199,7 @@ def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WA
 
     `app` is needed if the web root has several applications. Raises WebRootError.
     """
-    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as (root, _):
         directory = _directory_of(root, app)
         before = read_history(directory)
         history = before.pruned(keep)
@@ -248,11 +249,13 @@ def read_locked(web_root: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _write_locked(root: Path, timeout: float) -> Iterator[Path]:
-    """Keep all others out of the web root, and complete an interrupted switch."""
+def _write_locked(root: Path, timeout: float) -> Iterator[tuple[Path, Collection[Path]]]:
+    """Keep all others out of the web root, and complete an interrupted switch.
+
+    Returns `root` and the directories of the applications that changed thereby.
+    """
     with locked(root / LOCK, timeout):
-        resume_switch(root)
-        yield root
+        yield root, resume_switch(root)
 
 
 @contextlib.contextmanager
@@ -338,18 +341,21 @@ def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
     return to if isinstance(to, bool) else bundle.release.app in to
 
 
-def _history_before(root: Path, directory: Path) -> History | None:
-    """Create the application's directory, complete an interrupted switch, and return the history if there is one."""
+def _publication_start(root: Path, directory: Path, resumed: Collection[Path]) -> tuple[History | None, bool]:
+    """Create the application's directory, and complete an interrupted switch.
+
+    Returns the history if there is one, and whether any current file changed.
+    """
     make_directory(directory / RELEASES)
     try:
         history = read_history(directory)
-        repair(root, directory, history)
+        repaired = repair(root, directory, history) or directory in resumed
     except NoHistoryError:
         if release_directories(directory):
             raise
         clean(directory)
-        return history_from_manifest(directory)
-    return history
+        return history_from_manifest(directory), False
+    return history, repaired
 
 
 def _stage_bundle(
@@ -357,12 +363,13 @@ def _stage_bundle(
     directory: Path,
     bundle: Bundle,
     before: History | None,
+    repaired: bool,
     *,
     force: bool,
     allow_missing_roms: bool,
     allow_downgrade: bool,
 ) -> _Change:
-    """Stage the release of `bundle` as the current one."""
+    """Stage the release of `bundle` as the current one. `repaired` tells whether current files changed already."""
     release = bundle.release
     current = before.current if before else None
     _check_directory(directory, release, before)
@@ -385,7 +392,7 @@ def _stage_bundle(
     start = before if before and (directory / RELEASES / HISTORY).exists() else History(release.app, (), {})
     history = start.published(release.version, manifest)
     stage_current(root, directory, history)
-    if action is Action.KEEP and before == history:
+    if action is Action.KEEP and before == history and not repaired:
         outcome = Outcome.UNCHANGED
     else:
         outcome = Outcome.REPLACED if action is Action.REPLACE and current == release.version else Outcome.SWITCHED
@@ -439,9 +446,13 @@ def _check_missing_roms(directory: Path, release: Release, current: str | None) 
 
 
 def _roll_back(
-    root: Path, directories: Sequence[Path], release: str | None, allow_missing_roms: bool
+    root: Path,
+    directories: Sequence[Path],
+    release: str | None,
+    allow_missing_roms: bool,
+    resumed: Collection[Path],
 ) -> tuple[Published, ...]:
-    starts = [_rollback_start(root, directory, release) for directory in directories]
+    starts = [_rollback_start(root, directory, release, resumed) for directory in directories]
     with clean_on_error(root, *directories):
         changes = [
             _stage_rollback(root, directory, start, release, allow_missing_roms)
@@ -458,10 +469,11 @@ class _RollbackStart(NamedTuple):
     repaired: bool
 
 
-def _rollback_start(root: Path, directory: Path, release: str | None) -> _RollbackStart:
+def _rollback_start(root: Path, directory: Path, release: str | None, resumed: Collection[Path]) -> _RollbackStart:
     try:
         history = read_history(directory)
-        return _RollbackStart(history, history.current, repair(root, directory, history))
+        repaired = repair(root, directory, history) or directory in resumed
+        return _RollbackStart(history, history.current, repaired)
     except NoHistoryError:
         if release is None:
             raise

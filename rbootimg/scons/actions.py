@@ -67,7 +67,8 @@ class _Function:
             subject = str(source[0]) if self._about_source and source and error.subject is None else None
             raise SCons.Errors.BuildError(target, error_text(format_error(error)), filename=subject) from None
         except OSError as error:
-            raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
+            text = error_text(f"{error.filename or target[0]}: {error.strerror}")
+            raise SCons.Errors.BuildError(target, text) from None
 
 
 def build(env: Any, builder: Any, target: Any, source: Any, **overrides: object) -> Any:

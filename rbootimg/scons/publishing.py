@@ -159,7 +159,7 @@ def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
 
 def _release_options(app: App, date: str | None, notes: bytes | None) -> release.ReleaseOptions:
     display_names = {names.RECOVERY: str(app.recovery.rom)} if app.recovery else {}
-    display_names |= {names.NOTES: str(app.notes)} if app.notes else {}
+    display_names[names.NOTES] = str(app.notes or f"message of the git tag of {app.version}")
     return release.ReleaseOptions(
         device=app.device or manifest.DEVICE,
         date=date,

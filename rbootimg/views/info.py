@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..analysis.image import ROM, ChecksumKind, ImageInfo, ImagePart
 from ..layout.memory import DRAM, IRAM, Usage, slots_of_link
 from ..requirements import how_to_install
+from ..text import counted
 from .rom import usage_table
 from .tables import Heading, Table, percent
 
@@ -42,7 +43,7 @@ def blocks(name: str, found: FileInfo) -> list[Block]:
     is_valid = not found.problems
     heading = Heading(f"{name}: {kind}, {_validity(is_valid)}", is_valid)
     problems = [_facts([("problem", problem) for problem in found.problems])] if found.problems else []
-    size = _facts([("size", f"{found.size:,} bytes"), ("SHA-256", found.sha256)])
+    size = _facts([("size", f"{counted(found.size, 'byte')}"), ("SHA-256", found.sha256)])
     return [heading, *problems, size, *parts]
 
 
@@ -50,7 +51,7 @@ def verified(name: str, rom: ImageInfo) -> str:
     """Return the line for a valid ROM in the file `name`; it has a checksum."""
     assert rom.checksum is not None
     irom, *sections = rom.sections
-    count = f"{len(sections)} RAM section{'s' * (len(sections) != 1)}"
+    count = f"{counted(len(sections), 'RAM section')}"
     covered = "RAM sections and irom" if rom.checksum.matches is ChecksumKind.RAM_AND_IROM else "RAM sections"
     return (
         f"{name}: ok, {rom.size:,} bytes, entry {rom.entry:#x}, {irom.size:,} bytes of irom, "
@@ -78,7 +79,7 @@ def _image(found: ImageInfo) -> Iterator[Table]:
     if found.appbin_user:
         facts.append(("packed by", f"Espressif's gen_appbin.py, as user{found.appbin_user}.bin"))
     if found.trailing:
-        facts.append(("trailing", f"{found.trailing:,} bytes after the image"))
+        facts.append(("trailing", f"{counted(found.trailing, 'byte')} after the image"))
     if found.link is not None:
         facts.append(("linked", _linked(found.link, found.slots)))
     facts += _slots(found.slots, found.size)
@@ -137,7 +138,7 @@ def _slots(slots: Sequence[Slot], size: int | None) -> _Facts:
 
 
 def _free(free: int) -> str:
-    return f"{free:,} bytes free" if free >= 0 else f"{-free:,} bytes too small"
+    return f"{counted(free, 'byte')} free" if free >= 0 else f"{counted(-free, 'byte')} too small"
 
 
 def _sections(sections: Sequence[ImagePart]) -> Table:
@@ -197,14 +198,14 @@ def _contents(at: RegionInfo) -> str:
 
 
 def _blocks(superblock: Superblock) -> str:
-    return f"{superblock.block_count:,} blocks of {superblock.block_size:,} bytes"
+    return f"{counted(superblock.block_count, 'block')} of {counted(superblock.block_size, 'byte')}"
 
 
 def _file_system(found: FileSystemInfo) -> Iterator[Table]:
     superblock = found.superblock
     facts = [
         ("format", f"LittleFS {superblock.version}, {_blocks(superblock)}"),
-        ("names", f"up to {superblock.name_max:,} bytes"),
+        ("names", f"up to {counted(superblock.name_max, 'byte')}"),
     ]
     if found.files is None and not found.problems:
         facts.append(("files", f"unknown; run {how_to_install(['littlefs-python'])}"))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..text import counted
 from .messages import Style, styled
 from .tables import Heading, Table, plain
 
@@ -23,22 +24,31 @@ def published(result: Published, directory: str = "") -> list[str]:
     release = result.release
     if result.outcome is Outcome.REPAIRED:
         return [f"{release.app} {release.version} repaired; {result.before} is still current"]
-    line = f"{release.app} {release.version} is current{' already' * (not result.changed)}"
-    if result.changed and result.before:
+    line = f"{release.app} {release.version} is current"
+    repaired = result.outcome is Outcome.SWITCHED and result.before == release.version
+    if repaired or not result.changed:
+        line += f" already{'; its files were repaired' * repaired}"
+    elif result.outcome is Outcome.REPLACED:
+        line += "; the release of this version was replaced"
+    elif result.before:
         line += f" (previously {result.before})"
-    if result.omitted:
-        names = " and ".join(omission.value for omission in result.omitted)
-        line += f"; the stored release has the same ROMs and was kept, without the new {names}"
-    return [line, *_files(release, directory)] if result.changed else [line]
+    line += omission_text(result)
+    return [line] if repaired or not result.changed else [line, *_files(release, directory)]
+
+
+def omission_text(result: Published) -> str:
+    """Say at the end of a line what was not published because the stored release was kept; empty for nothing."""
+    if not result.omitted:
+        return ""
+    names = " and ".join(omission.value for omission in result.omitted)
+    return f"; the stored release has the same ROMs and was kept, without the new {names}"
 
 
 def rolled_back(result: Published, directory: str = "") -> list[str]:
     """Describe a rollback, with a line for each file; `directory` is the application's directory."""
     release = result.release
-    if not result.changed:
+    if not result.changed or result.before == release.version:
         return published(result)
-    if result.before == release.version:
-        return [f"{release.app} {release.version} is current already; its files were repaired"]
     instead = f" instead of {result.before}" if result.before else ""
     return [f"{release.app} {release.version} is current again{instead}", *_files(release, directory)]
 
@@ -49,7 +59,8 @@ def _files(release: Release, directory: str) -> list[str]:
     others += (release.notes,) if release.notes else ()
     files |= {f"{release.directory}/{file.name}": file for file in others}
     return [
-        f"  {os.path.join(directory, name)}  {file.size:,} bytes  sha256 {file.sha256}" for name, file in files.items()
+        f"  {os.path.join(directory, name)}  {counted(file.size, 'byte')}  sha256 {file.sha256}"
+        for name, file in files.items()
     ]
 
 
@@ -78,8 +89,8 @@ def file_sizes(release: Release | None) -> str:
     if release.recovery:
         sizes += f", recovery {release.recovery.file.size:,} bytes"
     if release.data_files:
-        count = len(release.data_files)
-        sizes += f", {count} file{'s' * (count > 1)} ({sum(file.size for file in release.data_files):,} bytes)"
+        total = sum(file.size for file in release.data_files)
+        sizes += f", {counted(len(release.data_files), 'file')} ({counted(total, 'byte')})"
     return sizes
 
 

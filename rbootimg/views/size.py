@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ..analysis.budget import Excess, LimitKind
 from ..analysis.size import GROUPINGS, NAMES, Change, MemoryPart, SizeDifference, Sizes
-from ..text import printable
+from ..text import counted, printable
 from .tables import Table, markdown, markdown_text, percent
 
 
@@ -55,7 +55,7 @@ def markdown_report(
 def excess_text(excess: Excess, largest: Sequence[tuple[str, int]], names: Mapping[str, str] = NAMES) -> str:
     """Describe an exceeded limit and what contributes most to it; `names` are the demangled names of symbols."""
     limit = excess.limit
-    over = f"{limit.memory}: {excess.used:,} bytes, {excess.used - excess.maximum:,} over the limit of "
+    over = f"{limit.memory}: {counted(excess.used, 'byte')}, {excess.used - excess.maximum:,} over the limit of "
     over += f"{excess.maximum:,}" + (f" ({limit.text})" if limit.kind is not LimitKind.SIZE else "")
     if not largest:
         return over

@@ -423,7 +423,7 @@ def test_what_takes_too_long_to_read_no_schema_can_tell(text: str, message: str)
 MANIFEST_NEEDS_CODE = {
     r"manifest: roms: ROM \d+ is for slot \d+: expected slot \d+": ("roms", 0, "slot", 1),
     r"manifest: recovery: slot \d+ has a ROM of the application": ("recovery", "slot", 0),
-    r"manifest: invalid part at .* bytes: expected at least 1 byte, after the part before it and within the flash": (
+    r"manifest: invalid part at .* bytes?: expected at least 1 byte, after the part before it and within the flash": (
         "flash",
         "parts",
         0,
@@ -435,7 +435,7 @@ MANIFEST_NEEDS_CODE = {
     r"manifest: files: duplicate name": ("files", 0, "name", "ui.html"),
     r"manifest: data file names .* differ only in case": ("files", 0, "name", "UI.html"),
     r"manifest: invalid data file name .*: reserved for another file of a release": ("files", 0, "name", "Rom0.bin"),
-    r"manifest: files: \S+ of [\d,]+ bytes does not fit region ": ("files", 0, "region", "files"),
+    r"manifest: files: \S+ of [\d,]+ bytes? does not fit region ": ("files", 0, "region", "files"),
     r"manifest: files: notes\.md is the file of the release notes": ("files", 0, "name", "notes.md"),
     r"manifest.*: \w+: unpaired surrogate in the string": ("device", "\ud800"),
 }

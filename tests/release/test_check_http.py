@@ -644,6 +644,6 @@ def test_a_server_that_speaks_tls_must_be_trusted(tmp_path: Path, monkeypatch: p
             of_both(url, "rBoot's OTA sample does not support TLS: devices need another client", False, False, False),
         )
         (web_root / "rom1.bin").write_bytes(b"x")
-        assert [finding.text[:19] for finding in check_url(url) if finding.fault] == ["1 bytes, expected 2"]
+        assert [finding.text[:18] for finding in check_url(url) if finding.fault] == ["1 byte, expected 2"]
     with pythons(web_root) as port, pytest.raises(UrlError, match=r"manifest\.json: request failed: TLS error: "):
         check_url(f"https://localhost:{port}/")

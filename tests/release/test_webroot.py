@@ -132,6 +132,32 @@ def test_a_release_that_is_current_already_is_left_alone(root: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
+def test_publishing_the_current_release_again_tells_whether_files_were_repaired(root: Path) -> None:
+    put(root, "1.0.0")
+    (root / "rom0.bin").write_bytes(b"x")
+    (published,) = publish(root, [make("1.0.0")])
+    assert (published.outcome, published.before) == (Outcome.SWITCHED, "1.0.0")
+    assert report.published(published) == ["blink 1.0.0 is current already; its files were repaired"]
+    (published,) = publish(root, [make("1.0.0")])
+    assert report.published(published) == ["blink 1.0.0 is current already"]
+
+
+def test_publishing_again_after_a_killed_switch_tells_what_it_completed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    for again in (lambda: publish(root, [make("1.1.0"), make("1.1.0", "clock")]), lambda: rollback_all(root, "1.0.0")):
+        with monkeypatch.context() as patch:
+            patch.setattr(transaction, "_complete", lambda *_: sys.exit())
+            patch.setattr(webroot, "repair", lambda *_: False)
+            with pytest.raises(SystemExit):
+                again()
+        assert [(each.outcome, each.before == each.release.version) for each in again()] == [
+            (Outcome.SWITCHED, True)
+        ] * 2
+        assert [each.outcome for each in again()] == [Outcome.UNCHANGED] * 2
+
+
 def test_the_web_server_may_read_everything(root: Path) -> None:
     before = os.umask(0o077)
     try:
