@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ConfigError,
         ElfError,
         EmulatorError,
+        FileSystemError,
         FitError,
         FlashError,
         Hint,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .flash.bootlogic import BootDecision, predict_boot
     from .flash.clientheader import client_header
     from .flash.image import FlashPiece, assemble, flash_pieces, make_boot_config, split
+    from .flash.littlefs import make_file_system, read_file_system
     from .layout.model import FlashLayout, FlashRegion, GpioMode, LoaderOptions, Slot
     from .layout.params import FlashParams
     from .layout.presets import LAYOUT_PRESETS, preset_layout
@@ -75,13 +77,14 @@ _HOMES = {
     "analysis.size": "measure",
     "emulator.proof": "SlotProof prove",
     "emulator.qemu": "BootEnd BootOptions BootResult boot",
-    "errors": "CheckError CheckoutError ConfigError ElfError EmulatorError FitError FlashError Hint LayoutError "
-    "LoaderError LockError ManifestError ProofError PublishError RbootError RomError ScriptError ServerError "
-    "SettingError SigningError UrlError VersionError WebRootError",
+    "errors": "CheckError CheckoutError ConfigError ElfError EmulatorError FileSystemError FitError FlashError Hint "
+    "LayoutError LoaderError LockError ManifestError ProofError PublishError RbootError RomError ScriptError "
+    "ServerError SettingError SigningError UrlError VersionError WebRootError",
     "flash.bootconfig": "BootConfig BootMode",
     "flash.bootlogic": "BootDecision predict_boot",
     "flash.clientheader": "client_header",
     "flash.image": "FlashPiece assemble flash_pieces make_boot_config split",
+    "flash.littlefs": "make_file_system read_file_system",
     "layout.model": "FlashLayout FlashRegion GpioMode LoaderOptions Slot",
     "layout.params": "FlashParams",
     "layout.presets": "LAYOUT_PRESETS preset_layout",
@@ -123,6 +126,7 @@ __all__ = [
     "Elf",
     "ElfError",
     "EmulatorError",
+    "FileSystemError",
     "Finding",
     "FitError",
     "FlashError",
@@ -179,6 +183,7 @@ __all__ = [
     "list_releases",
     "make_boot_config",
     "make_bundle",
+    "make_file_system",
     "measure",
     "pack",
     "parse_elf",
@@ -189,6 +194,7 @@ __all__ = [
     "prove",
     "prune",
     "publish",
+    "read_file_system",
     "read_key",
     "read_public_key",
     "rollback",

@@ -95,6 +95,10 @@ class LoaderError(RbootError):
     """A boot loader that the chip would not start, or that does not match the layout."""
 
 
+class FileSystemError(RbootError):
+    """A file system image that is invalid, or cannot be made of the files."""
+
+
 class FlashError(RbootError):
     """A device that could not be written."""
 

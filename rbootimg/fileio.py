@@ -36,6 +36,23 @@ def read_file(name: str | Path, max_size: int = MAX_SIZE) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+_UNWANTED = (".DS_Store", ".git")
+"""What systems and git add to a directory, not the user. The same as in mklittlefs."""
+
+
+def list_tree(directory: str | Path) -> list[str]:
+    """List the files below `directory`, in order, by their paths relative to it with `/`. Raises OSError."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found = []
+    for at, directories, names in os.walk(directory, onerror=fail, followlinks=True):
+        directories[:] = [name for name in directories if name not in _UNWANTED]
+        found += [os.path.join(at, name) for name in names if name not in _UNWANTED]
+    return sorted(os.path.relpath(name, directory).replace(os.sep, "/") for name in found)
+
+
 def sha256_hex(data: bytes) -> str:
     """Return the SHA-256 of `data` as 64 hex digits."""
     import hashlib  # not for every command and build
@@ -71,6 +88,19 @@ def write_directory(directory: Path, contents: Mapping[str, bytes]) -> None:
     except BaseException:
         _remove_directories(made)
         raise
+
+
+def write_tree(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files by their paths relative to `directory`, with `/`: in each of its directories all of them or none.
+
+    Raises OSError as write_directory().
+    """
+    directories: dict[str, dict[str, bytes]] = {}
+    for path, data in contents.items():
+        parent, _, name = path.rpartition("/")
+        directories.setdefault(parent, {})[name] = data
+    for parent, files in directories.items():
+        write_directory(directory / parent, files)
 
 
 def _remove_directories(paths: Iterable[Path]) -> None:

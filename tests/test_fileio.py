@@ -245,3 +245,30 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     writer.start()
     assert fileio.read_file(tmp_path / "pipe") == data
     writer.join()
+
+
+# Directories with all that is below them
+
+
+def test_a_tree_is_written_and_listed(tmp_path: Path) -> None:
+    fileio.write_tree(tmp_path / "a", {"x": b"1", "b/y": b"2", "b/c/z": b"3"})
+    assert fileio.list_tree(tmp_path / "a") == ["b/c/z", "b/y", "x"]
+    assert (tmp_path / "a/b/c/z").read_bytes() == b"3"
+
+
+def test_what_git_and_macos_add_is_not_listed(tmp_path: Path) -> None:
+    fileio.write_tree(tmp_path, {".git/HEAD": b"", "a/.DS_Store": b"", "a/.hidden": b""})
+    assert fileio.list_tree(tmp_path) == ["a/.hidden"]
+
+
+def test_links_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
+    fileio.write_tree(tmp_path, {"real/x": b"1", "tree/y": b"2"})
+    (tmp_path / "tree/linked").symlink_to("../real")
+    assert fileio.list_tree(tmp_path / "tree") == ["linked/x", "y"]
+    (tmp_path / "tree/loop").symlink_to(".")
+    assert "linked/x" in fileio.list_tree(tmp_path / "tree")
+
+
+def test_a_directory_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fileio.list_tree(tmp_path / "none")

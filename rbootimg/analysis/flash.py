@@ -12,6 +12,7 @@ from ..fileio import sha256_hex
 from ..flash.bootconfig import CURRENT_ROM_OFFSET, MAGIC, BootConfig, infer_max_roms
 from ..flash.bootlogic import BootDecision, predict_boot
 from ..flash.image import check_size
+from ..flash.littlefs import Superblock, find_superblock
 from ..flash.loader import LoaderInfo, default_roms, knows_size, read_options
 from ..layout.memory import BLANK, CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, is_blank, window_end
 from ..layout.model import FlashLayout, FlashRegion, Slot, infer_sizes, parse_slots, sdk_regions
@@ -55,11 +56,12 @@ class RomEntry:
 
 @dataclass(frozen=True)
 class RegionInfo:
-    """A region of the flash, whether it is blank (all 0xFF), and the SHA-256 of its bytes."""
+    """A region of the flash, whether it is blank (all 0xFF), the SHA-256 of its bytes, and its LittleFS, if any."""
 
     region: FlashRegion
     blank: bool
     sha256: str
+    littlefs: Superblock | None
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def _regions(data: bytes, regions: Sequence[FlashRegion]) -> Iterable[RegionInfo
     for region in sorted(regions, key=lambda region: region.address):
         if region.end <= len(data):
             content = data[region.address : region.end]
-            yield RegionInfo(region, is_blank(content), sha256_hex(content))
+            yield RegionInfo(region, is_blank(content), sha256_hex(content), find_superblock(content))
 
 
 def _decision(data: bytes, options: LoaderInfo, chip: FlashSize | None) -> BootDecision:
@@ -292,6 +294,7 @@ def flash_json(found: FlashInfo) -> dict[str, object]:
                 "size": at.region.size,
                 "blank": at.blank,
                 "sha256": at.sha256,
+                "littlefs": at.littlefs and at.littlefs._asdict(),
             }
             for at in found.regions
         ],

@@ -1,10 +1,10 @@
-"""The kind of a file and its contents: ROM, image for the mask ROM, flash image, boot config, ELF. No files.
+"""The kind of a file and its contents: ROM, image for the mask ROM, flash image, boot config, ELF, LittleFS. No files.
 
 A corrupt file is described as far as it can be read; `problems` lists its errors.
 
 JSON, as `rbootimg info` and `rbootimg verify` print it; addresses and sizes are numbers, null means unknown:
 
-    {"kind": "rom", "old image", "flash", "config" or "elf", "size", "sha256", "problems": ["…"], …}
+    {"kind": "rom", "old image", "flash", "config", "elf" or "littlefs", "size", "sha256", "problems": ["…"], …}
 
     rom,        "flash": {"mode": "qio", "size": "1MB", "freq": "40m"},     numbers for codes without a name
     old image   "entry", "sections": [{"name", "address", "size", "memory": "IRAM", "DRAM", "flash" or "other"}],
@@ -17,10 +17,13 @@ JSON, as `rbootimg info` and `rbootimg verify` print it; addresses and sizes are
                 "config": {a config's fields}, "boots": the number of the ROM that rBoot would start,
                 "log": its messages from the config on, line by line,
                 "roms": [{"number", "address", "blank", "rom": {an image's fields}, "problems"}],
-                "regions": [{"name", "address", "size", "blank", "sha256"}]
+                "regions": [{"name", "address", "size", "blank", "sha256",
+                             "littlefs": {"version", "block_size", "block_count", "name_max"} or null}]
     config      "blank", "roms": [addresses], "current_rom", "gpio_rom", "mode", "checksum": whether it has a valid one
     elf         "entry", "sections", "link": {"address", "slot", "slots"}, "slots": [{as above, of its ROM}],
                 "memories": [{"name", "used", "available"}]
+    littlefs    "version", "block_size", "block_count", "name_max", "files": [{"path", "size"}], null without
+                littlefs-python
 
 Slots in different megabytes can have the same link address. "slots" are all slots of the layout with that link address,
 "free" is negative in a slot that is too small; "slot" is the first that is large enough. "link" has the flash address
@@ -43,9 +46,10 @@ from .image import OLD_START, ROM_START, ImageInfo, image_info, image_json
 if TYPE_CHECKING:
     from ..layout.model import FlashLayout, Slot
     from .elf import ElfInfo
+    from .filesystem import FileSystemInfo
     from .flash import ConfigInfo, FlashInfo
 
-    FileInfo = ImageInfo | ConfigInfo | FlashInfo | ElfInfo
+    FileInfo = ImageInfo | ConfigInfo | FlashInfo | ElfInfo | FileSystemInfo
 
 _ELF_START = b"\x7fELF"
 
@@ -73,11 +77,20 @@ def identify(data: bytes, slots: Sequence[Slot] = (), layout: FlashLayout | None
         from .flash import config_info
 
         return config_info(data)
+    from ..flash.littlefs import find_superblock
+
+    superblock = find_superblock(data)
+    if superblock:
+        from .filesystem import file_system_info
+
+        return file_system_info(data, superblock)
     if not data:
         raise RbootError("empty file")
     if is_blank(data):
         raise RbootError(f"blank file: all {counted(len(data), 'byte')} are 0xff, as in erased flash")
-    raise RbootError(f"unknown file type: expected a ROM, flash image, boot config or ELF, got {data[:4].hex(' ')} …")
+    raise RbootError(
+        f"unknown file type: expected a ROM, flash image, boot config, ELF or LittleFS, got {data[:4].hex(' ')} …"
+    )
 
 
 def _is_flash(data: bytes) -> bool:
@@ -100,6 +113,10 @@ def as_json(found: FileInfo) -> dict[str, object]:
         from .flash import config_json
 
         return config_json(found)
+    if found.kind == "littlefs":
+        from .filesystem import file_system_json
+
+        return file_system_json(found)
     if found.kind == "flash":
         from .flash import flash_json
 

@@ -20,6 +20,7 @@ GROUPS = {
         "pack": "pack a linked application into a ROM",
         "flash-image": "build a complete flash image",
         "flash": "write a complete flash image to a device with esptool",
+        "file-system": "make a LittleFS image of a directory",
         "layout": "draw a flash layout, or list the presets",
         "esptool2": "run esptool2's command line, for existing Makefiles",
     },

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import LayoutError, RbootError
 
 if TYPE_CHECKING:
+    from ..analysis.budget import Limit
     from ..layout.model import Slot
 
 _Value = TypeVar("_Value")
@@ -115,6 +116,24 @@ def name_and_file(text: str) -> tuple[str, Path]:
     if not (name and path):
         raise argparse.ArgumentTypeError(f"invalid file {text!r}: expected PATH or NAME=PATH")
     return name, Path(path)
+
+
+def name_and_region(text: str) -> tuple[str, str]:
+    """Convert NAME=REGION."""
+    name, _, region = text.partition("=")
+    if not (name and region):
+        raise argparse.ArgumentTypeError(f"invalid region {text!r}: expected NAME=REGION, such as www.bin=files")
+    return name, region
+
+
+def limit(text: str) -> Limit:
+    """Convert MEMORY=LIMIT, the limit also as growth."""
+    from ..analysis.budget import parse_limit
+
+    memory, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"invalid limit {text!r}: expected MEMORY=LIMIT, such as IRAM=95%")
+    return converter(lambda value: parse_limit(memory, value, with_growth=True))(value)
 
 
 def recovery_rom(text: str) -> tuple[int, Path]:

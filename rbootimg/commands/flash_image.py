@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from ..errors import error_subject
 from ..fileio import read_file, write_directory, write_output
-from ..flash.image import INIT_DATA_REGION, FlashPiece, assemble, flash_pieces, make_boot_config, warnings
+from ..flash.image import FlashPiece, assemble, flash_pieces, make_boot_config, warnings
 from ..flash.loader import check_loader
+from ..flash.regions import INIT_DATA_REGION
 from ..layout.model import FlashLayout
 from ..views import rom
 from ..views.messages import print_warning

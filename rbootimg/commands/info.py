@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Identify a file and describe its contents: a ROM, an image for the mask ROM, a flash image, a boot config, an "
-    "ELF, an update file or a public key. The exit status is 1 if it is invalid."
+    "ELF, a LittleFS image, an update file or a public key. The exit status is 1 if it is invalid."
 )
 
 

@@ -13,7 +13,7 @@ from ..release.version import from_git, normalize, release_date, tag_notes
 from ..views import release as report
 from ..views.messages import print_result
 from ..views.progress import progress
-from .arguments import name_and_file, recovery_rom
+from .arguments import name_and_file, name_and_region, recovery_rom
 from .common import layout_argument, read_layout, wait_argument, web_root_argument
 from .signer import read_signer, sign_arguments, warn_of_new_key
 
@@ -63,6 +63,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[NAME=]PATH",
         help="add a data file such as a web UI to releases/VERSION/ and the manifest, under NAME; repeatable",
+    )
+    parser.add_argument(
+        "--file-region",
+        dest="file_regions",
+        type=name_and_region,
+        action="append",
+        default=[],
+        metavar="NAME=REGION",
+        help="record that the data file NAME is for this region of the layout; repeatable",
     )
     parser.add_argument(
         "--notes",
@@ -158,6 +167,7 @@ def _release_options(options: argparse.Namespace, version: str) -> bundle.Releas
         proved_by=options.proved_by,
         elfs=[read_file(path) for path in options.elf],
         data_files={name: read_file(path) for name, path in options.data_files},
+        file_regions=dict(options.file_regions),
         recovery=recovery,
         checksum_files=options.checksum_files,
         notes=read_file(options.notes) if options.notes else tag_notes(Path(), version),

@@ -14,14 +14,9 @@ from ..layout.model import FlashLayout
 from ..layout.segments import layout_segments
 from ..rom import fit
 from ..rom.format import PARAMS, image_size
-from ..text import counted
 from .bootconfig import BootConfig
 from .loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
-
-INIT_DATA_REGION = "phy_init"
-"""The region for the SDK's esp_init_data_default.bin."""
-INIT_DATA_SIZE = 128
-"""Bytes in each esp_init_data_default*.bin of the NONOS SDK, 2.0.0 to 3.0.6."""
+from .regions import INIT_DATA_REGION, INIT_DATA_SIZE, check_file, find_region
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ def flash_pieces(
 
     `roms` are by slot number: versions may differ, and slots may be empty. `config` comes from make_boot_config();
     with None there is no config piece, and rBoot's default config must match the slots. `files` are by the names of
-    the layout's regions; init data must have 128 bytes. The loader's header gets the layout's size, mode and
+    the layout's regions, see regions.check_file(). The loader's header gets the layout's size, mode and
     frequency.
 
     Raises LoaderError, ConfigError, RomError, FitError or LayoutError. Takes up to 0.1 s for each MB of ROMs.
@@ -207,23 +202,8 @@ def _rom_piece(layout: FlashLayout, number: int, data: bytes) -> FlashPiece:
 
 
 def _region_piece(layout: FlashLayout, name: str, data: bytes) -> FlashPiece:
-    for region in layout.regions:
-        if region.name == name:
-            break
-    else:
-        known = ", ".join(region.name for region in layout.regions) or "none"
-        raise LayoutError(f"unknown region {name!r} for a file; the layout's regions: {known}")
-    if not data:
-        raise FitError(f"file for {region.label} is empty")
-    if name == INIT_DATA_REGION and len(data) != INIT_DATA_SIZE:
-        raise FitError(
-            f"invalid init data for {region.label}: expected {INIT_DATA_SIZE} bytes, as in the SDK's "
-            f"esp_init_data_default.bin, got {len(data):,}"
-        )
-    if len(data) > region.size:
-        raise FitError(
-            f"file for {region.label} is {counted(len(data), 'byte')}, {len(data) - region.size:,} more than the region"
-        )
+    region = find_region(layout, name)
+    check_file(data, region)
     return FlashPiece(region.address, data, name)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from ..errors import ElfError, FitError, PublishError, RomError, SettingError, error_subject
+from ..errors import ElfError, FitError, LayoutError, PublishError, RomError, SettingError, error_subject
+from ..flash.regions import check_file, find_region
 from ..layout import segments
 from ..layout.model import FlashLayout, Slot
 from ..rom import fit
@@ -44,6 +45,8 @@ class ReleaseOptions:
     - `proved_by`: the loader with which all the ROMs were proved to boot, or None.
     - `elfs`: the ELFs that the ROMs were packed from, in the same order, to publish them too; or none.
     - `data_files`: files for the application, such as a web UI, by their names in the release's directory.
+    - `file_regions`: the names of the layout's regions that data files are for, such as a file system, by the files'
+      names.
     - `recovery`: a ROM of another application, for a slot after those of the ROMs.
     - `checksum_files`: whether each ROM gets a file such as rom0.bin.sha256 next to it.
     - `notes`: the release notes, Markdown in UTF-8 of at most 64 KB, or None.
@@ -58,6 +61,7 @@ class ReleaseOptions:
     proved_by: str | None = None
     elfs: Sequence[bytes] = field(default=(), repr=False)
     data_files: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    file_regions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     recovery: RecoveryRom | None = None
     checksum_files: bool = False
     notes: bytes | None = field(default=None, repr=False)
@@ -92,6 +96,7 @@ def make_bundle(
     _check_strings(options)
     _check_counts(app, roms, options.elfs, layout.slots)
     datafiles.check(options.data_files)
+    _check_file_regions(options, layout)
     names = _DisplayNames(app, options.display_names)
     if options.notes is not None:
         with error_subject(names.of(NOTES)):
@@ -109,7 +114,10 @@ def make_bundle(
         flash_size=layout.size.bytes,
         parts=_flash_parts(layout),
         date=options.date,
-        data_files=tuple(StoredFile.of(name, data) for name, data in sorted(options.data_files.items())),
+        data_files=tuple(
+            StoredFile.of(name, data, options.file_regions.get(name))
+            for name, data in sorted(options.data_files.items())
+        ),
         recovery=recovery,
         checksum_files=options.checksum_files,
         notes=None if options.notes is None else StoredFile.of(NOTES, options.notes),
@@ -121,6 +129,17 @@ def make_bundle(
     if options.notes is not None:
         contents[NOTES] = options.notes
     return Bundle(release, {**contents, **release.checksums, **options.data_files})
+
+
+def _check_file_regions(options: ReleaseOptions, layout: FlashLayout) -> None:
+    """Raise PublishError unless each file that is for a region can be written there."""
+    for name, region in options.file_regions.items():
+        if name not in options.data_files:
+            raise PublishError(f"no data file {name!r} for region {region!r}")
+        try:
+            check_file(options.data_files[name], find_region(layout, region))
+        except (FitError, LayoutError) as error:
+            raise PublishError(f"data file {name!r}: {error}") from None
 
 
 def check_same_app(

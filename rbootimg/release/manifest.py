@@ -16,7 +16,7 @@ from ..fileio import sha256_hex
 from ..layout.model import Slot
 from ..layout.params import FLASH_SIZES
 from ..rom import fit
-from ..text import counted
+from ..text import counted, quote
 from . import datafiles, notes, version
 from .names import NOTES, RECOVERY, RELEASES, check_app_name, checksum_line, checksum_name, elf_name, rom_name
 
@@ -59,16 +59,20 @@ class PartKind(enum.Enum):
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a release: its name in the release's directory, its size in bytes, its SHA-256 in hex digits."""
+    """A file of a release: its name in the release's directory, its size in bytes, its SHA-256 in hex digits.
+
+    `region` is the name of the flash region that a data file is for, None for others.
+    """
 
     name: str
     size: int
     sha256: str
+    region: str | None = None
 
     @classmethod
-    def of(cls, name: str, data: bytes) -> StoredFile:
+    def of(cls, name: str, data: bytes, region: str | None = None) -> StoredFile:
         """Return the entry of a file with the content `data`."""
-        return cls(name, len(data), sha256_hex(data))
+        return cls(name, len(data), sha256_hex(data), region)
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,10 @@ class Release:
 
     def to_json(self) -> bytes:
         """Return manifest.json. Sizes and addresses are in bytes, paths relative to the application's directory."""
-        files = [{"name": file.name, **self._file_json(file)} for file in self.data_files]
+        files = [
+            {"name": file.name, **self._file_json(file), **({} if file.region is None else {"region": file.region})}
+            for file in self.data_files
+        ]
         parts = [
             {"kind": part.kind.value, "name": part.name, "address": part.address, "size": part.size}
             for part in self.parts
@@ -231,6 +238,7 @@ class Release:
         if release.notes and any(datafiles.is_notes(file.name) for file in release.data_files):
             raise ManifestError(f"manifest: files: {NOTES} is the file of the release notes")
         _check_addresses(release)
+        _check_regions(release)
         return release
 
 
@@ -252,8 +260,22 @@ def _check_addresses(release: Release) -> None:
             raise ManifestError(f"manifest: {problem}")
 
 
+def _check_regions(release: Release) -> None:
+    """Raise ManifestError unless each data file for a region fits into it."""
+    sizes = {part.name: part.size for part in release.parts if part.kind is PartKind.REGION}
+    for file in release.data_files:
+        if file.region is not None and file.size > sizes.get(file.region, -1):
+            raise ManifestError(
+                f"manifest: files: {file.name} of {counted(file.size, 'byte')} does not fit region "
+                f"{quote(file.region)}: expected the name of a part of kind region with that many bytes"
+            )
+
+
 def _data_files(entries: Sequence[Reader]) -> tuple[StoredFile, ...]:
-    files = tuple(entry.file(entry.string("name")) for entry in entries)
+    files = tuple(
+        replace(entry.file(entry.string("name")), region=entry.string("region") if "region" in entry.values else None)
+        for entry in entries
+    )
     names = [file.name for file in files]
     with as_manifest_error("manifest"):
         datafiles.check_stored_names(names)

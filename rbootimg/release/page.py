@@ -141,6 +141,7 @@ class _File(NamedTuple):
     size: str
     change: str
     sha256: str
+    region: str | None
 
 
 class _Past(NamedTuple):
@@ -193,7 +194,13 @@ def _page(
         before=before.version if before else "",
         roms=[_rom(rom, before) for rom in release.all_roms],
         files=[
-            _File(file.name, f"{file.size:,}", _change(file, before.data_files if before else ()), file.sha256)
+            _File(
+                file.name,
+                f"{file.size:,}",
+                _change(file, before.data_files if before else ()),
+                file.sha256,
+                file.region,
+            )
             for file in release.data_files
         ],
         history=[_past(each) for each in listed],

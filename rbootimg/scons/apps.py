@@ -27,7 +27,8 @@ class App(NamedTuple):
     """An application's ROMs, in the order of the slots of `layout`, and how to publish them.
 
     `built_here`: RbootApp linked them from the same objects, so they need no check for being one application.
-    `files` are the nodes of the data files by name, `notes` is that of the release notes or None.
+    `files` are the nodes of the data files by name, `file_regions` the regions that some of them are for; `notes` is
+    the node of the release notes or None.
     `proof_is_optional`: they are published without a proof if there is none, as QEMU is not installed.
     """
 
@@ -40,6 +41,7 @@ class App(NamedTuple):
     device: str
     with_elfs: bool
     files: dict[str, Any]
+    file_regions: dict[str, str]
     notes: Any
     checksum_files: bool
     recovery: Recovery | None
@@ -136,6 +138,18 @@ def release_files(env: Any, app: str) -> dict[str, Any]:
             duplicate = next(name for name in names if names.count(name) > 1)
             raise SettingError(f"two files are called {duplicate}; use a dictionary {{NAME: FILE}}")
     return files
+
+
+def file_regions(env: Any, files: Mapping[str, Any]) -> dict[str, str]:
+    """The regions of those data files that are for one, by the files' names. Raises SettingError.
+
+    A file system of RbootFileSystem has its region; others have that of $RBOOT_FILE_REGIONS.
+    """
+    value = env.get("RBOOT_FILE_REGIONS") or {}
+    if not isinstance(value, Mapping):
+        raise invalid_value("RBOOT_FILE_REGIONS", value, "a dictionary {NAME: REGION}")
+    systems = {name: getattr(node.attributes, "rboot_file_system", None) for name, node in files.items()}
+    return {name: system.region.name for name, system in systems.items() if system} | dict(value)
 
 
 def selected_apps(env: Any) -> frozenset[str]:

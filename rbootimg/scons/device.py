@@ -1,4 +1,4 @@
-"""RbootFlashImage and the targets `scons flash` and `scons boot`. `running` has their actions."""
+"""RbootFlashImage, RbootFileSystem, and the targets `scons flash` and `scons boot`. `running` has their actions."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
     LayoutError.
     """
     env = call_environment(env, overrides)
-    [target, *more] = env.Flatten([target]) or [None]
-    if more or not isinstance(target, (str, SCons.Node.Node)):
-        raise SettingError("expected the name of one file, e.g. flash.bin", subject="RbootFlashImage")
+    target = _single_target(env, target, "RbootFlashImage", "flash.bin")
     with error_subject(target):
         layout = get_layout(env)
         current = get_number(env, "RBOOT_CURRENT_ROM")
@@ -73,6 +71,29 @@ def rboot_flash_image(env: Any, target: Any, roms: Any, **overrides: object) -> 
         for image_name in dict.fromkeys((stem, os.path.basename(stem))):
             targets.add_named(alias, image_name, image)
     return image
+
+
+def rboot_file_system(env: Any, target: Any, source: Any, region: str, **overrides: object) -> Any:
+    """Make a LittleFS image of the files in the directory `source`, as large as the layout's region `region`.
+
+    `source` may also be files, or a dictionary from paths in the file system to files. $RBOOT_FS_BLOCK_SIZE is the
+    block size of the device's driver, $RBOOT_FS_NAME_MAX the maximum length of a name. Raises SettingError or
+    LayoutError.
+    """
+    from .filesystem import file_system  # not for every build
+
+    env = call_environment(env, overrides)
+    target = _single_target(env, target, "RbootFileSystem", "www.bin")
+    with error_subject(target):
+        return file_system(env, target, source, region)
+
+
+def _single_target(env: Any, target: Any, builder: str, example: str) -> Any:
+    """The name or node of the one target of a call. Raises SettingError."""
+    [target, *more] = env.Flatten([target]) or [None]
+    if more or not isinstance(target, (str, SCons.Node.Node)):
+        raise SettingError(f"expected the name of one file, e.g. {example}", subject=builder)
+    return target
 
 
 def flash_options(target: Any, source: Any, env: Any, for_signature: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,28 +14,30 @@ import SCons.Errors
 import SCons.Node
 import SCons.Util
 
-from ..errors import RbootError, SettingError, error_subject
+from ..errors import FitError, RbootError, SettingError, error_subject
 from ..fileio import read_file, write_atomic
 from ..layout.model import Slot
 from ..layout.params import FlashParams
 from ..views.messages import error_text, print_warning
 from .actions import OWN_SCANNER, action, build, nodes, split_executor
-from .variables import call_environment, get_layout, get_string, header_params, slots_of
+from .variables import call_environment, get_layout, get_string, header_params, is_set, slots_of
 
 if TYPE_CHECKING:
+    from ..analysis.budget import Limit
     from ..rom.convert import Conversion
     from ..rom.elf import Elf
     from ..rom.format import Rom
 
 
 class Packing(NamedTuple):
-    """The ELF of a ROM and the options for packing it."""
+    """The ELF of a ROM, the options for packing it, and the limits for its memory usage."""
 
     elf: Any
     slot: Slot | None
     sections: tuple[str, ...]
     params: FlashParams
     irom_checksum: bool
+    limits: tuple[Limit, ...] = ()
 
     def data(self) -> bytes:
         """Read the ELF's bytes. Raises OSError."""
@@ -99,12 +102,47 @@ def images(env: Any, targets: list[Any], elfs: list[Any], slots: tuple[Slot | No
     layout = get_layout(env)
     params = header_params(env, layout)
     sections = tuple(SCons.Util.CLVar(get_string(env, "RBOOT_SECTIONS")))
-    packings = [Packing(file, slot, sections, params, layout.loader.irom_checksum) for file, slot in zip(elfs, slots)]
+    limits = _budget(env)
+    packings = [
+        Packing(file, slot, sections, params, layout.loader.irom_checksum, limits) for file, slot in zip(elfs, slots)
+    ]
     roms = build(env, _builder(), targets, elfs, _RBOOT_PACKINGS=packings)
     split_executor(roms, [[file] for file in elfs])
     for rom, packing in zip(roms, packings):
         rom.attributes.rboot_packing = packing
     return roms
+
+
+def _budget(env: Any) -> tuple[Limit, ...]:
+    """The limits in $RBOOT_BUDGET, a dictionary or a string such as `IRAM=95% rom=460KB`. Raises SettingError."""
+    if not is_set(env, "RBOOT_BUDGET"):
+        return ()
+    from ..analysis.budget import parse_limit  # not for every build
+
+    value = env["RBOOT_BUDGET"]
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        words = get_string(env, "RBOOT_BUDGET").replace(",", " ").split()
+        pairs = [(memory, limit) for memory, _, limit in (word.partition("=") for word in words)]
+    with error_subject("RBOOT_BUDGET"):
+        return tuple(parse_limit(memory, limit) for memory, limit in pairs)
+
+
+def _check_budget(packing: Packing, found: Conversion) -> None:
+    """Raise FitError if the application exceeds a limit."""
+    from ..analysis.budget import contributors, find_excesses
+    from ..rom.pack import usage
+
+    excesses = find_excesses(packing.limits, usage(found.app, found.rom.size, packing.slot))
+    if excesses:
+        from ..analysis.size import measure, symbol_names
+        from ..rom.demangle import demangle
+        from ..views.size import excess_text
+
+        sizes = measure(packing.data())
+        names = demangle(symbol_names(sizes))
+        raise FitError("; ".join(excess_text(each, contributors(each, found.app, sizes), names) for each in excesses))
 
 
 # SCons calls the function that is a variable's value with these argument names. One variable has all options, as
@@ -113,6 +151,7 @@ def options(target: Any, source: Any, env: Any, for_signature: bool) -> str:
     """The value of $_RBOOT_IMAGE_OPTIONS: what ROMs depend on besides their ELFs."""
     return " ".join(
         f"{packing.slot} {packing.sections} {packing.params} {packing.irom_checksum}"
+        + "".join(f" {limit.memory}={limit.text}" for limit in packing.limits)
         for packing in env["_RBOOT_PACKINGS"]
     )
 
@@ -125,7 +164,10 @@ def _pack(target: Any, source: Any, env: Any) -> None:
     packed = []
     for node, packing in zip(target, env["_RBOOT_PACKINGS"]):
         try:
-            packed.append((node, packing, packing.convert()))
+            found = packing.convert()
+            if packing.limits:
+                _check_budget(packing, found)
+            packed.append((node, packing, found))
         except RbootError as error:
             raise SCons.Errors.BuildError(node, error_text(str(error)), filename=str(packing.elf)) from None
     try:

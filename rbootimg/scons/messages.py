@@ -62,6 +62,7 @@ MESSAGES = MappingProxyType(
         "RBOOTLOADERCOMSTR": Message("LOADER"),
         "RBOOTBIGFLASHCOMSTR": Message("BIGFLASH"),
         "RBOOTHEADERCOMSTR": Message("HEADER", verbose="Writing $TARGET"),
+        "RBOOTFILESYSTEMCOMSTR": Message("LITTLEFS", verbose="Writing file system $TARGET"),
         "RBOOTFLASHIMAGECOMSTR": Message("IMAGE", verbose="Assembling $TARGET"),
         "RBOOTPROVECOMSTR": Message("PROVE", "$_RBOOT_PROVED_APPS", "Proving"),
         "RBOOTPUBLISHCOMSTR": Message("PUBLISH", "$_RBOOT_WEB_ROOTS", "Publishing"),

@@ -14,6 +14,7 @@ from .apps import (
     Recovery,
     WebRoot,
     app_name,
+    file_regions,
     recovery_rom,
     recovery_to_prove,
     release_files,
@@ -68,6 +69,7 @@ def add_app(
         if not prove and not (prove is None and request.file.exists()):
             request = None  # for `scons prove` only
     files = release_files(env, name)
+    regions = file_regions(env, files)
     notes = variable_node(env, "RBOOT_NOTES")
     others = (request and request.loader, recovery and recovery.rom, notes)
     built = [*roms, *files.values(), *(node for node in others if node)]
@@ -86,6 +88,7 @@ def add_app(
         device=get_string(env, "RBOOT_DEVICE"),
         with_elfs=bool(get_bool(env, "RBOOT_PUBLISH_ELFS")) and elfs_known,
         files=files,
+        file_regions=regions,
         notes=notes,
         checksum_files=bool(get_bool(env, "RBOOT_CHECKSUM_FILES")),
         recovery=recovery,

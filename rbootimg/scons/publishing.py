@@ -172,6 +172,7 @@ def _release_options(app: App, date: str | None, notes: bytes | None) -> release
         proved_by=_proving_loader(app),
         elfs=[rom.attributes.rboot_packing.elf.get_contents() for rom in app.roms] if app.with_elfs else (),
         data_files={file: node.get_contents() for file, node in app.files.items()},
+        file_regions=app.file_regions,
         recovery=_release_recovery(app),
         checksum_files=app.checksum_files,
         notes=notes,

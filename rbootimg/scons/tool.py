@@ -12,6 +12,7 @@ Builders and methods that `generate` adds to an environment:
     RbootOtaClient(port)                compile the update client, for the sources of an RbootApp
     RbootVersionHeader()                write a C header with $RBOOT_VERSION
     RbootFlashImage(target, roms)       assemble a flash image, for `scons flash` and `scons boot`
+    RbootFileSystem(target, directory, region)  make a LittleFS image
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "RbootOtaClient": client.rboot_ota_client,
     "RbootVersionHeader": versionheader.rboot_version_header,
     "RbootFlashImage": device.rboot_flash_image,
+    "RbootFileSystem": device.rboot_file_system,
 }
 """The methods that the tool adds to an environment, by name."""
 

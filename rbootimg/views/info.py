@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from ..analysis.image import ROM, ChecksumKind, ImageInfo, ImagePart
 from ..layout.memory import DRAM, IRAM, Usage, slots_of_link
+from ..requirements import how_to_install
 from ..text import counted
 from .rom import usage_table
 from .tables import Heading, Table, percent
 
 if TYPE_CHECKING:  # only the modules for the kind at hand are imported
     from ..analysis.elf import ElfInfo
-    from ..analysis.flash import ConfigInfo, FlashInfo, RomEntry
+    from ..analysis.filesystem import FileSystemInfo
+    from ..analysis.flash import ConfigInfo, FlashInfo, RegionInfo, RomEntry
     from ..analysis.identify import FileInfo
     from ..flash.bootconfig import BootConfig
+    from ..flash.littlefs import Superblock
     from ..flash.loader import LoaderInfo
     from ..layout.model import Slot
     from ..rom.linkaddress import Detection
@@ -32,6 +35,8 @@ def blocks(name: str, found: FileInfo) -> list[Block]:
         kind, parts = "rBoot config sector", iter((_facts([("config", _config(found))]),))
     elif found.kind == "elf":
         kind, parts = "ELF", _elf(found)
+    elif found.kind == "littlefs":
+        kind, parts = "LittleFS image", _file_system(found)
     else:
         kind = "rBoot ROM" if found.kind == ROM else "image for the mask ROM, such as a loader"
         parts = _image(found)
@@ -181,11 +186,32 @@ def _flash(found: FlashInfo) -> Iterator[Table]:
                 at.region.name,
                 f"{at.region.address:#x}",
                 f"{at.region.size:,}",
-                "blank" if at.blank else f"written, SHA-256 {at.sha256}",
+                "blank" if at.blank else f"{_contents(at)}, SHA-256 {at.sha256}",
             )
             for at in found.regions
         )
         yield Table(("region", "address", "bytes", "state"), tuple(rows), "<<><")
+
+
+def _contents(at: RegionInfo) -> str:
+    return f"LittleFS {at.littlefs.version}, {_blocks(at.littlefs)}" if at.littlefs else "written"
+
+
+def _blocks(superblock: Superblock) -> str:
+    return f"{counted(superblock.block_count, 'block')} of {counted(superblock.block_size, 'byte')}"
+
+
+def _file_system(found: FileSystemInfo) -> Iterator[Table]:
+    superblock = found.superblock
+    facts = [
+        ("format", f"LittleFS {superblock.version}, {_blocks(superblock)}"),
+        ("names", f"up to {counted(superblock.name_max, 'byte')}"),
+    ]
+    if found.files is None and not found.problems:
+        facts.append(("files", f"unknown; run {how_to_install(['littlefs-python'])}"))
+    yield _facts(facts)
+    if found.files:
+        yield Table(("file", "bytes"), tuple((path, f"{size:,}") for path, size in found.files.items()), "<>")
 
 
 def _loader(options: LoaderInfo) -> str:

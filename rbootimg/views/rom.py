@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..text import counted, printable
@@ -68,6 +68,11 @@ def pieces_table(pieces: Sequence[FlashPiece], names: Sequence[str]) -> str:
         for piece, name in zip(pieces, names)
     )
     return plain((Table(("start", "end", "bytes", ""), tuple(rows), ">>><"),))
+
+
+def file_system_line(name: str, files: Mapping[str, bytes]) -> str:
+    """Format one line about the `files` of a file system, which is or goes to the file or directory `name`."""
+    return f"{printable(name)}: {counted(len(files), 'file')}, {counted(sum(map(len, files.values())), 'byte')}"
 
 
 def _difference(difference: RomDifference, name: str, max_bytes: int = 16) -> str:

@@ -6,8 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from ..analysis.budget import Excess, LimitKind
 from ..analysis.size import GROUPINGS, NAMES, Change, MemoryPart, SizeDifference, Sizes
-from .tables import Table, percent
+from ..text import counted, printable
+from .tables import Table, markdown, markdown_text, percent
 
 
 def tables(
@@ -35,6 +37,34 @@ def difference_tables(
     return (_table((*_NUMBERS, "memory"), rows, len(_NUMBERS)), *found)
 
 
+def markdown_report(
+    title: str, blocks: Sequence[Table], excesses: Iterable[str], groupings: Iterable[str] = GROUPINGS
+) -> str:
+    """Render the tables that tables() or difference_tables() made of `groupings` for a merge request.
+
+    The first is visible, with the `excesses` of limits before it; the others open with a click.
+    """
+    memory, *details = blocks
+    lines = [f"### {markdown_text(title)}", *(f"**Over the limit:** {markdown_text(text)}" for text in excesses)]
+    lines.append(markdown([memory]))
+    for group, block in zip(groupings, details):
+        lines.append(f"<details><summary>by {group}</summary>\n\n{markdown([block])}\n\n</details>")
+    return "\n\n".join(lines)
+
+
+def excess_text(excess: Excess, largest: Sequence[tuple[str, int]], names: Mapping[str, str] = NAMES) -> str:
+    """Describe an exceeded limit and what contributes most to it; `names` are the demangled names of symbols."""
+    limit = excess.limit
+    over = f"{limit.memory}: {counted(excess.used, 'byte')}, {excess.used - excess.maximum:,} over the limit of "
+    over += f"{excess.maximum:,}" + (f" ({limit.text})" if limit.kind is not LimitKind.SIZE else "")
+    if not largest:
+        return over
+    sign = "+" if limit.kind is LimitKind.GROWTH else ""
+    shown = (f"{printable(names.get(name, name))} {size:{sign},}" for name, size in largest[:_MAX_CONTRIBUTORS])
+    return f"{over}; {'grown most' if sign else 'largest'}: {', '.join(shown)}"
+
+
+_MAX_CONTRIBUTORS = 5
 _SPREAD = ("object", "library")
 """Groupings with a column for each region, as a part of them is in several regions."""
 

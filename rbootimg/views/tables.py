@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -42,6 +43,31 @@ def plain(blocks: Iterable[Heading | Table]) -> str:
             lines += ((indent + line).rstrip() for line in _lines(block))
         previous = block
     return "\n".join(lines)
+
+
+def markdown(blocks: Iterable[Heading | Table]) -> str:
+    """Render the blocks as Markdown with tables, as GitHub and GitLab show it."""
+    return "\n\n".join(
+        f"**{markdown_text(block.text)}**" if isinstance(block, Heading) else _grid(block) for block in blocks
+    )
+
+
+def _grid(table: Table) -> str:
+    if not table.heads:
+        return "  \n".join("  ".join(map(markdown_text, row)) for row in table.rows)
+    ruler = ("---:" if side == ">" else "---" for side in table.align)
+    rows = (map(markdown_text, table.heads), ruler, *(map(markdown_text, row) for row in table.rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def markdown_text(text: str) -> str:
+    """Escape `text` for a cell: as code if it has characters that Markdown, HTML or mentions could be made of."""
+    text = printable(text)
+    if not re.search(r"[^\w .,:;+%()/~-]|_", text):
+        return text
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    space = " " * (len(fence) > 1)
+    return f"{fence}{space}{text.replace('|', chr(92) + '|')}{space}{fence}"
 
 
 def _lines(table: Table) -> Iterator[str]:

@@ -55,7 +55,14 @@ def flash(
 def region(name: str, address: int, content: bytes) -> dict[str, object]:
     """A region as JSON."""
     blank = content.count(0xFF) == len(content)
-    return {"name": name, "address": address, "size": len(content), "blank": blank, "sha256": sha256(content)}
+    return {
+        "name": name,
+        "address": address,
+        "size": len(content),
+        "blank": blank,
+        "sha256": sha256(content),
+        "littlefs": None,
+    }
 
 
 def text(found: FileInfo) -> str:
@@ -598,15 +605,15 @@ def test_a_layout_says_how_large_the_slots_of_a_flash_are() -> None:
     ("data", "message"),
     [
         (b"", "empty file"),
-        (b"text\n", "unknown file type: expected a ROM, flash image, boot config or ELF, got 74 65 78 74 …"),
+        (b"text\n", "unknown file type: expected a ROM, flash image, boot config, ELF or LittleFS, got 74 65 78 74 …"),
         (
             b"\xea\x05" + bytes(100),
-            "unknown file type: expected a ROM, flash image, boot config or ELF, got ea 05 00 00",
+            "unknown file type: expected a ROM, flash image, boot config, ELF or LittleFS, got ea 05 00 00",
         ),
         (b"\xe9\x01", "truncated image: the header of the image ends at offset 0x8, but there are only 0x2 bytes"),
         (
             CONFIG_SECTOR + bytes(0x1000),
-            "unknown file type: expected a ROM, flash image, boot config or ELF, got e1 01",
+            "unknown file type: expected a ROM, flash image, boot config, ELF or LittleFS, got e1 01",
         ),
     ],
     ids=["empty", "text", "another magic", "two bytes", "more than a sector"],

@@ -840,7 +840,7 @@ def test_info_shows_a_bad_rom_and_fails_with_one_line(rom: Path, options: tuple[
 
 def test_info_of_an_unknown_file_is_one_line(tmp_path: Path, rom: Path) -> None:
     path = tmp_path / "file"
-    unknown = "unknown file type: expected a ROM, flash image, boot config or ELF, got 74 65 78 74"
+    unknown = "unknown file type: expected a ROM, flash image, boot config, ELF or LittleFS, got 74 65 78 74"
     for content, message in ((b"", "empty file"), (b"text", unknown)):
         path.write_bytes(content)
         assert refused("info", path).startswith(f"rbootimg: {path}: {message}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -176,6 +177,120 @@ def test_split_refuses_a_dump_of_another_layout(directory: Path) -> None:
         "blank.bin: dump size 0x100000 does not match the layout's flash size 0x80000"
     )
     assert refused("split", "blank.bin", "--layout", "3MB", "-o", "parts").startswith("3MB: neither a file ")
+
+
+# File systems
+
+BOARD = 'preset = "1MB"\n[[region]]\nname = "files"\naddress = "448KB"\nsize = "64KB"\n'
+WWW = {"index.html": b"<h1>hello</h1>", "css/style.css": b"body{}" * 1000}
+
+
+@pytest.fixture
+def www(directory: Path) -> Path:
+    """A directory with files, and a layout with a region for them."""
+    (directory / "board.toml").write_text(BOARD)
+    for name, data in {**WWW, ".git/HEAD": b"x", "css/.DS_Store": b"x"}.items():
+        (directory / "www" / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / "www" / name).write_bytes(data)
+    return directory / "www"
+
+
+def file_system_flash() -> None:
+    run(*shlex.split("file-system www --layout board.toml --region files -o www.bin"))
+    run("flash-image", *INPUTS, "--layout", "board.toml", "--file", "files=www.bin", "-o", "flash.bin")
+
+
+def test_a_directory_goes_into_a_flash_image_and_back(directory: Path, www: Path) -> None:
+    out, err = run(*shlex.split("file-system www --layout board.toml --region files -o www.bin"))
+    assert (out, err) == ("www.bin: 2 files, 6,014 bytes\n", "")
+    assert (directory / "www.bin").stat().st_size == 0x10000
+    run("flash-image", *INPUTS, "--layout", "board.toml", "--file", "files=www.bin", "-o", "flash.bin")
+    out, err = run("split", "flash.bin", "--layout", "board.toml", "-o", "parts")
+    assert err == ""
+    assert out.endswith("parts/0x070000-files/: 2 files, 6,014 bytes\n")
+    assert (directory / "parts/0x070000-files.bin").read_bytes() == (directory / "www.bin").read_bytes()
+    found = {
+        str(path.relative_to("parts/0x070000-files")): path.read_bytes()
+        for path in Path("parts/0x070000-files").rglob("*")
+        if path.is_file()
+    }
+    assert found == WWW
+
+
+def test_the_block_size_and_the_longest_name_can_be_set(directory: Path, www: Path) -> None:
+    command = shlex.split("file-system www --layout board.toml --region files -o www.bin")
+    run(*command, "--block-size", "8192", "--name-max", "20")
+    out, _ = run("info", "www.bin")
+    assert "  format    LittleFS 2.0, 8 blocks of 8,192 bytes\n  names     up to 20 bytes\n" in out
+    assert refused(*command, "--block-size", "512") == "www: invalid block size 512: expected 4096 or 8192"
+    assert refused(*command, "--name-max", "9") == (
+        "www: 'index.html': name of 10 bytes, maximum 9; shorten it, or raise the limit if LFS_NAME_MAX of the "
+        "device's driver allows it"
+    )
+
+
+def test_file_system_refuses_what_it_cannot_do_and_writes_nothing(directory: Path, www: Path) -> None:
+    command = shlex.split("file-system www -o www.bin --layout")
+    assert refused(*command, "board.toml", "--region", "other") == (
+        "board.toml: unknown region 'other' for a file; the layout's regions: files, rf_cal, phy_init, sdk_params"
+    )
+    assert refused(*command, "board.toml", "--region", "phy_init") == (
+        "www: invalid size 0x1000: expected a multiple of the block size 0x1000, two blocks or more"
+    )
+    assert refused("file-system", "none", *command[2:], "board.toml", "--region", "files") == (
+        "none: No such file or directory"
+    )
+    assert refused("file-system", "www", "-o", "www/index.html", "--layout", "board.toml", "--region", "files") == (
+        "www/index.html: refusing to overwrite an input file"
+    )
+    assert not (directory / "www.bin").exists()
+
+
+def test_a_file_system_larger_than_its_region_is_refused(directory: Path, www: Path) -> None:
+    file_system_flash()
+    (directory / "small.toml").write_text(BOARD.replace("64KB", "32KB"))
+    (directory / "cut.bin").write_bytes((directory / "www.bin").read_bytes()[:0x8000])
+    line = refused("flash-image", *INPUTS, "--layout", "small.toml", "--file", "files=cut.bin", "-o", "flash.bin")
+    assert line == (
+        "file for region files at 0x70000: invalid LittleFS image: 16 blocks of 4,096 bytes, in 32,768 bytes"
+    )
+
+
+def test_split_warns_of_a_corrupt_file_system_and_writes_its_image(directory: Path, www: Path) -> None:
+    file_system_flash()
+    flash = bytearray((directory / "flash.bin").read_bytes())
+    flash[0x70000 + 28 : 0x70000 + 30] = b"\xff\xff"
+    (directory / "flash.bin").write_bytes(flash)
+    out, err = run("split", "flash.bin", "--layout", "board.toml", "-o", "parts")
+    assert "parts/0x070000-files.bin\n" in out
+    assert err.startswith("rbootimg: flash.bin: warning: files: invalid LittleFS image: 65,535 blocks of ")
+    assert not (directory / "parts/0x070000-files").exists()
+
+
+def test_info_recognizes_a_file_system_alone_and_in_its_region(directory: Path, www: Path) -> None:
+    file_system_flash()
+    out, _ = run("info", "www.bin")
+    assert out.startswith("www.bin: LittleFS image, valid\n")
+    assert "  css/style.css  6,000\n  index.html        14\n" in out
+    assert (
+        "  files       0x70000  65,536  LittleFS 2.0, 16 blocks of 4,096 bytes, SHA-256 "
+        in (run("info", "flash.bin", "--layout", "board.toml")[0])
+    )
+    superblock = {"version": "2.0", "block_size": 4096, "block_count": 16, "name_max": 31}
+    alone = json.loads(run("info", "--json", "www.bin")[0])
+    assert alone["kind"] == "littlefs"
+    assert superblock.items() <= alone.items()
+    assert alone["files"] == [{"path": "css/style.css", "size": 6000}, {"path": "index.html", "size": 14}]
+    regions = json.loads(run("info", "--json", "flash.bin", "--layout", "board.toml")[0])["regions"]
+    assert [region["littlefs"] for region in regions] == [superblock, None, None, None]
+
+
+def test_info_says_that_a_file_system_is_truncated(directory: Path, www: Path) -> None:
+    file_system_flash()
+    (directory / "www.bin").write_bytes((directory / "www.bin").read_bytes()[:0x8000])
+    out, err = run("info", "www.bin", status=1)
+    assert out.startswith("www.bin: LittleFS image, invalid\n")
+    assert err == "rbootimg: www.bin: invalid LittleFS image: 16 blocks of 4,096 bytes, in 32,768 bytes\n"
 
 
 # flash

@@ -142,6 +142,17 @@ def test_publish_takes_elfs_and_the_name_of_the_loader(directory: Path) -> None:
     )
 
 
+def test_publish_records_the_region_of_a_data_file(directory: Path) -> None:
+    (directory / "www.bin").write_bytes(b"files")
+    command = (*PUBLISH, "--version", "1.0.0", "--file", "www.bin", "--file-region")
+    assert refused(*command, "www.bin=files").endswith(
+        "data file 'www.bin': unknown region 'files' for a file; the layout's regions: rf_cal, phy_init, sdk_params"
+    )
+    run(*command, "www.bin=sdk_params")
+    assert [entry["region"] for entry in manifest(directory)["files"]] == ["sdk_params"]
+    assert "invalid region 'www.bin': expected NAME=REGION" in run(*command, "www.bin", status=2)[1]
+
+
 def test_publish_takes_data_files_by_their_own_or_another_name(directory: Path) -> None:
     (directory / "www").mkdir()
     (directory / "www/index.html").write_bytes(b"<p>")

@@ -424,7 +424,7 @@ def test_what_takes_too_long_to_read_no_schema_can_tell(text: str, message: str)
 MANIFEST_NEEDS_CODE = {
     r"manifest: roms: ROM \d+ is for slot \d+: expected slot \d+": ("roms", 0, "slot", 1),
     r"manifest: recovery: slot \d+ has a ROM of the application": ("recovery", "slot", 0),
-    r"manifest: invalid part at .* bytes: expected at least 1 byte, after the part before it and within the flash": (
+    r"manifest: invalid part at .* bytes?: expected at least 1 byte, after the part before it and within the flash": (
         "flash",
         "parts",
         0,
@@ -436,6 +436,7 @@ MANIFEST_NEEDS_CODE = {
     r"manifest: files: duplicate name": ("files", 0, "name", "ui.html"),
     r"manifest: data file names .* differ only in case": ("files", 0, "name", "UI.html"),
     r"manifest: invalid data file name .*: reserved for another file of a release": ("files", 0, "name", "Rom0.bin"),
+    r"manifest: files: \S+ of [\d,]+ bytes? does not fit region ": ("files", 0, "region", "files"),
     r"manifest: files: notes\.md is the file of the release notes": ("files", 0, "name", "notes.md"),
     r"manifest.*: \w+: unpaired surrogate in the string": ("device", "\ud800"),
 }
@@ -498,7 +499,8 @@ SOME_RELEASE = as_values(
     ).release
 )
 SOME_RELEASE["roms"][0]["elf"] = {"path": "releases/1.0.0/rom0.elf", "size": 1, "sha256": "a" * 64}
-SOME_RELEASE["flash"]["parts"] = SOME_RELEASE["flash"]["parts"][:3]
+SOME_RELEASE["flash"]["parts"] = [*SOME_RELEASE["flash"]["parts"][:3], SOME_RELEASE["flash"]["parts"][-1]]
+SOME_RELEASE["files"][1]["region"] = SOME_RELEASE["flash"]["parts"][-1]["name"]
 FILE = StoredFile("rom0.bin", 2**24, "a" * 64)
 LARGE_RELEASE = as_values(
     Release(

@@ -13,6 +13,7 @@ from support.strategies import releases
 
 from rbootimg.errors import ManifestError, PublishError, SettingError, VersionError
 from rbootimg.fileio import sha256_hex
+from rbootimg.flash.littlefs import make_file_system
 from rbootimg.layout import presets, tomlfile
 from rbootimg.layout.model import FlashLayout
 from rbootimg.layout.params import FlashParams
@@ -88,6 +89,51 @@ def test_data_files_are_in_the_manifest_by_name() -> None:
     assert found.contents == {"rom0.bin": rom(0), "rom1.bin": rom(1), **files}
     options = ReleaseOptions(data_files=dict(reversed(files.items())))
     assert make_bundle("blink", "1.2.0", [rom(0), rom(1)], LAYOUT, options) == found
+
+
+BOARD = tomlfile.parse_layout('preset = "1MB"\n[[region]]\nname = "files"\naddress = "448KB"\nsize = "64KB"\n')
+
+
+def test_the_manifest_names_the_region_of_a_data_file() -> None:
+    options = ReleaseOptions(
+        data_files={"www.bin": bytes(0x10000), "ui.html": b"<p>"}, file_regions={"www.bin": "files"}
+    )
+    release = make_bundle("blink", "1.2.0", [rom(0), rom(1)], BOARD, options).release
+    found = json.loads(release.to_json())["files"]
+    assert [file.get("region") for file in found] == [None, "files"]
+    assert "region" not in found[0]
+    assert Release.from_json(release.to_json()) == release
+
+
+@pytest.mark.parametrize(
+    ("name", "region", "error"),
+    [
+        ("no.bin", "files", "no data file 'no.bin' for region 'files'"),
+        (
+            "www.bin",
+            "other",
+            "data file 'www.bin': unknown region 'other' for a file; the layout's regions: files, rf_cal, phy_init, "
+            "sdk_params",
+        ),
+        (
+            "www.bin",
+            "files",
+            "data file 'www.bin': file for region files at 0x70000 is 65,537 bytes, 1 more than the region",
+        ),
+        (
+            "fs.bin",
+            "files",
+            "data file 'fs.bin': file for region files at 0x70000: invalid LittleFS image: 32 blocks of 4,096 bytes, "
+            "in 65,536 bytes",
+        ),
+    ],
+)
+def test_a_data_file_that_does_not_fit_its_region_is_refused(name: str, region: str, error: str) -> None:
+    files = {"www.bin": bytes(0x10001), "fs.bin": make_file_system({}, 0x20000)[:0x10000]}
+    options = ReleaseOptions(data_files=files, file_regions={name: region})
+    with pytest.raises(PublishError) as caught:
+        make_bundle("blink", "1.2.0", [rom(0), rom(1)], BOARD, options)
+    assert str(caught.value) == error
 
 
 def test_a_release_without_data_files_has_the_manifest_it_always_had() -> None:

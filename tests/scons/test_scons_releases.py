@@ -473,6 +473,36 @@ def test_data_files_go_into_the_release_and_its_manifest(released: Project) -> N
     assert released.read(f"{ROOT}/releases/1.1.0/web.html") == b"<h1>another</h1>"
 
 
+def test_a_file_system_goes_into_the_release_with_its_region(released: Project) -> None:
+    released.write("www/index.html", "<h1>hello</h1>")
+    region = '[[region]]\nname = "{}"\naddress = "{}KB"\nsize = "16KB"\n'
+    released.write("board.toml", 'preset = "1MB"\n' + region.format("files", 448) + region.format("keys", 464))
+    files = "RBOOT_RELEASE_FILES=[www, 'ca.der'], RBOOT_FILE_REGIONS={'ca.der': 'keys'}"
+    carrying(
+        released,
+        f"{files}, RBOOT_LAYOUT='board.toml'",
+        "www = env.RbootFileSystem('www.bin', 'www', region='files', RBOOT_LAYOUT='board.toml')",
+    )
+    released.write("ca.der", "certificate")
+    released.build("publish")
+    files = json.loads(released.read(f"{ROOT}/manifest.json"))["files"]
+    assert [(entry["name"], entry["size"], entry["region"]) for entry in files] == [
+        ("ca.der", 11, "keys"),
+        ("www.bin", 0x4000, "files"),
+    ]
+    page = released.read(f"{ROOT}/index.html").decode()
+    assert '>www.bin</a> <span class="change">(region files)</span>' in page
+    released.write("ca.der", "x" * 0x4001)
+    assert "data file 'ca.der': file for region keys at 0x74000 is 16,385 bytes, 1 more than the region" in (
+        released.fail("publish", "RBOOT_VERSION=1.1.0")
+    )
+
+
+def test_file_regions_are_a_dictionary(released: Project) -> None:
+    carrying(released, "RBOOT_RELEASE_FILES=['main.c'], RBOOT_FILE_REGIONS='files'")
+    assert "RBOOT_FILE_REGIONS: invalid value 'files': expected a dictionary {NAME: REGION}" in released.fail()
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -45,6 +46,10 @@ def releases(draw: st.DrawFn) -> Release:
     )
     parts = tuple(FlashPart(draw(KINDS), draw(TEXTS), *place) for place in draw(pieces(flash_size, 4)))
     files = tuple(draw(stored(name)) for name in draw(st.sets(st.sampled_from(["ui.html", "ca.der", "7", "_a-b"]))))
+    regions = {part.name: part.size for part in parts if part.kind is PartKind.REGION}
+    if regions:
+        name = draw(st.sampled_from(sorted(regions)))
+        files += (replace(draw(stored("www.bin", st.integers(0, regions[name]))), region=name),)
     [(address, size)] = draw(pieces(flash_size, 1))
     file = stored("recovery.bin", st.integers(0, size))
     about = [address, size, draw(NUMBERS), draw(file), draw(CHECKSUMS)]
