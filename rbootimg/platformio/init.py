@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import SettingError
 
-SCRIPT = Path(__file__).with_name("rboot.py")
+SCRIPT = Path(__file__).parent / "files" / "rboot.py"
 """The script, which a project gets a copy of."""
 
 PLATFORM = "espressif8266"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import SettingError, error_subject
 from ..layout import tomlfile
-from ..layout.params import FLASH_SIZES
+from ..layout.presets import LAYOUT_PRESETS
 from ..scons.variables import VARIABLE_GROUPS, VARIABLES, get_layout, layout_text
 from .words import PREFIX, option_name
 
@@ -17,7 +17,7 @@ APP_OPTION = f"{PREFIX}app"
 """The name of the application, by default that of the environment."""
 
 # PlatformIO decides these: by its packages and build flags, by -v, and by its build directory. RBOOT_SLOT and
-# RBOOT_APPS have no use where each environment has one application for all slots.
+# RBOOT_APPS are useless where each environment has one application for all slots.
 _NOT_OPTIONS = (
     "RBOOT_TOOLCHAIN",
     "RBOOT_VERBOSE",
@@ -107,22 +107,19 @@ def _shares_web_root(env: Any) -> bool:
 
 
 def _board_params(env: Any, values: Mapping[str, Any]) -> dict[str, str]:
-    """Size, mode and frequency of the board's flash, as far as the layout has no others.
+    """The layout of the board's flash, unless `values` have one, and its mode and frequency, unless that has others.
 
-    Raises LayoutError if the layout is for a larger flash than the board's.
+    Raises LayoutError or SettingError, also if the layout is for a larger flash than the board's.
     """
     if "BOARD" not in env:
         return {}
-    params = {"flash_mode": env.get("BOARD_FLASH_MODE"), "flash_freq": _frequency(env.get("BOARD_F_FLASH"))}
     size = int(env.BoardConfig().get("upload.maximum_size", 0))
-    layout = values.get("RBOOT_LAYOUT")
-    keys: Mapping[str, Any] = {}
-    if layout:
-        with error_subject(layout):
-            keys = tomlfile.load_toml(layout_text(env, layout) or "")
-    else:
-        params["flash_size"] = next((each.name for each in FLASH_SIZES.values() if each.bytes == size), None)
-    found = {f"RBOOT_{name.upper()}": value for name, value in params.items() if value and name not in keys}
+    found = {} if "RBOOT_LAYOUT" in values else _preset(size)
+    layout = str(values.get("RBOOT_LAYOUT", ""))
+    with error_subject(layout):
+        keys = tomlfile.load_toml(layout_text(env, layout) or "")
+    params = {"flash_mode": env.get("BOARD_FLASH_MODE"), "flash_freq": _frequency(env.get("BOARD_F_FLASH"))}
+    found |= {f"RBOOT_{name.upper()}": value for name, value in params.items() if value and name not in keys}
     needed = get_layout(env.Override({**found, **values})).size
     if size and needed.bytes > size:
         raise SettingError(
@@ -130,6 +127,13 @@ def _board_params(env: Any, values: Mapping[str, Any]) -> dict[str, str]:
             subject=layout or "RBOOT_FLASH_SIZE",
         )
     return found
+
+
+def _preset(size: int) -> dict[str, str]:
+    """The layout for a flash of `size` bytes: rBoot's default slots, and the SDK's regions."""
+    presets = ("512KB", "1MB", "2MB-capped", "4MB-capped", "8MB-capped", "16MB-capped")
+    found = [name for name in presets if LAYOUT_PRESETS[name].size.bytes == size]
+    return {"RBOOT_LAYOUT": found[0]} if found else {}
 
 
 def _frequency(hertz: str | None) -> str | None:

@@ -38,7 +38,7 @@ def configure(env: Any) -> None:
             _check_scripts(env)
             read_variables(env)
             library.add_library(env)
-        elif env.get("PIOMAINPROG"):  # not with `-t nobuild`, which uploads what is there
+        elif env.get("PIOMAINPROG"):  # not with `-t nobuild`, which uploads the last build
             _build(env, front_end)
 
 
@@ -69,10 +69,7 @@ def _build(env: Any, front_end: FrontEnd) -> None:
     rboot["_RBOOT_FRONT_END"] = front_end
     if base := program.base_script(env):
         rboot.SetDefault(RBOOT_LDSCRIPT=base)
-    files = upload.init_data(env)
-    if "RBOOT_LAYOUT" in variables and not {region.name for region in get_layout(rboot).regions}.issuperset(files):
-        files = {}
-    rboot["RBOOT_FILES"] = {**files, **variables.get("RBOOT_FILES", {})}
+    rboot["RBOOT_FILES"] = {**upload.init_data(env, get_layout(rboot)), **variables.get("RBOOT_FILES", {})}
     if int(SCons.Script.ARGUMENTS.get("PIOVERBOSE", 0)):
         rboot["RBOOT_VERBOSE"] = "yes"
     generate(rboot)

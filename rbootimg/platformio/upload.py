@@ -10,6 +10,7 @@ import SCons.Script
 
 from ..errors import SettingError
 from ..fileio import write_atomic
+from ..layout.model import FlashLayout
 from ..scons.actions import action
 from ..scons.flashcontents import pieces_of
 
@@ -17,6 +18,7 @@ from ..scons.flashcontents import pieces_of
 _COMMAND = (
     '"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS --flash_mode keep --flash_freq keep --flash_size keep $_RBOOT_PIECES'
 )
+_PHY_INIT = "phy_init"
 _FILE_SYSTEM_TARGETS = ("buildfs", "uploadfs", "uploadfsota")
 
 
@@ -31,14 +33,16 @@ def check_protocol(env: Any) -> None:
         )
     for target in _FILE_SYSTEM_TARGETS:
         if target in SCons.Script.COMMAND_LINE_TARGETS:
-            raise SettingError("not supported: the layout has no file system of PlatformIO", subject=f"-t {target}")
+            raise SettingError("unsupported: file systems of PlatformIO are not part of the flash layout", subject=f"-t {target}")
 
 
-def init_data(env: Any) -> dict[str, str]:
+def init_data(env: Any, layout: FlashLayout) -> dict[str, str]:
     """The file for the region phy_init, the SDK's init data for the RF, if the framework's script lists it."""
+    if _PHY_INIT not in (region.name for region in layout.regions):
+        return {}
     files = (env.subst(file) for _, file in env.get("FLASH_EXTRA_IMAGES", ()))
     found = [file for file in files if os.path.basename(file).startswith("esp_init_data_default")]
-    return {"phy_init": found[0]} if found else {}
+    return {_PHY_INIT: found[0]} if found else {}
 
 
 def use_pieces(env: Any, image: Any) -> None:

@@ -23,7 +23,7 @@ def run_command(environment: str, target: str) -> str:
 def translator(environment: str, variables: Collection[str]) -> Callable[[str], str]:
     """The function that translates messages, for an environment that has options for these `variables`.
 
-    A value for one command comes from the shell's environment, as `pio run` has no arguments for it.
+    A value for one command comes from the shell's environment, as `pio run` accepts none.
     """
 
     def command(found: re.Match[str]) -> str:
@@ -35,7 +35,7 @@ def translator(environment: str, variables: Collection[str]) -> Callable[[str], 
         return option_name(found[1]) + (" = " if found[2] else "")
 
     def translate(text: str) -> str:
-        text = text.replace("run scons again", "run `pio run` again")
+        text = text.replace("run scons again", "run `pio run` again").replace("pass RBOOT_", "set RBOOT_")
         text = re.sub(r"`scons (?P<target>[a-z][\w-]*)(?P<settings>(?: RBOOT_\w+=[\w.]+)*)`", command, text)
         # Not within commands, whose names are those of the shell's environment.
         parts = re.split(r"(`[^`]*`)", text)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +151,8 @@ class PlatformIO:
     def run(self, directory: Path, *arguments: str, environment: dict[str, str] | None = None) -> Run:
         """Run `pio run` with `arguments` in the project in `directory`."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RBOOT", "PLATFORMIO"))}
+        if self.python != Path(sys.executable):  # its own packages, not those of this checkout
+            kept.pop("PYTHONPATH", None)
         settings = {
             "PLATFORMIO_CORE_DIR": str(self.core),
             "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "No",
@@ -166,6 +169,21 @@ class PlatformIO:
             check=False,
         )
         return Run(done.returncode, done.stdout, done.stderr)
+
+    def build(self, directory: Path, *arguments: str, **environment: str) -> str:
+        """Run `pio run`, which must succeed; what it printed after PlatformIO's introduction."""
+        run = self.run(directory, *arguments, environment=environment)
+        assert run.status == 0, run.text
+        return run.text.partition("Building in release mode\n")[2]
+
+    def fail(self, directory: Path, *arguments: str, **environment: str) -> str:
+        """Run `pio run`, which must fail without a traceback; the line that says why."""
+        run = self.run(directory, *arguments, environment=environment)
+        assert run.status == 1, run.text
+        assert "Traceback" not in run.text
+        assert "  File " not in run.text
+        [line] = [line for line in run.err.splitlines() if line.startswith(("Error: ", "*** "))]
+        return line
 
 
 def make(python: Path, core: Path) -> PlatformIO:
