@@ -33,7 +33,9 @@ def check_protocol(env: Any) -> None:
         )
     for target in _FILE_SYSTEM_TARGETS:
         if target in SCons.Script.COMMAND_LINE_TARGETS:
-            raise SettingError("unsupported: file systems of PlatformIO are not part of the flash layout", subject=f"-t {target}")
+            raise SettingError(
+                "unsupported: file systems of PlatformIO are not part of the flash layout", subject=f"-t {target}"
+            )
 
 
 def init_data(env: Any, layout: FlashLayout) -> dict[str, str]:
