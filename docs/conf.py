@@ -32,7 +32,6 @@ copybutton_line_continuation_character = "\\"
 
 html_theme = "furo"
 html_title = f"rbootimg {release}"
-html_static_path = ["_static"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ScriptError,
         ServerError,
         SettingError,
+        SigningError,
         UrlError,
         VersionError,
         WebRootError,
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
     from .release.finding import Finding
     from .release.history import History
     from .release.manifest import Release
+    from .release.signify import PublicKey
+    from .release.signing import CommandSigner, KeySigner, Signer, read_key, read_public_key
+    from .release.update import Update, UpdateFile, parse_update_file
     from .release.webroot import Omission, Outcome, Published, list_releases, prune, publish, rollback
     from .rom.compare import compare_roms
     from .rom.elf import Elf, elf_symbols, parse_elf
@@ -73,7 +77,7 @@ _HOMES = {
     "emulator.qemu": "BootEnd BootOptions BootResult boot",
     "errors": "CheckError CheckoutError ConfigError ElfError EmulatorError FitError FlashError Hint LayoutError "
     "LoaderError LockError ManifestError ProofError PublishError RbootError RomError ScriptError ServerError "
-    "SettingError UrlError VersionError WebRootError",
+    "SettingError SigningError UrlError VersionError WebRootError",
     "flash.bootconfig": "BootConfig BootMode",
     "flash.bootlogic": "BootDecision predict_boot",
     "flash.clientheader": "client_header",
@@ -89,6 +93,9 @@ _HOMES = {
     "release.finding": "Finding",
     "release.history": "History",
     "release.manifest": "Release",
+    "release.signify": "PublicKey",
+    "release.signing": "CommandSigner KeySigner Signer read_key read_public_key",
+    "release.update": "Update UpdateFile parse_update_file",
     "release.webroot": "Omission Outcome Published list_releases prune publish rollback",
     "rom.compare": "compare_roms",
     "rom.elf": "Elf elf_symbols parse_elf",
@@ -111,6 +118,7 @@ __all__ = [
     "Bundle",
     "CheckError",
     "CheckoutError",
+    "CommandSigner",
     "ConfigError",
     "Elf",
     "ElfError",
@@ -125,6 +133,7 @@ __all__ = [
     "GpioMode",
     "Hint",
     "History",
+    "KeySigner",
     "LayoutError",
     "LoaderError",
     "LoaderOptions",
@@ -133,6 +142,7 @@ __all__ = [
     "Omission",
     "Outcome",
     "ProofError",
+    "PublicKey",
     "PublishError",
     "Published",
     "RamSection",
@@ -146,8 +156,12 @@ __all__ = [
     "ServerError",
     "ServerOptions",
     "SettingError",
+    "Signer",
+    "SigningError",
     "Slot",
     "SlotProof",
+    "Update",
+    "UpdateFile",
     "UrlError",
     "VersionError",
     "WebRootError",
@@ -169,11 +183,14 @@ __all__ = [
     "pack",
     "parse_elf",
     "parse_layout",
+    "parse_update_file",
     "predict_boot",
     "preset_layout",
     "prove",
     "prune",
     "publish",
+    "read_key",
+    "read_public_key",
     "rollback",
     "sdk_partitions",
     "serving",

@@ -19,6 +19,8 @@ class Hint(enum.Enum):
         "run `rbootimg rollback` to return to an earlier release, or use --allow-downgrade",
         "run `scons rollback` to return to an earlier release, or use RBOOT_ALLOW_DOWNGRADE=yes",
     )
+    SIGN = ("use --sign-key, or set RBOOT_SIGN_KEY", "set RBOOT_SIGN_KEY")
+    SIGN_PUBLIC_KEY = ("use --sign-public-key, or set RBOOT_SIGN_PUBLIC_KEY", "set RBOOT_SIGN_PUBLIC_KEY")
     APP = ("select one with --app NAME", "select one with RBOOT_APPS=NAME")
     ROLLBACK = ("run `rbootimg rollback VERSION`", "run `scons rollback RBOOT_ROLLBACK=VERSION`")
     HISTORY = (
@@ -115,6 +117,10 @@ class CheckoutError(VersionError):
 
 class PublishError(RbootError):
     """A release that cannot be published: its ROMs do not match, or another one of its version is there already."""
+
+
+class SigningError(RbootError):
+    """A signature that could not be made: the signing command failed, or signed with another key."""
 
 
 class ManifestError(RbootError):

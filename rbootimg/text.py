@@ -1,4 +1,4 @@
-"""Text from files and from the network, made safe to print."""
+"""Text from files and from the network, made safe to print; numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def quote(text: str, max_length: int = 80) -> str:
 def shorten(text: str, max_length: int) -> str:
     """Cut `text` to `max_length` characters, the last of which is then an ellipsis."""
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
+
+
+def counted(number: int, noun: str) -> str:
+    """Format `number` of the things that `noun` names: `1 byte`, `1,024 bytes`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

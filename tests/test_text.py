@@ -1,4 +1,4 @@
-"""Text made safe to print."""
+"""Text made safe to print, and numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbootimg.text import printable, quote, shorten
+from rbootimg.text import counted, printable, quote, shorten
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,8 @@ def test_quote_escapes_and_shortens() -> None:
     assert quote("a\x1b'") == repr("a\x1b'")
     assert quote("x" * 10**6, 5) == "'xxxx…'"
     assert quote("\x00" * 100).isprintable()
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 bytes"), (1, "1 byte"), (1024, "1,024 bytes")])
+def test_one_thing_is_not_in_the_plural(number: int, text: str) -> None:
+    assert counted(number, "byte") == text

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING
 from ..errors import RbootError
 from ..layout.memory import CONFIG_ADDRESS, FIRST_SLOT_ADDRESS, SECTOR_SIZE, is_blank
 from ..layout.params import FLASH_SIZES
+from ..text import counted
 from .image import OLD_START, ROM_START, ImageInfo, image_info, image_json
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def identify(data: bytes, slots: Sequence[Slot] = (), layout: FlashLayout | None
     if not data:
         raise RbootError("empty file")
     if is_blank(data):
-        raise RbootError(f"blank file: all {len(data):,} bytes are 0xff, as in erased flash")
+        raise RbootError(f"blank file: all {counted(len(data), 'byte')} are 0xff, as in erased flash")
     raise RbootError(f"unknown file type: expected a ROM, flash image, boot config or ELF, got {data[:4].hex(' ')} …")
 
 

@@ -30,6 +30,7 @@ from ..errors import RbootError
 from ..layout.memory import DRAM, IRAM, OTHER, WINDOW, Usage, memory_at
 from ..rom import elf
 from ..rom.elf import Elf, Section, Symbol
+from ..text import counted
 from . import mapfile
 from .mapfile import Contribution, OutputSection
 
@@ -236,9 +237,9 @@ def _outputs(app: Elf, outputs: Iterable[OutputSection]) -> tuple[OutputSection,
     for section in app.sections:
         output = known.get(section.name)
         if output is None or (output.address, output.size) != (section.address, section.size):
-            got = f"{output.size:,} bytes at {output.address:#x}" if output else "no such section"
+            got = f"{counted(output.size, 'byte')} at {output.address:#x}" if output else "no such section"
             raise RbootError(
-                f"map file does not match the ELF: {section.name}: expected {section.size:,} bytes at "
+                f"map file does not match the ELF: {section.name}: expected {counted(section.size, 'byte')} at "
                 f"{section.address:#x}, got {got}; use the ELF and the map file of one link"
             )
     return tuple(known[section.name] for section in app.sections)

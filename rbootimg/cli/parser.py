@@ -36,6 +36,7 @@ GROUPS = {
         "prove": "verify in QEMU that each ROM of a flash image boots",
     },
     "Release": {
+        "keygen": "make a key that signs releases",
         "publish": "publish a release to a web root",
         "releases": "list the releases of a web root",
         "rollback": "make an earlier release current again",

@@ -11,6 +11,7 @@ from ..errors import error_subject
 from ..fileio import read_file, write_output
 from ..rom import elf
 from ..rom.demangle import demangle
+from ..text import counted
 from ..views.tables import Table, plain
 from .arguments import converter, slot_number, timeout
 from .common import check_confinement, json_argument, print_json, read_layout
@@ -111,9 +112,12 @@ def _summary(result: qemu.BootResult, crash: str | None) -> str:
     ]
     if result.spi:
         spi = result.spi
-        rows.append(("flash", f"{spi.reads:,} reads, {spi.read_bytes:,} bytes in total"))
+        rows.append(("flash", f"{counted(spi.reads, 'read')}, {counted(spi.read_bytes, 'byte')} in total"))
     rows += (
-        ("" if number else "changed", f"{operation.kind} of {operation.size:,} bytes at {operation.address:#x}")
+        (
+            "" if number else "changed",
+            f"{operation.kind} of {counted(operation.size, 'byte')} at {operation.address:#x}",
+        )
         for number, operation in enumerate(result.operations)
     )
     rows += (("" if number else "misuse", line) for number, line in enumerate(result.misuse))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ..errors import CheckError, error_subject
 from ..release import check, check_http
-from ..text import printable
+from ..release.signing import read_public_key
+from ..text import counted, printable
 from ..views import release
 from ..views.messages import print_result
 from ..views.progress import progress
@@ -20,7 +22,7 @@ DESCRIPTION = (
 EPILOG = """\
 Examples:
   rbootimg check --web-root build/webroot
-  rbootimg check --url http://192.168.1.10:8080/"""
+  rbootimg check --url http://192.168.1.10:8080/ --key prod.pub"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,20 +30,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url", metavar="URL", help="check through the server, with the URL of the application's directory"
     )
+    parser.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="KEY.PUB",
+        help="require that the update file is signed with this public key, or with one of several; repeatable",
+    )
     json_argument(parser)
     web_root_argument(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the findings."""
+    keys = [read_public_key(path) for path in options.key]
     if options.url is None:
         subject = options.web_root
         with progress("checking"):
-            findings = check.check_web_root(options.web_root)
+            findings = check.check_web_root(options.web_root, keys)
     else:
         subject = printable(options.url)
         with error_subject(subject), progress("checking"):
-            findings = check_http.check_url(options.url)
+            findings = check_http.check_url(options.url, keys=keys)
     faults = sum(finding.fault for finding in findings)
     if options.json:
         print_json({"findings": [finding.to_json() for finding in findings]})
@@ -51,4 +62,4 @@ def run(options: argparse.Namespace) -> None:
         if not faults:
             print_result([f"{subject}: ok"])
     if faults:
-        raise CheckError(f"{faults} fault{'s' * (faults > 1)}", subject=subject)
+        raise CheckError(counted(faults, "fault"), subject=subject)

@@ -79,4 +79,4 @@ def value_kind(metavar: str) -> str | None:
         return "layout"
     if name in ("DIRECTORY", "WEBROOT"):
         return "directory"
-    return "file" if name in ("FILE", "PATH") or name.endswith((".BIN", ".ELF", ".MAP")) else None
+    return "file" if name in ("FILE", "PATH") or name.endswith((".BIN", ".ELF", ".MAP", ".PUB")) else None

@@ -9,6 +9,7 @@ from ..fileio import read_file, write_directory
 from ..layout.memory import WINDOW, memory_at
 from ..rom.format import Rom
 from ..rom.pack import IROM_SECTION
+from ..text import counted
 from ..views import terminal
 from ..views.tables import Heading, Table
 
@@ -38,4 +39,4 @@ def run(options: argparse.Namespace) -> None:
     write_directory(directory, {name: data for name, data, _, _ in files})
     rows = tuple((name, address, f"{len(data):,}", memory) for name, data, address, memory in files)
     table = Table(("file", "address", "bytes", "memory"), rows, "<<><")
-    terminal.show((Heading(f"{options.file}: {len(files)} files in {directory}", good=True), table))
+    terminal.show((Heading(f"{options.file}: {counted(len(files), 'file')} in {directory}", good=True), table))

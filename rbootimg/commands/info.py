@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..layout.model import FlashLayout, Slot
 
 DESCRIPTION = (
-    "Identify a file and describe its contents: a ROM, an image for the mask ROM, a flash image, a boot config or an "
-    "ELF. The exit status is 1 if it is invalid."
+    "Identify a file and describe its contents: a ROM, an image for the mask ROM, a flash image, a boot config, an "
+    "ELF, an update file or a public key. The exit status is 1 if it is invalid."
 )
 
 
@@ -37,11 +37,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the contents of the file. Raises RbootError if it is invalid."""
-    found = identify.identify(read_file(options.file), *_slots_and_layout(options))
+    data = read_file(options.file)
+    if data.startswith((b"rbootimg-update ", b"untrusted comment: ")):
+        _describe_update(options, data)
+        return
+    found = identify.identify(data, *_slots_and_layout(options))
     if options.json:
         print_json({"file": options.file, **identify.as_json(found)})
     else:
         terminal.show(info.blocks(options.file, found))
+    check_problems(found)
+
+
+def _describe_update(options: argparse.Namespace, data: bytes) -> None:
+    """Print the contents of an update file or a public key. Raises RbootError if it is invalid."""
+    from ..release import updateinfo  # for these files alone
+    from ..views import signing_info
+
+    found = updateinfo.identify(data)
+    if options.json:
+        print_json({"file": options.file, **updateinfo.as_json(found)})
+    else:
+        terminal.show(signing_info.blocks(options.file, found))
     check_problems(found)
 
 

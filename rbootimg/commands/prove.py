@@ -9,6 +9,7 @@ from ..emulator.proof import SlotProof, prove
 from ..errors import error_subject
 from ..fileio import read_file
 from ..rom import elf
+from ..text import counted
 from ..views import terminal
 from ..views.progress import progress
 from ..views.tables import Heading, Table
@@ -85,6 +86,5 @@ def run(options: argparse.Namespace) -> None:
         )
         for proof in proofs
     )
-    count = f"{len(proofs)} ROM{'s' * (len(proofs) != 1)}"
-    heading = Heading(f"{options.file}: {count} proved to boot, every byte in place", good=True)
+    heading = Heading(f"{options.file}: {counted(len(proofs), 'ROM')} proved to boot, every byte in place", good=True)
     terminal.show((heading, Table(("ROM", "address", "entry", "bytes", "ran until"), tuple(rows), "<<<><")))

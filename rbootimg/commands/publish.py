@@ -15,6 +15,7 @@ from ..views.messages import print_result
 from ..views.progress import progress
 from .arguments import name_and_file, recovery_rom
 from .common import layout_argument, read_layout, wait_argument, web_root_argument
+from .signer import read_signer, sign_arguments, warn_of_new_key
 
 DESCRIPTION = (
     "Make ROMs the current release of an application, all of them or none. Downloads in progress finish with the old "
@@ -93,6 +94,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="overwrite a published version or drop a ROM (development only)"
     )
     parser.add_argument("--allow-downgrade", action="store_true", help="publish even if the current release is newer")
+    sign_arguments(parser)
     wait_argument(parser)
     web_root_argument(parser)
     parser.set_defaults(usage_error=parser.error)
@@ -115,6 +117,7 @@ def run(options: argparse.Namespace) -> None:
         with error_subject("--recovery"):
             bundle.check_recovery_slot(options.app, contents.recovery.slot, len(roms), len(layout.slots))
     release = bundle.make_bundle(options.app, version, roms, layout, contents)
+    signer = read_signer(options)
     with progress("publishing"):
         (published,) = webroot.publish(
             options.web_root,
@@ -123,9 +126,11 @@ def run(options: argparse.Namespace) -> None:
             force=options.force,
             allow_missing_roms=options.force,
             allow_downgrade=options.allow_downgrade,
+            signer=signer,
             timeout=options.wait,
         )
     print_result(report.published(published))
+    warn_of_new_key(published)
 
 
 def _check_texts(options: argparse.Namespace) -> None:
@@ -160,7 +165,7 @@ def _release_options(options: argparse.Namespace, version: str) -> bundle.Releas
             **{names.rom_name(number): str(path) for number, path in enumerate(options.roms)},
             **{names.elf_name(number): str(path) for number, path in enumerate(options.elf)},
             **({names.RECOVERY: str(options.recovery[1])} if options.recovery else {}),
-            **({names.NOTES: str(options.notes)} if options.notes else {}),
+            names.NOTES: str(options.notes or f"message of the git tag of {version}"),
         },
     )
 

@@ -8,6 +8,7 @@ import json
 from ..errors import error_subject
 from ..release import webroot
 from ..release.history import ListedRelease
+from ..release.updateinfo import update_json
 from ..views import release
 from .common import app_argument, json_argument, print_json, web_root_argument
 
@@ -23,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the list."""
-    apps = webroot.list_releases(options.web_root)
+    apps, updates = webroot.list_releases(options.web_root), webroot.list_updates(options.web_root)
     if options.app is not None:
         with error_subject(options.web_root):
             webroot.check_known(options.app, apps)
@@ -32,13 +33,17 @@ def run(options: argparse.Namespace) -> None:
         print_json(
             {
                 "applications": [
-                    {"app": app, "releases": [_as_json(listed) for listed in releases]}
+                    {
+                        "app": app,
+                        "update": update_json(update) if (update := updates[app]) else None,
+                        "releases": [_as_json(listed) for listed in releases],
+                    }
                     for app, releases in apps.items()
                 ]
             }
         )
         return
-    print(release.releases(apps), end="")
+    print(release.releases(apps, updates), end="")
 
 
 def _as_json(listed: ListedRelease) -> dict[str, object]:

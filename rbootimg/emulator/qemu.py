@@ -27,6 +27,7 @@ from ..errors import EmulatorError
 from ..flash.bootconfig import RtcData
 from ..rom.demangle import demangle
 from ..rom.elf import Symbol, describe_address
+from ..text import counted
 from . import confinement
 from .network import relay
 from .program import MISSING, QEMU
@@ -425,7 +426,7 @@ class _Uart:
             self._shorten()
         if not self._omitted:
             return self.last.decode(errors="replace")
-        note = f"\n[{self._omitted:,} bytes omitted]\n"
+        note = f"\n[{counted(self._omitted, 'byte')} omitted]\n"
         return self._head.decode(errors="replace") + note + self._tail.decode(errors="replace")
 
 

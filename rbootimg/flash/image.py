@@ -14,6 +14,7 @@ from ..layout.model import FlashLayout
 from ..layout.segments import layout_segments
 from ..rom import fit
 from ..rom.format import PARAMS, image_size
+from ..text import counted
 from .bootconfig import BootConfig
 from .loader import LoaderInfo, check_loader, default_roms, knows_size, read_options
 
@@ -221,7 +222,7 @@ def _region_piece(layout: FlashLayout, name: str, data: bytes) -> FlashPiece:
         )
     if len(data) > region.size:
         raise FitError(
-            f"file for {region.label} is {len(data):,} bytes, {len(data) - region.size:,} more than the region"
+            f"file for {region.label} is {counted(len(data), 'byte')}, {len(data) - region.size:,} more than the region"
         )
     return FlashPiece(region.address, data, name)
 

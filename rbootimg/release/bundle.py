@@ -16,6 +16,7 @@ from ..rom.entry import entry_problem
 from ..rom.format import Rom
 from ..rom.mapping import mapping_problem
 from ..rom.pack import difference
+from ..text import counted
 from . import datafiles, version
 from . import notes as release_notes
 from .manifest import DEVICE, Checksum, FlashPart, PartKind, Release, ReleaseRom, StoredFile, check_date
@@ -193,17 +194,17 @@ def _check_counts(app: str, roms: Sequence[bytes], elfs: Sequence[bytes], slots:
     if not roms:
         raise PublishError(f"{app} has 0 ROMs: expected one for each slot")
     if elfs and len(elfs) != len(roms):
-        raise PublishError(f"{app} has {_count(elfs, 'ELF')} for {_count(roms, 'ROM')}: expected one for each or none")
+        raise PublishError(
+            f"{app} has {counted(len(elfs), 'ELF')} for {counted(len(roms), 'ROM')}: expected one for each or none"
+        )
     _check_rom_count(app, roms, slots)
 
 
 def _check_rom_count(app: str, roms: Sequence[bytes], slots: Sequence[Slot]) -> None:
     if len(roms) > len(slots):
-        raise PublishError(f"{app} has {_count(roms, 'ROM')} for {_count(slots, 'slot')}: expected one for each slot")
-
-
-def _count(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+        raise PublishError(
+            f"{app} has {counted(len(roms), 'ROM')} for {counted(len(slots), 'slot')}: expected one for each slot"
+        )
 
 
 def _rom_entry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import Hint, ManifestError, RbootError, WebRootError
@@ -13,6 +13,7 @@ from . import page
 from .finding import Finding
 from .history import History, newest_first
 from .names import MANIFEST, PAGE, RELEASES, STYLE, VERSION
+from .signify import PublicKey
 from .storage import DIRECTORY_MODE, FILE_MODE
 from .tree import (
     HISTORY,
@@ -20,6 +21,7 @@ from .tree import (
     UNFINISHED,
     CorruptReleaseError,
     NoHistoryError,
+    announced_version,
     app_directories,
     current_files,
     index_files,
@@ -32,25 +34,31 @@ from .tree import (
     unexpected_files,
     version_content,
 )
+from .update import UPDATE, is_readable_version
+from .updatecheck import content_problems, describe_signed, signature_problem
 from .webroot import read_locked
 
 _Problems = Iterator[tuple[Path, str]]
 """Files and directories, and the problem with each."""
 
 
-def check_web_root(web_root: Path) -> tuple[Finding, ...]:
+def check_web_root(web_root: Path, keys: Sequence[PublicKey] = ()) -> tuple[Finding, ...]:
     """Return the faults of a web root: files that do not match their manifest or the current release.
 
-    Raises WebRootError if there is nothing to check.
+    With `keys` also an update file that none of them signed. A note tells who signed one. Raises WebRootError if there
+    is nothing to check.
     """
     with read_locked(web_root) as root:
         problems = [*_check_switch(root)]
+        notes = []
         for directory in app_directories(root):
-            problems += _check_app(root, directory)
+            problems += _check_app(root, directory, keys)
+            notes += [*_signature_notes(directory, keys)]
         for name, data in index_files(root).items():
             found = _page_problems(root / name, data, "the applications", "publish or roll back any of them")
             problems += ((root / name, text) for text in found)
-        return tuple(Finding(str(path.relative_to(root)), text) for path, text in problems)
+        faults = (Finding(str(path.relative_to(root)), text) for path, text in problems)
+        return (*faults, *(Finding(str(path.relative_to(root)), text, fault=False) for path, text in notes))
 
 
 def _check_switch(root: Path) -> _Problems:
@@ -72,7 +80,7 @@ def _rollback_command(history: History, named: bool) -> str:
     return f"`rbootimg rollback {history.current}{f' --app {shlex.quote(history.app)}' if named else ''}`"
 
 
-def _check_app(root: Path, directory: Path) -> _Problems:
+def _check_app(root: Path, directory: Path, keys: Sequence[PublicKey]) -> _Problems:
     path = directory / RELEASES / HISTORY
     try:
         history = read_history(directory)
@@ -91,6 +99,7 @@ def _check_app(root: Path, directory: Path) -> _Problems:
             yield from _check_release(directory, version, manifest, f"publish the same release again{prune}")
     with contextlib.suppress(CorruptReleaseError, ManifestError):  # reported by _check_release()
         yield from _check_current(root, directory, history, command)
+    yield from ((directory / UPDATE, text) for text in _update_problems(directory, history, keys, command))
 
 
 def _check_release(directory: Path, version: str, manifest: str, remedy: str) -> _Problems:
@@ -150,6 +159,33 @@ def _page_problems(path: Path, data: bytes, expected: str, remedy: str) -> Itera
         if not page.is_current(read_file(path)):
             return _file_problems(path, None, expected, remedy)
     return _file_problems(path, sha256_hex(data), expected, remedy)
+
+
+def _update_problems(directory: Path, history: History, keys: Sequence[PublicKey], command: str) -> Iterator[str]:
+    """Yield the problems with the update file of the history; _check_current() compares that in the directory."""
+    file = history.update_file
+    if file is None:
+        announced = announced_version(directory, UPDATE)
+        if announced not in ("", history.current):
+            yield f"announces {announced}: expected {history.current}; run {command} to repair it"
+        elif keys:
+            yield f"the history has none: an older rbootimg wrote it; run {command} with the key to add it"
+        return
+    release = release_or_none(directory, history.current)
+    problems = [*content_problems(file.update, release)] if release else []
+    withdrawn = [known for known in history.withdrawn if is_readable_version(known)]
+    if file.update.withdrawn != tuple(withdrawn[len(withdrawn) - len(file.update.withdrawn) :]):
+        problems.append("other withdrawn versions than in the history")
+    yield from (f"{problem}; run {command} to replace it" for problem in problems)
+    if keys and (problem := signature_problem(file, keys)):
+        yield problem
+
+
+def _signature_notes(directory: Path, keys: Sequence[PublicKey]) -> _Problems:
+    with contextlib.suppress(NoHistoryError):
+        file = read_history(directory).update_file
+        if file and file.signed.number:
+            yield directory / UPDATE, describe_signed(file, keys)
 
 
 def _file_problems(path: Path, sha256: str | None, expected: str, remedy: str) -> Iterator[str]:

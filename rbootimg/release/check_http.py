@@ -18,13 +18,16 @@ from typing import NamedTuple
 from ..errors import FitError, ManifestError, RomError, UrlError, VersionError
 from ..fileio import sha256_hex
 from ..rom import fit
-from ..text import printable
+from ..text import counted, printable
 from . import version
 from .finding import Finding
 from .http import CLIENT, TIMEOUT, Reply, fetch, number, split_url
 from .httpreply import MAX_HEADER_SIZE, read_as_client
 from .manifest import Release, StoredFile
 from .names import MANIFEST, VERSION, checksum_name, rom_name
+from .signify import PublicKey
+from .update import UPDATE, parse_update_file
+from .updatecheck import content_problems, describe_signed, signature_problem
 
 _SEGMENT = 1460
 """Bytes of data in a TCP segment over Ethernet; the sample expects the complete header in the first one."""
@@ -71,12 +74,13 @@ _Content = Callable[[Reply], Iterator[str]]
 """Yields the problems with the body of a reply."""
 
 
-def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
+def check_url(url: str, timeout: float = TIMEOUT, keys: Sequence[PublicKey] = ()) -> tuple[Finding, ...]:
     """Return the faults and notes about the replies for the application at `url`.
 
-    Fetches manifest, version, each ROM (current and in its release), the recovery ROM, data and checksum files; without
-    a manifest version and the ROMs that rBoot's OTA sample requests. `timeout` is as in fetch(). Raises UrlError for an
-    invalid URL, and if there is no server or no application.
+    Fetches manifest, version, each ROM (current and in its release), the recovery ROM, data and checksum files, and the
+    update file, which with `keys` must be signed by one of them; without a manifest version, update file and the ROMs
+    that rBoot's OTA sample requests. `timeout` is as in fetch(). Raises UrlError for an invalid URL, and if there is no
+    server or no application.
     """
     parts = split_url(url)
     found = []
@@ -107,7 +111,7 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
         if all(got.sample.status == 404 for got in replies.values()):
             text = f"no {MANIFEST}: status 404; use the URL of the application's directory"
             raise UrlError(text) from None
-        return tuple(found)
+        return (*found, *_check_update(fetch(parts, UPDATE, timeout, CLIENT), None, keys))
     ask(VERSION, lambda reply: _version_mismatch(reply, release))
     checksums = release.checksums
     for rom in release.all_roms:
@@ -121,7 +125,32 @@ def check_url(url: str, timeout: float = TIMEOUT) -> tuple[Finding, ...]:
                 ask(f"{directory}{file.name}", partial(_content_mismatch, file=file, what=what))
     for file in release.data_files:
         ask(f"{release.directory}/{file.name}", partial(_content_mismatch, file=file, what="file"))
-    return tuple(found)
+    return (*found, *_check_update(fetch(parts, UPDATE, timeout, CLIENT), release, keys))
+
+
+def _check_update(reply: Reply, release: Release | None, keys: Sequence[PublicKey]) -> Iterator[Finding]:
+    """Yield the findings about the reply for the update file, which rBoot's OTA sample does not request."""
+    if reply.status == 404 and not keys:
+        text = "status 404: devices that read it get no updates"
+        yield Finding(UPDATE, text, fault=False, client_fails=True, sample_fails=False)
+        return
+    problems = [problem.text for problem in _client_problems(reply)] + [*_stale(reply)]
+    if not problems:
+        try:
+            file = parse_update_file(reply.body)
+        except ManifestError as error:
+            problems.append(error.message)
+        else:
+            if keys and (problem := signature_problem(file, keys)):
+                problems.append(problem)
+            if release:
+                stale = "one of the two is stale"
+                problems += (f"{problem}; {stale}" for problem in content_problems(file.update, release))
+            if file.signed.number:
+                note = printable(describe_signed(file, keys), _MAX_LINE)
+                yield Finding(UPDATE, note, fault=False, client_fails=False, sample_fails=False)
+    for text in problems:
+        yield Finding(UPDATE, printable(text, _MAX_LINE), client_fails=True, sample_fails=False)
 
 
 def inspect_reply(path: str, sample: Reply, client: Reply, content: _Content | None = None) -> Iterator[Finding]:
@@ -174,7 +203,7 @@ def _client_problems(reply: Reply) -> list[_Problem]:
     size = reply.received - found.size
     problem = found.problem
     if not problem and size != found.length:
-        problem = f"{size:,} bytes, expected {found.length:,} from the Content-Length"
+        problem = f"{counted(size, 'byte')}, expected {found.length:,} from the Content-Length"
     if not problem and not found.length:
         problem = "empty reply"
     if not problem:
@@ -217,7 +246,7 @@ def _problems(reply: Reply) -> Iterator[_Problem]:
     elif len(lengths) > 1:
         yield _Problem(f"different Content-Lengths: {' and '.join(values)}; devices use one of them")
     elif not chunks and reply.surplus > 0:
-        text = f"{reply.surplus:,} byte{'s' * (reply.surplus > 1)} more than its Content-Length"
+        text = f"{counted(reply.surplus, 'byte')} more than its Content-Length"
         yield _Problem(f"{text}; devices never detect the end", "surplus")
     if reply.failure:
         yield _Problem(reply.failure, "failure")
@@ -303,7 +332,7 @@ def _rom_problem(reply: Reply) -> Iterator[str]:
 
 def _content_mismatch(reply: Reply, file: StoredFile, what: str) -> Iterator[str]:
     if len(reply.body) != file.size:
-        text = f"{len(reply.body):,} bytes, expected {file.size:,} from the manifest"
+        text = f"{counted(len(reply.body), 'byte')}, expected {file.size:,} from the manifest"
     elif sha256_hex(reply.body) != file.sha256:
         text = f"not the {what} of the manifest: SHA-256 mismatch"
     else:
@@ -316,13 +345,13 @@ def _stale(reply: Reply) -> Iterator[str]:
     if reply.status != 200:
         return
     if (age := re.fullmatch(_NUMBER, reply.get("age"))) and int(age[0]) > 0:
-        yield f"from a cache, {int(age[0]):,} seconds old; send Cache-Control: no-cache"
+        yield f"from a cache, {counted(int(age[0]), 'second')} old; send Cache-Control: no-cache"
     control = reply.get("cache-control").lower()
     if re.search("no-cache|no-store", control):
         return
     ages = [int(age) for age in re.findall(rf'(?:s-maxage|max-age)="?({_NUMBER})', control)]
     if any(ages):
-        yield f"may be cached for {max(ages):,} seconds after a release; send Cache-Control: no-cache"
+        yield f"may be cached for {counted(max(ages), 'second')} after a release; send Cache-Control: no-cache"
     expires, now = _date(reply.get("expires")), _date(reply.get("date")) or datetime.now(timezone.utc)
     if expires and expires > now and not ages:
         yield f"may be cached until {reply.get('expires')}; send Cache-Control: no-cache"

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import UrlError
+from ..text import counted
 
 TIMEOUT = 10.0
 """Seconds to wait for the first and for each further piece of a reply."""
@@ -277,13 +278,13 @@ def _reply(data: bytes, first: int, reason: str, encrypted: bool) -> Reply:
         text = f"request failed: {reason or f'the server closed the connection {where}'}"
         return Reply(0, failure=text, raw=raw, first=first, received=len(data))
     rest = data[header.end :]
-    body, failure = rest, f"truncated after {len(rest):,} bytes: {reason}" if reason else ""
+    body, failure = rest, f"truncated after {counted(len(rest), 'byte')}: {reason}" if reason else ""
     if header.chunked:
         body, is_complete = _without_chunks(rest)
-        failure = "" if is_complete else f"truncated after {len(body):,} bytes: {reason or 'incomplete chunk'}"
+        failure = "" if is_complete else f"truncated after {counted(len(body), 'byte')}: {reason or 'incomplete chunk'}"
     elif header.length is not None:
         body, missing = rest[: header.length], header.length - len(rest)
-        early = f"truncated after {len(body):,} bytes, {missing:,} missing{f': {reason}' if reason else ''}"
+        early = f"truncated after {counted(len(body), 'byte')}, {missing:,} missing{f': {reason}' if reason else ''}"
         failure = early if missing > 0 else ""
     if len(body) > _MAX_SIZE:
         failure = f"more than {_MAX_SIZE:,} bytes, the size of the largest flash"

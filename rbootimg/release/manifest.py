@@ -16,6 +16,7 @@ from ..fileio import sha256_hex
 from ..layout.model import Slot
 from ..layout.params import FLASH_SIZES
 from ..rom import fit
+from ..text import counted
 from . import datafiles, notes, version
 from .names import NOTES, RECOVERY, RELEASES, check_app_name, checksum_line, checksum_name, elf_name, rom_name
 
@@ -239,8 +240,8 @@ def _check_addresses(release: Release) -> None:
     for part in release.parts:
         if part.address < end or not part.size or part.address + part.size > release.flash_size:
             raise ManifestError(
-                f"manifest: invalid part at {part.address:#x} of {part.size:,} bytes: expected at least 1 byte, after "
-                f"the part before it and within the flash of {release.flash_size:,} bytes"
+                f"manifest: invalid part at {part.address:#x} of {counted(part.size, 'byte')}: expected at least 1 "
+                f"byte, after the part before it and within the flash of {release.flash_size:,} bytes"
             )
         end = part.address + part.size
     for rom in release.all_roms:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MAX_SIZE = 64 << 10
 """Bytes of the notes of a release."""
 
+_MAX_URL_SIZE = 4 * MAX_SIZE
+"""Characters of all URLs: a reference can be used often, so that the page would be much larger than the notes."""
+
 _HEADINGS = ("h3", "h4", "h5", "h6", "h6", "h6")
 """For the levels of headings in the notes, which are in a section of level 2."""
 
@@ -39,7 +42,7 @@ def check(notes: bytes) -> None:
         text = notes.decode()
     except UnicodeDecodeError as error:
         raise PublishError(f"release notes are not UTF-8: invalid byte at offset {error.start:,}") from None
-    if not text.strip():
+    if not text.removeprefix("\ufeff").strip():
         raise PublishError("release notes are empty")
 
 
@@ -51,7 +54,8 @@ def elements(notes: bytes) -> list[Element]:
     """
     from markdown_it import MarkdownIt  # only for releases with notes
 
-    parser = MarkdownIt("commonmark", {"html": False})
+    # The parser drops what is nested deeper; its default of 20 is 10 lists.
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100})
     tokens = [*_flat(parser.parse(notes.decode("utf-8-sig", "replace")))]
     used = sorted({token.tag for token in tokens if token.type == "heading_open"})
     return [*_elements(tokens, dict(zip(used, _HEADINGS)))]
@@ -67,12 +71,14 @@ def _flat(tokens: Iterable[Token]) -> Iterator[Token]:
 
 def _elements(tokens: Iterable[Token], headings: Mapping[str, str]) -> Iterator[Element]:
     in_link = False  # links are not nested
+    url_size = 0
     for token in tokens:
         text = token.content.expandtabs(4)
         tag = headings.get(token.tag, token.tag)
         if token.type == "link_open":
             url = str(token.attrs["href"])
-            in_link = is_web_link(url)
+            url_size += len(url)
+            in_link = is_web_link(url) and url_size <= _MAX_URL_SIZE
             if in_link:
                 yield Element("a", url)
         elif token.type == "ordered_list_open":

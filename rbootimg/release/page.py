@@ -42,15 +42,18 @@ def release_page(release: Release, before: Release | None, release_notes: bytes 
     return _page(release, before, release_notes, (), in_release=True)
 
 
-def app_page(listed: Sequence[ListedRelease], release_notes: bytes | None, *, has_index: bool) -> str:
+def app_page(
+    listed: Sequence[ListedRelease], release_notes: bytes | None, *, has_index: bool, signed_with: str | None = None
+) -> str:
     """Return the page of an application's current release, one of those `listed`, with the list of them.
 
-    `has_index`: the directory above has a page that lists several applications.
+    `has_index`: the directory above has a page that lists several applications. `signed_with` is the name of the key
+    that signed the update file.
     """
     [current] = (each for each in listed if each.current)
     if current.release is None:
         raise ValueError("the current release is unreadable")
-    return _page(current.release, current.before, release_notes, listed, has_index=has_index)
+    return _page(current.release, current.before, release_notes, listed, has_index=has_index, signed_with=signed_with)
 
 
 def index_page(releases: Iterable[Release]) -> str:
@@ -159,6 +162,7 @@ def _page(
     *,
     in_release: bool = False,
     has_index: bool = False,
+    signed_with: str | None = None,
 ) -> str:
     pieces = _flash_pieces(release)
     per_bar = min(release.flash_size, WINDOW_SIZE)
@@ -171,6 +175,7 @@ def _page(
         version=release.version,
         device=release.device,
         date=release.date or "",
+        signed_with=signed_with,
         notes=notes.elements(release_notes) if release_notes else [],
         flash_size=_flash_size(release.flash_size),
         sector_size=_kilobytes(SECTOR_SIZE),

@@ -6,15 +6,18 @@
    continues. For several applications at once .rbootimg.switch, which lists them, is written before; so all of them
    change with that file.
 3. releases/.rbootimg-next becomes releases/VERSION.
-4. The current files are replaced: the ROMs, the manifest, `version`, the page. Each is replaced in one step, so that a
-   download in progress finishes with the old bytes. The manifest refers to the ROMs in releases/VERSION, which are
-   there since step 3, so the ROMs of any manifest that a device reads are there and match it.
+4. The current files are replaced: the ROMs, the manifest, `version`, the page, the update file. Each is replaced in one
+   step, so that a download in progress finishes with the old bytes. The manifest refers to the ROMs in
+   releases/VERSION, which are there since step 3, so the ROMs of any manifest that a device reads are there and match
+   it.
 
    A device installs a release that is newer than its own. If `version` is newer than the ROMs, it installs one,
    reboots, is still older than `version`, and installs it again, until the next command if the process was killed
    there. So `version` and the manifest are replaced after the ROMs, but before them if the old file is newer than the
    new release. The file itself decides, so it does not matter whether this is a release, a rollback, a repair, or the
-   rest of an interrupted switch.
+   rest of an interrupted switch. The update file is the very last one, or the very first in the same way: what it
+   announces is in releases/VERSION, and its signature has the digests. It comes from the history with its signature,
+   so that the rest of an interrupted switch needs no key.
 
    A checksum file is replaced right after its ROM, whichever release is newer: a client that gets a new one gets its
    ROM. In between, and if the process is killed there, it belongs to another ROM, and clients refuse the ROM.
@@ -56,6 +59,7 @@ from .tree import (
     unexpected_files,
     version_content,
 )
+from .update import UPDATE
 from .version import is_newer
 
 
@@ -140,14 +144,17 @@ def _commit_histories(directories: Iterable[Path]) -> None:
         sync(directory / RELEASES)
 
 
-def resume_switch(root: Path) -> None:
-    """Continue an interrupted switch of several applications."""
+def resume_switch(root: Path) -> frozenset[Path]:
+    """Continue an interrupted switch of several applications; return the directories of those that changed."""
     directories = pending_directories(root)
     _commit_histories(directories)
+    changed = set()
     for directory in directories:
         with contextlib.suppress(NoHistoryError):
-            repair(root, directory, read_history(directory))
+            if repair(root, directory, read_history(directory)):
+                changed.add(directory)
     remove(root / SWITCH)
+    return frozenset(changed)
 
 
 def repair(root: Path, directory: Path, history: History) -> bool:
@@ -168,7 +175,7 @@ def _complete(root: Path, directory: Path, history: History) -> bool:
         _install(directory / RELEASES / NEXT, directory / RELEASES / version)
     files = current_files(root, directory, history)
     stage_files(directory, files)
-    announcing = (MANIFEST, VERSION)
+    announcing = (UPDATE, MANIFEST, VERSION)
     first = [name for name in announcing if is_newer(announced_version(directory, name), history.current)]
     roms = [name for name in files if name not in (*announcing, STYLE, PAGE)]
     changed = False

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import Hint, ManifestError, RbootError, VersionError, WebRootError, error_subject
 from ..fileio import read_file, resolve, sha256_hex
@@ -15,6 +16,8 @@ from . import page
 from .history import History, list_history, newest_first
 from .manifest import NewerSchemaError, Release
 from .names import MANIFEST, NOTES, PAGE, RELEASES, STYLE, VERSION, checksum_line, checksum_name
+from .signing import signer_name
+from .update import MAX_UPDATE_SIZE, UPDATE, encode_name, parse_update_file
 from .version import parse
 
 LOCK = ".rbootimg.lock"
@@ -147,7 +150,7 @@ def history_from_releases(directory: Path) -> History:
             raise WebRootError(f"contains {release.version} of {release.app}; move it away", subject=entry)
         apps.add(release.app)
         manifests[entry.name] = sha256_hex(read_file(entry / MANIFEST))
-    return History(apps.pop() if apps else directory.name, (), manifests)
+    return empty_history(directory, apps.pop() if apps else directory.name, manifests)
 
 
 def history_from_manifest(directory: Path) -> History | None:
@@ -155,7 +158,19 @@ def history_from_manifest(directory: Path) -> History | None:
     release = published_release(directory)
     if release is None:
         return None
-    return History(release.app, (), {}).published(release.version, sha256_hex(read_file(directory / MANIFEST)))
+    return empty_history(directory, release.app).published(release.version, sha256_hex(read_file(directory / MANIFEST)))
+
+
+def empty_history(directory: Path, app: str, manifests: Mapping[str, str] = MappingProxyType({})) -> History:
+    """Return a history without a current release. It continues the update file in `directory`, if that is of `app`."""
+    try:
+        data = read_file(directory / UPDATE, MAX_UPDATE_SIZE)
+        update = parse_update_file(data).update
+    except (ManifestError, OSError):
+        return History(app, (), manifests)
+    if update.app != encode_name(app):
+        return History(app, (), manifests)
+    return History(app, (), manifests, update.withdrawn, data)
 
 
 def pending_directories(root: Path) -> list[Path]:
@@ -258,10 +273,14 @@ def version_content(release: Release) -> bytes:
 
 
 def announced_version(directory: Path, name: str) -> str:
-    """Return the version that devices read in `name`, the manifest or the file `version`; empty without one."""
+    """Return the version that devices read in `name`: manifest, update file or `version`; empty without one."""
     if name == MANIFEST:
         release = published_release(directory)
         return release.version if release else ""
+    if name == UPDATE:
+        with contextlib.suppress(ManifestError, OSError):
+            return parse_update_file(read_file(directory / UPDATE)).update.version
+        return ""
     try:
         return read_file(directory / name).decode("latin-1").removesuffix("\n")
     except OSError:
@@ -278,7 +297,9 @@ def pending_version(directory: Path, history: History) -> str | None:
 
 
 def current_files(root: Path, directory: Path, history: History) -> dict[str, bytes]:
-    """Return the files of the current release for the application's directory in the web root, the pages last.
+    """Return the files of the current release for the application's directory in the web root.
+
+    The pages come last, and after them the update file.
 
     Raises CorruptReleaseError.
     """
@@ -288,6 +309,7 @@ def current_files(root: Path, directory: Path, history: History) -> dict[str, by
     releases = read_releases(directory, history) | {history.current: release}
     # Also for a command that was given the directory of one of several applications as web root.
     has_index = directory != root or (root.parent / LOCK).is_file()
+    update = history.update_file
     notes = stored[NOTES] if release.notes else None  # else a data file of an earlier rbootimg may have this name
     roms: dict[str, bytes] = {}
     for rom in release.roms:
@@ -299,7 +321,13 @@ def current_files(root: Path, directory: Path, history: History) -> dict[str, by
         MANIFEST: stored[MANIFEST],
         VERSION: version_content(release),
         STYLE: page.stylesheet().encode(),
-        PAGE: page.app_page(list_history(history, releases), notes, has_index=has_index).encode(),
+        PAGE: page.app_page(
+            list_history(history, releases),
+            notes,
+            has_index=has_index,
+            signed_with=signer_name(update.signed) if update else None,
+        ).encode(),
+        **({} if history.update is None else {UPDATE: history.update}),
     }
 
 

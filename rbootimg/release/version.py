@@ -182,25 +182,41 @@ def _git(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def release_date(environment: Mapping[str, str], directory: Path) -> str | None:
-    """Return the UTC date of SOURCE_DATE_EPOCH (reproducible-builds.org), else of the checked-out commit.
+    """Return the UTC date of SOURCE_DATE_EPOCH, else of the checked-out commit, in the form `2026-11-23`.
 
-    In the form `2026-11-23`; None if the variable is not set and `directory` is not in a checkout that git can read.
-    The variable and the commit's committer date are in seconds. Raises SettingError if the variable is invalid.
+    None if the variable is not set and `directory` is not in a checkout that git can read. The commit's committer date
+    is in seconds. Raises SettingError if the variable is invalid.
+    """
+    if date := source_date(environment):
+        return date
+    return _utc_date(_checkout_output(directory, "git", "log", "-1", "--no-show-signature", "--format=%ct"))
+
+
+def source_date(environment: Mapping[str, str]) -> str | None:
+    """Return the UTC date of SOURCE_DATE_EPOCH (reproducible-builds.org), which is in seconds, as `2026-11-23`.
+
+    None if the variable is not set. Raises SettingError if it is invalid.
     """
     text = environment.get("SOURCE_DATE_EPOCH")
     if not text:
-        seconds = _checkout_output(directory, "git", "log", "-1", "--no-show-signature", "--format=%ct")
-        return _utc_date(seconds) if seconds.isdecimal() else None
-    try:
-        return _utc_date(text)
-    except (ValueError, OverflowError, OSError):
+        return None
+    date = _utc_date(text)
+    if date is None:
         raise SettingError(
-            f"invalid time {text!r}: expected seconds since 1970, as `date +%s` prints them",
+            f"invalid time {quote(text)}: expected seconds since 1970, as `date +%s` prints them",
             subject="SOURCE_DATE_EPOCH",
-        ) from None
+        )
+    return date
 
 
-def _utc_date(seconds: str) -> str:
+_MAX_TIME = 253_402_300_799
+"""The last second of the year 9999."""
+
+
+def _utc_date(seconds: str) -> str | None:
+    """Return the date of a Unix time; None for an invalid one, or one after the year 9999."""
+    if not re.fullmatch("[0-9]{1,12}", seconds) or int(seconds) > _MAX_TIME:
+        return None
     return datetime.fromtimestamp(int(seconds), timezone.utc).date().isoformat()
 
 
@@ -210,15 +226,18 @@ def tag_notes(directory: Path, release_version: str) -> bytes | None:
     Without a signature, and without a first line that only says the version. None if there is no such tag or message.
     """
     tags = (f"refs/tags/{prefix}{release_version}" for prefix in ("v", ""))
-    fields = "%(objecttype)%00%(contents:subject)%00%(contents:body)%00"
+    # Not contents:subject, which joins the lines of the first paragraph.
+    fields = "%(objecttype)%00%(contents)%00%(contents:signature)%00"
     text = _checkout_output(
         directory, "git", "for-each-ref", "--points-at=HEAD", "--count=1", f"--format={fields}", *tags
     )
-    kind, subject, body, _ = (*text.split("\0"), "", "", "", "")[:4]
+    kind, contents, signature, _ = (*text.split("\0"), "", "", "", "")[:4]
     if kind != "tag":
         return None
-    says_version = re.fullmatch(rf"(release |version )?v?{re.escape(release_version)}\.?", subject, re.IGNORECASE)
-    message = "\n\n".join(part.strip() for part in ("" if says_version else subject, body) if part.strip())
+    message = contents.removesuffix(signature).strip("\ufeff \t\r\n")
+    first, _, rest = message.partition("\n")
+    if re.fullmatch(rf"(release |version )?v?{re.escape(release_version)}[.:]?", first.strip(), re.IGNORECASE):
+        message = rest.strip()
     return f"{message}\n".encode() if message else None
 
 

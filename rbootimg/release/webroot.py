@@ -6,6 +6,7 @@ An application has its own directory, or the web root itself if it is the only o
     releases/history.json   which releases there are, and which are and were current
     rom0.bin, rom1.bin, …, manifest.json, version, style.css, index.html    copies from the current release,
                             and rom0.bin.sha256 … if it has them
+    update                  the update file, a copy from the history
 
 All are plain files. transaction.py describes how they change.
 """
@@ -17,7 +18,7 @@ import enum
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +26,11 @@ from ..errors import Hint, PublishError, RbootError, WebRootError
 from ..fileio import not_a_directory, resolve, sha256_hex
 from .bundle import Bundle
 from .history import History, ListedRelease, list_history, newest_first
+from .issuing import issue_update
 from .manifest import Release
 from .names import RELEASES
 from .plan import Action, StoredVersion, plan_release
+from .signing import Signer
 from .storage import error_path, locked, make_directory, remove, sync
 from .transaction import (
     clean,
@@ -48,6 +51,7 @@ from .tree import (
     app_directories,
     app_of,
     current_rom_names,
+    empty_history,
     history_from_manifest,
     history_from_releases,
     index_files,
@@ -60,6 +64,7 @@ from .tree import (
     resolve_root,
     verified_release,
 )
+from .update import UpdateFile
 
 WAIT = 30.0
 """Seconds to wait for another publisher."""
@@ -73,6 +78,7 @@ class Outcome(enum.Enum):
     SWITCHED = "the release became current, or its current files were repaired"
     REPLACED = "the current release was replaced by another one of its version"
     UNCHANGED = "the release was current already"
+    ANNOUNCED = "the release was current already; its update file is new, as with another key"
     REPAIRED = "a corrupt release was repaired; another one stays current"
 
 
@@ -90,7 +96,8 @@ class Omission(enum.Enum):
 class Published:
     """The result of a publication or rollback for an application, whose directory is `directory`.
 
-    `before` is the version that was current before, None if there was none or it is unknown.
+    `before` is the version that was current before, None if there was none or it is unknown. `update` is the
+    update file, None if a command wrote none, and `update_before` the one before.
     """
 
     directory: Path
@@ -98,6 +105,8 @@ class Published:
     outcome: Outcome
     before: str | None
     omitted: tuple[Omission, ...] = ()
+    update: UpdateFile | None = None
+    update_before: UpdateFile | None = None
 
     @property
     def changed(self) -> bool:
@@ -123,6 +132,7 @@ def publish(
     force: bool | Collection[str] = False,
     allow_missing_roms: bool | Collection[str] = False,
     allow_downgrade: bool | Collection[str] = False,
+    signer: Signer | None = None,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Make each of `bundles` the current release of its application, or none of them.
@@ -131,20 +141,22 @@ def publish(
     the web root has a page that lists them; without it the only application is in the web root itself. None keeps what
     the web root has; a new one gets directories for more than one bundle.
 
-    `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones.
+    `force`, `allow_missing_roms` and `allow_downgrade` are for all applications, or for the named ones. `signer` signs
+    the update files, with the web root locked; where they are signed already it is required.
 
     A release that is current is left alone. A stored release that is corrupt is repaired, without becoming current if
     it is older. An error leaves the current releases as they are. Raises WebRootError if the web root cannot be
     written, LockError if another publisher has locked it for `timeout` seconds; PublishError if the version was
     published with other ROMs, data files or notes and not `force`, if it lacks a ROM that devices request and not
-    `allow_missing_roms`, or if it is older than the current one and not `allow_downgrade`.
+    `allow_missing_roms`, if it is older than the current one and not `allow_downgrade`, or if the update file cannot be
+    made without another key; SigningError if it cannot be signed.
     """
     with _web_root_errors(web_root):
         root = resolve(web_root)
         make_directory(root)
-        with _write_locked(root, timeout):
+        with _write_locked(root, timeout) as (_, resumed):
             directories = _directories(root, bundles, in_directories)
-            histories = [_history_before(root, directory) for directory in directories]
+            starts = [_publication_start(root, directory, resumed) for directory in directories]
             with clean_on_error(root, *directories):
                 changes = [
                     _stage_bundle(
@@ -152,11 +164,13 @@ def publish(
                         directory,
                         bundle,
                         before,
+                        repaired,
                         force=_applies(force, bundle),
                         allow_missing_roms=_applies(allow_missing_roms, bundle),
                         allow_downgrade=_applies(allow_downgrade, bundle),
+                        signer=signer,
                     )
-                    for directory, bundle, before in zip(directories, bundles, histories)
+                    for directory, bundle, (before, repaired) in zip(directories, bundles, starts)
                 ]
             return _switch(root, changes)
 
@@ -167,16 +181,20 @@ def rollback(
     app: str | None = None,
     *,
     allow_missing_roms: bool = False,
+    signer: Signer | None = None,
+    date: str | None = None,
     timeout: float = WAIT,
 ) -> Published:
     """Make another version, `release`, current again, by default the previous one (History.previous).
 
     With `release` a missing or invalid history is rebuilt from the stored releases. `app` is needed if the web root
-    has several applications. Raises WebRootError, and PublishError if the release lacks a ROM that devices request and
-    not `allow_missing_roms`.
+    has several applications. `signer` is as for publish(); `date`, YYYY-MM-DD, is that in the update file. Raises
+    WebRootError, SigningError, and PublishError if the release lacks a ROM that devices request and not
+    `allow_missing_roms`, or if the update file cannot be made without another key.
     """
-    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
-        return _roll_back(root, [_directory_of(root, app)], release, allow_missing_roms)[0]
+    options = _RollbackOptions(release, allow_missing_roms, signer, date)
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as (root, resumed):
+        return _roll_back(root, [_directory_of(root, app)], options, resumed)[0]
 
 
 def rollback_all(
@@ -185,20 +203,24 @@ def rollback_all(
     apps: Sequence[str] | None = None,
     *,
     allow_missing_roms: bool = False,
+    signer: Signer | None = None,
+    date: str | None = None,
     timeout: float = WAIT,
 ) -> tuple[Published, ...]:
     """Roll back every application in the web root, or each of `apps`; or none of them if one fails."""
-    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    options = _RollbackOptions(release, allow_missing_roms, signer, date)
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as (root, resumed):
         directories = app_directories(root) if apps is None else [_directory_of(root, app) for app in apps]
-        return _roll_back(root, directories, release, allow_missing_roms)
+        return _roll_back(root, directories, options, resumed)
 
 
 def prune(web_root: Path, keep: int, app: str | None = None, timeout: float = WAIT) -> tuple[str, ...]:
     """Delete all releases but the `keep` newest, the current and the previous one; return the deleted versions.
 
-    `app` is needed if the web root has several applications. Raises WebRootError.
+    `app` is needed if the web root has several applications. The update file stays as it is: devices may still run
+    deleted versions that were rolled back. Raises WebRootError.
     """
-    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as root:
+    with _web_root_errors(web_root), _write_locked(resolve_root(web_root), timeout) as (root, _):
         directory = _directory_of(root, app)
         before = read_history(directory)
         history = before.pruned(keep)
@@ -231,6 +253,13 @@ def _listed(directory: Path, history: History) -> tuple[ListedRelease, ...]:
     return tuple(sorted(listed, key=lambda each: not each.current))  # stable: the others stay in their order
 
 
+def list_updates(web_root: Path) -> dict[str, UpdateFile | None]:
+    """Return the update files by application, None for one that has none yet. Raises WebRootError."""
+    with read_locked(web_root) as root:
+        histories = [read_history(directory) for directory in app_directories(root)]
+        return {history.app: history.update_file for history in histories}
+
+
 def has_releases(web_root: Path) -> bool:
     """Whether any application in the web root has a release. Raises WebRootError."""
     with _web_root_errors(web_root):
@@ -248,11 +277,13 @@ def read_locked(web_root: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _write_locked(root: Path, timeout: float) -> Iterator[Path]:
-    """Keep all others out of the web root, and complete an interrupted switch."""
+def _write_locked(root: Path, timeout: float) -> Iterator[tuple[Path, Collection[Path]]]:
+    """Keep all others out of the web root, and complete an interrupted switch.
+
+    Returns `root` and the directories of the applications that changed thereby.
+    """
     with locked(root / LOCK, timeout):
-        resume_switch(root)
-        yield root
+        yield root, resume_switch(root)
 
 
 @contextlib.contextmanager
@@ -338,18 +369,21 @@ def _applies(to: bool | Collection[str], bundle: Bundle) -> bool:
     return to if isinstance(to, bool) else bundle.release.app in to
 
 
-def _history_before(root: Path, directory: Path) -> History | None:
-    """Create the application's directory, complete an interrupted switch, and return the history if there is one."""
+def _publication_start(root: Path, directory: Path, resumed: Collection[Path]) -> tuple[History | None, bool]:
+    """Create the application's directory, and complete an interrupted switch.
+
+    Returns the history if there is one, and whether any current file changed.
+    """
     make_directory(directory / RELEASES)
     try:
         history = read_history(directory)
-        repair(root, directory, history)
+        repaired = repair(root, directory, history) or directory in resumed
     except NoHistoryError:
         if release_directories(directory):
             raise
         clean(directory)
-        return history_from_manifest(directory)
-    return history
+        return history_from_manifest(directory), False
+    return history, repaired
 
 
 def _stage_bundle(
@@ -357,12 +391,14 @@ def _stage_bundle(
     directory: Path,
     bundle: Bundle,
     before: History | None,
+    repaired: bool,
     *,
     force: bool,
     allow_missing_roms: bool,
     allow_downgrade: bool,
+    signer: Signer | None,
 ) -> _Change:
-    """Stage the release of `bundle` as the current one."""
+    """Stage the release of `bundle` as the current one. `repaired` tells whether current files changed already."""
     release = bundle.release
     current = before.current if before else None
     _check_directory(directory, release, before)
@@ -382,14 +418,16 @@ def _stage_bundle(
     else:
         stage_release(directory, bundle, before)
     # If `releases` was lost, the release that devices get is not among the stored ones.
-    start = before if before and (directory / RELEASES / HISTORY).exists() else History(release.app, (), {})
-    history = start.published(release.version, manifest)
+    is_known = before and (directory / RELEASES / HISTORY).exists()
+    start = before if before and is_known else empty_history(directory, release.app)
+    history = issue_update(start.published(release.version, manifest), release, signer, bundle.release.date)
     stage_current(root, directory, history)
-    if action is Action.KEEP and before == history:
-        outcome = Outcome.UNCHANGED
+    if action is Action.KEEP and before and replace(before, update=history.update) == history and not repaired:
+        outcome = Outcome.UNCHANGED if before == history else Outcome.ANNOUNCED
     else:
         outcome = Outcome.REPLACED if action is Action.REPLACE and current == release.version else Outcome.SWITCHED
-    return _Change(history, Published(directory, release, outcome, current, omitted))
+    updates = history.update_file, start.update_file
+    return _Change(history, Published(directory, release, outcome, current, omitted, *updates))
 
 
 def _check_directory(directory: Path, release: Release, before: History | None) -> None:
@@ -438,15 +476,19 @@ def _check_missing_roms(directory: Path, release: Release, current: str | None) 
 # Rollback
 
 
+class _RollbackOptions(NamedTuple):
+    release: str | None
+    allow_missing_roms: bool
+    signer: Signer | None
+    date: str | None
+
+
 def _roll_back(
-    root: Path, directories: Sequence[Path], release: str | None, allow_missing_roms: bool
+    root: Path, directories: Sequence[Path], options: _RollbackOptions, resumed: Collection[Path]
 ) -> tuple[Published, ...]:
-    starts = [_rollback_start(root, directory, release) for directory in directories]
+    starts = [_rollback_start(root, directory, options.release, resumed) for directory in directories]
     with clean_on_error(root, *directories):
-        changes = [
-            _stage_rollback(root, directory, start, release, allow_missing_roms)
-            for directory, start in zip(directories, starts)
-        ]
+        changes = [_stage_rollback(root, directory, start, options) for directory, start in zip(directories, starts)]
     return _switch(root, changes)
 
 
@@ -458,30 +500,32 @@ class _RollbackStart(NamedTuple):
     repaired: bool
 
 
-def _rollback_start(root: Path, directory: Path, release: str | None) -> _RollbackStart:
+def _rollback_start(root: Path, directory: Path, release: str | None, resumed: Collection[Path]) -> _RollbackStart:
     try:
         history = read_history(directory)
-        return _RollbackStart(history, history.current, repair(root, directory, history))
+        repaired = repair(root, directory, history) or directory in resumed
+        return _RollbackStart(history, history.current, repaired)
     except NoHistoryError:
         if release is None:
             raise
         return _RollbackStart(history_from_releases(directory), None, True)
 
 
-def _stage_rollback(
-    root: Path, directory: Path, start: _RollbackStart, release: str | None, allow_missing_roms: bool
-) -> _Change:
+def _stage_rollback(root: Path, directory: Path, start: _RollbackStart, options: _RollbackOptions) -> _Change:
     """Stage a release that was published before as the current one."""
     before = start.history
-    version = _rollback_version(start, release)
-    history = before.rolled_back(version)
-    stage_current(root, directory, history)
+    version = _rollback_version(start, options.release)
     found = read_release(directory, version)
-    if not allow_missing_roms:
+    if not options.allow_missing_roms:
         _check_missing_roms(directory, found, start.current)
-    unchanged = before == history and not start.repaired
-    outcome = Outcome.UNCHANGED if unchanged else Outcome.SWITCHED
-    return _Change(history, Published(directory, found, outcome, start.current))
+    history = issue_update(before.rolled_back(version), found, options.signer, options.date)
+    stage_current(root, directory, history)
+    if replace(before, update=history.update) == history and not start.repaired:
+        outcome = Outcome.UNCHANGED if before == history else Outcome.ANNOUNCED
+    else:
+        outcome = Outcome.SWITCHED
+    updates = history.update_file, before.update_file
+    return _Change(history, Published(directory, found, outcome, start.current, (), *updates))
 
 
 def _rollback_version(start: _RollbackStart, release: str | None) -> str:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import ElfError
+from ..text import counted
 
 # System V ABI, section header: sh_type and sh_flags (takes memory while the program runs; holds instructions).
 _SHT_NULL, _SHT_SYMTAB, _SHT_STRTAB, _SHT_NOBITS, _SHT_SYMTAB_SHNDX = 0, 2, 3, 8, 18
@@ -143,7 +144,7 @@ def _headers(data: bytes) -> tuple[int, list[_Header], int]:
 def _inside(data: bytes, start: int, size: int) -> int:
     """Return `start` if the section headers there are all in the file. Raises ElfError if not."""
     if start + size > len(data):
-        raise _corrupt(f"section headers extend {start + size - len(data):,} bytes past the end of the file")
+        raise _corrupt(f"section headers extend {counted(start + size - len(data), 'byte')} past the end of the file")
     return start
 
 
@@ -347,7 +348,7 @@ def _check_contents(names: Sequence[str], headers: Sequence[_Header], data: byte
             continue
         missing = header.offset + header.size - len(data)
         if missing > 0:
-            raise ElfError(f"truncated ELF: section {name} extends {missing:,} bytes past the end of the file")
+            raise ElfError(f"truncated ELF: section {name} extends {counted(missing, 'byte')} past the end of the file")
         loaded += header.size if header.flags & _SHF_ALLOC else 0
     if loaded > len(data):  # a small file could have gigabytes of overlapping sections
         raise _corrupt("sections overlap in the file")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import ElfError, FitError
 from ..layout.memory import DRAM, IRAM, Region, Usage
 from ..layout.params import DEFAULT_PARAMS, FlashParams
+from ..text import counted
 from . import fit
 from .elf import Elf, Section
 from .entry import NO_SYMBOLS, entry_problem
@@ -73,7 +74,7 @@ def warnings(elf: Elf, rom: Rom) -> tuple[str, ...]:
     """List warnings about the packed `rom`: sections with data that were left out, skipped checks."""
     packed = {section.address for section in rom.sections}
     left_out = tuple(
-        f"section {section.name} ({section.size:,} bytes at {section.address:#x}) is not in the ROM; "
+        f"section {section.name} ({counted(section.size, 'byte')} at {section.address:#x}) is not in the ROM; "
         "add it to the sections to load if the application needs it"
         for section in elf.sections
         if section.data and section.name != IROM_SECTION and section.address not in packed
@@ -129,8 +130,8 @@ def _check_memory(elf: Elf, loaded: Sequence[Section]) -> None:
         for section in _in_region(elf, region):
             if section.end > region.end:
                 raise FitError(
-                    f"section {section.name} overflows {region.name} by {section.end - region.end:,} bytes: ends at "
-                    f"{section.end:#x}, expected at most {region.end:#x}"
+                    f"section {section.name} overflows {region.name} by {counted(section.end - region.end, 'byte')}: "
+                    f"ends at {section.end:#x}, expected at most {region.end:#x}"
                 )
 
 

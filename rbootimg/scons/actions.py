@@ -69,7 +69,8 @@ class _Function:
             message = front_end(env).translate(format_error(error))
             raise SCons.Errors.BuildError(target, error_text(message), filename=subject) from None
         except OSError as error:
-            raise SCons.Errors.BuildError(target, error.strerror, filename=str(error.filename or target[0])) from None
+            text = error_text(f"{error.filename or target[0]}: {error.strerror}")
+            raise SCons.Errors.BuildError(target, text) from None
 
 
 def build(env: Any, builder: Any, target: Any, source: Any, **overrides: object) -> Any:

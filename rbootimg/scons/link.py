@@ -28,6 +28,7 @@ from ..fileio import write_atomic
 from ..layout.memory import DRAM, IRAM
 from ..layout.model import Slot
 from ..rom import ldscript
+from ..text import counted
 from ..views.messages import error_text
 from .actions import OWN_SCANNER, action, build, nodes, package_file, rebuild_if_altered
 from .compiler import COMMANDS, find_program
@@ -362,9 +363,9 @@ def _describe_missing_entry(name: str, program: Path) -> str:
 def _describe_overflow(slot: Slot | None, region: str, excess: int) -> str:
     if region == ldscript.IROM_REGION:
         memory = slot.label if slot else f"region {region}"
-        return f"flash code overflows {memory} by {excess:,} bytes; reduce it or enlarge the slot"
+        return f"flash code overflows {memory} by {counted(excess, 'byte')}; reduce it or enlarge the slot"
     ram = {"iram1_0_seg": IRAM, "dram0_0_seg": DRAM}.get(region)
     if ram is None:
-        return f"region {region} overflows by {excess:,} bytes"
+        return f"region {region} overflows by {counted(excess, 'byte')}"
     hint = "move code to flash" if ram is IRAM else "move constants to flash or shrink buffers"
-    return f"{ram.name} sections overflow the {ram.size:,} bytes of {ram.name} by {excess:,} bytes; {hint}"
+    return f"{ram.name} sections overflow the {ram.size:,} bytes of {ram.name} by {counted(excess, 'byte')}; {hint}"

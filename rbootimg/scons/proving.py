@@ -20,6 +20,7 @@ from ..views.build import ProvedRoms, proof_line
 from ..views.messages import Style, styled
 from ..views.progress import progress
 from . import confine
+from .interrupt import is_interrupted
 from .messages import requested_proofs
 from .proofrequest import ProofRequest
 from .summary import print_roms
@@ -104,7 +105,9 @@ def _recorded_inputs(request: ProofRequest) -> object:
 
 
 def _boot(request: ProofRequest) -> list[dict[str, object]]:
-    """Boot the ROMs of a request. Returns what the proof records of request. Raises ProofError."""
+    """Boot the ROMs of a request, unless SCons was told to stop. Returns what the proof records. Raises ProofError."""
+    if is_interrupted():
+        raise ProofError("not proved: interrupted", subject=request.name)
     try:
         loader = request.loader.get_contents()
         images = {number: rom.get_contents() for number, rom in enumerate(request.roms)}

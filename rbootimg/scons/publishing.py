@@ -12,12 +12,15 @@ from ..errors import CheckoutError, PublishError, RbootError, VersionError
 from ..layout.model import Slot
 from ..release import bundle as release
 from ..release import manifest, names, unversioned, version, webroot
+from ..release.signing import Signer
 from ..views import build as report
 from ..views.messages import Style, print_warning, styled
 from ..views.progress import progress
+from ..views.release import new_key
 from . import proving
 from .apps import App, WebRoot, display_path, recovery_to_prove, web_root_subject, web_roots
 from .frontend import front_end
+from .signing import signer_of
 from .summary import print_roms
 from .users import format_error
 from .variables import CheckoutVersion
@@ -31,12 +34,13 @@ def write_web_roots(target: Any, env: Any) -> None:
     print_roms(env, _slots(roots))
     _prove_roms(roots, env)
     _warn_of_unproved(roots, env)
-    bundles = [_make_bundles(root, env) for root in roots]
+    signer = signer_of(env)
+    bundles = [_make_bundles(root, signer is not None, env) for root in roots]
     lines: list[str] = []
     with progress(f"publishing to {display_path(roots[0].path, env)}", silent=silent):
         for root, root_files, root_bundles in zip(roots, files, bundles):
             if root_bundles:
-                lines += _publish_release(root, root_bundles, env)
+                lines += _publish_release(root, root_bundles, signer, env)
             else:
                 lines += _publish_files(root, root_files, env)
     if not silent:
@@ -108,7 +112,7 @@ def _proving_loader(app: App) -> str | None:
     return str(request.loader.name)
 
 
-def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
+def _make_bundles(web_root: WebRoot, is_signed: bool, env: Any) -> list[release.Bundle]:
     """The releases for a web root, none if the project is unversioned. Raises PublishError or VersionError."""
     versions = {name: app.version for name, app in web_root.apps.items()}
     top = Path(env.Dir("#").get_abspath())
@@ -120,6 +124,8 @@ def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
         except VersionError as error:
             if any(versions.values()) or webroot.has_releases(Path(web_root.path)):
                 raise
+            if is_signed:
+                raise VersionError(f"a signature needs a release: {error}", hint=error.hint) from None
             if needing := [name for name, app in web_root.apps.items() if app.files or app.recovery or app.notes]:
                 raise VersionError(
                     f"data files, recovery ROMs and release notes need a release: {error}",
@@ -150,7 +156,7 @@ def _make_bundles(web_root: WebRoot, env: Any) -> list[release.Bundle]:
 
 def _release_options(app: App, date: str | None, notes: bytes | None) -> release.ReleaseOptions:
     display_names = {names.RECOVERY: str(app.recovery.rom)} if app.recovery else {}
-    display_names |= {names.NOTES: str(app.notes)} if app.notes else {}
+    display_names[names.NOTES] = str(app.notes or f"message of the git tag of {app.version}")
     return release.ReleaseOptions(
         device=app.device or manifest.DEVICE,
         date=date,
@@ -172,7 +178,7 @@ def _release_recovery(app: App) -> release.RecoveryRom | None:
     return release.RecoveryRom(app.recovery.number, app.recovery.rom.get_contents(), proved_by)
 
 
-def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any) -> list[str]:
+def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], signer: Signer | None, env: Any) -> list[str]:
     """Make `bundles` the current releases. Returns the lines to print."""
     forced = {name for name, app in web_root.apps.items() if app.force}
     # During development the same version is built again and again from uncommitted changes.
@@ -185,7 +191,11 @@ def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], env: Any)
             force=forced | uncommitted,
             allow_missing_roms=forced,
             allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
+            signer=signer,
         )
+    for each in published:
+        if warning := new_key(each):
+            print_warning("rboot", warning)
     return [report.published_line(each, display_path(each.directory, env)) for each in published]
 
 

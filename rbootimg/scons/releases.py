@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from ..errors import SettingError, error_subject
 from ..release import webroot
+from ..release.version import source_date
 from ..views import release
 from ..views.build import rolled_back_line
-from ..views.messages import Style, styled
+from ..views.messages import Style, print_warning, styled
 from .apps import display_path, web_root_subject, web_roots
 from .interrupt import is_interrupted
+from .signing import signer_of
 from .summary import print_roms
 from .variables import get_bool, get_string
 
@@ -21,16 +24,28 @@ def show(target: Any, env: Any) -> None:
     """List the releases in the web root."""
     root, only = _select_web_root(target, env)
     with web_root_subject(root, env):
-        found = webroot.list_releases(root)
-    sys.stdout.write(release.releases({name: each for name, each in found.items() if only is None or name in only}))
+        found, updates = webroot.list_releases(root), webroot.list_updates(root)
+    selected = {name: each for name, each in found.items() if only is None or name in only}
+    sys.stdout.write(release.releases(selected, updates))
 
 
 def roll_back(target: Any, env: Any) -> None:
     """Make the previous release current again, or that of $RBOOT_ROLLBACK."""
     root, only = _select_web_root(target, env)
     forced = bool(get_bool(env, "RBOOT_FORCE"))
+    signer = signer_of(env)
     with web_root_subject(root, env):
-        results = webroot.rollback_all(root, get_string(env, "RBOOT_ROLLBACK") or None, only, allow_missing_roms=forced)
+        results = webroot.rollback_all(
+            root,
+            get_string(env, "RBOOT_ROLLBACK") or None,
+            only,
+            allow_missing_roms=forced,
+            signer=signer,
+            date=source_date(os.environ),
+        )
+    for result in results:
+        if warning := release.new_key(result):
+            print_warning("rboot", warning)
     if not env.GetOption("silent"):
         lines = (rolled_back_line(result, display_path(result.directory, env)) for result in results)
         sys.stdout.write("".join(f"{styled(line, Style.GREEN)}\n" for line in lines))

@@ -13,6 +13,7 @@ from ..errors import SettingError, error_subject
 from ..flash import writer
 from ..rom import elf
 from ..rom.elf import Symbol
+from ..text import counted
 from ..views.messages import Style, styled
 from . import confine
 from .flashcontents import pieces_of
@@ -50,7 +51,7 @@ def flash(source: Any) -> None:
         writer.run(writer.command_line(files, port, get_number(env, "RBOOT_BAUD") or None))
     if not env.GetOption("silent"):
         size = sum(len(piece.data) for piece in pieces)
-        print(styled(f"wrote {image} to the device ({len(pieces)} pieces, {size:,} B)", Style.GREEN))
+        print(styled(f"wrote {image} to the device ({counted(len(pieces), 'piece')}, {size:,} B)", Style.GREEN))
 
 
 def boot(source: Any) -> None:

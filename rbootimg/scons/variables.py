@@ -86,6 +86,12 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_ROLLBACK", "", "version for `scons rollback` (default: the previous one)"),
             Variable("RBOOT_SERVE_PORT", "8080", "port for `scons serve`"),
         ),
+        "Signatures": (
+            Variable("RBOOT_SIGN_KEY", "", "private key for signed releases (default of these: the shell's)"),
+            Variable("RBOOT_SIGN_COMMAND", "", "program that signs instead: update file in, base64 out"),
+            Variable("RBOOT_SIGN_PUBLIC_KEY", "", "public key that verifies what the program signed"),
+            Variable("RBOOT_SIGN_PASSPHRASE_FILE", "", "passphrase of the private key (default: asked for)"),
+        ),
         "Prove and run in QEMU": (
             Variable("RBOOT_PROVE", "auto", "prove before publishing: auto (if QEMU is installed) always never"),
             Variable("RBOOT_CONFINE", "", "sandbox for QEMU: auto always (default: the shell's RBOOT_CONFINE, auto)"),
@@ -116,7 +122,10 @@ _LAYOUT_VARIABLES = tuple(
     f"RBOOT_{key}" for key in ("FLASH_SIZE", "FLASH_MODE", "FLASH_FREQ", "SLOTS", "BIG_FLASH", "IROM_CHECKSUM")
 )
 # Variables of targets, not for calls.
-_TARGET_VARIABLES = ("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT")
+_TARGET_VARIABLES = (
+    *("RBOOT_APPS", "RBOOT_ROLLBACK", "RBOOT_SERVE_PORT"),
+    *("RBOOT_SIGN_KEY", "RBOOT_SIGN_COMMAND", "RBOOT_SIGN_PUBLIC_KEY", "RBOOT_SIGN_PASSPHRASE_FILE"),
+)
 _COMMAND_LINE_VARIABLES = frozenset(variable.name for variable in VARIABLES)
 _ALL_VARIABLES = frozenset(variable.name for group in VARIABLE_GROUPS.values() for variable in group)
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from .._version import __version__
 from ..templates import render
+from ..text import counted
 from .devices import Activity, Device, DeviceLog
 from .events import State, Transfer
 from .responses import Answer, page
@@ -166,7 +167,7 @@ def _shown(device: Device) -> Transfer:
 def _text(device: Device) -> _Text:
     transfer, firmware = _shown(device), device.firmware
     is_active = device.activity is Activity.ACTIVE
-    progress = f"{transfer.size:,} bytes"
+    progress = counted(transfer.size, "byte")
     if is_active and transfer.size:
         progress = f"{100 * transfer.sent // transfer.size} % of {progress}"
     result = _result(device.result) if device.result else ""

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..text import printable
+from ..text import counted, printable
 from .messages import Style, has_colours, styled
+from .release import about_update, omission_text
 from .tables import Table, percent, plain
 from .terminal import is_terminal, share_colour
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # not needed by each of the functions
 
 _MEMORIES = ("IRAM", "DRAM", "flash")
 _MAX_BAR = 16
+_BAR, _ASCII_BAR = ("━", "╸", "─"), ("=", "-", ".")
+"""A full, a half and an empty column of a bar; the second where stdout cannot encode the first."""
 _MAX_NAMES = 4
 """The number of applications or ROMs up to which a line lists them instead of counting them."""
 
@@ -39,7 +42,13 @@ class RomUsage(NamedTuple):
 def print_roms(roms: Sequence[RomUsage], end: str = "") -> None:
     """Print the table of the ROMs and `end`, in one write, as other jobs of a build print too."""
     drawn = _draw(roms, shutil.get_terminal_size().columns) if is_terminal() else plain((_table(roms),))
-    sys.stdout.write(f"\n{drawn}\n{end}")
+    sys.stdout.write(_encodable(f"\n{drawn}\n{end}"))
+
+
+def _encodable(text: str) -> str:
+    """Replace what stdout cannot encode."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _table(roms: Sequence[RomUsage], with_total: bool = True, with_percent: bool = True) -> Table:
@@ -107,10 +116,10 @@ def _bar(usage: Usage | None, width: int) -> str:
         return " " * width
     share = min(usage.used / usage.available, 1)
     halves = max(round(share * width * 2), int(usage.used > 0))
-    full = "\N{BOX DRAWINGS HEAVY HORIZONTAL}" * (halves // 2) + "\N{BOX DRAWINGS HEAVY LEFT}" * (halves % 2)
-    rest = width - len(full)
-    empty = "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * rest if has_colours(sys.stdout) else " " * rest
-    return styled(full, Style[share_colour(share).upper()]) + styled(empty, Style.DIM)
+    full, half, empty = _BAR if _encodable("".join(_BAR)) == "".join(_BAR) else _ASCII_BAR
+    used = full * (halves // 2) + half * (halves % 2)
+    free = (empty if has_colours(sys.stdout) else " ") * (width - len(used))
+    return styled(used, Style[share_colour(share).upper()]) + styled(free, Style.DIM)
 
 
 class ProvedRoms(NamedTuple):
@@ -136,7 +145,7 @@ def _rom_count(proved: Sequence[ProvedRoms], with_apps: bool) -> str:
     count = sum(each.roms for each in proved)
     names = list(dict.fromkeys(each.app for each in proved))
     apps = ", ".join(names) if len(names) <= _MAX_NAMES else f"{len(names):,} applications"
-    return f"{count:,} ROM{'s' * (count != 1)}{f' of {apps}' * with_apps}"
+    return f"{counted(count, 'ROM')}{f' of {apps}' * with_apps}"
 
 
 def _loaders(proved: Sequence[ProvedRoms]) -> str:
@@ -151,17 +160,14 @@ def published_line(result: Published, directory: str) -> str:
     if result.outcome is Outcome.REPAIRED:
         return f"repaired {place} in {directory}; {result.before} is still current"
     details = f"({_release_sizes(release)}), {_proved_by(release.roms[0].proved_by)}"
-    if not result.changed:
+    if result.outcome in (Outcome.UNCHANGED, Outcome.ANNOUNCED):
         line = f"{place} is current already in {directory} {details}"
     elif result.before == release.version:
         done = "replaced" if result.outcome is Outcome.REPLACED else "repaired"
         line = f"{done} {place} in {directory} {details}"
     else:
         line = f"published {place} to {directory} {details}{f', previously {result.before}' if result.before else ''}"
-    if result.omitted:
-        names = " and ".join(omission.value for omission in result.omitted)
-        line += f"; the stored release has the same ROMs and was kept, without the new {names}"
-    return line
+    return line + about_update(result) + omission_text(result)
 
 
 def published_files_line(app: str, directory: str, sizes: Sequence[int], loader: str | None, changed: bool) -> str:
@@ -172,13 +178,16 @@ def published_files_line(app: str, directory: str, sizes: Sequence[int], loader:
 
 def rolled_back_line(result: Published, directory: str) -> str:
     """Format one line about a rollback in `directory`, the application's directory."""
+    from ..release.webroot import Outcome
+
     release, place = result.release, f"{result.release.app} {result.release.version}"
-    if not result.changed:
-        return f"{place} is current already in {directory} ({_release_sizes(release)})"
+    sizes = f"({_release_sizes(release)}){about_update(result)}"
+    if result.outcome in (Outcome.UNCHANGED, Outcome.ANNOUNCED):
+        return f"{place} is current already in {directory} {sizes}"
     if result.before == release.version:
-        return f"repaired {place} in {directory}, which was current already ({_release_sizes(release)})"
+        return f"repaired {place} in {directory}, which was current already {sizes}"
     instead = f" instead of {result.before}" if result.before else ""
-    return f"{place} is current again{instead} in {directory} ({_release_sizes(release)})"
+    return f"{place} is current again{instead} in {directory} {sizes}"
 
 
 def _release_sizes(release: Release) -> str:
@@ -186,8 +195,8 @@ def _release_sizes(release: Release) -> str:
     if release.recovery:
         parts.append(f"recovery {release.recovery.file.size:,} B")
     if release.data_files:
-        count = len(release.data_files)
-        parts.append(f"{count} file{'s' * (count > 1)} {sum(file.size for file in release.data_files):,} B")
+        total = sum(file.size for file in release.data_files)
+        parts.append(f"{counted(len(release.data_files), 'file')} {total:,} B")
     return ", ".join(parts)
 
 

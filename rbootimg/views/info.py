@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..analysis.image import ROM, ChecksumKind, ImageInfo, ImagePart
 from ..layout.memory import DRAM, IRAM, Usage, slots_of_link
+from ..text import counted
 from .rom import usage_table
 from .tables import Heading, Table, percent
 
@@ -37,7 +38,7 @@ def blocks(name: str, found: FileInfo) -> list[Block]:
     is_valid = not found.problems
     heading = Heading(f"{name}: {kind}, {_validity(is_valid)}", is_valid)
     problems = [_facts([("problem", problem) for problem in found.problems])] if found.problems else []
-    size = _facts([("size", f"{found.size:,} bytes"), ("SHA-256", found.sha256)])
+    size = _facts([("size", f"{counted(found.size, 'byte')}"), ("SHA-256", found.sha256)])
     return [heading, *problems, size, *parts]
 
 
@@ -45,7 +46,7 @@ def verified(name: str, rom: ImageInfo) -> str:
     """Return the line for a valid ROM in the file `name`; it has a checksum."""
     assert rom.checksum is not None
     irom, *sections = rom.sections
-    count = f"{len(sections)} RAM section{'s' * (len(sections) != 1)}"
+    count = f"{counted(len(sections), 'RAM section')}"
     covered = "RAM sections and irom" if rom.checksum.matches is ChecksumKind.RAM_AND_IROM else "RAM sections"
     return (
         f"{name}: ok, {rom.size:,} bytes, entry {rom.entry:#x}, {irom.size:,} bytes of irom, "
@@ -73,7 +74,7 @@ def _image(found: ImageInfo) -> Iterator[Table]:
     if found.appbin_user:
         facts.append(("packed by", f"Espressif's gen_appbin.py, as user{found.appbin_user}.bin"))
     if found.trailing:
-        facts.append(("trailing", f"{found.trailing:,} bytes after the image"))
+        facts.append(("trailing", f"{counted(found.trailing, 'byte')} after the image"))
     if found.link is not None:
         facts.append(("linked", _linked(found.link, found.slots)))
     facts += _slots(found.slots, found.size)
@@ -132,7 +133,7 @@ def _slots(slots: Sequence[Slot], size: int | None) -> _Facts:
 
 
 def _free(free: int) -> str:
-    return f"{free:,} bytes free" if free >= 0 else f"{-free:,} bytes too small"
+    return f"{counted(free, 'byte')} free" if free >= 0 else f"{counted(-free, 'byte')} too small"
 
 
 def _sections(sections: Sequence[ImagePart]) -> Table:

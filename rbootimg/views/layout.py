@@ -8,6 +8,7 @@ from ..layout.memory import WINDOW_SIZE
 from ..layout.model import FlashLayout, GpioMode
 from ..layout.segments import COLOURS, FREE, Segment, layout_segments
 from ..templates import render
+from ..text import counted
 from .tables import Table, plain
 
 
@@ -22,7 +23,7 @@ def title(layout: FlashLayout) -> str:
         (f"GPIO {layout.loader.gpio.value} mode ({layout.loader.gpio_pin})", layout.loader.gpio is not GpioMode.NONE),
     )
     names = ", ".join(name for name, is_set in options if is_set) or "no options"
-    return f"{layout.params.describe()} flash; loader: {names}, up to {layout.loader.max_roms} ROMs"
+    return f"{layout.params.describe()} flash; loader: {names}, up to {counted(layout.loader.max_roms, 'ROM')}"
 
 
 def summary(layout: FlashLayout) -> str:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from ..text import shorten
 from .terminal import is_terminal
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 _DELAY = 1.0
 """Seconds until the progress is shown."""
+
+_BAR, _OTHERS, _MIN_TITLE = 24, 44, 16
+"""Columns of the bar, of all but the title, and of the shortest title."""
 
 
 @contextlib.contextmanager
@@ -46,16 +50,20 @@ class _Display:
         self._progress: Progress | None = None
 
     def start(self) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        counted = (MofNCompleteColumn(),) if self._total else ()
+        console = Console(soft_wrap=True)  # lines that other jobs print meanwhile get no line breaks
+        title = TextColumn("{task.description}", markup=False)
+        numbers = (MofNCompleteColumn(),) if self._total else ()
         with self._lock:
             if self._stopped:
                 return
             self._progress = Progress(
-                TextColumn("{task.description}"), BarColumn(24), *counted, TimeElapsedColumn(), transient=True
+                title, BarColumn(_BAR), *numbers, TimeElapsedColumn(), transient=True, console=console
             )
-            self._progress.add_task(self._title, total=self._total, completed=self._done)
+            short = shorten(self._title, max(_MIN_TITLE, console.width - _OTHERS))
+            self._progress.add_task(short, total=self._total, completed=self._done)
             self._progress.start()
 
     def advance(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..text import printable
+from ..text import counted, printable
 from .tables import Heading, Table, percent, plain
 
 if TYPE_CHECKING:  # not needed to start the command line
@@ -52,12 +52,12 @@ def comparison_text(
     if comparison.same_app:
         if not comparison.relocated:
             return "no differences; both are linked at the same address"
-        return f"{comparison.relocated:,} words relocated by {comparison.delta:#x}, no other differences"
-    lines = [f"{comparison.relocated:,} words relocated by {comparison.delta:#x}; other differences:"]
+        return f"{counted(comparison.relocated, 'word')} relocated by {comparison.delta:#x}, no other differences"
+    lines = [f"{counted(comparison.relocated, 'word')} relocated by {comparison.delta:#x}; other differences:"]
     lines += (f"  {clause}" for clause in comparison.structure)
     lines += (f"  {_difference(difference, name(difference))}" for difference in comparison.differences[:max_count])
     if len(comparison.differences) > max_count:
-        lines.append(f"  and {len(comparison.differences) - max_count:,} more differences")
+        lines.append(f"  and {counted(len(comparison.differences) - max_count, 'more difference')}")
     return "\n".join(lines)
 
 

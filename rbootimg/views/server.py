@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..serve.events import Event, Listening, State, Transfer, TransferLog
 from ..serve.responses import answer, location
 from ..serve.server import ServerOptions, serve
+from ..text import counted
 from ..webnames import STATUS_PAGE
 from .terminal import is_terminal
 
@@ -112,9 +113,9 @@ def line(transfer: Transfer) -> str:
     """Format an event as one line."""
     text = f"{transfer.address}  {transfer.method} {transfer.path}  {transfer.status}  {transfer.state.value}"
     if transfer.state is State.ABORTED:
-        text += f" at {transfer.sent:,} of {transfer.size:,} bytes"
+        text += f" at {transfer.sent:,} of {counted(transfer.size, 'byte')}"
     else:
-        text += f", {transfer.size:,} bytes"
+        text += f", {counted(transfer.size, 'byte')}"
     if transfer.state is not State.SENDING:
         text += f" in {transfer.seconds:.1f} s, {transfer.speed / 1024:,.0f} KB/s"
     return f"{text}  {transfer.agent}".rstrip()

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from .. import templates
+from ..text import counted
 
 COLOURS = MappingProxyType({"IRAM": "#f2b134", "DRAM": "#7fc4f0", "flash": "#7ccfa8", "other": "#c8c8c8"})
 """The fill of each memory region, distinguishable with colour blindness (after Okabe and Ito, 2008)."""
@@ -148,7 +149,7 @@ def _cell(cell: Cell, box: _Box, total: int) -> _Drawn:
     share = _share(cell.size, total)
     below = _Box(box.x, box.y + _LINE_HEIGHT, box.width, box.height - _LINE_HEIGHT)
     # Sizes are not shortened: a truncated number would be another one.
-    sizes = [text for text in (share, f"{cell.size:,} bytes", f"{cell.size:,}") if len(text) <= _room(below)]
+    sizes = [text for text in (share, f"{counted(cell.size, 'byte')}", f"{cell.size:,}") if len(text) <= _room(below)]
     name = _label(cell.name, box)
     return _Drawn(
         name=cell.name,
@@ -190,7 +191,7 @@ def _fitting(text: str, room: int) -> str:
 
 
 def _share(size: int, total: int) -> str:
-    return f"{size:,} bytes, {100 * size / total:.1f} %"
+    return f"{counted(size, 'byte')}, {100 * size / total:.1f} %"
 
 
 def _colour(group: str) -> str:

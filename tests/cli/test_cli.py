@@ -23,7 +23,7 @@ from rbootimg.analysis.identify import as_json, identify
 from rbootimg.cli.parser import COMMANDS, command_parser
 from rbootimg.rom import elf
 from rbootimg.rom.entry import NO_SYMBOLS
-from rbootimg.rom.format import Rom
+from rbootimg.rom.format import RamSection, Rom
 from rbootimg.rom.pack import pack
 
 MIXED = VECTORS / "mixed.rom0.elf"
@@ -733,6 +733,14 @@ def test_compare_accepts_one_application_for_two_slots(tmp_path: Path) -> None:
     done = run("compare", tmp_path / "rom0.bin", other)
     assert done.returncode == 0
     assert done.stdout.endswith("words relocated by 0x80000, no other differences\n")
+
+
+def test_compare_counts_a_single_word_in_the_singular(tmp_path: Path) -> None:
+    for slot, address in enumerate((0x40202010, 0x40282010)):
+        rom = Rom(0x40100000, address.to_bytes(4, "little") + b"code" * 3, (RamSection(0x40100000, b"code"),))
+        (tmp_path / f"rom{slot}.bin").write_bytes(rom.to_bytes())
+    done = run("compare", tmp_path / "rom0.bin", tmp_path / "rom1.bin")
+    assert done.stdout == "1 word relocated by 0x80000, no other differences\n"
 
 
 def test_compare_prints_other_differences(tmp_path: Path, rom: Path) -> None:

@@ -57,6 +57,24 @@ def test_publish_prints_the_current_files() -> None:
     assert run(*PUBLISH, "--version", "1.0.0") == (f"blink 1.0.0 is current\n{roms}", "")
     assert run(*PUBLISH, "--version", "1.0.0") == ("blink 1.0.0 is current already\n", "")
     assert run(*PUBLISH, "--version", "1.1.0") == (f"blink 1.1.0 is current (previously 1.0.0)\n{roms}", "")
+    Path("key").write_bytes(b"k")
+    out, _ = run(*PUBLISH, "--version", "1.1.0", "--file", "key", "--force")
+    line, *files = out.splitlines()
+    assert line == "blink 1.1.0 is current; the release of this version was replaced"
+    assert files[-1].startswith("  releases/1.1.0/key  1 byte  sha256 ")
+    assert "  1.1.0  current     240 + 240 bytes, 1 file (1 byte)\n" in run("releases")[0]
+
+
+def test_notes_of_a_tag_that_are_refused_are_named(directory: Path) -> None:
+    for command in (
+        ("init", "-q"),
+        ("add", "."),
+        ("commit", "-q", "-m", "first"),
+        ("tag", "-a", "v1.0.0", "-m", "x" * 65536),
+    ):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=directory, check=True)
+    line = "message of the git tag of 1.0.0: release notes are too large: expected at most 65,536 bytes, got 65,537"
+    assert refused(*PUBLISH) == line
 
 
 def test_publish_reads_defaults_from_the_environment(directory: Path) -> None:

@@ -130,6 +130,9 @@ def messages() -> tuple[str, ...]:
             return "".join(map(rendered, node.values))
         if isinstance(node, ast.FormattedValue) and isinstance(node.value, ast.Name):
             return constants.get(node.value.id, "…")
+        match node:
+            case ast.FormattedValue(ast.Call(ast.Name("counted"), [_, ast.Constant(noun)])):
+                return f"… {noun}s"
         return "…"
 
     docstrings = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Expr)}

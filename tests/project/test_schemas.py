@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from support.project import ROOT
 from support.releases import with_recovery
 from support.strategies import VERSIONS, releases
+from support.updates import MINIMAL, TEXT
 
 from rbootimg.errors import LayoutError, ManifestError
 from rbootimg.layout.model import DEFAULT_LOADER, GpioMode
@@ -440,6 +441,9 @@ MANIFEST_NEEDS_CODE = {
 }
 HISTORY_NEEDS_CODE = {
     r"history: versions: expected at least one, and each with a manifest": ("versions", 0, "9.9.9"),
+    r"history: withdrawn: expected each version once, and not the current one": ("withdrawn", 0, "1.0.0"),
+    r"history: update: .*update file": ("update", "rbootimg-update 1\nend\n"),
+    r"history: update: expected \S+ of .*, got \S+ of ": ("update", TEXT),
     r"history.*: \S+: unpaired surrogate in the string": ("manifests", "1.0.0", "\ud800"),
 }
 RELEASE_VALUES = (
@@ -467,6 +471,7 @@ RELEASE_VALUES = (
         "x.sha256",
     ),
     *("releases", "index.html", "style.css", "_status", "ui.html", "UI.html", "rom0.bin", "notes.md", "2026-11-23"),
+    *("rbootimg-update 1\nend\n", "rbootimg-update 2\nend\n", "untrusted comment: x\nrbootimg-update 1\nend\n"),
     *("1.0.0", "v1.0.0", "1.0", "1.0.0-rc.1", "1.0.0+b", "01.0.0", "1.0.0-01", "1.0.0-\u0663", "1.0.0\n"),
     *(f"1.0.0-{'a' * 94}", f"1.0.0-{'a' * 95}", "a" * 64, "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n"),
     *(1.0, 1e300, math.nan, None),
@@ -512,7 +517,10 @@ LAST_BYTE = LARGE_RELEASE | {
     "flash": {"size": 2**24, "parts": [{"kind": "slot", "name": "slot 0", "address": 2**24 - 1, "size": 1}]},
 }
 LAST_ROM = LARGE_RELEASE | {"roms": [LARGE_RELEASE["recovery"] | {"slot": 0}], "flash": {"size": 2**24, "parts": []}}
-SOME_HISTORY = as_values(History("blink", ("1.0.0",), {"1.0.0": "a" * 64, f"1.0.0-{'a' * 94}": ""}))
+UPDATE = replace(MINIMAL, version="1.0.0").to_bytes()
+SOME_HISTORY = as_values(
+    History("blink", ("1.0.0",), {"1.0.0": "a" * 64, f"1.0.0-{'a' * 94}": ""}, ("1.1.0", "2.0.0"), UPDATE)
+)
 RELEASES = {
     "a release": (MANIFEST_FORMAT, SOME_RELEASE),
     "a release as large as it can be": (MANIFEST_FORMAT, LARGE_RELEASE),
@@ -559,9 +567,12 @@ def test_what_we_write_keeps_to_the_schema(release: Release) -> None:
 
 
 HISTORIES = st.builds(
-    lambda manifests, order: History("blink", tuple(order.sample([*manifests], len(manifests))), manifests),
+    lambda manifests, order, withdrawn: History(
+        "blink", tuple(order.sample([*manifests], len(manifests))), manifests, tuple(sorted(withdrawn - {*manifests}))
+    ),
     st.dictionaries(VERSIONS, st.sampled_from(["", "a" * 64]), min_size=1, max_size=4),
     st.randoms(),
+    st.sets(VERSIONS, max_size=3),
 )
 
 

@@ -227,6 +227,7 @@ def test_notes_are_in_the_manifest_and_among_the_files() -> None:
     [
         (b"", "release notes are empty"),
         (b" \n", "release notes are empty"),
+        (b"\xef\xbb\xbf\n", "release notes are empty"),
         (b"Gr\xf6\xdfer", "release notes are not UTF-8: invalid byte at offset 2"),
         (b"x" * 65537, "release notes are too large: expected at most 65,536 bytes, got 65,537"),
     ],

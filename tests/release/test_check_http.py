@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from support.keys import signer
 from support.project import ROOT
 from support.raw_server import RawServer
 from support.releases import make, make_roms, with_recovery
@@ -105,8 +106,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_plain_server_has_nothing_that_is_noteworthy(server: Server) -> None:
     assert check_url(server.url) == ()
-    assert [request.split()[2] for request in server.requests] == [b"HTTP/1.1", b"HTTP/1.0"] * 6
-    assert [request.split()[1] for request in server.requests[::2]] == [
+    *both, update = server.requests
+    assert update.split()[1:3] == [b"/update", b"HTTP/1.0"]
+    assert [request.split()[2] for request in both] == [b"HTTP/1.1", b"HTTP/1.0"] * 6
+    assert [request.split()[1] for request in both[::2]] == [
         b"/manifest.json",
         b"/version",
         b"/rom0.bin",
@@ -121,7 +124,7 @@ def test_data_files_are_fetched_and_compared(server: Server) -> None:
     publish(server.root, [make("1.1.0", size=4096, files=(("ui.html", b"<p>"),))])
     server.path, server.reply = path, head("Content-Length: 3") + b"<p>"
     assert check_url(server.url) == ()
-    assert server.requests[-2].split()[1] == server.requests[-1].split()[1] == f"/{path}".encode()
+    assert server.requests[-3].split()[1] == server.requests[-2].split()[1] == f"/{path}".encode()
     server.reply = head("Content-Length: 3") + b"<a>"
     text = "not the file of the manifest: SHA-256 mismatch; one of the two is stale or corrupt"
     assert check_url(server.url) == (of_both(path, text),)
@@ -154,6 +157,78 @@ def test_checksum_files_are_fetched_and_compared(server: Server) -> None:
     server.reply = head("Content-Length: 75") + b"0" * 64 + b"  rom1.bin\n"
     text = "not the checksum file of the manifest: SHA-256 mismatch; one of the two is stale or corrupt"
     assert check_url(server.url) == (of_both("rom1.bin.sha256", text),)
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Iterator[Server]:
+    publish(tmp_path, [make("1.0.0", size=4096, date="2026-11-27")], signer=signer())
+    server = Server(tmp_path)
+    server.path = ""
+    yield server
+    server.listener.close()
+
+
+def about_update(text: str, fault: bool = True) -> Finding:
+    return of_both("update", text, fault, client=fault, sample=False)
+
+
+NUMBER = signer().public.number.hex()
+NOTE = f"serial 1, issued 2026-11-27, signed with prod (key {NUMBER})"
+
+
+def test_the_update_file_is_held_against_keys(signed: Server) -> None:
+    prod, spare = signer().public, signer("spare").public
+    assert check_url(signed.url) == (about_update(f"{NOTE}, not verified", fault=False),)
+    assert check_url(signed.url, keys=[spare, prod]) == (about_update(NOTE, fault=False),)
+    assert check_url(signed.url, keys=[spare]) == (
+        about_update(f"{NOTE}, not verified", fault=False),
+        about_update(f"signed with prod (key {NUMBER}): expected spare"),
+    )
+    data = (signed.root / "update").read_bytes()
+    for old, new in ((b"issued 2026-11-27", b"issued 2026-11-28"), (b"serial 1\n", b"serial 2\n")):
+        (signed.root / "update").write_bytes(data.replace(old, new))
+        assert check_url(signed.url, keys=[prod])[-1] == about_update("invalid signature of prod")
+
+
+def test_an_unsigned_or_missing_update_file_is_a_fault_with_a_key(server: Server, tmp_path: Path) -> None:
+    assert check_url(server.url, keys=[signer().public]) == (about_update("not signed: expected a signature of prod"),)
+    server.path, server.reply_to_1_0 = "update", head("Content-Length: 0", status="404 Not Found")
+    assert check_url(server.url, keys=[signer().public]) == (about_update("status 404, expected 200"),)
+    text = "status 404: devices that read it get no updates"
+    assert check_url(server.url) == (of_both("update", text, fault=False, sample=False),)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (b"app blink", b"app clock", "application clock: expected blink as in the manifest; one of the two is stale"),
+        (b"device esp8266", b"device lamp", "device class lamp: expected esp8266 as in the manifest; one of the two"),
+        (b"version 1.0.0", b"version 0.9.0", "version 0.9.0: expected 1.0.0 as in the manifest; one of the two is st"),
+        (b"rom 0 2000", b"rom 0 3000", "other ROMs than in the manifest; one of the two is stale"),
+        (b"\nend\n", b"\nend", "corrupt update file: expected the lines app, device"),
+        (b"rbootimg-update 1", b"<html>", "not an update file: expected 'rbootimg-update 1' in the first line"),
+        (b"\nend\n", b"\nend\n" + b"x" * 4096, "update file too large: expected at most 4,096 bytes, got "),
+    ],
+)
+def test_an_update_file_of_something_else_is_found(server: Server, old: bytes, new: bytes, text: str) -> None:
+    data = (server.root / "update").read_bytes()
+    assert old in data
+    (server.root / "update").write_bytes(data.replace(old, new))
+    (finding,) = check_url(server.url)
+    assert finding.text.startswith(text)
+    assert (finding.path, finding.fault, finding.client_fails, finding.sample_fails) == ("update", True, True, False)
+
+
+def test_an_update_file_from_a_cache_is_found(server: Server) -> None:
+    data = (server.root / "update").read_bytes()
+    server.path, server.reply_to_1_0 = "update", head(f"Content-Length: {len(data)}", "Age: 60") + data
+    assert check_url(server.url) == (about_update("from a cache, 60 seconds old; send Cache-Control: no-cache"),)
+
+
+def test_without_a_manifest_the_signature_is_checked_all_the_same(signed: Server) -> None:
+    (signed.root / "manifest.json").write_text("{}")
+    found = check_url(signed.url, keys=[signer("spare").public])
+    assert about_update(f"signed with prod (key {NUMBER}): expected spare") in found
 
 
 def test_the_request_is_that_of_rboots_sample(server: Server) -> None:
@@ -320,11 +395,17 @@ def test_a_version_that_is_too_long_for_the_client_is_told(tmp_path: Path) -> No
         ("1.0.0-1234567890", "version with a number of more than 9 digits"),
     ):
         root = tmp_path / version
-        publish(root, [make(version)])
+        bundle = make(version)
+        for directory in (root, root / bundle.release.directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            files = bundle.contents | {"manifest.json": bundle.release.to_json(), "version": f"{version}\n".encode()}
+            for name, data in files.items():
+                (directory / name).write_bytes(data)
         with serving(root) as at:
-            assert check_url(f"http://127.0.0.1:{at.port}/") == (
-                of_both("version", f"{text}; {CLIENT_FAILS}", sample=False),
-            )
+            found = check_url(f"http://127.0.0.1:{at.port}/")
+        assert found[0] == of_both("version", f"{text}; {CLIENT_FAILS}", sample=False)
+        text = "status 404: devices that read it get no updates"
+        assert found[1:] == (of_both("update", text, fault=False, sample=False),)
 
 
 def test_a_header_alone_in_the_first_packet_is_worth_one_note(tmp_path: Path) -> None:
@@ -407,7 +488,7 @@ def test_every_odd_reply_is_one_line_for_its_path(server: Server, reply: bytes |
         assert finding.text.startswith(text)
     assert [finding.path for finding in found if finding.fault] == ["rom0.bin"] * len(found)
     assert len(found) >= len(texts)
-    assert len(server.requests) == 12
+    assert len(server.requests) == 13
 
 
 def test_what_a_server_says_cannot_break_the_line_or_run_on(server: Server) -> None:
@@ -421,7 +502,7 @@ def test_what_a_server_says_cannot_break_the_line_or_run_on(server: Server) -> N
 def test_a_server_that_goes_away_is_told_for_what_was_not_fetched(server: Server) -> None:
     server.reply = (server.listener.close() or piece for piece in [head(LENGTH) + ROM])  # type: ignore[func-returns-value]
     found = check_url(server.url)
-    paths = ["rom0.bin", "releases/1.0.0/rom0.bin", "rom1.bin", "releases/1.0.0/rom1.bin"]
+    paths = ["rom0.bin", "releases/1.0.0/rom0.bin", "rom1.bin", "releases/1.0.0/rom1.bin", "update"]
     assert [finding.path for finding in found] == paths
     assert {finding.text for finding in found} == {"request failed: Connection refused"}
 
@@ -596,7 +677,8 @@ def test_where_there_is_nothing_there_is_one_line(tmp_path: Path) -> None:
 def test_a_server_that_stalls_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = check_url(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.2)
-    assert [finding.path for finding in found if finding.fault] == ["manifest.json", "version", "rom0.bin", "rom1.bin"]
+    paths = ["manifest.json", "version", "rom0.bin", "rom1.bin", "update"]
+    assert [finding.path for finding in found if finding.fault] == paths
     assert {finding.text for finding in found if finding.fault} == {"request failed: timed out"}
 
 
@@ -644,6 +726,6 @@ def test_a_server_that_speaks_tls_must_be_trusted(tmp_path: Path, monkeypatch: p
             of_both(url, "rBoot's OTA sample does not support TLS: devices need another client", False, False, False),
         )
         (web_root / "rom1.bin").write_bytes(b"x")
-        assert [finding.text[:19] for finding in check_url(url) if finding.fault] == ["1 bytes, expected 2"]
+        assert [finding.text[:18] for finding in check_url(url) if finding.fault] == ["1 byte, expected 2"]
     with pythons(web_root) as port, pytest.raises(UrlError, match=r"manifest\.json: request failed: TLS error: "):
         check_url(f"https://localhost:{port}/")

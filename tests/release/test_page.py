@@ -149,8 +149,22 @@ def test_deep_or_odd_notes_become_a_page() -> None:
     for notes in (b"*" * 30000 + b"a" + b"*" * 30000, b"> " * 30000, b"- " * 30000, b"[" * 60000, b"\xff\0\x1b[31m\tx"):
         html = page.release_page(release, None, notes)
         assert html.count("<em>") == html.count("</em>")
-        assert html.count("<blockquote>") == html.count("</blockquote>") <= 50
+        assert html.count("<blockquote>") == html.count("</blockquote>") <= 100
         assert not re.search("[\0-\x09\x0b-\x1f]", html)
+
+
+def test_lists_in_lists_keep_their_text() -> None:
+    notes = "\n".join(f"{'  ' * level}- level {level}" for level in range(30)).encode()
+    html = page.release_page(make("1.0.0").release, None, notes)
+    assert re.findall(r"<li>level ([0-9]+)", html) == [str(level) for level in range(30)]
+
+
+def test_references_do_not_multiply_the_size_of_the_notes() -> None:
+    url = "https://example.org/" + "x" * 30_000
+    html = page.release_page(make("1.0.0").release, None, f"[a]: {url}\n\n{'[a] ' * 8000}".encode())
+    assert html.count(f'<a href="{url}">') == 8
+    assert html.count("a a a") > 1000
+    assert len(html) < 500_000
 
 
 def test_each_page_links_to_the_one_above(root: Path) -> None:
@@ -286,7 +300,8 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rollback(root, app=LONG_NAME)
     files = (("ui.html", b"<p>"), ("a_data_file_with_quite_a_long_name-0123456789.json.gz", b"x" * 300000))
     recovery = RecoveryRom(3, make_roms("recovery", count=1)[0], "rBoot 1.4.2")
-    options = {"files": files, "recovery": recovery, "notes": NOTES, "elfs": (b"elf",) * 3}
+    notes = NOTES + b"\n\n" + b"- " * 30 + b"deep\n\n" + b"> " * 40 + b"deep\n"
+    options = {"files": files, "recovery": recovery, "notes": notes, "elfs": (b"elf",) * 3}
     publish(root, [make("9.0.0-rc.1", LONG_NAME, layout=FOUR_SLOTS, count=3, **options)])
     publish(root, [make("9.0.0-rc.1.0.dev.5.gabcdef0123.dirty", LONG_NAME, layout=FOUR_SLOTS, count=3, **options)])
     return root

@@ -83,10 +83,13 @@ def test_what_is_no_version_asks_for_one(text: str) -> None:
     assert refused.value.hint is Hint.VERSION
 
 
-def git(directory: Path, *arguments: str) -> None:
+def git(directory: Path, *arguments: str) -> str:
     names = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, **names, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    subprocess.run(["git", *arguments], cwd=directory, check=True, env=environment, capture_output=True)
+    done = subprocess.run(
+        ["git", *arguments], cwd=directory, check=True, env=environment, capture_output=True, text=True
+    )
+    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -201,8 +204,10 @@ def test_the_date_is_that_of_the_variable_else_of_the_commit(
     assert release_date({}, checkout) == release_date({}, checkout / "sub") == "2026-11-24"
     assert release_date({"SOURCE_DATE_EPOCH": ""}, checkout) == "2026-11-24"
     assert release_date({"SOURCE_DATE_EPOCH": "1700000000"}, checkout) == "2023-11-14"
-    with pytest.raises(SettingError, match=r"^SOURCE_DATE_EPOCH: invalid time 'now': expected seconds since 1970"):
-        release_date({"SOURCE_DATE_EPOCH": "now"}, checkout)
+    assert release_date({"SOURCE_DATE_EPOCH": "253402300799"}, checkout) == "9999-12-31"
+    for text in ("now", " 5 ", "1_000", "\u0665", "5.0", "-1", "253402300800", "9" * 400):
+        with pytest.raises(SettingError, match=r"^SOURCE_DATE_EPOCH: invalid time '.{1,80}': expected seconds since"):
+            release_date({"SOURCE_DATE_EPOCH": text}, checkout)
     other = tmp_path_factory.mktemp("other")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(other.parent))
     assert release_date({}, other) is None
@@ -212,9 +217,21 @@ def test_the_date_is_that_of_the_variable_else_of_the_commit(
     assert release_date({}, checkout) is None
 
 
+@pytest.mark.parametrize("seconds", ["253402300800", "99999999999999999", "18446744073709551615"])
+def test_a_commit_after_the_year_9999_has_no_date(checkout: Path, seconds: str) -> None:
+    tree = git(checkout, "rev-parse", "HEAD^{tree}")
+    commit = f"tree {tree}\nauthor a <a@b> {seconds} +0000\ncommitter a <a@b> {seconds} +0000\n\nm\n"
+    (checkout / "commit").write_text(commit)
+    git(checkout, "reset", "-q", "--hard", git(checkout, "hash-object", "-t", "commit", "-w", "commit"))
+    assert release_date({}, checkout) is None
+
+
 @pytest.mark.parametrize(
     ("message", "notes"),
     [
+        ("Better:\n- sleeps\n- wakes\n\nMore", b"Better:\n- sleeps\n- wakes\n\nMore\n"),
+        ("v1.3.0:\n- sleeps\n- wakes", b"- sleeps\n- wakes\n"),
+        ("\ufeffv1.3.0\n\n- sleeps", b"- sleeps\n"),
         ("Longer battery life\n\n- Sleeps *deeply*\n- <b>", b"Longer battery life\n\n- Sleeps *deeply*\n- <b>\n"),
         ("Release 1.3.0\n\n- Sleeps", b"- Sleeps\n"),
         ("v1.3.0\n\nLänger.\n\nNeu.\n", "Länger.\n\nNeu.\n".encode()),
@@ -238,3 +255,13 @@ def test_the_message_of_a_versions_annotated_tag_is_its_notes(
 def test_without_a_checkout_there_are_no_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert tag_notes(tmp_path, "1.2.0") is None
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_the_signature_of_a_tag_is_not_in_its_notes(checkout: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    signing = ("-c", "gpg.format=ssh", "-c", f"user.signingkey={key}")
+    git(checkout, *signing, "tag", "-s", "v1.3.0", "-m", "v1.3.0\n\nSleeps:\n- deeply")
+    assert "SIGNATURE" in git(checkout, "cat-file", "tag", "v1.3.0")
+    assert tag_notes(checkout, "1.3.0") == b"Sleeps:\n- deeply\n"

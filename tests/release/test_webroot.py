@@ -25,11 +25,12 @@ from pathlib import Path
 
 import pytest
 import semver
+from support.keys import signer
 from support.releases import SPARE, make, make_roms, tree, with_recovery
 
 from rbootimg._version import __version__
 from rbootimg.errors import Hint, LockError, PublishError, RbootError, WebRootError
-from rbootimg.release import datafiles, storage, transaction, webroot
+from rbootimg.release import datafiles, signing, storage, transaction, webroot
 from rbootimg.release import tree as tree_module
 from rbootimg.release.bundle import Bundle
 from rbootimg.release.check import check_web_root
@@ -37,6 +38,7 @@ from rbootimg.release.finding import Finding
 from rbootimg.release.history import History
 from rbootimg.release.manifest import Release
 from rbootimg.release.tree import LOCK, NEXT, SWITCH
+from rbootimg.release.update import parse_update_file
 from rbootimg.release.webroot import Omission, Outcome, list_releases, prune, publish, rollback, rollback_all
 from rbootimg.rom.format import Rom
 from rbootimg.views import release as report
@@ -81,6 +83,8 @@ def assert_current(directory: Path, version: str, rom_count: int = 2) -> None:
     assert (directory / "manifest.json").read_bytes() == (directory / f"releases/{version}/manifest.json").read_bytes()
     assert f"<h1>blink {version}</h1>" in (directory / "index.html").read_text()
     assert history(directory).current == version
+    assert (directory / "update").read_bytes() == history(directory).update
+    assert parse_update_file((directory / "update").read_bytes()).update.version == version
     assert check_web_root(directory) == ()
     assert not list(directory.rglob(".rbootimg-*"))
 
@@ -106,6 +110,7 @@ def test_a_release_is_current_and_stored(root: Path) -> None:
         "rom0.bin",
         "rom1.bin",
         "style.css",
+        "update",
         "version",
     ]
     assert_current(root, "1.0.0")
@@ -130,6 +135,32 @@ def test_a_release_that_is_current_already_is_left_alone(root: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert not publish(root, [make("1.0.0", date="2026-11-23")])[0].changed
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_publishing_the_current_release_again_tells_whether_files_were_repaired(root: Path) -> None:
+    put(root, "1.0.0")
+    (root / "rom0.bin").write_bytes(b"x")
+    (published,) = publish(root, [make("1.0.0")])
+    assert (published.outcome, published.before) == (Outcome.SWITCHED, "1.0.0")
+    assert report.published(published) == ["blink 1.0.0 is current already; its files were repaired"]
+    (published,) = publish(root, [make("1.0.0")])
+    assert report.published(published) == ["blink 1.0.0 is current already"]
+
+
+def test_publishing_again_after_a_killed_switch_tells_what_it_completed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(root, [make("1.0.0"), make("1.0.0", "clock")])
+    for again in (lambda: publish(root, [make("1.1.0"), make("1.1.0", "clock")]), lambda: rollback_all(root, "1.0.0")):
+        with monkeypatch.context() as patch:
+            patch.setattr(transaction, "_complete", lambda *_: sys.exit())
+            patch.setattr(webroot, "repair", lambda *_: False)
+            with pytest.raises(SystemExit):
+                again()
+        assert [(each.outcome, each.before == each.release.version) for each in again()] == [
+            (Outcome.SWITCHED, True)
+        ] * 2
+        assert [each.outcome for each in again()] == [Outcome.UNCHANGED] * 2
 
 
 def test_the_web_server_may_read_everything(root: Path) -> None:
@@ -362,6 +393,11 @@ def test_the_list_says_which_release_is_current_previous_or_rolled_back(root: Pa
     assert labels(root) == ["1.3.0 current", "1.4.0 previous", "1.2.0 rolled back", "1.1.0", "1.0.0"]
     (root / "releases/history.json").unlink()
     rollback(root, "1.3.0")
+    # The update file still lists 1.2.0.
+    assert labels(root) == ["1.3.0 current", "1.4.0 rolled back", "1.2.0 rolled back", "1.1.0", "1.0.0"]
+    (root / "releases/history.json").unlink()
+    (root / "update").unlink()
+    rollback(root, "1.3.0")
     assert labels(root) == ["1.3.0 current", "1.4.0 rolled back", "1.2.0", "1.1.0", "1.0.0"]
 
 
@@ -495,7 +531,7 @@ def test_a_checksum_file_of_the_user_stays_while_it_is_correct(root: Path) -> No
         (
             with_sums("1.1.0"),
             lambda root: rollback(root),
-            ["manifest.json", "version", "rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256"],
+            ["update", "manifest.json", "version", "rom0.bin", "rom0.bin.sha256", "rom1.bin", "rom1.bin.sha256"],
         ),
         (
             with_sums("1.0.0"),
@@ -525,7 +561,7 @@ def test_a_checksum_file_comes_right_after_its_rom_up_and_down(
     monkeypatch.setattr(os, "replace", replaced)
     monkeypatch.setattr(Path, "unlink", removed)
     change(root)
-    assert done == ["history.json", *steps, "index.html"]
+    assert done == ["history.json", *steps, "index.html", *(["update"] if steps[0] != "update" else [])]
 
 
 def test_parts_that_are_not_published_are_named(root: Path) -> None:
@@ -646,7 +682,7 @@ def test_a_download_in_progress_finishes_with_the_old_bytes(root: Path) -> None:
         assert start + download.read() == make_roms("1.0.0")[0]
 
 
-def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_switch_goes_roms_manifest_version_page_update_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "1.0.0")
     replaced: list[str] = []
     real = os.replace
@@ -660,13 +696,14 @@ def test_the_switch_goes_roms_manifest_version_page(root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "replace", replace)
     put(root, "1.1.0")
-    assert replaced == ["releases/history.json", "rom0.bin", "rom1.bin", "manifest.json", "version", "index.html"]
+    announced = ["manifest.json", "version"]
+    assert replaced == ["releases/history.json", "rom0.bin", "rom1.bin", *announced, "index.html", "update"]
     for back in (lambda: rollback(root), lambda: put(root, "1.0.5-rc.1", allow_downgrade=True)):
         put(root, "1.1.0", allow_downgrade=True)
         replaced.clear()
         monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), replaced.append(Path(paths[1]).name)))
         back()
-        assert replaced == ["history.json", "manifest.json", "version", "rom0.bin", "rom1.bin", "index.html"]
+        assert replaced == ["history.json", "update", *announced, "rom0.bin", "rom1.bin", "index.html"]
 
 
 def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -676,11 +713,11 @@ def test_files_replaced_first_are_on_the_disk_before_the_rest(root: Path, monkey
     real = os.replace
     monkeypatch.setattr(os, "replace", lambda *paths: (real(*paths), done.append(Path(paths[1]).name)))
     monkeypatch.setattr(transaction, "sync", lambda directory: done.append("sync") if directory == root else None)
-    pages = ["index.html", "sync"]
+    announced, roms = ["manifest.json", "version"], ["rom0.bin", "rom1.bin", "sync"]
     rollback(root)
-    assert done[-9:] == ["history.json", "manifest.json", "version", "sync", "rom0.bin", "rom1.bin", "sync", *pages]
+    assert done[-10:] == ["history.json", "update", *announced, "sync", *roms, "index.html", "sync"]
     put(root, "1.2.0")
-    assert done[-7:] == ["rom0.bin", "rom1.bin", "sync", "manifest.json", "version", *pages]
+    assert done[-8:] == [*roms, *announced, "index.html", "update", "sync"]
 
 
 # Several applications
@@ -1286,6 +1323,11 @@ def assert_consistent(root: Path, versions: set[str]) -> None:
             assert of == f"{name}\n"
     if (root / "version").exists():
         assert (root / "version").read_text().removesuffix("\n") in versions
+    if (root / "update").exists():
+        update = parse_update_file((root / "update").read_bytes()).update
+        for rom in update.roms:
+            data = (root / f"releases/{update.version}/rom{rom.slot}.bin").read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (rom.size, rom.sha256)
     if (root / "releases/history.json").exists():
         for version, digest in history(root).manifests.items():
             directories = [root / "releases" / name for name in (version, ".rbootimg-next")]
@@ -1475,6 +1517,34 @@ def test_killed_at_any_point_the_web_root_is_consistent_and_the_next_publish_wor
         publish(root, [make("1.4.0", checksum_files=kill % 2 == 1)])
         assert_current(root, "1.4.0")
         assert set(sums(root).values()) == {"1.4.0"} if kill % 2 else sums(root) == {}
+
+
+SIGNED = {
+    "publish": lambda root: publish(root, [make("1.2.0")], signer=signer()),
+    "rollback": lambda root: rollback(root, signer=signer()),
+    "another key": lambda root: publish(root, [make("1.1.0")], signer=signer("spare")),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_killed_at_any_point_a_signed_switch_is_finished_without_the_key(memory: Path, name: str) -> None:
+    start, root = memory / "start", memory / "root"
+    keys = [signer().public, signer("spare").public]
+    for version in ("1.0.0", "1.1.0"):
+        publish(start, [make(version)], signer=signer())
+    shutil.copytree(start, root, copy_function=os.link)
+    finished = 0
+    for step in steps_of(lambda: SIGNED[name](root), root):
+        shutil.rmtree(root)
+        shutil.copytree(start, root, copy_function=os.link)
+        assert kill_at(step, lambda: SIGNED[name](root))
+        assert_consistent(root, {"1.0.0", "1.1.0", "1.2.0"})
+        assert signing.verify(parse_update_file((root / "update").read_bytes()).signed, keys)
+        finished += (root / "update").read_bytes() != history(root).update
+        rollback(root, history(root).current)
+        assert (root / "update").read_bytes() == history(root).update
+        assert [finding for finding in check_web_root(root, keys) if finding.fault] == []
+    assert finished
 
 
 def test_an_interrupted_switch_is_found_and_completed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,7 +247,7 @@ def test_the_ram_can_be_filled_to_the_last_byte(section: Sec) -> None:
     [
         (
             Sec(".text", IRAM, bytes(0x8001)),
-            "section .text overflows IRAM by 1 bytes: ends at 0x40108001, expected at most 0x40108000",
+            "section .text overflows IRAM by 1 byte: ends at 0x40108001, expected at most 0x40108000",
         ),
         (
             Sec(".data", DRAM, bytes(0x15000)),

@@ -182,6 +182,17 @@ def test_an_error_of_ours_has_no_command(project: Project) -> None:
     assert "failed command" not in project.run("flash").text
 
 
+def test_an_error_of_the_system_is_red_on_a_terminal(project: Project) -> None:
+    sconstruct(
+        project,
+        "roms = env.RbootApp('app', 'main.c')",
+        "env.AddPreAction(roms[0], Mkdir('$TARGET'))",
+    )
+    output = on_terminal(project, status=2)
+    assert f"scons: *** [app/rom0.bin] {RED}" in output
+    assert "rom0.bin: Is a directory\x1b[0m\n" in output
+
+
 # The table of ROMs
 
 

@@ -328,6 +328,32 @@ def test_an_interrupted_proof_publishes_nothing(project: Project, tmp_path: Path
     assert PROVED in project.build("publish")
 
 
+def test_an_interrupt_starts_no_further_proof(project: Project, tmp_path: Path) -> None:
+    sconstruct(project, "for name in ('one', 'two', 'three'): env.RbootApp(name, 'main.c')")
+    project.build()
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    script = "trap 'sleep 0.5; exit 1' INT; echo > uart; sleep 60"  # SCons notices the signal before QEMU ends
+    with subprocess.Popen(
+        [sys.executable, "-m", "SCons", "-Q", "prove"],
+        cwd=project.directory,
+        env={**os.environ, **with_qemu(tmp_path, script), "TMPDIR": str(runs)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as scons:
+        while not list(runs.glob("*/uart")):
+            assert scons.poll() is None
+            time.sleep(0.02)
+        first = {*runs.iterdir()}
+        os.killpg(scons.pid, signal.SIGINT)
+        while scons.poll() is None:
+            assert {*runs.iterdir()} <= first
+            time.sleep(0.02)
+        assert scons.communicate()[1] == "scons: *** [prove] Build interrupted.\n"
+
+
 def assert_ended(process: int) -> None:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.releases import make
+from support.terminals import without_controls
 
 from rbootimg.layout.memory import Usage
 from rbootimg.layout.model import Slot
@@ -45,6 +48,20 @@ def test_a_wide_terminal_gets_all_columns() -> None:
         *("24,512", "32,768", "74.8", "79,000", "81,920", "96.4", "450,704", "503,808", "89.5"),
     ]
     assert row.count("━") > 3 * 8
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_gets_bars_that_it_can_show(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr(stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    build.print_roms([usage("größer\N{SNOWMAN}/rom0.bin")])
+    stdout.flush()
+    shown = without_controls(stdout.buffer.getvalue().decode(encoding))
+    assert "24,512 ======-.." in shown
+    assert {"ascii": "gr??er?/rom0.bin", "latin-1": "größer?/rom0.bin"}[encoding] in shown
 
 
 @pytest.mark.parametrize(
