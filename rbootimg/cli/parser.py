@@ -49,6 +49,7 @@ GROUPS = {
         "nginx-conf": "print an nginx configuration for a web root",
     },
     "Set up": {
+        "platformio": "add rBoot ROMs to a PlatformIO project",
         "completion": "print a script that completes commands in bash, zsh or fish",
     },
 }

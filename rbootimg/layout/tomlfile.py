@@ -78,7 +78,7 @@ def parse_layout(
     `changes` override keys of the file, and single keys of its `loader`; `slots` override its slots, and get the size
     of infer_sizes() if theirs is 0. Raises LayoutError if the layout is invalid or larger than 64 KB.
     """
-    return make_layout(_load_toml(text), changes, slots)
+    return make_layout(load_toml(text), changes, slots)
 
 
 def make_layout(keys: Mapping[str, Any], changes: Mapping[str, Any], slots: Sequence[Slot]) -> FlashLayout:
@@ -94,7 +94,8 @@ def make_layout(keys: Mapping[str, Any], changes: Mapping[str, Any], slots: Sequ
     return FlashLayout(chip, infer_sizes(slots, chip, regions), loader, params.mode, params.freq, regions)
 
 
-def _load_toml(text: str) -> dict[str, Any]:
+def load_toml(text: str) -> dict[str, Any]:
+    """Return the keys of a layout in TOML, unchecked. Raises LayoutError if it is invalid or larger than 64 KB."""
     _check_cost(text)
     if sys.version_info >= (3, 11):  # imported here: a build without a layout file does not need it
         import tomllib

@@ -21,6 +21,7 @@ import SCons.Util
 
 from ..errors import RbootError, SettingError
 from ..views.messages import error_text
+from .frontend import front_end
 from .users import format_error
 from .variables import BUILD_DIR, escape_dollars, expand, get_string, is_set
 
@@ -65,7 +66,8 @@ class _Function:
             self.function(target, source, env)
         except RbootError as error:
             subject = str(source[0]) if self._about_source and source and error.subject is None else None
-            raise SCons.Errors.BuildError(target, error_text(format_error(error)), filename=subject) from None
+            message = front_end(env).translate(format_error(error))
+            raise SCons.Errors.BuildError(target, error_text(message), filename=subject) from None
         except OSError as error:
             text = error_text(f"{error.filename or target[0]}: {error.strerror}")
             raise SCons.Errors.BuildError(target, text) from None

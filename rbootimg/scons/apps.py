@@ -47,6 +47,7 @@ class App(NamedTuple):
     recovery: Recovery | None
     force: bool
     allow_downgrade: bool
+    in_directory: bool
 
 
 class WebRoot(NamedTuple):
@@ -58,6 +59,11 @@ class WebRoot(NamedTuple):
     path: str
     apps: dict[str, App]
     total: int = 0
+
+    @property
+    def in_directories(self) -> bool:
+        """Whether each application has a directory of its name: if there are several, or one demands it."""
+        return self.total > 1 or any(app.in_directory for app in self.apps.values())
 
 
 def app_name(env: Any, name: object) -> str:

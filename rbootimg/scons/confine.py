@@ -8,6 +8,7 @@ from typing import Any
 
 from ..emulator import confinement
 from ..views.messages import print_warning
+from .frontend import front_end
 from .variables import get_string
 
 
@@ -15,7 +16,7 @@ def check_confinement(env: Any) -> None:
     """Warn once if ROMs run unconfined. Raises EmulatorError if $RBOOT_CONFINE forbids that or has an invalid value."""
     warning = confinement.check(get_string(env, "RBOOT_CONFINE") or os.environ.get("RBOOT_CONFINE", ""))
     if warning:
-        _warn(warning)
+        _warn(front_end(env).translate(warning))
 
 
 @functools.lru_cache  # once, however many targets run ROMs

@@ -94,6 +94,7 @@ def add_app(
         recovery=recovery,
         force=bool(get_bool(env, "RBOOT_FORCE")),
         allow_downgrade=bool(get_bool(env, "RBOOT_ALLOW_DOWNGRADE")),
+        in_directory=bool(get_bool(env, "RBOOT_IN_DIRECTORY")),
     )
     if web_root.apps.setdefault(name, app) is not app:
         raise SettingError("two applications of one web root have this name; rename one", subject=name)

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import SCons.Script
-
 from ..errors import CheckoutError, PublishError, RbootError, VersionError
 from ..layout.model import Slot
 from ..release import bundle as release
@@ -21,6 +19,7 @@ from ..views.progress import progress
 from ..views.release import new_key
 from . import proving
 from .apps import App, WebRoot, display_path, recovery_to_prove, web_root_subject, web_roots
+from .frontend import front_end
 from .signing import signer_of
 from .summary import print_roms
 from .users import format_error
@@ -34,7 +33,7 @@ def write_web_roots(target: Any, env: Any) -> None:
     silent = bool(env.GetOption("silent"))
     print_roms(env, _slots(roots))
     _prove_roms(roots, env)
-    _warn_of_unproved(roots)
+    _warn_of_unproved(roots, env)
     signer = signer_of(env)
     bundles = [_make_bundles(root, signer is not None, env) for root in roots]
     lines: list[str] = []
@@ -61,23 +60,13 @@ def _slots(roots: list[WebRoot]) -> dict[Any, Slot | None]:
 
 
 def _serve_commands(target: Any, env: Any) -> list[str]:
-    """The commands that serve the web roots of a target; none if `scons serve` is a target of the project's own.
-
-    `scons serve` needs those settings of the command line that the web root or the SConstruct may depend on.
-    """
+    """The commands that serve the web roots of a target; none if `scons serve` is a target of the project's own."""
     roots = target[0].attributes.rboot_web_roots.values()
     if len(roots) > 1:
         return [shlex.join(("rbootimg", "serve", "--web-root", display_path(root.path, env))) for root in roots]
     if not getattr(env.Alias("serve")[0].attributes, "rboot", None):
         return []
-    settings = [
-        f"{name}={value}"
-        for name, value in SCons.Script.ARGUMENTS.items()
-        if name in ("RBOOT_WEBROOT", "RBOOT_SERVE_PORT") or not name.startswith("RBOOT_")
-    ]
-    given = (("-C", env.GetOption("directory")), ("-f", env.GetOption("file")))
-    options = [word for option, values in given for value in values for word in (option, value)]
-    return [shlex.join(("scons", *options, "serve", *settings))]
+    return [front_end(env).command(env, "serve")]
 
 
 def _collect_files(roots: list[WebRoot]) -> list[dict[str, bytes]]:
@@ -105,13 +94,14 @@ def _prove_roms(roots: list[WebRoot], env: Any) -> None:
     proving.prove_pending([app.proof_request for app in apps if app.proof_request and not app.proof_is_optional], env)
 
 
-def _warn_of_unproved(roots: list[WebRoot]) -> None:
+def _warn_of_unproved(roots: list[WebRoot], env: Any) -> None:
     """Warn of ROMs that are published without a proof because QEMU is missing."""
     unproved = [
         name for root in roots for name, app in root.apps.items() if app.proof_is_optional and not _proving_loader(app)
     ]
     if unproved:
-        print_warning("rboot", f"published without a proof: {', '.join(unproved)}: {proving.NO_QEMU}")
+        reason = front_end(env).translate(proving.NO_QEMU)
+        print_warning("rboot", f"published without a proof: {', '.join(unproved)}: {reason}")
 
 
 def _proving_loader(app: App) -> str | None:
@@ -142,7 +132,8 @@ def _make_bundles(web_root: WebRoot, is_signed: bool, env: Any) -> list[release.
                     subject=needing[0],
                     hint=error.hint,
                 ) from None
-            print_warning("rboot", f"published without releases: {format_error(error)}")
+            reason = front_end(env).translate(format_error(error))
+            print_warning("rboot", f"published without releases: {reason}")
             return []
         built = next((each for each in versions.values() if isinstance(each, CheckoutVersion)), "")
         if built != now:  # the ROMs may contain the version
@@ -197,7 +188,7 @@ def _publish_release(web_root: WebRoot, bundles: list[release.Bundle], signer: S
         published = webroot.publish(
             Path(web_root.path),
             bundles,
-            in_directories=web_root.total > 1 or None,
+            in_directories=web_root.in_directories or None,
             force=forced | uncommitted,
             allow_missing_roms=forced,
             allow_downgrade={name for name, app in web_root.apps.items() if app.allow_downgrade},
@@ -214,7 +205,7 @@ def _publish_files(web_root: WebRoot, files: dict[str, bytes], env: Any) -> list
     published = {each.path: each for each in unversioned.publish_files(files, Path(web_root.path))}
     lines = []
     for name, app in web_root.apps.items():
-        directory = Path(web_root.path, name) if web_root.total > 1 else Path(web_root.path)
+        directory = Path(web_root.path, name) if web_root.in_directories else Path(web_root.path)
         roms = [published[directory / names.rom_name(number)] for number in range(len(app.roms))]
         changed = any(each.changed for each in published.values() if each.path.parent == directory)
         sizes = [rom.size for rom in roms]
@@ -229,7 +220,7 @@ def _files_of(web_root: WebRoot) -> dict[str, bytes]:
     files = unversioned.web_tree(
         contents,
         {name: app.layout.loader.irom_checksum for name, app in web_root.apps.items()},
-        in_directories=web_root.total > 1,
+        in_directories=web_root.in_directories,
         checksum_files=any(app.checksum_files for app in web_root.apps.values()),
     )
     changed = {files[name] for name in unversioned.changed_files(files, Path(web_root.path))}

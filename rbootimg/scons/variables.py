@@ -73,6 +73,9 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
         ),
         "Release": (
             Variable("RBOOT_WEBROOT", "#build/webroot", "directory that `scons publish` writes to"),
+            Variable(
+                "RBOOT_IN_DIRECTORY", "", "publish to a directory of the application's name: yes no (default: no)"
+            ),
             Variable("RBOOT_APPS", "", "applications to publish, roll back, ... (default: all)"),
             Variable("RBOOT_VERSION", "", "semantic version (default: from the git tags)"),
             Variable("RBOOT_DEVICE", "", "device class in the manifest (default: esp8266)"),
@@ -301,7 +304,7 @@ def get_layout(env: Any, slots: object = None) -> FlashLayout:
     own = () if slots is None else parse_slots(slots)
     name = get_string(env, "RBOOT_LAYOUT")
     with error_subject(name or None):
-        return _layout(_layout_text(env, name), tuple(strings.items()), tuple(flags.items()), own)
+        return _layout(layout_text(env, name), tuple(strings.items()), tuple(flags.items()), own)
 
 
 def _expanded(env: Any, name: str, value: object) -> object:
@@ -312,7 +315,8 @@ def _expanded(env: Any, name: str, value: object) -> object:
     return value
 
 
-def _layout_text(env: Any, name: str) -> str | None:
+def layout_text(env: Any, name: str) -> str | None:
+    """The TOML of the preset or layout file `name`, None without a name. Raises LayoutError."""
     if not name:
         return None
     from ..layout import presets  # for projects with a layout only, as TOML's parser

@@ -80,7 +80,7 @@ def test_what_setup_cfg_asks_for_is_locked_for_each_python(
             assert wanted.specifier.contains(version), f"{text}, but {version} is locked: {REFRESH}"
 
 
-@pytest.mark.parametrize("name", ["build", "run", "test"])
+@pytest.mark.parametrize("name", ["build", "platformio", "run", "test"])
 def test_each_locked_package_is_known_by_its_hashes(name: str) -> None:
     entries = lock(name)
     assert entries

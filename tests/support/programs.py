@@ -29,9 +29,9 @@ _PATHS = [str(ROOT), str(ROOT / "tests")]
 THIRD_PARTY = ("elftools.common.utils", "elftools.elf.structs", "jinja2", "markupsafe", "semver")
 PRELOADED = {
     # Of rbootimg all but the packages that the program does not use, so that it must import what it uses.
-    "SCons": (("rbootimg.cli", "rbootimg.commands"), ("SCons.Script", *THIRD_PARTY)),
+    "SCons": (("rbootimg.cli", "rbootimg.commands", "rbootimg.platformio"), ("SCons.Script", *THIRD_PARTY)),
     "rbootimg": (
-        ("rbootimg.scons", "rbootimg.site_tools"),
+        ("rbootimg.platformio", "rbootimg.scons", "rbootimg.site_tools"),
         (*THIRD_PARTY, "rich.console", "rich.live", "rich.padding", "rich.progress_bar", "rich.table", "esptool"),
     ),
 }

@@ -1,0 +1,1 @@
+/* Included by the SDK's osapi.h; may be empty. */

@@ -1,0 +1,1 @@
+"""PlatformIO: the script that a project's platformio.ini names, and what adds it there."""
