@@ -246,8 +246,11 @@ def make_signer(settings: SignerSettings, ask: Callable[[Path], bytes] | None = 
     elif ask and is_encrypted(read_file(settings.key, MAX_KEY_SIZE)):
         passphrase = ask(settings.key)
     signer = read_key(settings.key, passphrase)
-    if settings.public_key and read_public_key(settings.public_key).key != signer.public.key:
-        raise SettingError(f"not the public key of {settings.key}", subject=settings.public_key)
+    if settings.public_key:
+        public = read_public_key(settings.public_key)
+        if public.key != signer.public.key:
+            raise SettingError(f"not the public key of {settings.key}", subject=settings.public_key)
+        signer.public = public  # devices find the key by the number of this file
     return signer
 
 
