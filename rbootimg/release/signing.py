@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..errors import Hint, SettingError, SigningError
+from ..errors import Hint, SettingError, SigningError, error_subject
 from ..fileio import read_file
 from ..text import printable, quote
 from .signify import (
@@ -207,6 +207,26 @@ def read_public_key(path: Path) -> PublicKey:
         raise SettingError(error.message, subject=path) from None
 
 
+def read_any_public_key(path: Path, name: str) -> PublicKey:
+    """Read a file KEY.pub, or an Ed25519 public key in PEM, which gets the name `name`. Raises SettingError."""
+    data = read_file(path, MAX_KEY_SIZE)
+    if not data.lstrip().startswith(b"-----BEGIN "):
+        return read_public_key(path)
+    with _cryptography():
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    try:
+        key = load_pem_public_key(data)
+    except ValueError:
+        raise SettingError("invalid public key in PEM", subject=path) from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise SettingError("not an Ed25519 key", subject=path)
+    # Through the file's form, which refuses what no device accepts.
+    with error_subject(path):
+        check_name(name)
+        return parse_public_key(public_key_file(_numbered(key.public_bytes_raw(), f"{name} public key")))
+
+
 class SignerSettings(NamedTuple):
     """What signs, as users set it: a private key, or a command with the public key that verifies its signatures.
 
@@ -246,8 +266,11 @@ def make_signer(settings: SignerSettings, ask: Callable[[Path], bytes] | None = 
     elif ask and is_encrypted(read_file(settings.key, MAX_KEY_SIZE)):
         passphrase = ask(settings.key)
     signer = read_key(settings.key, passphrase)
-    if settings.public_key and read_public_key(settings.public_key).key != signer.public.key:
-        raise SettingError(f"not the public key of {settings.key}", subject=settings.public_key)
+    if settings.public_key:
+        public = read_public_key(settings.public_key)
+        if public.key != signer.public.key:
+            raise SettingError(f"not the public key of {settings.key}", subject=settings.public_key)
+        signer.public = public  # devices find the key by the number of this file
     return signer
 
 
@@ -309,10 +332,13 @@ class CommandSigner:
 
 
 def _public(private: Ed25519PrivateKey, comment: str) -> PublicKey:
-    """The public key of a private one. Its number, which signify draws by lot, must only differ: it is a digest's."""
+    return _numbered(private.public_key().public_bytes_raw(), comment)
+
+
+def _numbered(key: bytes, comment: str) -> PublicKey:
+    """A public key with a number. That of signify is random, and must only differ: here it is of the key's digest."""
     import hashlib
 
-    key = private.public_key().public_bytes_raw()
     return PublicKey(comment, hashlib.sha256(key).digest()[:NUMBER_SIZE], key)
 
 

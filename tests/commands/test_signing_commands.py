@@ -19,6 +19,7 @@ from support.project import ROOT
 from support.releases import tree
 
 from rbootimg.release import signing
+from rbootimg.release.clientkeys import keys_header
 from rbootimg.release.update import parse_update_file
 from rbootimg.serve.server import serving
 
@@ -330,3 +331,46 @@ def test_signify_verifies_what_is_published() -> None:
     run(*PUBLISH, "--version", "1.0.0", "--sign-key", "prod.key")
     command = ["signify-openbsd", "-V", "-q", "-e", "-p", "prod.pub", "-x", "build/webroot/update", "-m", "-"]
     assert subprocess.run(command, capture_output=True, check=True).stdout.startswith(b"rbootimg-update 1\n")
+
+
+# keys
+
+
+@pytest.mark.needs("openssl")
+def test_a_public_key_in_pem_gets_the_form_of_signify(directory: Path) -> None:
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", "token.pem"], check=True)
+    subprocess.run(["openssl", "pkey", "-in", "token.pem", "-pubout", "-out", "public.pem"], check=True)
+    run("keys", "public.pem", "-o", "token.pub")
+    key = signing.read_public_key(Path("token.pub"))
+    private = signing.read_key(Path("token.pem")).public
+    assert (key.key, key.number, signing.key_name(key)) == (private.key, private.number, "token")
+    assert run("keys", "token.pub")[0] == Path("token.pub").read_text()
+    assert run("keys", "public.pem")[0].startswith("untrusted comment: public public key\n")
+
+
+def test_the_header_of_the_client_has_the_keys(directory: Path) -> None:
+    write_key(directory / "spare")
+    run("keys", "prod.pub", "spare.pub", "--client-header", "-o", "rboot-keys.h")
+    keys = [signing.read_public_key(Path(f"{name}.pub")) for name in ("prod", "spare")]
+    assert Path("rboot-keys.h").read_text() == keys_header(keys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("prod.key",), "prod.key: invalid public key in PEM"),
+        (("prod.key", "prod.pub", "--client-header"), "prod.key: invalid public key in PEM"),
+        (("missing",), "missing: No such file or directory"),
+        (("prod.pub", "-o", "prod.pub"), "prod.pub: refusing to overwrite an input file"),
+        (("prod.pub", "prod.pub", "--client-header"), "the same key twice: 'prod public key' and 'prod public key'"),
+    ],
+)
+def test_keys_that_are_refused(directory: Path, arguments: tuple[str, ...], message: str) -> None:
+    before = Path("prod.pub").read_bytes()
+    assert refused("keys", *arguments) == message
+    assert Path("prod.pub").read_bytes() == before
+
+
+def test_several_keys_are_for_the_header(directory: Path) -> None:
+    _, error = run("keys", "prod.pub", "safe.pub", status=2)
+    assert error.endswith("several keys require --client-header\n")

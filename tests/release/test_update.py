@@ -101,6 +101,15 @@ def test_keys_of_openssl_are_read(passphrase: bytes | None, tmp_path: Path) -> N
     assert signing.verify(signing.sign(b"message", signer), [signer.public]) == signer.public
 
 
+def test_a_key_has_the_number_of_the_public_key_that_is_set(tmp_path: Path, key: Path) -> None:
+    """Devices look for a key by that number; one of signify has been drawn by lot."""
+    public = signing.read_public_key(key.with_suffix(".pub"))._replace(comment="token public key", number=bytes(8))
+    (tmp_path / "devices.pub").write_bytes(signify.public_key_file(public))
+    signer = signing.make_signer(signing.SignerSettings(key, public_key=tmp_path / "devices.pub"))
+    assert signer
+    assert signing.sign(b"message", signer)[1:] == (bytes(8), signer.sign(b"message"), "verify with token.pub")
+
+
 def test_a_passphrase_is_asked_for_and_checked(tmp_path: Path) -> None:
     signing.write_key_pair(tmp_path / "prod", *signing.generate("prod", b"right"))
     assert (tmp_path / "prod.key").stat().st_mode & 0o777 == 0o600

@@ -5,9 +5,8 @@
  * `env.RbootOtaClient(RBOOT_UPDATE_KEYS=["prod.pub", "spare.pub"])` of the SCons tool compiles it. With a Makefile:
  * compile the sources in update/ and update/port/nonos/ like those in ota/, put their objects into an archive
  * (`xtensa-lx106-elf-ar rcs libupdate.a ...`) and link it in one group with the objects of ota/. For signatures,
- * compile all of them with -DRBOOT_UPDATE_KEYS and a header rboot-keys.h, which has of each key the number (8 bytes) and
- * the key (32 bytes) in little-endian words: #define RBOOT_KEYS {{0x..., 0x...}, {0x..., ...}}, {...}. Give no empty
- * keys. The oldest version that may be installed is -DRBOOT_LOWEST_VERSION='"1.2.0"'.
+ * compile all of them with -DRBOOT_UPDATE_KEYS and the header that `rbootimg keys prod.pub spare.pub --client-header -o
+ * rboot-keys.h` writes: the number and the point of each key, in little-endian words. The oldest version that may be installed is -DRBOOT_LOWEST_VERSION='"1.2.0"'.
  *
  * The last 252 bytes of rBoot's config sector belong to this client: see ota_store.h. */
 #ifndef RBOOT_UPDATE_H
