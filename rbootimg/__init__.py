@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         LoaderError,
         LockError,
         ManifestError,
+        PortError,
         ProofError,
         PublishError,
         RbootError,
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from .layout.presets import LAYOUT_PRESETS, preset_layout
     from .layout.sdk_partitions import sdk_partitions
     from .layout.tomlfile import parse_layout
+    from .monitor.decoder import Frame, LogDecoder, LogLine, LogReport, ReportKind, decode_log
+    from .monitor.elfs import ElfFinder, KnownElf, Origin, Running, known_elfs
+    from .monitor.source import Location
     from .release.bundle import Bundle, RecoveryRom, ReleaseOptions, make_bundle
     from .release.check import check_web_root
     from .release.check_http import check_url
@@ -72,7 +76,7 @@ _HOMES = {
     "emulator.proof": "SlotProof prove",
     "emulator.qemu": "BootEnd BootOptions BootResult boot",
     "errors": "CheckError CheckoutError ConfigError ElfError EmulatorError FitError FlashError Hint LayoutError "
-    "LoaderError LockError ManifestError ProofError PublishError RbootError RomError ScriptError ServerError "
+    "LoaderError LockError ManifestError PortError ProofError PublishError RbootError RomError ScriptError ServerError "
     "SettingError UrlError VersionError WebRootError",
     "flash.bootconfig": "BootConfig BootMode",
     "flash.bootlogic": "BootDecision predict_boot",
@@ -83,6 +87,9 @@ _HOMES = {
     "layout.presets": "LAYOUT_PRESETS preset_layout",
     "layout.sdk_partitions": "sdk_partitions",
     "layout.tomlfile": "parse_layout",
+    "monitor.decoder": "Frame LogDecoder LogLine LogReport ReportKind decode_log",
+    "monitor.elfs": "ElfFinder KnownElf Origin Running known_elfs",
+    "monitor.source": "Location",
     "release.bundle": "Bundle RecoveryRom ReleaseOptions make_bundle",
     "release.check": "check_web_root",
     "release.check_http": "check_url",
@@ -114,6 +121,7 @@ __all__ = [
     "ConfigError",
     "Elf",
     "ElfError",
+    "ElfFinder",
     "EmulatorError",
     "Finding",
     "FitError",
@@ -122,16 +130,24 @@ __all__ = [
     "FlashParams",
     "FlashPiece",
     "FlashRegion",
+    "Frame",
     "GpioMode",
     "Hint",
     "History",
+    "KnownElf",
     "LayoutError",
     "LoaderError",
     "LoaderOptions",
+    "Location",
     "LockError",
+    "LogDecoder",
+    "LogLine",
+    "LogReport",
     "ManifestError",
     "Omission",
+    "Origin",
     "Outcome",
+    "PortError",
     "ProofError",
     "PublishError",
     "Published",
@@ -140,8 +156,10 @@ __all__ = [
     "RecoveryRom",
     "Release",
     "ReleaseOptions",
+    "ReportKind",
     "Rom",
     "RomError",
+    "Running",
     "ScriptError",
     "ServerError",
     "ServerOptions",
@@ -158,10 +176,12 @@ __all__ = [
     "check_web_root",
     "client_header",
     "compare_roms",
+    "decode_log",
     "elf_symbols",
     "find_link_address",
     "flash_pieces",
     "identify",
+    "known_elfs",
     "list_releases",
     "make_boot_config",
     "make_bundle",

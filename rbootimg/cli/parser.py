@@ -35,6 +35,10 @@ GROUPS = {
         "boot": "run a flash image in QEMU",
         "prove": "verify in QEMU that each ROM of a flash image boots",
     },
+    "Debug": {
+        "monitor": "show and decode the output of a device or of the emulator",
+        "decode": "decode the crashes in a log",
+    },
     "Release": {
         "publish": "publish a release to a web root",
         "releases": "list the releases of a web root",

@@ -11,7 +11,8 @@ import pytest
 from markdown_it import MarkdownIt
 from support.project import ROOT
 
-from rbootimg.emulator.qemu import _CAUSES, BootEnd
+from rbootimg.emulator.qemu import BootEnd
+from rbootimg.rom.causes import CAUSES
 
 PACKAGE = ROOT / "rbootimg"
 FIRMWARE = PACKAGE / "firmware"
@@ -99,9 +100,9 @@ def test_every_reason_of_the_update_client_has_a_heading_with_its_name_below(nam
     assert entry.startswith(f"`{name}`"), f"{text} is followed by {entry[:30]!r}"
 
 
-@pytest.mark.parametrize("cause", _CAUSES)
+@pytest.mark.parametrize("cause", CAUSES)
 def test_every_exception_that_the_emulator_names_is_in_the_table(cause: int) -> None:
-    name = _CAUSES[cause].partition(" ")[0]
+    name = CAUSES[cause].name
     assert re.search(rf"^\| {cause} \| `{name}` \|", PAGE, re.MULTILINE)
 
 
