@@ -246,8 +246,11 @@ def interact(
 
 
 @contextlib.contextmanager
-def raw_terminal(terminal: int) -> Iterator[None]:
-    """Set a terminal to raw mode: no echo, each key at once, Ctrl-C as a key. Restores it at the end."""
+def raw_terminal(terminal: int, *, enter_is_cr: bool = False) -> Iterator[None]:
+    """Set a terminal to raw mode: no echo, each key at once, Ctrl-C as a key. Restores it at the end.
+
+    The Enter key is a line feed, or with `enter_is_cr` a carriage return, as serial terminals send it.
+    """
     if not os.isatty(terminal):
         yield
         return
@@ -255,6 +258,7 @@ def raw_terminal(terminal: int) -> Iterator[None]:
 
     before = termios.tcgetattr(terminal)
     now = termios.tcgetattr(terminal)
+    now[0] &= ~(termios.ICRNL if enter_is_cr else 0)
     now[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
     termios.tcsetattr(terminal, termios.TCSANOW, now)
     try:

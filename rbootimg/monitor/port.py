@@ -168,7 +168,8 @@ class Monitor:
             self._port.dtr = False
             self._port.rts = True
             time.sleep(_RESET_SECONDS)
-            self._port.dtr = download
+            if download:
+                self._port.dtr = True
             self._port.rts = False
             if download:
                 time.sleep(_BOOT_SECONDS)

@@ -212,7 +212,7 @@ def monitor_port(
         screen.note(f"{name}, {baud or RATES[0]} baud; Ctrl-C quits, Ctrl-T Ctrl-R resets the device")
         monitor = Monitor(opened, baud, screen)
         keyboard = sys.stdin.fileno()
-        with raw_terminal(keyboard):
+        with raw_terminal(keyboard, enter_is_cr=True):
             if reset:
                 monitor.reset()
             try:

@@ -25,7 +25,6 @@ def store_of(path: Path) -> int:
     return crashes.address(path.read_bytes(), "record") + 4
 
 
-@pytest.mark.needs("xtensa-lx106-elf-addr2line")
 def test_addr2line_lists_the_functions_that_are_inlined(path: Path) -> None:
     program = Program(path)
     assert program.missing is None
