@@ -35,7 +35,7 @@ def elf_archive_argument(parser: argparse.ArgumentParser, verb: str) -> None:
         "--elf-archive",
         type=directory,
         metavar="DIRECTORY",
-        help=f"{verb} this archive of ELFs; `none` is for no archive (default: $RBOOT_ELF_ARCHIVE, else WEBROOT-elfs "
+        help=f"{verb} this archive of ELFs; `none` is for no archive (default: $RBOOT_ELF_ARCHIVE, else .WEBROOT-elfs "
         "beside the web root)",
     )
 

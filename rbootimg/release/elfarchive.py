@@ -1,7 +1,8 @@
 """An archive of ELFs, to find that of a ROM in the field: the next build replaces those of a build.
 
 ARCHIVE/APP/VERSION/rom0-SHA256.elf has the ELF that the ROM with this SHA-256 was packed from. It is not part of the
-web root, as ELFs have the names and paths of the sources. Nothing deletes its files.
+web root, as ELFs have the names and paths of the sources. The directory above may be served too: only its
+owner can read the archive, and its name begins with a dot, which our own server hides. Nothing deletes its files.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ class ArchivedElf(NamedTuple):
 
 @functools.lru_cache  # all applications of a project ask for the same few
 def archive_directory(setting: str, web_root: Path) -> Path | None:
-    """Return the archive of a web root: `setting`, by default WEBROOT-elfs beside it; None for NO_ARCHIVE.
+    """Return the archive of a web root: `setting`, by default .WEBROOT-elfs beside it; None for NO_ARCHIVE.
 
     Raises SettingError if it is the web root or in it, where it would be served.
     """
     if setting == NO_ARCHIVE:
         return None
     root = web_root if web_root.name not in ("", "..") else Path(os.path.abspath(web_root))
-    archive = Path(setting) if setting else root.with_name(f"{root.name}-elfs")
+    archive = Path(setting) if setting else root.with_name(f".{root.name}-elfs")
     if Path(os.path.realpath(archive)).is_relative_to(os.path.realpath(root)):
         raise SettingError(f"{archive} is in the web root, which is public; expected another directory")
     return archive

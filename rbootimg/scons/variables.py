@@ -79,7 +79,7 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_CHECKSUM_FILES", "", "publish a .sha256 file for each ROM: yes no (default: no)"),
             Variable("RBOOT_PUBLISH_ELFS", "", "publish the ELFs, for their symbols: yes no (default: no)"),
             Variable(
-                "RBOOT_ELF_ARCHIVE", "", "directory that keeps the ELFs, or none (default: WEBROOT-elfs beside it)"
+                "RBOOT_ELF_ARCHIVE", "", "directory that keeps the ELFs, or none (default: .WEBROOT-elfs beside it)"
             ),
             Variable("RBOOT_FORCE", "", "overwrite a version or drop a ROM, for development: yes no (default: no)"),
             Variable("RBOOT_ALLOW_DOWNGRADE", "", "publish an older version: yes no (default: no)"),

@@ -107,7 +107,7 @@ def test_after_the_next_build_a_crash_of_the_published_version_is_decoded(direct
 def test_decode_says_what_it_searched() -> None:
     Path("log.txt").write_text(log())
     assert (
-        "note: no ELF to look up addresses; searched web, web-elfs" in run("decode", "log.txt", "--web-root", "web")[0]
+        "note: no ELF to look up addresses; searched web, .web-elfs" in run("decode", "log.txt", "--web-root", "web")[0]
     )
 
 
@@ -116,7 +116,7 @@ def test_decode_says_what_it_searched() -> None:
 
 def test_publish_keeps_the_elfs_beside_the_roms() -> None:
     assert publish()[1] == ""
-    assert archived() == ["web-elfs/sensor/1.2.0/rom0", "web-elfs/sensor/1.2.0/rom1"]
+    assert archived() == [".web-elfs/sensor/1.2.0/rom0", ".web-elfs/sensor/1.2.0/rom1"]
     assert not [*Path("web").rglob("*.elf")]
 
 
@@ -124,13 +124,13 @@ def test_publish_keeps_the_elfs_that_it_publishes() -> None:
     for slot in (0, 1):
         Path(f"rom{slot}.elf").rename(f"app{slot}.out")
     publish("--elf", "app0.out", "--elf", "app1.out")
-    assert archived() == ["web-elfs/sensor/1.2.0/rom0", "web-elfs/sensor/1.2.0/rom1"]
+    assert archived() == [".web-elfs/sensor/1.2.0/rom0", ".web-elfs/sensor/1.2.0/rom1"]
 
 
 def test_an_elf_of_another_build_is_not_kept() -> None:
     Path("rom0.elf").write_bytes(crashes.elf(0, value=5))
     publish()
-    assert archived() == ["web-elfs/sensor/1.2.0/rom1"]
+    assert archived() == [".web-elfs/sensor/1.2.0/rom1"]
 
 
 def test_the_archive_can_be_elsewhere_or_nowhere() -> None:
@@ -147,10 +147,10 @@ def test_an_archive_in_the_web_root_is_refused_before_anything_is_published() ->
 
 
 def test_an_archive_that_cannot_be_written_is_a_warning() -> None:
-    Path("web-elfs").write_text("a file")
+    Path(".web-elfs").write_text("a file")
     out, err = publish()
     assert out.startswith("sensor 1.2.0 is current")
-    assert err.startswith("rbootimg: warning: ELFs not archived: web-elfs")
+    assert err.startswith("rbootimg: warning: ELFs not archived: .web-elfs")
 
 
 # monitor, with the emulator

@@ -17,11 +17,12 @@ from rbootimg.release.bundle import ReleaseOptions, make_bundle
 from rbootimg.release.elfarchive import BuiltRom, archive_directory, archived_elfs, store_elfs
 from rbootimg.rom.elf import parse_elf
 from rbootimg.rom.pack import pack
+from rbootimg.serve.responses import answer
 
 pytestmark = pytest.mark.needs("xtensa-lx106-elf-gcc")
 
 LAYOUT = crashes.LAYOUT
-WEB_ROOT, ARCHIVE = Path("webroot"), Path("webroot-elfs")
+WEB_ROOT, ARCHIVE = Path("webroot"), Path(".webroot-elfs")
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +180,13 @@ def test_the_archive_is_beside_the_web_root_and_only_its_owner_can_read_it() -> 
         ("sensor", "1.2.0", 0),
         ("sensor", "1.2.0", 1),
     ]
+
+
+def test_a_server_of_the_directory_above_does_not_serve_the_archive(directory: Path) -> None:
+    publish("1.2.0", 12)
+    [path, _] = ARCHIVE.glob("sensor/1.2.0/*.elf")
+    assert answer(directory, "GET", str(path), {}).status == 404
+    assert answer(directory, "GET", "webroot/rom0.bin", {}).status == 200
 
 
 def test_an_existing_archive_keeps_its_mode() -> None:

@@ -101,7 +101,7 @@ def test_a_crash_is_decoded_with_the_elf_of_the_booted_rom(project: Path) -> Non
 
 def test_the_archive_has_the_elf_of_an_earlier_version(project: Path) -> None:
     program = crashes.elf(0, value=12)
-    archive = project / ".pio/webroot/sensor-elfs"
+    archive = project / ".pio/webroot/.sensor-elfs"
     store_elfs(archive, "sensor", "1.2.0", [BuiltRom("rom0", pack(parse_elf(program)).to_bytes(), program)])
     text = monitor(project, crash(0, 12), "end\n")
     assert f"sensor.c:{crashes.RECORD}" in text

@@ -48,7 +48,7 @@ def test_boot_turns_a_crash_into_file_and_line(sensor: Project) -> None:
 
 def test_publish_keeps_the_elfs_outside_the_web_root(sensor: Project) -> None:
     sensor.build("publish")
-    archive = "build/webroot-elfs/sensor/1.2.0"
+    archive = "build/.webroot-elfs/sensor/1.2.0"
     assert archived(sensor) == [f"{archive}/rom0", f"{archive}/rom1"]
     assert not [*sensor.directory.glob("build/webroot/**/*.elf")]
     sensor.build("publish", "VALUE=22", "RBOOT_VERSION=1.3.0")
@@ -69,7 +69,7 @@ def test_an_archive_in_the_web_root_is_refused(sensor: Project) -> None:
 
 
 def test_an_archive_that_cannot_be_written_is_a_warning(sensor: Project) -> None:
-    sensor.write("build/webroot-elfs", "a file")
+    sensor.write("build/.webroot-elfs", "a file")
     run = sensor.run("publish")
     assert run.status == 0, run.text
     assert "warning: ELFs not archived: " in run.err
@@ -78,7 +78,7 @@ def test_an_archive_that_cannot_be_written_is_a_warning(sensor: Project) -> None
 def test_roms_without_a_version_are_kept_too(sensor: Project) -> None:
     sensor.write("SConstruct", sensor.read("SConstruct").decode().replace("RBOOT_VERSION='1.2.0', ", ""))
     sensor.build("publish")
-    assert archived(sensor) == [f"build/webroot-elfs/sensor/unversioned/rom{slot}" for slot in (0, 1)]
+    assert archived(sensor) == [f"build/.webroot-elfs/sensor/unversioned/rom{slot}" for slot in (0, 1)]
 
 
 def monitor(project: Project, device: Device, log: str, until: str, *arguments: str) -> str:
@@ -121,7 +121,7 @@ def test_monitor_decodes_a_crash_of_an_earlier_release_and_builds_nothing(sensor
     with Device(74880) as device:
         text = monitor(sensor, device, log, "ELF: ", "RBOOT_VERSION=1.3.0")
     assert f"main.c:{crashes.RECORD + 1}" in text
-    assert "build/webroot-elfs/sensor/1.2.0/rom1-" in text
+    assert "build/.webroot-elfs/sensor/1.2.0/rom1-" in text
 
 
 def test_monitor_prefers_the_last_build_and_says_so(sensor: Project) -> None:

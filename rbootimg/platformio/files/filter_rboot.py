@@ -7,7 +7,7 @@ from platformio.public import DeviceMonitorFilterBase
 from rbootimg.views.piofilter import PlatformioFilter
 
 
-class Rboot(DeviceMonitorFilterBase):  # type: ignore[misc] # PlatformIO has no types
+class Rboot(DeviceMonitorFilterBase):  # type: ignore[misc] # PlatformIO is untyped
     """The filter of `monitor_filters = rboot`."""
 
     NAME = "rboot"
