@@ -77,7 +77,7 @@ def find_port() -> str:
     if len(ports) == 1:
         return str(ports[0])
     found = f"several USB serial ports: {', '.join(ports)}" if ports else "no USB serial port found"
-    raise PortError(f"{found}; select one with --port")
+    raise PortError(f"{found}; select one with --port or RBOOT_PORT")
 
 
 @contextlib.contextmanager
