@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         LoaderError,
         LockError,
         ManifestError,
+        PortError,
         ProofError,
         PublishError,
         RbootError,
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     from .layout.presets import LAYOUT_PRESETS, preset_layout
     from .layout.sdk_partitions import sdk_partitions
     from .layout.tomlfile import parse_layout
+    from .monitor.decoder import Frame, LogDecoder, LogLine, LogReport, ReportKind, decode_log
+    from .monitor.elfs import ElfFinder, KnownElf, Origin, Running, known_elfs
+    from .monitor.source import Location
     from .release.bundle import Bundle, RecoveryRom, ReleaseOptions, make_bundle
     from .release.check import check_web_root
     from .release.check_http import check_url
@@ -78,7 +82,7 @@ _HOMES = {
     "emulator.proof": "SlotProof prove",
     "emulator.qemu": "BootEnd BootOptions BootResult boot",
     "errors": "CheckError CheckoutError ConfigError ElfError EmulatorError FileSystemError FitError FlashError Hint "
-    "LayoutError LoaderError LockError ManifestError ProofError PublishError RbootError RomError ScriptError "
+    "LayoutError LoaderError LockError ManifestError PortError ProofError PublishError RbootError RomError ScriptError "
     "ServerError SettingError SigningError UrlError VersionError WebRootError",
     "flash.bootconfig": "BootConfig BootMode",
     "flash.bootlogic": "BootDecision predict_boot",
@@ -90,6 +94,9 @@ _HOMES = {
     "layout.presets": "LAYOUT_PRESETS preset_layout",
     "layout.sdk_partitions": "sdk_partitions",
     "layout.tomlfile": "parse_layout",
+    "monitor.decoder": "Frame LogDecoder LogLine LogReport ReportKind decode_log",
+    "monitor.elfs": "ElfFinder KnownElf Origin Running known_elfs",
+    "monitor.source": "Location",
     "release.bundle": "Bundle RecoveryRom ReleaseOptions make_bundle",
     "release.check": "check_web_root",
     "release.check_http": "check_url",
@@ -125,6 +132,7 @@ __all__ = [
     "ConfigError",
     "Elf",
     "ElfError",
+    "ElfFinder",
     "EmulatorError",
     "FileSystemError",
     "Finding",
@@ -134,17 +142,25 @@ __all__ = [
     "FlashParams",
     "FlashPiece",
     "FlashRegion",
+    "Frame",
     "GpioMode",
     "Hint",
     "History",
     "KeySigner",
+    "KnownElf",
     "LayoutError",
     "LoaderError",
     "LoaderOptions",
+    "Location",
     "LockError",
+    "LogDecoder",
+    "LogLine",
+    "LogReport",
     "ManifestError",
     "Omission",
+    "Origin",
     "Outcome",
+    "PortError",
     "ProofError",
     "PublicKey",
     "PublishError",
@@ -154,8 +170,10 @@ __all__ = [
     "RecoveryRom",
     "Release",
     "ReleaseOptions",
+    "ReportKind",
     "Rom",
     "RomError",
+    "Running",
     "ScriptError",
     "ServerError",
     "ServerOptions",
@@ -176,10 +194,12 @@ __all__ = [
     "check_web_root",
     "client_header",
     "compare_roms",
+    "decode_log",
     "elf_symbols",
     "find_link_address",
     "flash_pieces",
     "identify",
+    "known_elfs",
     "list_releases",
     "make_boot_config",
     "make_bundle",

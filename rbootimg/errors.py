@@ -103,6 +103,10 @@ class FlashError(RbootError):
     """A device that could not be written."""
 
 
+class PortError(RbootError):
+    """A serial port that cannot be found, opened or read."""
+
+
 class EmulatorError(RbootError):
     """QEMU is not installed, or cannot run a flash."""
 

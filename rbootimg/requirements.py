@@ -16,6 +16,7 @@ _PACKAGES = {
     "markdown_it": "markdown-it-py",
     "rich": "rich",
     "semver": "semver",
+    "serial": "pyserial",
     "shtab": "shtab",
     "squarify": "squarify",
     **({} if sys.version_info >= (3, 11) else {"tomli": "tomli"}),

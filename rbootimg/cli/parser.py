@@ -36,6 +36,10 @@ GROUPS = {
         "boot": "run a flash image in QEMU",
         "prove": "verify in QEMU that each ROM of a flash image boots",
     },
+    "Debug": {
+        "monitor": "show and decode the output of a device or of the emulator",
+        "decode": "decode the crashes in a log",
+    },
     "Release": {
         "keygen": "make a key that signs releases",
         "keys": "convert public keys, or write the header with those of the update client",

@@ -29,6 +29,26 @@ def web_root_argument(parser: argparse.ArgumentParser | argparse._MutuallyExclus
     )
 
 
+def elf_archive_argument(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add --elf-archive, whose help begins with `verb`."""
+    parser.add_argument(
+        "--elf-archive",
+        type=directory,
+        metavar="DIRECTORY",
+        help=f"{verb} this archive of ELFs; `none` is for no archive (default: $RBOOT_ELF_ARCHIVE, else .WEBROOT-elfs "
+        "beside the web root)",
+    )
+
+
+def elf_archive(options: argparse.Namespace) -> Path | None:
+    """Return the archive of --elf-archive, None for no archive. Raises SettingError if it is in the web root."""
+    from ..release.elfarchive import archive_directory
+
+    setting = str(options.elf_archive or os.environ.get("RBOOT_ELF_ARCHIVE", ""))
+    with error_subject("--elf-archive" if options.elf_archive else "$RBOOT_ELF_ARCHIVE"):
+        return archive_directory(setting, options.web_root)
+
+
 def app_argument(parser: argparse.ArgumentParser) -> None:
     """Add --app, which selects an application of a web root."""
     parser.add_argument(

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import error_subject
 from ..fileio import read_file
-from ..release import bundle, datafiles, manifest, names, webroot
+from ..layout.model import Slot
+from ..release import bundle, datafiles, elfarchive, manifest, names, webroot
 from ..release.version import from_git, normalize, release_date, tag_notes
+from ..rom.pack import matches
 from ..views import release as report
-from ..views.messages import print_result
+from ..views.messages import print_result, print_warning
 from ..views.progress import progress
 from .arguments import name_and_file, name_and_region, recovery_rom
-from .common import layout_argument, read_layout, wait_argument, web_root_argument
+from .common import (
+    elf_archive,
+    elf_archive_argument,
+    layout_argument,
+    read_layout,
+    wait_argument,
+    web_root_argument,
+)
 from .signer import read_signer, sign_arguments, warn_of_new_key
 
 DESCRIPTION = (
@@ -104,6 +114,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--allow-downgrade", action="store_true", help="publish even if the current release is newer")
     sign_arguments(parser)
+    elf_archive_argument(parser, "keep the ELFs of the ROMs, those of --elf or those beside the ROMs, in")
     wait_argument(parser)
     web_root_argument(parser)
     parser.set_defaults(usage_error=parser.error)
@@ -117,6 +128,7 @@ def run(options: argparse.Namespace) -> None:
             options.usage_error(f"--file {name} is given twice; rename one with --file NAME=PATH")
     layout = read_layout(options.layout)
     _check_texts(options)
+    archive = elf_archive(options)
     version = _version(options)
     roms = [read_file(path) for path in options.roms]
     contents = _release_options(options, version)
@@ -138,8 +150,26 @@ def run(options: argparse.Namespace) -> None:
             signer=signer,
             timeout=options.wait,
         )
+    if archive:
+        _archive_elfs(options, archive, version, roms, layout.slots)
     print_result(report.published(published))
     warn_of_new_key(published)
+
+
+def _archive_elfs(
+    options: argparse.Namespace, archive: Path, version: str, roms: Sequence[bytes], slots: Sequence[Slot]
+) -> None:
+    """Keep the ELFs of --elf, else those beside the ROMs. The release is published: what fails here is a warning."""
+    elfs = options.elf or [path.with_suffix(".elf") for path in options.roms]
+    try:
+        built = [
+            elfarchive.BuiltRom(f"rom{number}", rom, elf)
+            for number, (path, rom, slot) in enumerate(zip(elfs, roms, slots))
+            if path.is_file() and matches(elf := read_file(path), rom, slot.link_address)
+        ]
+        elfarchive.store_elfs(archive, options.app, version, built)
+    except OSError as error:
+        print_warning("rbootimg", elfarchive.failure(error))
 
 
 def _check_texts(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from types import MappingProxyType
 
 from ..errors import EmulatorError
 from ..flash.bootconfig import RtcData
+from ..rom.causes import describe_cause
 from ..rom.demangle import demangle
 from ..rom.elf import Symbol, describe_address
 from ..text import counted
@@ -42,27 +43,6 @@ FLASH_SIZES = (0x40000, 0x1000000)
 DEFAULT_TIMEOUT = 5.0
 MAX_RESETS = 16
 _MAX_RESETS_INTERACTIVE = 1000
-
-# By EXCCAUSE, those of the lx106: the name and a short explanation. Source: Xtensa ISA reference manual, EXCCAUSE.
-_CAUSES = MappingProxyType(
-    {
-        0: "IllegalInstruction (illegal instruction)",
-        1: "Syscall (SYSCALL instruction)",
-        2: "InstructionFetchError (instruction fetch failed)",
-        3: "LoadStoreError (load or store failed)",
-        4: "Level1Interrupt (interrupt)",
-        5: "Alloca (MOVSP instruction)",
-        6: "IntegerDivideByZero (division by zero)",
-        9: "LoadStoreAlignment (unaligned load or store)",
-        12: "InstrPIFDataError (bus error during an instruction fetch)",
-        13: "LoadStorePIFDataError (bus error during a load or store)",
-        14: "InstrPIFAddrError (instruction fetch from an unmapped address)",
-        15: "LoadStorePIFAddrError (load or store at an unmapped address)",
-        20: "InstFetchProhibited (instruction fetch from an invalid address)",
-        28: "LoadProhibited (load from an invalid address)",
-        29: "StoreProhibited (store to an invalid address)",
-    }
-)
 
 
 class BootEnd(enum.Enum):
@@ -121,7 +101,7 @@ class Crash:
 
         With `demangled` a function of C++ has its demangled name, if c++filt knows it.
         """
-        cause = _CAUSES.get(self.cause, f"exception {self.cause}")
+        cause = describe_cause(self.cause)
         kinds = {"exception": cause, "double exception": f"double exception: {cause}", "unmapped": _UNMAPPED}
         what = kinds.get(self.kind, self.kind)
         name = describe_address(symbols, self.pc)
@@ -240,31 +220,38 @@ def boot(
         return _result(read_report(directory), uart, stopped, _read(directory / "flash", len(flash)))
 
 
+def _show(text: bytes) -> None:
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
+
+
 def interact(
-    flash: bytes, options: BootOptions = DEFAULT_OPTIONS, *, is_interrupted: Callable[[], bool] = lambda: False
+    flash: bytes,
+    options: BootOptions = DEFAULT_OPTIONS,
+    *,
+    on_uart: Callable[[bytes], None] = _show,
+    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> BootResult:
     """Boot the chip with its UART on this process's stdin and stdout, until it ends or Ctrl-C; else as boot().
 
     By default there is no time limit if stdin is a terminal, and at most 1,000 resets.
     """
-
-    def show(text: bytes) -> None:
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
-
     keyboard = sys.stdin.fileno()
     if options.timeout is None and os.isatty(keyboard):
         options = replace(options, timeout=math.inf)
     if options.max_resets is None:
         options = replace(options, max_resets=_MAX_RESETS_INTERACTIVE)
     sys.stdout.flush()
-    with _raw(keyboard):
-        return boot(flash, options, on_uart=show, keyboard=keyboard, is_interrupted=is_interrupted)
+    with raw_terminal(keyboard):
+        return boot(flash, options, on_uart=on_uart, keyboard=keyboard, is_interrupted=is_interrupted)
 
 
 @contextlib.contextmanager
-def _raw(terminal: int) -> Iterator[None]:
-    """Set a terminal to raw mode: no echo, each key at once, Ctrl-C as a key. Restores it at the end."""
+def raw_terminal(terminal: int, *, enter_is_cr: bool = False) -> Iterator[None]:
+    """Set a terminal to raw mode: no echo, each key at once, Ctrl-C as a key. Restores it at the end.
+
+    The Enter key is a line feed, or with `enter_is_cr` a carriage return, as serial terminals send it.
+    """
     if not os.isatty(terminal):
         yield
         return
@@ -272,6 +259,7 @@ def _raw(terminal: int) -> Iterator[None]:
 
     before = termios.tcgetattr(terminal)
     now = termios.tcgetattr(terminal)
+    now[0] &= ~(termios.ICRNL if enter_is_cr else 0)
     now[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
     termios.tcsetattr(terminal, termios.TCSANOW, now)
     try:

@@ -37,6 +37,7 @@ class Region(NamedTuple):
 
 
 DRAM = Region("DRAM", 0x3FFE8000, 0x14000)
+MASK_ROM = Region("mask ROM", 0x40000000, 0x10000)
 IRAM = Region("IRAM", 0x40100000, 0x8000)
 WINDOW = Region("flash", WINDOW_START, WINDOW_SIZE)
 OTHER = "other"

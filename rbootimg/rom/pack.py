@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import ElfError, FitError
+from ..errors import ElfError, FitError, RomError
 from ..layout.memory import DRAM, IRAM, Region, Usage
 from ..layout.params import DEFAULT_PARAMS, FlashParams
 from ..text import counted
 from . import fit
-from .elf import Elf, Section
+from .elf import Elf, Section, parse_elf
 from .entry import NO_SYMBOLS, entry_problem
 from .format import ALIGNMENT, RamSection, Rom
 
@@ -104,6 +104,14 @@ def difference(elf: Elf, rom: Rom, link_address: int) -> str | None:
     if elf.entry != rom.entry:
         return f"entry point {elf.entry:#x}, expected {rom.entry:#x} as in the ROM"
     return None
+
+
+def matches(elf: bytes, rom: bytes, link_address: int) -> bool:
+    """Whether the ROM was packed from the ELF file, see difference(). False if one of them is invalid."""
+    try:
+        return difference(parse_elf(elf), Rom.from_bytes(rom), link_address) is None
+    except (ElfError, RomError):
+        return False
 
 
 def _is_padded(found: bytes, data: bytes) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import RbootError, SettingError, error_subject
 from ..layout.model import FlashLayout
+from ..release.elfarchive import NO_ARCHIVE, archive_directory
 from ..release.names import check_app_name
 from .actions import nodes, single_node
 from .proofrequest import ProofRequest
@@ -40,6 +41,7 @@ class App(NamedTuple):
     version: str
     device: str
     with_elfs: bool
+    elf_archive: Path | None
     files: dict[str, Any]
     file_regions: dict[str, str]
     notes: Any
@@ -91,6 +93,17 @@ def web_root_path(env: Any, app: str) -> str:
     if name.startswith("#"):
         return os.path.normpath(os.path.join(env.Dir("#").get_abspath(), name[1:].lstrip("/")))
     return os.path.normpath(os.path.join(env.Dir(".").get_abspath(), name))
+
+
+def elf_archive_path(env: Any, app: str, web_root: str) -> Path | None:
+    """The archive of ELFs of a web root, None for no archive. Raises SettingError if it is in the web root."""
+    with error_subject(f"{app}: RBOOT_ELF_ARCHIVE"):
+        name = get_string(env, "RBOOT_ELF_ARCHIVE")
+        if name.startswith("#"):
+            name = os.path.join(env.Dir("#").get_abspath(), name[1:].lstrip("/"))
+        elif name not in ("", NO_ARCHIVE):
+            name = os.path.join(env.Dir(".").get_abspath(), name)
+        return archive_directory(name, Path(web_root))
 
 
 def recovery_rom(env: Any, app: str, layout: FlashLayout) -> Recovery | None:

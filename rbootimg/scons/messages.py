@@ -70,6 +70,7 @@ MESSAGES = MappingProxyType(
         "RBOOTROLLBACKCOMSTR": Message("ROLLBACK", "$_RBOOT_WEB_ROOTS", "Rolling back"),
         "RBOOTSERVECOMSTR": Message("SERVE", "$_RBOOT_WEB_ROOTS (Ctrl-C to stop)", "Serving; press Ctrl-C to stop"),
         "RBOOTFLASHCOMSTR": Message("FLASH", "$SOURCE", "Writing $SOURCE to the device"),
+        "RBOOTMONITORCOMSTR": Message("MONITOR", "(Ctrl-C to stop)", "Monitoring the device; press Ctrl-C to stop"),
         "RBOOTBOOTCOMSTR": Message("BOOT", "$SOURCE (Ctrl-C to stop)", "Booting $SOURCE; press Ctrl-C to stop"),
     }
 )

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import CheckoutError, PublishError, RbootError, VersionError
 from ..layout.model import Slot
 from ..release import bundle as release
-from ..release import manifest, names, unversioned, version, webroot
+from ..release import elfarchive, manifest, names, unversioned, version, webroot
 from ..release.signing import Signer
 from ..views import build as report
 from ..views.messages import Style, print_warning, styled
@@ -43,6 +43,7 @@ def write_web_roots(target: Any, env: Any) -> None:
                 lines += _publish_release(root, root_bundles, signer, env)
             else:
                 lines += _publish_files(root, root_files, env)
+            _archive_elfs(root)
     if not silent:
         sys.stdout.write("".join(f"{styled(line, Style.GREEN)}\n" for line in lines))
         hints = (f"serve it with: {command}" for command in _serve_commands(target, env))
@@ -212,6 +213,24 @@ def _publish_files(web_root: WebRoot, files: dict[str, bytes], env: Any) -> list
         place = display_path(directory, env)
         lines.append(report.published_files_line(name, place, sizes, _proving_loader(app), changed))
     return lines
+
+
+def _archive_elfs(web_root: WebRoot) -> None:
+    """Keep the ELFs of the published ROMs. What fails here is a warning, as the release is published."""
+    for name, app in web_root.apps.items():
+        if app.elf_archive is None:
+            continue
+        roms = {f"rom{number}": rom for number, rom in enumerate(app.roms)}
+        roms |= {"recovery": app.recovery.rom} if app.recovery else {}
+        built = [
+            elfarchive.BuiltRom(rom_name, rom.get_contents(), rom.attributes.rboot_packing.data())
+            for rom_name, rom in roms.items()
+            if hasattr(rom.attributes, "rboot_packing")
+        ]
+        try:
+            elfarchive.store_elfs(app.elf_archive, name, app.version, built)
+        except OSError as error:
+            print_warning(f"rboot: {name}", elfarchive.failure(error))
 
 
 def _files_of(web_root: WebRoot) -> dict[str, bytes]:

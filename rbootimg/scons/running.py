@@ -1,8 +1,9 @@
-"""The actions of `scons flash` and `scons boot`."""
+"""The actions of `scons flash`, `scons boot` and `scons monitor`."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from ..emulator import network, qemu
 from ..emulator.qemu import BootOptions
 from ..errors import SettingError, error_subject
 from ..flash import writer
+from ..monitor.elfs import ElfFinder, KnownElf, Origin, known_elfs
 from ..rom import elf
 from ..rom.elf import Symbol
 from ..text import counted
 from ..views.messages import Style, styled
+from ..views.monitor import monitor_emulator, monitor_port
 from . import confine
+from .apps import WebRoot, display_path
 from .flashcontents import pieces_of
 from .interrupt import is_interrupted
 from .summary import print_roms
@@ -63,7 +67,9 @@ def boot(source: Any) -> None:
     with error_subject("RBOOT_NET"):
         server = network.parse_address(net) if net else None
     print_roms(env)
-    result = qemu.interact(image.get_contents(), BootOptions(net=server), is_interrupted=is_interrupted)
+    flash = image.get_contents()
+    elfs = _elf_finder([image], {}, env, flash)
+    result = monitor_emulator(flash, BootOptions(net=server), elfs, is_interrupted=is_interrupted)
     qemu.check(result, symbols=_symbols(image.attributes.rboot_flash.roms, result.rom))
 
 
@@ -72,4 +78,47 @@ def _symbols(roms: list[Any], number: int | None) -> tuple[Symbol, ...]:
     started = [rom for slot, rom in enumerate(roms) if slot == number and hasattr(rom.attributes, "rboot_packing")]
     if not started:
         return ()
-    return elf.elf_symbols(Path(started[0].attributes.rboot_packing.elf.rfile().get_abspath()).read_bytes())
+    return elf.elf_symbols(started[0].attributes.rboot_packing.data())
+
+
+def monitor(target: Any, env: Any) -> None:
+    """Show what the device at the serial port prints. Raises PortError."""
+    attributes = target[0].attributes
+    images = [node for node in attributes.rboot_images if hasattr(node.attributes, "rboot_flash")]
+    if images:
+        env = _select_image(images, "monitor").attributes.rboot_env
+    elfs = _elf_finder(images, attributes.rboot_web_roots, env)
+    port, baud = get_string(env, "RBOOT_PORT") or None, get_number(env, "RBOOT_BAUD") or None
+    monitor_port(port, baud, elfs, is_interrupted=is_interrupted)
+
+
+def _elf_finder(images: list[Any], web_roots: dict[str, WebRoot], env: Any, flash: bytes | None = None) -> ElfFinder:
+    """The finder for the ELFs of this build, and for the published and archived ones."""
+    known: dict[str, KnownElf] = {}
+    for root in web_roots.values():
+        for name, app in root.apps.items():
+            _add_built(known, app.roms, name, app.version)
+    for image in images:
+        _add_built(known, image.attributes.rboot_flash.roms)
+    searched = []
+    for root in web_roots.values():
+        archives: list[Path | None] = [*dict.fromkeys(app.elf_archive for app in root.apps.values())]
+        for archive in archives:
+            known |= {str(each.path): each for each in known_elfs(Path(root.path), archive)}
+        searched += [display_path(path, env) for path in (root.path, *archives) if path is not None]
+    return ElfFinder([*known.values()], flash, _addr2line(env), searched=", ".join(["the build", *searched]))
+
+
+def _add_built(known: dict[str, KnownElf], roms: list[Any], app: str = "", version: str = "") -> None:
+    """Add the ELFs of `roms` that are built, unless `known` has them."""
+    for slot, rom in enumerate(roms):
+        packing = getattr(rom.attributes, "rboot_packing", None)
+        path = packing and packing.elf.rfile().get_abspath()
+        if path and os.path.exists(path):
+            known.setdefault(path, KnownElf(Path(path), Origin.BUILD, app, version, slot))
+
+
+def _addr2line(env: Any) -> str | None:
+    """The toolchain's addr2line, beside its objcopy."""
+    words = shlex.split(env.subst("$OBJCOPY"))
+    return words[-1].removesuffix("objcopy") + "addr2line" if words and words[-1].endswith("objcopy") else None

@@ -29,10 +29,11 @@ TARGETS: tuple[tuple[str, str], ...] = (
     ("serve", "run a development server for the web root"),
     ("prove", "verify in QEMU that the ROMs boot, with every byte in place"),
     ("flash", "write the flash image to a device"),
-    ("boot", "run the flash image in QEMU"),
+    ("boot", "run the flash image in QEMU, and decode its crashes"),
+    ("monitor", "show what a device prints, and decode its crashes"),
     (COMPILE_COMMANDS, "write the compile commands, for editors"),
     ("publish-APP", "publish one application; also prove-APP, rollback-APP"),
-    ("flash-IMAGE", "write one of several flash images; also boot-IMAGE"),
+    ("flash-IMAGE", "write one of several flash images; also boot-IMAGE, monitor-IMAGE"),
 )
 """The targets and their help, in the order of `scons -h` and of the reference in the documentation."""
 
@@ -105,6 +106,8 @@ class _MissingTargets:
         if name == COMPILE_COMMANDS:
             return self._compile_commands()
         kind, dash, rest = name.partition("-")
+        if kind == "monitor" and not self._exists(name, curdir):
+            return self._monitor(name, rest if dash else None)
         if dash and kind in _MISSING:
             return self._named_alias(kind, rest, curdir)
         if name not in _MISSING or self._env.GetOption("clean"):
@@ -138,10 +141,28 @@ class _MissingTargets:
         alias.attributes.rboot_selected = frozenset((name,))
         return alias
 
+    def _monitor(self, name: str, image_name: str | None) -> Any:
+        """The alias of `scons monitor` or monitor-IMAGE. It builds nothing: a device runs an earlier build."""
+        images, roots = self._env.ans.lookup("boot"), self._env.ans.lookup("publish")
+        by_name = getattr(images.attributes, "rboot_named", {}) if images else {}
+        if image_name is not None and image_name not in by_name:
+            return None
+        alias = self._env.AlwaysBuild(self._env.Alias(name, [], action(_watch, "$RBOOTMONITORCOMSTR")))[0]
+        found = by_name[image_name] if image_name is not None else (images.sources if images else [])
+        alias.attributes.rboot_images = found
+        alias.attributes.rboot_web_roots = getattr(roots.attributes, "rboot_web_roots", {}) if roots else {}
+        return alias
+
     def _compile_commands(self) -> Any:
         """The project's own compile commands, else ours, created only now: SCons writes them in each build."""
         node = self._env.fs.File(f"#{COMPILE_COMMANDS}")
         return node if node.has_builder() else self._env.CompilationDatabase(node)[0]
+
+
+def _watch(target: Any, source: Any, env: Any) -> None:
+    from . import running  # imports the emulator: not for every build
+
+    running.monitor(target, env)
 
 
 def _fail(target: Any, source: Any, env: Any) -> None:

@@ -85,6 +85,9 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_NOTES", "", "release notes in Markdown (default: the message of the annotated git tag)"),
             Variable("RBOOT_CHECKSUM_FILES", "", "publish a .sha256 file for each ROM: yes no (default: no)"),
             Variable("RBOOT_PUBLISH_ELFS", "", "publish the ELFs, for their symbols: yes no (default: no)"),
+            Variable(
+                "RBOOT_ELF_ARCHIVE", "", "directory that keeps the ELFs, or none (default: .WEBROOT-elfs beside it)"
+            ),
             Variable("RBOOT_FORCE", "", "overwrite a version or drop a ROM, for development: yes no (default: no)"),
             Variable("RBOOT_ALLOW_DOWNGRADE", "", "publish an older version: yes no (default: no)"),
             Variable("RBOOT_ROLLBACK", "", "version for `scons rollback` (default: the previous one)"),
@@ -104,7 +107,7 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_NET", "", "HOST:PORT that connections in `scons boot` are forwarded to"),
         ),
         "Device": (
-            Variable("RBOOT_PORT", "", "serial port for `scons flash` (default: found by esptool)"),
+            Variable("RBOOT_PORT", "", "serial port for `scons flash` and `scons monitor` (default: found)"),
             Variable("RBOOT_BAUD", "", "baud rate for `scons flash` (default: esptool's)"),
         ),
     }

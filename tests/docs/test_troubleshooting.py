@@ -11,7 +11,8 @@ import pytest
 from markdown_it import MarkdownIt
 from support.project import ROOT
 
-from rbootimg.emulator.qemu import _CAUSES, BootEnd
+from rbootimg.emulator.qemu import BootEnd
+from rbootimg.rom.causes import CAUSES
 
 PACKAGE = ROOT / "rbootimg"
 FIRMWARE = PACKAGE / "firmware"
@@ -105,9 +106,9 @@ def test_the_numbers_of_the_reasons_are_those_that_devices_send() -> None:
     assert [int(number) for number, _, _ in rows] == list(range(1, len(reasons())))
 
 
-@pytest.mark.parametrize("cause", _CAUSES)
+@pytest.mark.parametrize("cause", CAUSES)
 def test_every_exception_that_the_emulator_names_is_in_the_table(cause: int) -> None:
-    name = _CAUSES[cause].partition(" ")[0]
+    name = CAUSES[cause].name
     assert re.search(rf"^\| {cause} \| `{name}` \|", PAGE, re.MULTILINE)
 
 

@@ -133,7 +133,7 @@ def test_a_submodule_without_its_packages_is_one_line_with_the_command(project: 
     )
     error, where = done.stderr.strip().splitlines()
     assert done.returncode == 2
-    packages = "esptool, h11, jinja2, markdown-it-py, pyelftools, rich, semver, shtab, squarify"
+    packages = "esptool, h11, jinja2, markdown-it-py, pyelftools, pyserial, rich, semver, shtab, squarify"
     assert f"rboot: missing Python packages: {packages}; run " in error
     assert f"{sys.executable} -m pip install 'esptool>=5,<6' 'h11>=0.16,<1' " in error
     assert where == f'File "{project.directory}/SConstruct", line 1, in <module>'
