@@ -424,7 +424,7 @@ def test_what_takes_too_long_to_read_no_schema_can_tell(text: str, message: str)
 MANIFEST_NEEDS_CODE = {
     r"manifest: roms: ROM \d+ is for slot \d+: expected slot \d+": ("roms", 0, "slot", 1),
     r"manifest: recovery: slot \d+ has a ROM of the application": ("recovery", "slot", 0),
-    r"manifest: invalid part at .* bytes: expected at least 1 byte, after the part before it and within the flash": (
+    r"manifest: invalid part at .* bytes?: expected at least 1 byte, after the part before it and within the flash": (
         "flash",
         "parts",
         0,
