@@ -7,7 +7,7 @@ import itertools
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import SCons.Builder
 import SCons.Errors
@@ -16,14 +16,17 @@ from ..errors import SettingError, error_subject
 from ..fileio import read_file, write_atomic
 from ..flash import clientheader
 from ..layout.model import FlashLayout
-from ..release import clientkeys, signify
 from .actions import OWN_SCANNER, action, build, generated_file, nodes, package_file
 from .variables import call_environment, escape_dollars, expand, get_layout, get_version, is_set
+
+if TYPE_CHECKING:
+    from ..release.signify import PublicKey
 
 _FIRMWARE = Path(__file__).parents[1] / "firmware"
 _PORTS = ("nonos", "emulator")
 _DEFINE = "RBOOT_LAYOUT"
 _LIBRARY = "libota"
+_KEYS_HEADER = "rboot-keys.h"
 _MAX_KEY_SIZE = 4096
 
 
@@ -101,11 +104,9 @@ def check_client(name: str, objects: Iterable[Any], layout: FlashLayout) -> None
 def _client(env: Any) -> _Client:
     """Raises SettingError, VersionError or LayoutError."""
     layout = get_layout(env)
-    keys = [_read_key(node) for node in _key_files(env)]
-    with error_subject("RBOOT_UPDATE_KEYS"):
-        text = clientkeys.keys_header(keys) if keys else ""
+    keys = _keys_header(_key_files(env))
     header = clientheader.client_header(layout, bool(keys), get_version(env, "RBOOT_LOWEST_VERSION"))
-    return _Client(clientheader.client_header(layout), header, text)
+    return _Client(clientheader.client_header(layout), header, keys)
 
 
 def _key_files(env: Any) -> list[Any]:
@@ -115,12 +116,25 @@ def _key_files(env: Any) -> list[Any]:
     return nodes(env, "RBOOT_UPDATE_KEYS", value.split() if isinstance(value, str) else value)
 
 
-def _read_key(node: Any) -> signify.PublicKey:
+def _keys_header(files: list[Any]) -> str:
+    """The header with the keys, "" without any."""
+    if not files:
+        return ""
+    from ..release import clientkeys  # not for every build
+
+    keys = [_read_key(node) for node in files]
+    with error_subject("RBOOT_UPDATE_KEYS"):
+        return clientkeys.keys_header(keys)
+
+
+def _read_key(node: Any) -> PublicKey:
+    from ..release.signify import parse_public_key
+
     with error_subject(node):
         if not node.has_builder() and (source := node.srcnode()).rexists():
             node = source  # SCons copies it to a variant_dir only when it builds
         try:
-            return signify.parse_public_key(read_file(node.rfile().get_abspath(), _MAX_KEY_SIZE))
+            return parse_public_key(read_file(node.rfile().get_abspath(), _MAX_KEY_SIZE))
         except OSError as error:
             raise SettingError(f"cannot read the public key: {error.strerror}") from None
 
@@ -168,7 +182,7 @@ def _header(env: Any, directory: Any, name: str, client: _Client, flags: str) ->
         else:
             node = generated_file(env, f"{name}{suffix}/{clientheader.NAME}")
         if not node.has_builder():
-            headers = [node, node.dir.File(clientkeys.NAME)] if client.keys else [node]
+            headers = [node, node.dir.File(_KEYS_HEADER)] if client.keys else [node]
             build(env, _header_builder(), headers, [], _RBOOT_CLIENT_TEXTS=(client.header, client.keys))
             node.attributes.rboot_client, node.attributes.rboot_flags = client, flags
         if (node.attributes.rboot_client, node.attributes.rboot_flags) == (client, flags):

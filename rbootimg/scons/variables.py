@@ -44,7 +44,7 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_FLASH_SIZE", "1MB", "flash size: 256KB 512KB 1MB 2MB 4MB 8MB 16MB 2MB-c1 4MB-c1"),
             Variable("RBOOT_FLASH_MODE", "qio", "flash mode: qio qout dio dout"),
             Variable("RBOOT_FLASH_FREQ", "40m", "flash frequency: 20m 26m 40m 80m"),
-            Variable("RBOOT_SLOTS", "", "slots: ADDRESS[:SIZE] ... (default: rBoot's two slots for the flash size)"),
+            Variable("RBOOT_SLOTS", "", "slots: ADDRESS[:SIZE] ... (default: rBoot's two for the flash size)"),
             Variable("RBOOT_BIG_FLASH", "", "slots above 1 MB (BOOT_BIG_FLASH): yes no (default: no)"),
             Variable("RBOOT_IROM_CHECKSUM", "", "checksum over irom too (BOOT_IROM_CHKSUM): yes no (default: no)"),
             Variable("RBOOT_HEADER_FLASH_SIZE", "", "flash size in ROM headers (default: RBOOT_FLASH_SIZE)"),
@@ -65,7 +65,7 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
         ),
         "Boot loader and flash image": (
             Variable("RBOOT_LOADER", "", "prebuilt loader for flash images and proofs (default: rbootimg's)"),
-            Variable("RBOOT_SRC", "", "directory of rBoot's sources for RbootLoader (default: rbootimg's loader)"),
+            Variable("RBOOT_SRC", "", "rBoot's sources for RbootLoader (default: rbootimg's loader)"),
             Variable("RBOOT_CURRENT_ROM", "", "number of the ROM that a flash image boots (default: 0)"),
             Variable("RBOOT_FILES", "", "files for the regions of a flash image", in_sconstruct_only=True),
             Variable("RBOOT_FS_BLOCK_SIZE", "4096", "block size of RbootFileSystem: 4096 8192"),
@@ -82,13 +82,11 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_RELEASE_FILES", "", "data files of the release, e.g. a web UI"),
             Variable("RBOOT_FILE_REGIONS", "", "regions that data files are for", in_sconstruct_only=True),
             Variable("RBOOT_RECOVERY", "", "recovery ROM of the release", in_sconstruct_only=True),
-            Variable("RBOOT_NOTES", "", "release notes in Markdown (default: the message of the annotated git tag)"),
+            Variable("RBOOT_NOTES", "", "release notes in Markdown (default: message of the annotated tag)"),
             Variable("RBOOT_CHECKSUM_FILES", "", "publish a .sha256 file for each ROM: yes no (default: no)"),
             Variable("RBOOT_PUBLISH_ELFS", "", "publish the ELFs, for their symbols: yes no (default: no)"),
-            Variable(
-                "RBOOT_ELF_ARCHIVE", "", "directory that keeps the ELFs, or none (default: .WEBROOT-elfs beside it)"
-            ),
-            Variable("RBOOT_FORCE", "", "overwrite a version or drop a ROM, for development: yes no (default: no)"),
+            Variable("RBOOT_ELF_ARCHIVE", "", "keep ELFs there, or none (default: .WEBROOT-elfs beside it)"),
+            Variable("RBOOT_FORCE", "", "replace a version or drop a ROM, for development: yes no"),
             Variable("RBOOT_ALLOW_DOWNGRADE", "", "publish an older version: yes no (default: no)"),
             Variable("RBOOT_ROLLBACK", "", "version for `scons rollback` (default: the previous one)"),
             Variable("RBOOT_SERVE_PORT", "8080", "port for `scons serve`"),
@@ -102,8 +100,8 @@ VARIABLE_GROUPS: Mapping[str, tuple[Variable, ...]] = MappingProxyType(
             Variable("RBOOT_LOWEST_VERSION", "", "oldest version that it installs", in_sconstruct_only=True),
         ),
         "Prove and run in QEMU": (
-            Variable("RBOOT_PROVE", "auto", "prove before publishing: auto (if QEMU is installed) always never"),
-            Variable("RBOOT_CONFINE", "", "sandbox for QEMU: auto always (default: the shell's RBOOT_CONFINE, auto)"),
+            Variable("RBOOT_PROVE", "auto", "prove before publishing: auto (where QEMU is) always never"),
+            Variable("RBOOT_CONFINE", "", "sandbox for QEMU: auto always (default: the shell's, else auto)"),
             Variable("RBOOT_NET", "", "HOST:PORT that connections in `scons boot` are forwarded to"),
         ),
         "Device": (

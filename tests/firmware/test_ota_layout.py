@@ -299,7 +299,7 @@ def test_the_public_keys_are_compiled_in(signed: Project) -> None:
     assert b"1.2.0\0" in rom
     assert "up to date" in signed.build()
     (signed.directory / "prod.pub").write_bytes(public_key_file(STRANGER.public))
-    assert "ota_signature.c" in signed.build()
+    assert "ota_signature.o" in signed.build()
     assert STRANGER.public.key + SPARE.public.number in signed.read("app/rom1.bin")
 
 
