@@ -177,7 +177,7 @@ def test_sha_512_of_messages_of_any_length(checked_program: Path) -> None:
 
 # What it takes of the chip
 
-OBJECTS = ("ota_ed25519.o", "ota_sha512.o")
+OBJECTS = ("ota_ed25519.o", "ota_sha512.o", "ota_sha512_constants.o")
 
 
 @pytest.fixture(scope="module")
