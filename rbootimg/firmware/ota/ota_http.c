@@ -3,7 +3,10 @@
  * --url`; change both together. */
 #include "ota_http.h"
 
-enum state { STATUS_LINE, REASON, LINE_END, LINE_START, NAME, BEFORE_VALUE, VALUE, AFTER_VALUE, HEADER_END, DONE };
+#include "ota_code.h"
+
+/* A line ends in REASON to AFTER_VALUE. */
+enum state { STATUS_LINE, REASON, BEFORE_VALUE, VALUE, AFTER_VALUE, LINE_END, LINE_START, NAME, HEADER_END, DONE };
 enum name { CONTENT_LENGTH = 1, TRANSFER_ENCODING = 2, CONTENT_ENCODING = 4, ALL_NAMES = 7 };
 
 void ICACHE_FLASH_ATTR ota_http_init(ota_http *http)
@@ -65,7 +68,7 @@ static bool ICACHE_FLASH_ATTR read_status_byte(ota_http *http, uint32 byte)
 }
 
 /* Compare the next byte of a header name; a `byte` of 0 is its end. */
-static void __attribute__((noinline)) ICACHE_FLASH_ATTR read_name_byte(ota_http *http, uint32 byte)
+static void NOT_INLINED read_name_byte(ota_http *http, uint32 byte)
 {
     /* In the order of enum name. One array, as an array of pointers would be larger. */
     static const char relevant[3][sizeof "transfer-encoding"] = {"content-length", "transfer-encoding",
@@ -126,18 +129,15 @@ static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint32 byte)
     bool is_blank = byte == ' ' || byte == '\t';
     bool is_end = byte == '\r' || byte == '\n';
     bool is_text = byte == '\t' || (byte >= 0x20 && byte != 0x7F);
-    if (is_end && (http->state == BEFORE_VALUE || http->state == VALUE || http->state == AFTER_VALUE)) {
+    uint32 state = http->state;
+    if (is_end && state >= REASON && state <= AFTER_VALUE) {
         http->state = byte == '\n' ? LINE_START : LINE_END;
-        return end_value(http);
+        return state == REASON || end_value(http);
     }
-    switch (http->state) {
+    switch (state) {
     case STATUS_LINE:
         return read_status_byte(http, byte);
     case REASON: /* optional; a space precedes it */
-        if (is_end) {
-            http->state = byte == '\n' ? LINE_START : LINE_END;
-            return true;
-        }
         if (http->column == 0 && byte != ' ') {
             return false;
         }

@@ -1,5 +1,6 @@
 #include "ota_sha256.h"
 
+#include "ota_code.h"
 #include "rboot.h"
 
 #ifdef RBOOT_UPDATE_KEYS /* SHA-512 is linked too, and the upper halves of its constants are those of SHA-256 */
@@ -46,9 +47,9 @@ static void ICACHE_FLASH_ATTR add_block(uint32 *state, uint32 *words)
             words[i % 16] += (rotate(word2, 17) ^ rotate(word2, 19) ^ word2 >> 10) + words[(i + 9) % 16] +
                              (rotate(word15, 7) ^ rotate(word15, 18) ^ word15 >> 3);
         }
-        sum1 = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + ROUND_CONSTANT(i) +
+        sum1 = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + ROUND_CONSTANT(i) +
                words[i % 16];
-        sum2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        sum2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & (b ^ c)) ^ (b & c));
         h = g;
         g = f;
         f = e;

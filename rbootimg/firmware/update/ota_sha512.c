@@ -1,9 +1,11 @@
 #include "ota_sha512.h"
 
+#include "ota_code.h"
+
 #define BITS(one, two, three) ((one) | (two) << 8 | (three) << 16)
 
 /* Rotate right by each of three numbers of BITS, and combine the results with exclusive or. */
-static ota_uint64 __attribute__((noinline)) ICACHE_FLASH_ATTR rotate(ota_uint64 value, uint32 bits)
+static ota_uint64 NOT_INLINED rotate(ota_uint64 value, uint32 bits)
 {
     uint32 high = 0, low = 0;
     for (; bits; bits >>= 8) {
@@ -30,8 +32,8 @@ static void ICACHE_FLASH_ATTR add_block(ota_uint64 *state, ota_uint64 *words)
             words[i % 16] += (rotate(word2, BITS(19, 61, 6)) ^ word2 << 58) + words[(i + 9) % 16] +
                              (rotate(word15, BITS(1, 8, 7)) ^ word15 << 57);
         }
-        sum = v[7] + rotate(e, BITS(14, 18, 41)) + ((e & v[5]) ^ (~e & v[6])) + ota_sha512_round_constants[i] + words[i % 16];
-        v[7] = sum + rotate(a, BITS(28, 34, 39)) + ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
+        sum = v[7] + rotate(e, BITS(14, 18, 41)) + (v[6] ^ (e & (v[5] ^ v[6]))) + ota_sha512_round_constants[i] + words[i % 16];
+        v[7] = sum + rotate(a, BITS(28, 34, 39)) + ((a & (v[1] ^ v[2])) ^ (v[1] & v[2]));
         v[3] += sum;
         sum = v[7];
         for (k = 7; k > 0; k--) {
@@ -69,9 +71,9 @@ void ICACHE_FLASH_ATTR ota_sha512_add(ota_sha512 *sha, const uint8 *data, uint32
     }
 }
 
-void ICACHE_FLASH_ATTR ota_sha512_finish(ota_sha512 *sha, uint8 *digest)
+void ICACHE_FLASH_ATTR ota_sha512_finish(ota_sha512 *sha)
 {
-    uint32 size = sha->size, i;
+    uint32 size = sha->size;
     add_byte(sha, 0x80);
     while (sha->size % 128 != 112) {
         add_byte(sha, 0);
@@ -79,8 +81,4 @@ void ICACHE_FLASH_ATTR ota_sha512_finish(ota_sha512 *sha, uint8 *digest)
     sha->words[14] = 0;
     sha->words[15] = (ota_uint64)size << 3;
     add_block(sha->state, sha->words);
-    for (i = 64; i-- > 0;) {
-        digest[i] = (uint8)sha->state[i / 8];
-        sha->state[i / 8] >>= 8;
-    }
 }
