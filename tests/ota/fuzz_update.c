@@ -11,6 +11,11 @@ void ota_copy(void *to, const void *from, uint32 size) /* as in rboot-api.c, whi
     memcpy(to, from, size);
 }
 
+bool ota_equals(const char *one, const char *other) /* likewise */
+{
+    return strcmp(one, other) == 0;
+}
+
 static bool parse(ota_update *update, const uint8_t *data, size_t size, char **text)
 {
     *text = malloc(size ? size : 1); /* of just this size, for the sanitizer */
