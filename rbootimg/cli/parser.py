@@ -42,7 +42,7 @@ GROUPS = {
     },
     "Release": {
         "keygen": "make a key that signs releases",
-        "keys": "convert public keys, or write the header with those of the update client",
+        "keys": "convert public keys, or write the header of the client",
         "publish": "publish a release to a web root",
         "releases": "list the releases of a web root",
         "rollback": "make an earlier release current again",

@@ -177,7 +177,7 @@ def test_sha_512_of_messages_of_any_length(checked_program: Path) -> None:
 
 # What it takes of the chip
 
-OBJECTS = ("ota_ed25519.o", "ota_sha512.o")
+OBJECTS = ("ota_ed25519.o", "ota_sha512.o", "ota_sha512_constants.o")
 
 
 @pytest.fixture(scope="module")
@@ -319,11 +319,11 @@ def test_a_verification_takes_at_most_1_5_kb_of_stack(chip_runs: ChipRuns) -> No
     assert 1000 < max(run.stack for _, _, run in chip_runs) < 1400
 
 
-def test_a_verification_of_1_kb_takes_less_than_16_million_instructions(
+def test_a_verification_of_1_kb_takes_less_than_18_million_instructions(
     chip_runs: ChipRuns,
 ) -> None:
-    """Which is 200 ms at 80 MHz and one cycle each; the limit is 32 million."""
-    assert max(run.instructions for _, _, run in chip_runs) < 16e6
+    """Which is 225 ms at 80 MHz and one cycle each; the limit is 32 million."""
+    assert max(run.instructions for _, _, run in chip_runs) < 18e6
     (longest,) = (run.instructions for _, case, run in chip_runs if case == RFC_1024)
     assert longest > 10e6, "the measurement counts"
 

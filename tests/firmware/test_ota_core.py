@@ -841,11 +841,19 @@ def test_each_reason_has_a_text(new: NewHost) -> None:
     assert len(texts) == len(set(texts)) == len(REASONS)
 
 
-@pytest.mark.parametrize("target", ["http", "version"])
+FUZZED = {
+    "http": [SOURCES / "ota_http.c"],
+    "version": [SOURCES / "ota_version.c"],
+    "update": [UPDATE_SOURCES / "ota_update.c", SOURCES / "ota_version.c"],
+}
+
+
+@pytest.mark.parametrize("target", FUZZED)
 def test_what_a_fuzzer_has_found_runs_clean(tmp_path: Path, target: str) -> None:
     program = tmp_path / "program"
-    sources = [HARNESS / f"fuzz_{target}.c", HARNESS / "run_corpus.c", SOURCES / f"ota_{target}.c"]
-    command = ["gcc", *STRICT, *SANITIZERS, f"-I{SOURCES}", *map(str, sources), "-o", str(program)]
+    sources = [HARNESS / f"fuzz_{target}.c", HARNESS / "run_corpus.c", *FUZZED[target]]
+    includes = [f"-I{SOURCES}", f"-I{UPDATE_SOURCES}"]
+    command = ["gcc", *STRICT, *SANITIZERS, *includes, *map(str, sources), "-o", str(program)]
     subprocess.run(command, check=True)
     corpus = sorted((HARNESS / "corpus" / target).iterdir())
     assert len(corpus) > 50

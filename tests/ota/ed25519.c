@@ -73,15 +73,17 @@ static void decode(void)
 static void sha512(void)
 {
     ota_sha512 sha;
-    uint8 digest[64];
-    uint32 size, half;
+    uint32 size, half, i;
     uint8 *message = read_bytes(&size);
     half = size / 2;
     ota_sha512_init(&sha);
     ota_sha512_add(&sha, message, half);
     ota_sha512_add(&sha, message + half, size - half);
-    ota_sha512_finish(&sha, digest);
-    print_bytes(digest, sizeof digest);
+    ota_sha512_finish(&sha);
+    for (i = 0; i < 8; i++) {
+        printf("%016llx", sha.state[i]);
+    }
+    printf("\n");
     free(message);
 }
 

@@ -1,6 +1,7 @@
 /* Reads update files, each after its size in 4 bytes, and prints what the client's parser makes of them. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ota_update.h"
 
@@ -11,6 +12,11 @@ void ota_copy(void *to, const void *from, uint32 size) /* as in rboot-api.c, whi
     while (size--) {
         *out++ = *in++;
     }
+}
+
+bool ota_equals(const char *one, const char *other) /* likewise */
+{
+    return strcmp(one, other) == 0;
 }
 
 int main(void)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from support.ota_host import HARNESS, SOURCES, STRICT, UPDATE_SOURCES
 from support.project import VECTORS
 
-CHIP_SOURCES = tuple(UPDATE_SOURCES / name for name in ("ota_ed25519.c", "ota_sha512.c"))
+CHIP_SOURCES = tuple(UPDATE_SOURCES / name for name in ("ota_ed25519.c", "ota_sha512.c", "ota_sha512_constants.c"))
 INCLUDES = (f"-I{UPDATE_SOURCES}", f"-I{SOURCES}")
 
 P = 2**255 - 19
@@ -60,7 +60,7 @@ def vectors() -> list[Vector]:
 
 def build_host_program(directory: Path, *options: str) -> Path:
     program = directory / "ed25519"
-    sources = [HARNESS / "ed25519.c", UPDATE_SOURCES / "ota_sha512.c"]
+    sources = [HARNESS / "ed25519.c", *CHIP_SOURCES[1:]]
     command = ["gcc", *STRICT, *options, *INCLUDES, *map(str, sources), "-o", str(program)]
     subprocess.run(command, check=True)
     return program

@@ -3,7 +3,10 @@
  * --url`; change both together. */
 #include "ota_http.h"
 
-enum state { STATUS_LINE, REASON, LINE_END, LINE_START, NAME, BEFORE_VALUE, VALUE, AFTER_VALUE, HEADER_END, DONE };
+#include "ota_code.h"
+
+/* A line ends in REASON to AFTER_VALUE. */
+enum state { STATUS_LINE, REASON, BEFORE_VALUE, VALUE, AFTER_VALUE, LINE_END, LINE_START, NAME, HEADER_END, DONE };
 enum name { CONTENT_LENGTH = 1, TRANSFER_ENCODING = 2, CONTENT_ENCODING = 4, ALL_NAMES = 7 };
 
 void ICACHE_FLASH_ATTR ota_http_init(ota_http *http)
@@ -21,34 +24,32 @@ bool ICACHE_FLASH_ATTR ota_http_is_done(const ota_http *http)
     return http->state == DONE;
 }
 
-static bool ICACHE_FLASH_ATTR is_digit(uint8 byte)
+static bool ICACHE_FLASH_ATTR is_digit(uint32 byte)
 {
-    return byte >= '0' && byte <= '9';
+    return byte - '0' < 10;
 }
 
-static uint8 ICACHE_FLASH_ATTR lower(uint8 byte)
+static uint32 ICACHE_FLASH_ATTR lower(uint32 byte)
 {
-    return byte >= 'A' && byte <= 'Z' ? byte + 0x20 : byte;
+    return byte - 'A' < 26 ? byte + 0x20 : byte;
 }
 
 /* Return true for a character of a header name. Source: RFC 9110, tchar. */
-static bool ICACHE_FLASH_ATTR is_token_byte(uint8 byte)
+static bool ICACHE_FLASH_ATTR is_token_byte(uint32 byte)
 {
-    static const char symbols[] = "!#$%&'*+-.^_`|~";
-    uint32 i;
-    for (i = 0; symbols[i]; i++) {
-        if (byte == (uint8)symbols[i]) {
-            return true;
-        }
+    static const uint8 symbols[] = "!#$%&'*+-.^_`|~";
+    const uint8 *symbol = symbols;
+    while (*symbol && byte != *symbol) {
+        symbol++;
     }
-    return is_digit(byte) || (lower(byte) >= 'a' && lower(byte) <= 'z');
+    return *symbol || is_digit(byte) || lower(byte) - 'a' < 26;
 }
 
 /* Read the next byte of "HTTP/1.x nnn"; false if it is invalid. */
-static bool ICACHE_FLASH_ATTR read_status_byte(ota_http *http, uint8 byte)
+static bool ICACHE_FLASH_ATTR read_status_byte(ota_http *http, uint32 byte)
 {
     static const char start[] = "HTTP/1.";
-    uint8 column = http->column++;
+    uint32 column = http->column++;
     if (column < 7) {
         return byte == (uint8)start[column];
     }
@@ -66,41 +67,24 @@ static bool ICACHE_FLASH_ATTR read_status_byte(ota_http *http, uint8 byte)
     return is_digit(byte);
 }
 
-static void ICACHE_FLASH_ATTR read_name_byte(ota_http *http, uint8 byte)
+/* Compare the next byte of a header name; a `byte` of 0 is its end. */
+static void NOT_INLINED read_name_byte(ota_http *http, uint32 byte)
 {
-    static const char length[] = "content-length", transfer[] = "transfer-encoding", content[] = "content-encoding";
-    uint8 column = http->column;
-    if (column >= sizeof length - 1 || lower(byte) != (uint8)length[column]) {
-        http->names &= ~CONTENT_LENGTH;
-    }
-    if (column >= sizeof transfer - 1 || lower(byte) != (uint8)transfer[column]) {
-        http->names &= ~TRANSFER_ENCODING;
-    }
-    if (column >= sizeof content - 1 || lower(byte) != (uint8)content[column]) {
-        http->names &= ~CONTENT_ENCODING;
+    /* In the order of enum name. One array, as an array of pointers would be larger. */
+    static const char relevant[3][sizeof "transfer-encoding"] = {"content-length", "transfer-encoding",
+                                                                 "content-encoding"};
+    uint32 column = http->column, i;
+    for (i = 0; i < 3; i++) {
+        if (column >= sizeof relevant[i] || lower(byte) != (uint8)relevant[i][column]) {
+            http->names &= ~(1u << i);
+        }
     }
     if (column < 0xFF) {
         http->column++;
     }
 }
 
-/* End the name: keep the bit of a header name that matches completely. */
-static void ICACHE_FLASH_ATTR end_name(ota_http *http)
-{
-    if (http->column != sizeof "content-length" - 1) {
-        http->names &= ~CONTENT_LENGTH;
-    }
-    if (http->column != sizeof "transfer-encoding" - 1) {
-        http->names &= ~TRANSFER_ENCODING;
-    }
-    if (http->column != sizeof "content-encoding" - 1) {
-        http->names &= ~CONTENT_ENCODING;
-    }
-    http->value = 0;
-    http->column = 0;
-}
-
-static bool ICACHE_FLASH_ATTR read_value_byte(ota_http *http, uint8 byte)
+static bool ICACHE_FLASH_ATTR read_value_byte(ota_http *http, uint32 byte)
 {
     static const char identity[] = "identity";
     if (http->names & CONTENT_LENGTH) {
@@ -140,23 +124,20 @@ static bool ICACHE_FLASH_ATTR end_value(ota_http *http)
 }
 
 /* Read the next byte of the header; false if it is invalid. */
-static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint8 byte)
+static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint32 byte)
 {
     bool is_blank = byte == ' ' || byte == '\t';
     bool is_end = byte == '\r' || byte == '\n';
     bool is_text = byte == '\t' || (byte >= 0x20 && byte != 0x7F);
-    if (is_end && (http->state == BEFORE_VALUE || http->state == VALUE || http->state == AFTER_VALUE)) {
+    uint32 state = http->state;
+    if (is_end && state >= REASON && state <= AFTER_VALUE) {
         http->state = byte == '\n' ? LINE_START : LINE_END;
-        return end_value(http);
+        return state == REASON || end_value(http);
     }
-    switch (http->state) {
+    switch (state) {
     case STATUS_LINE:
         return read_status_byte(http, byte);
     case REASON: /* optional; a space precedes it */
-        if (is_end) {
-            http->state = byte == '\n' ? LINE_START : LINE_END;
-            return true;
-        }
         if (http->column == 0 && byte != ' ') {
             return false;
         }
@@ -181,7 +162,8 @@ static bool ICACHE_FLASH_ATTR read_byte(ota_http *http, uint8 byte)
         return is_token_byte(byte);
     case NAME:
         if (byte == ':') {
-            end_name(http);
+            read_name_byte(http, 0);
+            http->value = http->column = 0;
             http->state = BEFORE_VALUE;
             return true;
         }

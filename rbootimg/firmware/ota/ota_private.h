@@ -2,6 +2,7 @@
 #ifndef OTA_PRIVATE_H
 #define OTA_PRIVATE_H
 
+#include "ota_code.h"
 #include "ota_port.h"
 #include "rboot-ota.h"
 
@@ -10,6 +11,8 @@ extern uint32 ota_scratch[SECTOR_SIZE / 4];
 
 /* Copy `size` bytes. */
 void ota_copy(void *to, const void *from, uint32 size);
+/* Return true if two texts are equal. */
+bool ota_equals(const char *one, const char *other);
 
 typedef struct {
     uint32 address, size; /* of a slot, in bytes */

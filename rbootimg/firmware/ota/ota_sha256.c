@@ -1,5 +1,14 @@
 #include "ota_sha256.h"
 
+#include "ota_code.h"
+#include "rboot.h"
+
+#ifdef RBOOT_UPDATE_KEYS /* SHA-512 is linked too, and the upper halves of its constants are those of SHA-256 */
+#include "ota_sha512.h"
+
+#define ROUND_CONSTANT(i) ((uint32)(ota_sha512_round_constants[i] >> 32))
+#define INITIAL_STATE(i) ((uint32)(ota_sha512_initial_state[i] >> 32))
+#else
 /* Source: FIPS 180-4, 4.2.2. In the flash, which allows only word access. */
 static const uint32 round_constants[64] ICACHE_RODATA_ATTR = {
     0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
@@ -16,6 +25,10 @@ static const uint32 round_constants[64] ICACHE_RODATA_ATTR = {
 static const uint32 initial_state[8] ICACHE_RODATA_ATTR = {
     0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19,
 };
+
+#define ROUND_CONSTANT(i) (round_constants[i])
+#define INITIAL_STATE(i) (initial_state[i])
+#endif
 
 static uint32 ICACHE_FLASH_ATTR rotate(uint32 value, uint32 bits)
 {
@@ -34,9 +47,9 @@ static void ICACHE_FLASH_ATTR add_block(uint32 *state, uint32 *words)
             words[i % 16] += (rotate(word2, 17) ^ rotate(word2, 19) ^ word2 >> 10) + words[(i + 9) % 16] +
                              (rotate(word15, 7) ^ rotate(word15, 18) ^ word15 >> 3);
         }
-        sum1 = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + round_constants[i] +
+        sum1 = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + ROUND_CONSTANT(i) +
                words[i % 16];
-        sum2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        sum2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & (b ^ c)) ^ (b & c));
         h = g;
         g = f;
         f = e;
@@ -60,7 +73,7 @@ void ICACHE_FLASH_ATTR ota_sha256_init(ota_sha256 *sha)
 {
     uint32 i;
     for (i = 0; i < 8; i++) {
-        sha->state[i] = initial_state[i];
+        sha->state[i] = INITIAL_STATE(i);
     }
     sha->size = 0;
 }

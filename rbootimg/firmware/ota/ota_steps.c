@@ -315,7 +315,7 @@ static rboot_ota_reason ICACHE_FLASH_ATTR add_to_slot(const uint8 *data, uint32 
     return OTA_OK;
 }
 
-static rboot_ota_reason ICACHE_FLASH_ATTR begin_body(void)
+static rboot_ota_reason NOT_INLINED begin_body(void)
 {
     self.size = self.phase.fetch.http.length;
     self.state = BODY;

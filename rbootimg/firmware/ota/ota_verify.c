@@ -4,6 +4,8 @@
  * there. */
 #include "ota_verify.h"
 
+#include "ota_code.h"
+
 #define WORDS_PER_TOLERATED_POINTER 1024 /* tolerate one in 1,024 words: four times the expected number */
 
 enum part {
@@ -87,7 +89,7 @@ static uint8 ICACHE_FLASH_ATTR next_section(ota_verify *verify)
 }
 
 /* Start a part of `size` bytes. Return `part`, `next` if it is empty, or INVALID. */
-static uint8 ICACHE_FLASH_ATTR start_part(ota_verify *verify, uint32 size, uint8 part, uint8 next)
+static uint8 NOT_INLINED start_part(ota_verify *verify, uint32 size, uint8 part, uint8 next)
 {
     verify->words_left = size / 4;
     if (size % 4 || size > verify->size - verify->offset) {
@@ -97,14 +99,14 @@ static uint8 ICACHE_FLASH_ATTR start_part(ota_verify *verify, uint32 size, uint8
 }
 
 /* Read the first word of the second header, or of the only one if there is no irom. */
-static uint8 ICACHE_FLASH_ATTR read_image_header(ota_verify *verify, uint32 word)
+static uint8 NOT_INLINED read_image_header(ota_verify *verify, uint32 word)
 {
     bool is_image = (word & 0xFF) == ESP8266_IMAGE_MAGIC;
     verify->sections_left = word >> 8 & 0xFF;
     return is_image && verify->sections_left && verify->sections_left <= RBOOT_MAX_SECTIONS ? ENTRY : INVALID;
 }
 
-static void ICACHE_FLASH_ATTR count_pointer(ota_verify *verify, uint32 word)
+static void NOT_INLINED count_pointer(ota_verify *verify, uint32 word)
 {
     if (word - verify->link_address < verify->irom_size) {
         verify->own_pointers++;

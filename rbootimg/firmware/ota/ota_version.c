@@ -1,4 +1,5 @@
 /* Comparison of versions. Source: Semantic Versioning 2.0.0 (semver.org). */
+#include "ota_code.h"
 #include "rboot-ota.h"
 
 #define MAX_DIGITS 9
@@ -114,7 +115,7 @@ static int32 ICACHE_FLASH_ATTR compare_strings(identifier one, identifier other)
     return one.size == other.size ? 0 : one.size < other.size ? -1 : 1;
 }
 
-static int32 ICACHE_FLASH_ATTR compare_identifiers(identifier one, identifier other)
+static int32 NOT_INLINED compare_identifiers(identifier one, identifier other)
 {
     if (one.is_number != other.is_number) {
         return one.is_number ? -1 : 1;

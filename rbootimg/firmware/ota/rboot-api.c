@@ -24,6 +24,15 @@ void ICACHE_FLASH_ATTR ota_copy(void *to, const void *from, uint32 size)
     }
 }
 
+bool ICACHE_FLASH_ATTR ota_equals(const char *one, const char *other)
+{
+    while (*one && *one == *other) {
+        one++;
+        other++;
+    }
+    return *one == *other;
+}
+
 /* The config */
 
 rboot_config ICACHE_FLASH_ATTR rboot_get_config(void)
@@ -92,7 +101,7 @@ bool ICACHE_FLASH_ATTR rboot_config_is_compatible(void)
 }
 
 /* Return the number of bytes up to the last one that differs; 0 if all are equal. */
-static uint32 ICACHE_FLASH_ATTR difference_size(const uint8 *one, const uint8 *other, uint32 size)
+static uint32 NOT_INLINED difference_size(const uint8 *one, const uint8 *other, uint32 size)
 {
     while (size && one[size - 1] == other[size - 1]) {
         size--;

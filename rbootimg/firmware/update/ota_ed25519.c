@@ -6,6 +6,7 @@
  * below p. A result may be stored in an argument. */
 #include "ota_ed25519.h"
 
+#include "ota_code.h"
 #include "ota_sha512.h"
 
 #define LIMBS 20
@@ -15,9 +16,6 @@
 
 #define WORDS 8        /* in a number of 256 bits, the lowest first */
 #define HASH_STEP 1024 /* bytes between calls of `idle` */
-
-/* Inlining would add up the stacks of functions that are called one after the other. */
-#define NOT_INLINED __attribute__((noinline)) ICACHE_FLASH_ATTR
 
 typedef struct {
     uint16 limbs[LIMBS];
@@ -164,31 +162,27 @@ static void ICACHE_FLASH_ATTR multiply(field *product, const field *one, const f
     for (i = 0; i < 2 * LIMBS; i++) {
         columns[i] = 0;
     }
-    for (i = 0; i < LIMBS; i += 4) { /* 4 by 4 limbs at a time, as many as fit the registers */
+    for (i = 0; i < LIMBS; i += 4) { /* 4 limbs at a time, as many as fit the registers, with the sums for 3 columns */
         uint32 a0 = one->limbs[i], a1 = one->limbs[i + 1], a2 = one->limbs[i + 2], a3 = one->limbs[i + 3];
-        for (k = 0; k < LIMBS; k += 4) {
-            uint32 b0 = other->limbs[k], b1 = other->limbs[k + 1], b2 = other->limbs[k + 2], b3 = other->limbs[k + 3];
-            uint32 *to = columns + i + k;
-            to[0] += a0 * b0;
-            to[1] += a0 * b1 + a1 * b0;
-            to[2] += a0 * b2 + a1 * b1 + a2 * b0;
-            to[3] += a0 * b3 + a1 * b2 + a2 * b1 + a3 * b0;
-            to[4] += a1 * b3 + a2 * b2 + a3 * b1;
-            to[5] += a2 * b3 + a3 * b2;
-            to[6] += a3 * b3;
+        uint32 sum0 = 0, sum1 = 0, sum2 = 0, *column = columns + i;
+        for (k = 0; k < LIMBS; k++) {
+            uint32 b = other->limbs[k];
+            *column++ += sum0 + a0 * b;
+            sum0 = sum1 + a1 * b;
+            sum1 = sum2 + a2 * b;
+            sum2 = a3 * b;
         }
+        column[0] = sum0;
+        column[1] = sum1;
+        column[2] = sum2;
     }
-    /* Fold the upper half into the lower one. A column is less than 2^31, and gets less than 2^28. */
+    /* Fold the upper half into the lower one. A column is less than 2^31, and gets less than 2^28. Carry around twice:
+     * into limb 0 the first carry brings less than 2^28, as the last column is 0; the second brings at most WRAP. */
     for (i = 0; i < LIMBS; i++) {
         uint32 high = columns[i + LIMBS];
-        columns[i] += WRAP * (high & LIMB_MASK);
-        columns[i + 1] += WRAP * (high >> LIMB_BITS);
-    }
-    /* Carry around twice: into limb 0 the first carry brings less than 2^28, the second at most WRAP. */
-    for (i = 0; i < LIMBS; i++) {
-        carry += columns[i];
+        carry += columns[i] + WRAP * (high & LIMB_MASK);
         columns[i] = carry & LIMB_MASK;
-        carry >>= LIMB_BITS;
+        carry = (carry >> LIMB_BITS) + WRAP * (high >> LIMB_BITS);
     }
     carry *= WRAP;
     for (i = 0; i < LIMBS; i++) {
@@ -199,33 +193,18 @@ static void ICACHE_FLASH_ATTR multiply(field *product, const field *one, const f
     product->limbs[0] += WRAP * carry;
 }
 
-/* Raise to the power of 2^252 - 3, which has 250 ones, a zero and a one in binary. */
-static void ICACHE_FLASH_ATTR exponentiate(field *result, const field *element)
+/* Raise `power` to the power of 2^252 - 3, which has 250 ones, a zero and a one in binary; or, if `inverts`, of
+ * p - 2 = 2^255 - 21, which has 250 ones, a zero, a one, a zero and two ones. */
+static void NOT_INLINED exponentiate(field *power, bool inverts)
 {
-    field power = *element;
-    uint32 bit;
-    for (bit = 251; bit-- > 0;) {
-        multiply(&power, &power, &power);
-        if (bit != 1) {
-            multiply(&power, &power, element);
+    field element = *power;
+    uint32 bit, zeros = inverts ? 1u << 4 | 1u << 2 : 1u << 1;
+    for (bit = inverts ? 254 : 251; bit-- > 0;) {
+        multiply(power, power, power);
+        if (bit > 4 || !(zeros >> bit & 1)) {
+            multiply(power, power, &element);
         }
     }
-    *result = power;
-}
-
-/* Raise to the power of p - 2 = 2^3 * (2^252 - 3) + 3. */
-static void NOT_INLINED invert(field *result, const field *element)
-{
-    field power;
-    uint32 i;
-    exponentiate(&power, element);
-    for (i = 0; i < 3; i++) {
-        multiply(&power, &power, &power);
-    }
-    for (i = 0; i < 3; i++) {
-        multiply(&power, &power, element);
-    }
-    *result = power;
 }
 
 static bool ICACHE_FLASH_ATTR is_zero(const field *element)
@@ -307,7 +286,7 @@ static bool NOT_INLINED decode_negated(point *result, const uint32 *encoding)
     multiply(&power, x, x);
     multiply(&power, &power, v);
     multiply(&power, &power, u);
-    exponentiate(&power, &power);
+    exponentiate(&power, false);
     multiply(x, x, u);
     multiply(x, x, &power);
     multiply(&power, x, x);
@@ -332,8 +311,8 @@ static bool NOT_INLINED decode_negated(point *result, const uint32 *encoding)
 /* Source: RFC 8032, 5.1.2. */
 static void NOT_INLINED encode(uint32 *encoding, const point *element)
 {
-    field inverse, x, y;
-    invert(&inverse, &element->z);
+    field inverse = element->z, x, y;
+    exponentiate(&inverse, true);
     multiply(&x, &element->x, &inverse);
     multiply(&y, &element->y, &inverse);
     pack(encoding, &y);
@@ -370,7 +349,6 @@ static void NOT_INLINED hash(uint32 *k, const uint8 *r, const uint8 *key, const 
                              void (*idle)(void))
 {
     ota_sha512 sha;
-    uint8 digest[64];
     uint32 i, bit;
     ota_sha512_init(&sha);
     ota_sha512_add(&sha, r, 32);
@@ -382,13 +360,13 @@ static void NOT_INLINED hash(uint32 *k, const uint8 *r, const uint8 *key, const 
         size -= step;
         idle();
     }
-    ota_sha512_finish(&sha, digest);
+    ota_sha512_finish(&sha);
     for (i = 0; i < WORDS; i++) {
         k[i] = 0;
     }
-    for (i = 64; i-- > 0;) {
+    for (i = 64; i-- > 0; sha.state[i / 8] >>= 8) { /* bytes of the digest, the last first */
         for (bit = 8; bit-- > 0;) {
-            shift_in(k, digest[i] >> bit & 1);
+            shift_in(k, (uint32)sha.state[i / 8] >> bit & 1);
         }
     }
 }

@@ -15,32 +15,34 @@ typedef struct {
 #define TRIAL_IS_FIRST 1     /* prepared once only */
 #define TRIAL_NOT_FAILED 2
 
-#define COUNT (OTA_STORE_WORDS / 3)
-#define ADDRESS(index, word) (RBOOT_CONFIG_ADDRESS + 4 * (OTA_STORE_START + 3 * (index) + (word)))
+/* Flash address of what is at `place` in the config sector in ota_scratch. */
+#define ADDRESS(place) (RBOOT_CONFIG_ADDRESS + (uint32)((const uint8 *)(place) - (const uint8 *)ota_scratch))
 
 static record *const records = (record *)(ota_scratch + OTA_STORE_START);
+static record *const records_end = (record *)(ota_scratch + SECTOR_SIZE / 4);
 
 static bool ICACHE_FLASH_ATTR is_trial(const record *one)
 {
     return (one->kind | TRIAL_IS_FIRST | TRIAL_NOT_FAILED) == TRIAL;
 }
 
-static bool ICACHE_FLASH_ATTR load(void)
+/* Read the records, and return the first one; the end if that fails. */
+static record *NOT_INLINED load(void)
 {
-    return ota_port_read(ADDRESS(0, 0), ota_scratch + OTA_STORE_START, 4 * OTA_STORE_WORDS);
+    return ota_port_read(ADDRESS(records), (uint32 *)records, 4 * OTA_STORE_WORDS) ? records : records_end;
 }
 
-static bool ICACHE_FLASH_ATTR set_kind(uint32 index, uint32 kind)
+static bool ICACHE_FLASH_ATTR set_kind(record *one, uint32 kind)
 {
-    records[index].kind = kind;
-    return ota_port_write(ADDRESS(index, 2), &records[index].kind, 4);
+    one->kind = kind;
+    return ota_port_write(ADDRESS(&one->kind), &one->kind, 4);
 }
 
-/* Return the index after the last record that is not erased. */
-static uint32 ICACHE_FLASH_ATTR find_end(void)
+/* Return the end of the records that are not erased. */
+static record *NOT_INLINED find_end(void)
 {
-    uint32 end = COUNT;
-    while (end && (records[end - 1].subject & records[end - 1].value & records[end - 1].kind) == 0xFFFFFFFF) {
+    record *end = records_end;
+    while (end > records && (end[-1].subject & end[-1].value & end[-1].kind) == 0xFFFFFFFF) {
         end--;
     }
     return end;
@@ -48,51 +50,53 @@ static uint32 ICACHE_FLASH_ATTR find_end(void)
 
 static bool ICACHE_FLASH_ATTR append(uint32 subject, uint32 value, uint32 kind)
 {
-    uint32 end;
-    if (!load()) {
+    record *end;
+    if (load() == records_end) {
         return false;
     }
     end = find_end();
-    if (end == COUNT) {
+    if (end == records_end) {
         if (!ota_port_read(RBOOT_CONFIG_ADDRESS, ota_scratch, SECTOR_SIZE) || !ota_rewrite_config_sector()) {
             return false;
         }
         end = find_end();
-        if (end == COUNT) {
+        if (end == records_end) {
             return false;
         }
     }
-    records[end].subject = subject;
-    records[end].value = value;
-    return ota_port_write(ADDRESS(end, 0), &records[end].subject, 8) && set_kind(end, kind);
+    end->subject = subject;
+    end->value = value;
+    return ota_port_write(ADDRESS(end), &end->subject, 8) && set_kind(end, kind);
 }
 
 void ICACHE_FLASH_ATTR ota_store_compact(void)
 {
-    uint32 i, other, used = 0;
-    for (i = 0; i < COUNT; i++) {
-        bool is_needed = is_trial(&records[i]) || records[i].kind == SERIAL;
-        for (other = 0; other < COUNT && records[i].kind == SERIAL; other++) {
-            if (records[other].kind == SERIAL && records[other].subject == records[i].subject &&
-                (records[other].value > records[i].value || (records[other].value == records[i].value && other > i))) {
+    record *one, *other, *used = records;
+    uint32 *word;
+    for (one = records; one < records_end; one++) {
+        bool is_needed = is_trial(one) || one->kind == SERIAL;
+        for (other = records; other < records_end && one->kind == SERIAL; other++) {
+            if (other->kind == SERIAL && other->subject == one->subject &&
+                (other->value > one->value || (other->value == one->value && other > one))) {
                 is_needed = false;
             }
         }
         if (is_needed) {
-            records[used++] = records[i];
+            *used++ = *one;
         }
     }
-    for (i = 3 * used; i < OTA_STORE_WORDS; i++) {
-        ota_scratch[OTA_STORE_START + i] = 0xFFFFFFFF;
+    for (word = &used->subject; word < ota_scratch + SECTOR_SIZE / 4; word++) {
+        *word = 0xFFFFFFFF;
     }
 }
 
 uint32 ICACHE_FLASH_ATTR ota_store_get_serial(uint32 key)
 {
-    uint32 i, highest = 0;
-    for (i = 0; load() && i < COUNT; i++) {
-        if (records[i].kind == SERIAL && records[i].subject == key && records[i].value > highest) {
-            highest = records[i].value;
+    const record *one;
+    uint32 highest = 0;
+    for (one = load(); one < records_end; one++) {
+        if (one->kind == SERIAL && one->subject == key && one->value > highest) {
+            highest = one->value;
         }
     }
     return highest;
@@ -105,13 +109,13 @@ bool ICACHE_FLASH_ATTR ota_store_raise_serial(uint32 key, uint32 serial)
 
 bool ICACHE_FLASH_ATTR ota_store_prepare_trial(uint8 slot, uint32 digest)
 {
-    uint32 i;
-    for (i = 0; load() && i < COUNT; i++) {
-        if (records[i].kind == TRIAL && records[i].subject == slot && records[i].value == digest) {
-            return set_kind(i, TRIAL & ~TRIAL_IS_FIRST);
+    record *one;
+    for (one = load(); one < records_end; one++) {
+        if (one->kind == TRIAL && one->subject == slot && one->value == digest) {
+            return set_kind(one, TRIAL & ~TRIAL_IS_FIRST);
         }
-        if (is_trial(&records[i])) {
-            set_kind(i, 0);
+        if (is_trial(one)) {
+            set_kind(one, 0);
         }
     }
     return append(slot, digest, TRIAL);
@@ -120,10 +124,10 @@ bool ICACHE_FLASH_ATTR ota_store_prepare_trial(uint8 slot, uint32 digest)
 /* Clear all bits but those of `mask` in the kinds of the trials of `slot`. */
 static void ICACHE_FLASH_ATTR mask_trials(uint8 slot, uint32 mask)
 {
-    uint32 i;
-    for (i = 0; load() && i < COUNT; i++) {
-        if (is_trial(&records[i]) && records[i].subject == slot && records[i].kind & ~mask) {
-            set_kind(i, records[i].kind & mask);
+    record *one;
+    for (one = load(); one < records_end; one++) {
+        if (is_trial(one) && one->subject == slot && one->kind & ~mask) {
+            set_kind(one, one->kind & mask);
         }
     }
 }
@@ -140,9 +144,9 @@ void ICACHE_FLASH_ATTR ota_store_end_trial(uint8 slot)
 
 bool ICACHE_FLASH_ATTR ota_store_has_failed(uint32 digest)
 {
-    uint32 i;
-    for (i = 0; load() && i < COUNT; i++) {
-        if (is_trial(&records[i]) && records[i].kind != TRIAL && records[i].value == digest) {
+    const record *one;
+    for (one = load(); one < records_end; one++) {
+        if (is_trial(one) && one->kind != TRIAL && one->value == digest) {
             return true;
         }
     }

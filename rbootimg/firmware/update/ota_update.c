@@ -4,8 +4,13 @@
 
 typedef struct {
     char *at, *end;
-    bool is_valid;
 } reader;
+
+/* Go to the end, so that nothing more is found, not even the last line. */
+static void ICACHE_FLASH_ATTR refuse(reader *text)
+{
+    text->at = text->end;
+}
 
 /* Skip `literal` if it is next. */
 static bool ICACHE_FLASH_ATTR skip(reader *text, const char *literal)
@@ -20,10 +25,10 @@ static bool ICACHE_FLASH_ATTR skip(reader *text, const char *literal)
     return true;
 }
 
-static void ICACHE_FLASH_ATTR expect(reader *text, const char *literal)
+static void NOT_INLINED expect(reader *text, const char *literal)
 {
     if (!skip(text, literal)) {
-        text->is_valid = false;
+        refuse(text);
     }
 }
 
@@ -35,16 +40,16 @@ static const char *ICACHE_FLASH_ATTR read_word(reader *text, char last)
         text->at++;
     }
     if (text->at == word || text->at == text->end || *text->at != last) {
-        text->is_valid = false;
+        refuse(text);
         return "";
     }
     *text->at++ = 0;
     return word;
 }
 
-static uint8 ICACHE_FLASH_ATTR digit_value(char digit)
+static uint32 ICACHE_FLASH_ATTR digit_value(uint32 digit)
 {
-    return (uint8)(digit >= '0' && digit <= '9' ? digit - '0' : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : 16);
+    return digit - '0' < 10 ? digit - '0' : digit - 'a' < 6 ? digit - 'a' + 10 : 16;
 }
 
 /* Read a number without leading zeros, at most `max`. */
@@ -53,12 +58,12 @@ static uint32 ICACHE_FLASH_ATTR read_number(reader *text, char last, uint32 base
     const char *digits = read_word(text, last);
     uint32 value = 0, i;
     for (i = 0; digits[i]; i++) {
-        uint8 digit = digit_value(digits[i]);
+        uint32 digit = digit_value((uint8)digits[i]);
         uint32 next = value * base + digit;
         /* With such values `next` wraps at most once. A division would take a function of libgcc. */
         if (digit >= base || (i && value == 0) || value >= 0x1999999A || (base == 16 && value >= 0x10000000) ||
             next < value || next > max) {
-            text->is_valid = false;
+            refuse(text);
             return 0;
         }
         value = next;
@@ -72,11 +77,11 @@ static const char *ICACHE_FLASH_ATTR read_version(reader *text, char last)
     uint32 i;
     for (i = 0; version[i]; i++) {
         if (version[i] == '+') { /* build metadata, which published versions do not have */
-            text->is_valid = false;
+            refuse(text);
         }
     }
     if (rboot_compare_versions(version, version) != RBOOT_SAME) {
-        text->is_valid = false;
+        refuse(text);
     }
     return version;
 }
@@ -86,40 +91,31 @@ static void ICACHE_FLASH_ATTR read_digest(reader *text, uint8 *digest)
     const char *digits = read_word(text, '\n');
     uint32 i;
     for (i = 0; i < 64; i++) {
-        uint8 value = digit_value(digits[i]); /* a 0 at the end of the word is no digit */
+        uint32 value = digit_value((uint8)digits[i]); /* a 0 at the end of the word is no digit */
         if (value > 15) {
-            text->is_valid = false;
+            refuse(text);
             return;
         }
         digest[i / 2] = (uint8)(i % 2 ? digest[i / 2] | value : value << 4);
     }
     if (digits[64]) {
-        text->is_valid = false;
+        refuse(text);
     }
 }
 
-static bool ICACHE_FLASH_ATTR is_same(const char *one, const char *other)
-{
-    while (*one && *one == *other) {
-        one++;
-        other++;
-    }
-    return *one == *other;
-}
-
-static void ICACHE_FLASH_ATTR read_date(reader *text)
+static void NOT_INLINED read_date(reader *text)
 {
     static const char form[] = "0000-00-00";
     const char *date = read_word(text, '\n');
     uint32 i;
     for (i = 0; form[i]; i++) {
-        if (form[i] == '-' ? date[i] != '-' : digit_value(date[i]) > 9) {
-            text->is_valid = false;
+        if (form[i] == '-' ? date[i] != '-' : digit_value((uint8)date[i]) > 9) {
+            refuse(text);
             return;
         }
     }
     if (date[i]) {
-        text->is_valid = false;
+        refuse(text);
     }
 }
 
@@ -130,10 +126,10 @@ static void ICACHE_FLASH_ATTR read_rom(reader *text, ota_update *update, int32 *
     uint32 slot_size = read_number(text, ' ', 16, 0xFFFFFFFF), size = read_number(text, ' ', 10, 0xFFFFFFFF);
     read_digest(text, digest);
     if ((int32)number <= *last_slot) { /* in ascending order */
-        text->is_valid = false;
+        refuse(text);
     }
     *last_slot = (int32)number;
-    if (text->is_valid && number == slot) {
+    if (number == slot) {
         update->has_rom = true;
         update->flash_address = address;
         update->slot_size = slot_size;
@@ -145,9 +141,11 @@ static void ICACHE_FLASH_ATTR read_rom(reader *text, ota_update *update, int32 *
 bool ICACHE_FLASH_ATTR ota_update_parse(ota_update *update, char *data, uint32 size, const char *own_version,
                                         uint8 slot)
 {
-    reader text = {data, data + size, true};
+    reader text;
     const char *version;
     int32 last_slot = -1;
+    text.at = data;
+    text.end = data + size;
     update->is_own_withdrawn = update->has_rom = false;
     update->rollout = OTA_ROLLOUT_ALL;
     expect(&text, "rbootimg-update 1\napp ");
@@ -161,20 +159,20 @@ bool ICACHE_FLASH_ATTR ota_update_parse(ota_update *update, char *data, uint32 s
     if (skip(&text, "issued ")) {
         read_date(&text);
     }
-    while (text.is_valid && skip(&text, "withdrawn ")) {
+    while (skip(&text, "withdrawn ")) {
         const char *withdrawn = read_version(&text, '\n');
-        if (is_same(withdrawn, version)) {
-            text.is_valid = false;
+        if (ota_equals(withdrawn, version)) {
+            refuse(&text);
         }
-        update->is_own_withdrawn |= is_same(withdrawn, own_version);
+        update->is_own_withdrawn |= ota_equals(withdrawn, own_version);
     }
     if (skip(&text, "rollout ")) {
         update->rollout = read_number(&text, '\n', 10, OTA_ROLLOUT_ALL);
     }
-    while (text.is_valid && skip(&text, "rom ")) {
+    while (skip(&text, "rom ")) {
         read_rom(&text, update, &last_slot, slot);
     }
-    while (text.is_valid && skip(&text, "delta ")) {
+    while (skip(&text, "delta ")) {
         uint8 digest[32];
         read_version(&text, ' ');
         read_number(&text, ' ', 10, 255);
@@ -182,8 +180,7 @@ bool ICACHE_FLASH_ATTR ota_update_parse(ota_update *update, char *data, uint32 s
         read_number(&text, ' ', 10, 0xFFFFFFFF);
         read_digest(&text, digest);
     }
-    expect(&text, "end\n");
-    if (!text.is_valid || text.at != text.end || update->serial == 0 || last_slot < 0) {
+    if (!skip(&text, "end\n") || text.at != text.end || update->serial == 0 || last_slot < 0) {
         return false;
     }
     ota_copy(update->version, version, RBOOT_VERSION_SIZE); /* it ends within that, and a ROM follows */

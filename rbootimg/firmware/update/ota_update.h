@@ -15,7 +15,6 @@
 
 typedef struct {
     const char *app, *device;         /* percent-encoded; in the text that was parsed */
-    char version[RBOOT_VERSION_SIZE]; /* the version that is offered */
     uint32 serial;
     uint32 rollout;                   /* hundredths of a percent of the devices */
     bool is_own_withdrawn;            /* the device's own version was rolled back */
@@ -23,6 +22,7 @@ typedef struct {
     uint32 flash_address, slot_size;  /* of that slot */
     uint32 rom_size;
     uint8 sha256[32];
+    char version[RBOOT_VERSION_SIZE]; /* the version that is offered */
 } ota_update;
 
 /* Parse an update file without its signature, for a device that runs `own_version` and would write slot `slot`.

@@ -15,7 +15,7 @@
 
 static struct {
     const rboot_update *update;
-    ota_update offer; /* its app and device are valid in read_update only */
+    uint32 used; /* bytes of the request */
     ota_slot slot;
     rboot_ota_requirements requirements;
     uint32 key;    /* number of the key that signed the offer, in part */
@@ -28,7 +28,7 @@ static struct {
     bool confirms;      /* on a trial boot: a verified file confirms the ROM, which was not done yet */
     bool only_confirms; /* and that is all */
     bool is_installing;
-    uint32 used; /* bytes of the request */
+    ota_update offer; /* its app and device are valid in read_update only */
     char request[RBOOT_UPDATE_REQUEST_SIZE];
 } self;
 
@@ -354,15 +354,6 @@ static void ICACHE_FLASH_ATTR decide(void)
 
 /* The file */
 
-static bool ICACHE_FLASH_ATTR equals(const char *one, const char *other)
-{
-    while (*one && *one == *other) {
-        one++;
-        other++;
-    }
-    return *one == *other;
-}
-
 /* Choose the slot to write: the lowest that is neither running nor current. On a trial boot there may be none: then the
  * one that is free after the confirmation. */
 static uint8 ICACHE_FLASH_ATTR choose_slot(void)
@@ -392,10 +383,10 @@ static rboot_ota_reason ICACHE_FLASH_ATTR read_update(void)
     if (!ota_update_parse(&self.offer, text, size, self.update->version, self.rom)) {
         return OTA_NOT_AN_UPDATE;
     }
-    if (!equals(self.offer.app, self.update->app)) {
+    if (!ota_equals(self.offer.app, self.update->app)) {
         return OTA_OTHER_APP;
     }
-    if (!equals(self.offer.device, self.update->device)) {
+    if (!ota_equals(self.offer.device, self.update->device)) {
         return OTA_OTHER_DEVICE;
     }
 #ifdef RBOOT_UPDATE_KEYS

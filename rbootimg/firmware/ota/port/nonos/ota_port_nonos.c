@@ -116,8 +116,8 @@ static void ICACHE_FLASH_ATTR on_failed(void *arg, sint8 error)
 
 bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
 {
-    static uint8 next_link;
-    struct link *link = &links[next_link];
+    static bool uses_second;
+    struct link *link = uses_second ? &links[1] : links, *other = uses_second ? links : &links[1];
     sint8 result;
     if (link->in_use) {
         return false;
@@ -144,8 +144,8 @@ bool ICACHE_FLASH_ATTR ota_port_connect(const uint8 *ip, uint16 port)
     } else if (result != ESPCONN_OK) {
         link->in_use = false;
     }
-    if (link->in_use || !links[!next_link].in_use) { /* after an error too: ESPCONN_ISCONN may concern this link only */
-        next_link = !next_link;
+    if (link->in_use || !other->in_use) { /* after an error too: ESPCONN_ISCONN may concern this link only */
+        uses_second = !uses_second;
     }
     return result == ESPCONN_OK;
 }
