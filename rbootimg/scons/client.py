@@ -26,7 +26,7 @@ _FIRMWARE = Path(__file__).parents[1] / "firmware"
 _PORTS = ("nonos", "emulator")
 _DEFINE = "RBOOT_LAYOUT"
 _LIBRARY = "libota"
-_KEYS_HEADER = "rboot-keys.h"
+_KEYS_HEADER = "rboot-keys.h"  # clientkeys.NAME, which would be imported in each build
 _MAX_KEY_SIZE = 4096
 
 

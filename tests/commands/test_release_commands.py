@@ -8,9 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.commands import refused, run
 from support.images import elf, rom, silent_rom
-from support.programs import run_module
-from support.project import ROOT
 from support.releases import THREE_TOML
 
 from rbootimg.fileio import sha256_hex
@@ -30,22 +29,6 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*arguments: str, status: int = 0, **environment: str) -> tuple[str, str]:
-    """Run rbootimg; what it printed to stdout and to stderr."""
-    done = run_module("rbootimg", *arguments, env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
-
-
-def refused(*arguments: str, **environment: str) -> str:
-    out, line = run(*arguments, status=1, **environment)
-    assert out == ""
-    assert line.startswith("rbootimg: ")
-    assert line.count("\n") == 1
-    return line.removeprefix("rbootimg: ").rstrip("\n")
 
 
 def manifest(directory: Path) -> dict[str, object]:

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from support.commands import refused, run
 from support.images import rom
 from support.keys import write_key
-from support.programs import run_module
 from support.project import ROOT
 from support.releases import tree
 
@@ -41,22 +41,6 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*arguments: str, status: int = 0, **environment: str) -> tuple[str, str]:
-    """Run rbootimg; what it printed to stdout and to stderr."""
-    done = run_module("rbootimg", *arguments, env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
-
-
-def refused(*arguments: str, **environment: str) -> str:
-    out, line = run(*arguments, status=1, **environment)
-    assert out == ""
-    assert line.startswith("rbootimg: ")
-    assert line.count("\n") == 1
-    return line.removeprefix("rbootimg: ").rstrip("\n")
 
 
 def typed(answers: str, *arguments: str) -> tuple[int, str]:
